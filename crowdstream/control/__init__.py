@@ -1,1 +1,1 @@
-"""Control: what sequencers say becomes commands stamped with frames."""
+"""The control process: receive OSC commands, validate them and schedule them at frames."""

@@ -1,4 +1,4 @@
-"""The commands themselves, a module for each subject. Importing this package fills the table."""
+"""Command handlers, one module per subject. Importing the package fills the command table."""
 
 from importlib import import_module
 from pkgutil import iter_modules

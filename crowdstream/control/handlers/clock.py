@@ -1,4 +1,4 @@
-"""Commands of the clock: tempo, meter, beats, ticks, and when other commands act."""
+"""Clock commands: tempo, meter, beat queries, ticks, and scheduling of other commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crowdstream.control.handlers.common import DISCARDS, check_tempo
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.scheduler import Entry
 
-MAX_TICKS = 96  # a beat
+MAX_TICKS = 96  # per beat
 MIN_NEXT = 1 / 32  # beats
 
 TEMPO = Arg("bpm", "f", "tempo", unit="beats a minute", low=20, high=400)
@@ -24,31 +24,31 @@ METER = Arg("beats", "i", "beats per bar", low=1, high=32)
 _QUANTUM = Arg(
     "beats",
     "f",
-    f"{MIN_QUANTUM_BEATS:g} to {MAX_QUANTUM_BEATS:g} beats, 0 for at once; "
-    "or bar, or phrase: 8 bars",
+    f"{MIN_QUANTUM_BEATS:g} to {MAX_QUANTUM_BEATS:g} beats, or 0: immediately; "
+    "or `bar`, or `phrase` (8 bars)",
     low=MIN_QUANTUM_BEATS,
     high=MAX_QUANTUM_BEATS,
     words=WORDS,
     or_zero=True,
 )
 _REST = (
-    Arg("address", "s", "address of a command that acts at a frame"),
-    Arg("arguments", "*", "its arguments", default=(), rest=True, max_length=1024),
+    Arg("address", "s", "address of a command that can be scheduled"),
+    Arg("arguments", "*", "the command's arguments", default=(), rest=True, max_length=1024),
 )
 
 
 @TABLE.add(
     "/clock/tempo",
     TEMPO,
-    Arg("beats", "f", "beats that pass until it is reached; 0: within 20 ms", unit="beats", low=0,
+    Arg("beats", "f", "length of the tempo ramp; 0: 20 ms", unit="beats", low=0,
         high=4096, default=0.0),
     scheduled=True,
 )
 def tempo(request: ServerRequest, bpm: float, beats: float) -> None:
-    """Move the tempo in a straight line.
+    """Ramp the clock's tempo linearly.
 
-    Synced decks follow to the sample, the others play at `bpm / base bpm` times their rate.
-    Refused where what plays can't go so fast or slow.
+    Synced decks follow it to the sample. The others play at `bpm / base bpm` times their rate.
+    A tempo at which a playing track cannot be played is refused.
     """
     check_tempo(request, bpm)
     request.core.set_tempo(request, bpm, beats)
@@ -63,7 +63,7 @@ def meter(request: ServerRequest, beats: int) -> None:
 
 @TABLE.add("/clock/reset", answers=DISCARDS, scheduled=True)
 def reset(request: ServerRequest) -> None:
-    """Beat 0 and time zero are now. What was sent before it and waits is discarded."""
+    """Set beat 0 and time zero to now, and discard all scheduled commands sent before it."""
     request.core.reset_clock(request)
     request.core.waiting.discard(request)
 
@@ -71,12 +71,12 @@ def reset(request: ServerRequest) -> None:
 @TABLE.add(
     "/clock/beat",
     answers="`/clock/beat.reply beat bar beat_in_bar phase bpm frame`; bars and their beats are "
-    "counted from 1, phase is 0 to 1 within the beat",
+    "counted from 1; phase is the position within the beat, 0 to 1",
     asks=True,
     changes=False,
 )
 def beat(request: ServerRequest) -> None:
-    """Ask where the clock is with the next block."""
+    """Query the clock's position at the start of the next block."""
     beats, frame = request.core.beats, request.core.desk.frame
     now = beats.beat(frame)
     bar, within = divmod(now, beats.meter)
@@ -87,22 +87,24 @@ def beat(request: ServerRequest) -> None:
 
 @TABLE.add(
     "/clock/ticks",
-    Arg("per_beat", "i", "24 as MIDI's clock, 1: beats, 0: none", low=0, high=MAX_TICKS),
+    Arg("per_beat", "i", "ticks per beat; 24: as in MIDI clock, 1: beats, 0: off", low=0,
+        high=MAX_TICKS),
     answers="`/done <address>`, then `/clock/tick count beat frame time` for each tick, or with 1 "
-    "`/beat bar beat bpm frame time`, when it sounds; `time` is the Unix time of that",
+    "`/beat bar beat bpm frame time`, at the moment the tick sounds; `time` is the Unix time of "
+    "that moment",
     asks=True,
     changes=False,
 )
 def ticks(request: ServerRequest, per_beat: int) -> None:
-    """Send ticks of the clock to this subscriber (`/notify`)."""
+    """Send clock ticks to this subscriber. Requires a subscription with `/notify`."""
     if per_beat and request.sender not in request.core.subscribers:
-        raise Refused("you are no subscriber: say /notify 1 first")
+        raise Refused("not subscribed: send /notify 1 first")
     request.core.ticks.listen(request.sender, per_beat, request.reply)
     request.done()
 
 
 def _entry(request: ServerRequest, address: str, arguments: tuple[Any, ...]) -> Entry | None:
-    # Errors that can be seen now are reported now. None: a released button does nothing.
+    # Report errors now where they can be detected now. None: a released button does nothing.
     pressed = False
     for command, _place in TABLE.find_all(address):
         values = arguments if request.sender is None else command.pressed(arguments)
@@ -110,7 +112,7 @@ def _entry(request: ServerRequest, address: str, arguments: tuple[Any, ...]) -> 
             pressed = True
             command.bind(values)
         if not command.scheduled:
-            raise BadArgument(f"address: {command.address} does not act at a frame")
+            raise BadArgument(f"address: {command.address} cannot be scheduled")
     return (address, arguments, request.reply, request.sender) if pressed else None
 
 
@@ -120,10 +122,10 @@ def _entry(request: ServerRequest, address: str, arguments: tuple[Any, ...]) -> 
     *_REST,
 )
 def at(request: ServerRequest, beat: float, address: str, arguments: tuple[Any, ...]) -> None:
-    """Carry out another command at a beat of the clock, to the frame.
+    """Schedule another command at a beat of the clock, exact to the frame.
 
-    A change of the tempo that comes in between moves it with the beat. At a beat that has passed
-    it acts at once, and is told late.
+    If the tempo changes in the meantime, the command moves with its beat. If the beat has already
+    passed, the command acts immediately and the sender receives `/late`.
     """
     entry = _entry(request, address, arguments)
     if entry is not None:
@@ -133,14 +135,14 @@ def at(request: ServerRequest, beat: float, address: str, arguments: tuple[Any, 
 
 @TABLE.add(
     "/clock/next",
-    Arg("quantum", "f", "beats; or beat, bar, phrase: 8 bars", unit="beats", low=MIN_NEXT,
+    Arg("quantum", "f", "beats; or `beat`, `bar`, `phrase` (8 bars)", unit="beats", low=MIN_NEXT,
         high=1024, words=WORDS),
     *_REST,
 )
 def next_(
     request: ServerRequest, quantum: float | str, address: str, arguments: tuple[Any, ...]
 ) -> None:
-    """Carry out another command at the next multiple of so many beats of the clock."""
+    """Schedule another command at the clock's next multiple of `quantum` beats."""
     core = request.core
     beats = quantum_beats(quantum, core.beats.meter)
     entry = _entry(request, address, arguments)
@@ -151,14 +153,17 @@ def next_(
 
 @TABLE.add("/clock/quantize", _QUANTUM, asks=True)
 def quantize(request: ServerRequest, beats: float | str) -> None:
-    """Set where decks without a quantum of their own act on what is meant for now."""
+    """Set the quantum of all decks that have none of their own (`/deck/{deck}/quantize`).
+
+    Immediate commands to these decks wait for the clock's next multiple of it.
+    """
     request.core.quantize.common = beats
 
 
 @TABLE.add("/deck/{deck}/quantize", _QUANTUM, asks=True)
 def deck_quantize(request: ServerRequest, deck: int, beats: float | str) -> None:
-    """Have starts, stops, jumps, cues and loops of the deck wait for the next such beat.
+    """Make the deck's starts, stops, jumps, cues and loops wait for the next multiple of `beats`.
 
-    0: as `/clock/quantize` says. What comes with a time of its own does not wait.
+    0 uses the quantum of `/clock/quantize`. Commands with a time of their own do not wait.
     """
     request.core.quantize.decks[deck] = beats

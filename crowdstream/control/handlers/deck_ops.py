@@ -1,4 +1,4 @@
-"""Playheads: which track of a deck a command is about, where it is, and telling its voice."""
+"""Playhead helpers: find a deck's track and position, and send operations to its voice."""
 
 from __future__ import annotations
 
@@ -12,37 +12,40 @@ from crowdstream.control.handlers.server_request import ServerRequest
 
 
 def open_track(request: ServerRequest, deck: int) -> Track:
-    """The deck's track that plays, else its latest; its length is known.
+    """Return the deck's playing track, or else its latest, with a known length.
 
-    Raises `NotLoaded`, or `Refused` while it is being opened.
+    Raises `NotLoaded`, or `Refused` while the file is being opened.
     """
     track = request.mixer.playing(deck)
     if not track.frames:
-        raise Refused(f"{track.name} is not open yet: wait for /done")
+        raise Refused(f"{track.name} is still being opened: wait for /done")
     return track
 
 
 def playing(request: ServerRequest, deck: int) -> Track:
-    """The deck's track, which plays or is about to. Raises `NotLoaded`, `NotPlaying`."""
+    """Return the deck's track if it plays or is about to; raise `NotLoaded` or `NotPlaying`."""
     track = open_track(request, deck)
     if track.voice is None or not (track.sounding or track.coming):
-        raise NotPlaying(f"deck {DECK_LETTERS[deck]} does not play: start it first")
+        raise NotPlaying(f"deck {DECK_LETTERS[deck]} is not playing: start it first")
     return track
 
 
 def grid_of(track: Track) -> Grid:
-    """Its beat grid. Raises `NoGrid`, with what to do."""
+    """Return a track's beat grid; raise `NoGrid`, whose message names the remedies."""
     if track.grid is None:
         address = f"/deck/{DECK_LETTERS[track.deck]}/grid"
         raise NoGrid(
-            f"{track.name} has no beat grid: say {address} with its bpm and first downbeat, or "
-            "put a .crowdstream.toml beside it"
+            f"{track.name} has no beat grid: send {address} with its bpm and first downbeat, or "
+            "put a .crowdstream.toml beside the file"
         )
     return track.grid
 
 
 def frame_in(request: ServerRequest, track: Track, seconds: float, name: str) -> int:
-    """The file frame of a place in seconds. Raises `BadArgument` outside of the track."""
+    """Convert a position in seconds to a file frame.
+
+    Raises `BadArgument`, beginning with the argument's `name`, for a position outside the track.
+    """
     rate = request.core.desk.sample_rate
     frame = round(seconds * rate)
     if frame < 0:
@@ -54,10 +57,10 @@ def frame_in(request: ServerRequest, track: Track, seconds: float, name: str) ->
 
 
 def place(request: ServerRequest, track: Track, frame: int = 0) -> int:
-    """The file frame under the playhead when `frame` is rendered (0: the next block).
+    """Return the file frame under the playhead when `frame` is rendered (0: the next block).
 
-    For a frame ahead or behind, as if it went on steadily as it does now; a track that is
-    silent stands at its cue.
+    The position is extrapolated from the current speed and direction. A silent track is at its
+    cue point.
     """
     desk = request.core.desk
     if not track.sounding or track.voice is None:
@@ -70,15 +73,15 @@ def place(request: ServerRequest, track: Track, frame: int = 0) -> int:
 
 
 def keep_cue(request: ServerRequest, track: Track, number: int, frame: int) -> None:
-    """Set a hot cue of a track."""
+    """Set a hot cue of a track at a file frame."""
     track.cues[number] = frame
     request.buffers.pin_positions(track)
 
 
 def cue_here(request: ServerRequest, track: Track, number: int) -> None:
-    """Set a hot cue where the playhead is when the command acts.
+    """Set a hot cue at the playhead's position at the time the command acts.
 
-    With a quantum and a beat grid it is the nearest such beat.
+    With a quantum and a beat grid, it snaps to the nearest multiple of the quantum.
     """
     frame, beats = request.frame, request.core.beats
     if request.beat is not None:
@@ -92,20 +95,20 @@ def cue_here(request: ServerRequest, track: Track, number: int) -> None:
 
 
 def send(request: ServerRequest, track: Track, op: int, **fields: Any) -> None:
-    """Tell the voice of a track something that is to happen when the command acts."""
+    """Queue an operation for a track's voice, at the frame at which the command acts."""
     assert track.voice is not None
     request.core.outbox.add(op, request, frame=request.frame, target=track.voice, **fields)
 
 
 def dues(request: ServerRequest, track: Track) -> list[Due]:
-    """When the command acts, and when starts come that the engine has for later."""
+    """Return when the command acts, and the later starts of the track that are with the engine."""
     return [
         Due(request.frame, request.beat), *request.voices.later_starts(track, request.frame)
     ]
 
 
 def sync_track(request: ServerRequest, track: Track, ratio: float, quantum: float) -> None:
-    """Sync a track to the clock at `ratio` beats of its own per beat of the clock."""
+    """Sync a track to the clock; it plays `ratio` of its own beats per beat of the clock."""
     track.ratio, track.quantum = ratio, quantum
     if track.voice is not None:
         for due in dues(request, track):
@@ -113,7 +116,7 @@ def sync_track(request: ServerRequest, track: Track, ratio: float, quantum: floa
 
 
 def unsync_track(request: ServerRequest, track: Track) -> None:
-    """Let a track run freely. The engine keeps its speed: nobody hears when that happens."""
+    """Release a track from the clock. It keeps its speed, so the change is inaudible."""
     if not track.ratio or track.grid is None:
         return
     track.rate = track.speed_per_bpm(track.rate, request.core.base_bpm) * request.core.base_bpm

@@ -1,4 +1,4 @@
-"""Commands of a deck, a stem and the mix: one address for each thing one can touch."""
+"""Deck, stem and master commands: one address per control."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from crowdstream.desk.constants import MAX_RATE, MIN_RATE, STEMS
 from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp
 
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
-_RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+_RAMP = Arg("seconds", "f", "ramp time", unit="s", low=0, high=3600, default=RAMP_SECONDS)
 
 
 @TABLE.add(
     "/deck/{deck}/load",
     Arg("path", "s", PATH_HELP),
-    Arg("start", "f", "cue point, fraction of the length", low=0, high=1, default=0.0),
-    answers="`/done <address> id` when it can be played",
+    Arg("start", "f", "cue point, as a fraction of the length", low=0, high=1, default=0.0),
+    answers="`/done <address> id` when the track can be played",
 )
 def load(request: ServerRequest, deck: int, path: str, start: float) -> None:
-    """Load a track onto the deck; its stems stay aligned to the sample."""
+    """Load a track onto the deck. Its stems stay aligned to the sample."""
     request.buffers.load(request, first_buffer(deck), path, cue=start)
 
 
@@ -53,7 +53,7 @@ def unload(request: ServerRequest, deck: int) -> None:
     quantized=True,
 )
 def play(request: ServerRequest, deck: int, start_at: float, loop: int) -> None:
-    """Start the deck's track from its cue."""
+    """Start the deck's track at its cue point."""
     track = request.buffers.deck_track(deck)
     item = Item(track, request, track.rate, track.gain, bool(loop))
     request.mixer.start([item], start_frame(request, start_at))
@@ -68,12 +68,12 @@ def stop(request: ServerRequest, deck: int) -> None:
 
 @TABLE.add(
     "/deck/{deck}/seek",
-    Arg("position", "f", "place in the file", unit="s", low=0, high=1e6),
+    Arg("position", "f", "position in the file", unit="s", low=0, high=1e6),
     scheduled=True,
     quantized=True,
 )
 def seek(request: ServerRequest, deck: int, position: float) -> None:
-    """Jump to a place in the track; moves the cue while the deck is stopped."""
+    """Jump to a position in the track. While the deck is stopped, this moves its cue point."""
     track = open_track(request, deck)
     request.mixer.seek(track, frame_in(request, track, position, "position"), request)
 
@@ -84,7 +84,10 @@ def seek(request: ServerRequest, deck: int, position: float) -> None:
     scheduled=True,
 )
 def rate(request: ServerRequest, deck: int, rate: float) -> None:
-    """Set the deck's playback rate: tempo and pitch. Times the tempo it has to be 0.25 to 4."""
+    """Set the deck's playback rate, which changes tempo and pitch.
+
+    The product of rate and relative tempo (`bpm / base bpm`) must be 0.25 to 4.
+    """
     tracks = request.buffers.deck_tracks(deck)
     check_rate(request, rate)
     for track in tracks:
@@ -100,13 +103,13 @@ def gain(request: ServerRequest, deck: int, gain: float) -> None:
 
 @TABLE.add("/deck/{deck}/level", _GAIN, _RAMP, scheduled=True)
 def level(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
-    """Set the deck's level, after its EQ."""
+    """Set the deck's level (post-EQ)."""
     request.mixer.ramp(request, deck_level_ramp(deck), gain, seconds)
 
 
 @TABLE.add(
     "/deck/{deck}/stem",
-    Arg("number", "i", "stem, the first is 1", low=1, high=STEMS),
+    Arg("number", "i", "stem, counted from 1", low=1, high=STEMS),
     _GAIN,
     _RAMP,
     scheduled=True,
@@ -145,5 +148,5 @@ for _band in BANDS:
 
 @TABLE.add("/mix/level", _GAIN, _RAMP, scheduled=True)
 def mix_level(request: ServerRequest, gain: float, seconds: float) -> None:
-    """Set the master level, before the limiter."""
+    """Set the master level (pre-limiter)."""
     request.mixer.ramp(request, RAMP_MASTER, gain, seconds)

@@ -1,4 +1,4 @@
-"""Commands of effects, sends and patches; the same of every chain."""
+"""Commands of effect chains, sends and routing. Every chain has the same commands."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from crowdstream.desk.effects import CHAIN_SLOTS
 from crowdstream.desk.ramps import RAMP_PREFADER
 from crowdstream.effects import MODULES
 
-# Where a chain's addresses begin. Its handlers get the deck or bus that the address names.
+# Prefixes of the chains' addresses. Handlers receive the deck or bus that the address names.
 CHAIN_ADDRESSES = ("/deck/{deck}", "/bus/{bus}", "/mix")
 
-_SLOT = Arg("slot", "i", "place in the chain, the first is 1", low=1, high=CHAIN_SLOTS)
+_SLOT = Arg("slot", "i", "slot in the chain, counted from 1", low=1, high=CHAIN_SLOTS)
 _MODULE = Arg("module", "s", "name of the module")
 _VALUES = Arg(
-    "values", "*", "names of parameters (also mix, on) and their values by turns", default=(),
+    "values", "*", "alternately names of parameters (also `mix` and `on`) and values", default=(),
     rest=True, max_length=MAX_WORD_LENGTH,
 )
-_SECONDS = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+_SECONDS = Arg("seconds", "f", "ramp time", unit="s", low=0, high=3600, default=RAMP_SECONDS)
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
 _BUS = Arg("bus", "i", "send bus", low=1, high=BUSES)
 
@@ -36,7 +36,7 @@ def _chain(deck: int | None = None, bus: int | None = None) -> int:
 
 
 def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
-    """As `TABLE.add`, of every chain; the handler gets the chain's number."""
+    """Register a command for every chain, as `TABLE.add`; the handler receives the chain number."""
 
     def register(handler: Callable[..., Any]) -> Callable[..., Any]:
         def for_chain(
@@ -60,7 +60,7 @@ def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
     changes=False,
 )
 def modules(request: ServerRequest) -> None:
-    """Ask which effect modules there are, and what can be set of them."""
+    """List the effect modules and their parameters."""
     for module in MODULES.values():
         for p in module.parameters:
             request.reply(
@@ -74,7 +74,7 @@ def modules(request: ServerRequest) -> None:
 def insert(
     request: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
 ) -> None:
-    """Put an effect into an empty slot; it comes in by a crossfade."""
+    """Insert an effect into an empty slot, with a crossfade."""
     request.core.effects.insert(request, chain, slot - 1, module, values)
 
 
@@ -82,33 +82,33 @@ def insert(
 def swap(
     request: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
 ) -> None:
-    """Put an effect into a slot in the place of what is there, whose tail rings on."""
+    """Replace the effect in a slot with another one. The tail of the old effect rings out."""
     request.core.effects.swap(request, chain, slot - 1, module, values)
 
 
 @_everywhere("remove", _SLOT, scheduled=True)
 def remove(request: ServerRequest, chain: int, slot: int) -> None:
-    """Take an effect out of its slot; its tail rings on, for up to 30 s."""
+    """Remove the effect from a slot. Its tail rings out for up to 30 s."""
     request.core.effects.remove(request, chain, slot - 1)
 
 
 @_everywhere(
     "move",
     _SLOT,
-    Arg("to", "i", "its new place; those between move up", low=1, high=CHAIN_SLOTS),
+    Arg("to", "i", "new slot; the effects in between move up", low=1, high=CHAIN_SLOTS),
     scheduled=True,
 )
 def move(request: ServerRequest, chain: int, slot: int, to: int) -> None:
-    """Move an effect to another place in its chain; it goes out and comes in by crossfades."""
+    """Move an effect to another slot of its chain, with crossfades out and in."""
     request.core.effects.move(request, chain, slot - 1, to - 1)
 
 
 @_everywhere(
     "set",
     _SLOT,
-    Arg("parameter", "s", "its name, see `/fx/modules`"),
-    Arg("value", "f", "in the parameter's own range and unit"),
-    Arg("seconds", "f", "ramp; -1: the parameter's own", unit="s", low=-1, high=3600,
+    Arg("parameter", "s", "name of the parameter, see `/fx/modules`"),
+    Arg("value", "f", "value, in the parameter's range and unit"),
+    Arg("seconds", "f", "ramp time; -1: the parameter's own", unit="s", low=-1, high=3600,
         default=-1.0),
     scheduled=True,
 )  # fmt: skip
@@ -121,11 +121,11 @@ def set_parameter(
 
 
 @_everywhere(
-    "mix", _SLOT, Arg("mix", "f", "0: as it came in, 1: the effect alone", low=0, high=1),
+    "mix", _SLOT, Arg("mix", "f", "0: dry, 1: wet", low=0, high=1),
     _SECONDS, scheduled=True,
 )  # fmt: skip
 def set_mix(request: ServerRequest, chain: int, slot: int, mix: float, seconds: float) -> None:
-    """Set how much of an effect is heard."""
+    """Set the dry/wet mix of an effect."""
     request.core.effects.set(request, chain, slot - 1, "mix", mix, seconds)
 
 
@@ -134,19 +134,19 @@ def set_mix(request: ServerRequest, chain: int, slot: int, mix: float, seconds: 
     scheduled=True,
 )  # fmt: skip
 def switch(request: ServerRequest, chain: int, slot: int, on: int, seconds: float) -> None:
-    """Switch an effect on or off: off, what comes in passes bit for bit, and its tail rings on."""
+    """Switch an effect on or off. Off passes the input through bit for bit; the tail rings out."""
     request.core.effects.set(request, chain, slot - 1, "on", on, seconds)
 
 
 @_everywhere(
     "list",
-    answers="for each slot in use `<address>.reply slot module`, then names and values by turns; "
-    "then `/done <address> <slots in use>`",
+    answers="for each slot in use `<address>.reply slot module`, followed by alternating names "
+    "and values; then `/done <address> <slots in use>`",
     asks=True,
     changes=False,
 )
 def list_chain(request: ServerRequest, chain: int) -> None:
-    """Ask what is in a chain."""
+    """List the effects in a chain."""
     effects = request.core.effects
     used = [(slot, placed) for slot, placed in enumerate(effects.chains[chain], 1) if placed]
     for slot, placed in used:
@@ -166,37 +166,38 @@ def list_chain(request: ServerRequest, chain: int) -> None:
 def patch(
     request: ServerRequest, source: str, destination: str, gain: float, seconds: float
 ) -> None:
-    """Set how much of a deck or bus goes to a bus or the master. At first decks and buses go to
-    the master, at gain 1, and nowhere else. Buses that would feed each other in a circle are
-    refused.
+    """Set the gain with which a deck or bus feeds a bus or the master.
+
+    By default decks and buses feed only the master, at gain 1. A route that would make buses feed
+    each other in a loop is refused.
     """
     _patch(request, SOURCES.index(source), DESTINATIONS.index(destination), gain, seconds)
 
 
 @TABLE.add("/deck/{deck}/send", _BUS, _GAIN, _SECONDS, scheduled=True)
 def send(request: ServerRequest, deck: int, bus: int, gain: float, seconds: float) -> None:
-    """Set how much of the deck goes to a send bus; the same as `/mix/patch`."""
+    """Set the gain with which the deck feeds a send bus; the same as `/mix/patch`."""
     _patch(request, deck, bus - 1, gain, seconds)
 
 
 def _patch(
     request: ServerRequest, source: int, destination: int, gain: float, seconds: float
 ) -> None:
-    lasts = max(seconds, MIN_RAMP_SECONDS)
+    ramp_seconds = max(seconds, MIN_RAMP_SECONDS)
     block = int(request.core.desk.header["block_frames"])
     frame = request.frame or request.now + block
-    row = request.core.patches.change(source, destination, gain, frame, lasts)
+    row = request.core.patches.change(source, destination, gain, frame, ramp_seconds)
     request.mixer.ramp(request, row, gain, seconds)
 
 
 @TABLE.add(
     "/deck/{deck}/send/pre",
     _BUS,
-    Arg("on", "i", "1: before its level and the crossfader, 0: after them", low=0, high=1,
+    Arg("on", "i", "1: pre-fader, before deck level and crossfader; 0: post-fader", low=0, high=1,
         default=1),
     _SECONDS,
     scheduled=True,
 )  # fmt: skip
 def send_pre(request: ServerRequest, deck: int, bus: int, on: int, seconds: float) -> None:
-    """Choose whether the deck's level has a say in what goes to a send bus (at first it has)."""
+    """Switch the deck's send to a bus between pre-fader and post-fader (the default)."""
     request.mixer.ramp(request, RAMP_PREFADER + BUSES * deck + bus - 1, float(on), seconds)

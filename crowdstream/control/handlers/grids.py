@@ -1,4 +1,4 @@
-"""Commands of the beat grid of a deck's track, and of its being synced to the clock."""
+"""Commands for the beat grid of a deck's track, and for its sync to the clock."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from crowdstream.control.handlers.deck_ops import grid_of, sync_track, unsync_tr
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import MAX_RATE, MIN_RATE
 
-RATIOS = (1.0, 2.0, 0.5)  # of tempo; the first of two that are as near
+RATIOS = (1.0, 2.0, 0.5)  # of tempo, in order of preference where two are equally near
 
-_BPM = Arg("bpm", "f", "its tempo", unit="beats a minute", low=MIN_BPM, high=MAX_BPM)
+_BPM = Arg("bpm", "f", "tempo of the track", unit="beats a minute", low=MIN_BPM, high=MAX_BPM)
 _BEAT = Arg("beat", "f", "beat of the track; 0 is a downbeat", unit="beats", low=-1e6, high=1e6)
-_SECONDS = Arg("seconds", "f", "where that is in the file", unit="s", low=0, high=1e6)
+_SECONDS = Arg("seconds", "f", "position of the beat in the file", unit="s", low=0, high=1e6)
 
 
 def _set(request: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> None:
@@ -42,20 +42,20 @@ def _set(request: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> Non
 @TABLE.add(
     "/deck/{deck}/grid",
     _BPM,
-    Arg("first_downbeat", "f", "where its first downbeat is", unit="s", low=0, high=1e6,
+    Arg("first_downbeat", "f", "position of the first downbeat", unit="s", low=0, high=1e6,
         default=0.0),
 )
 def grid(request: ServerRequest, deck: int, bpm: float, first_downbeat: float) -> None:
-    """Give the deck's track a steady beat grid, in place of what its file says."""
+    """Give the deck's track a beat grid of constant tempo, in place of the grid from its file."""
     _set(request, deck, lambda: BeatGrid.of_tempo(bpm, first_downbeat))
 
 
 @TABLE.add("/deck/{deck}/grid/point", _BEAT, _SECONDS)
 def point(request: ServerRequest, deck: int, beat: float, seconds: float) -> None:
-    """Say where a beat of the deck's track is: its grid then goes through there, too.
+    """Place a beat of the deck's track; the grid then passes through this point as well.
 
-    With a steady grid, the first point says the tempo, by the distance from its downbeat, or
-    moves that.
+    With a grid of constant tempo, the first point sets the tempo by its distance from the
+    downbeat. A point for the downbeat itself moves the downbeat.
     """
     known = grid_of(request.buffers.deck_track(deck)).seconds
     first, at = known.anchors[0]
@@ -68,31 +68,31 @@ def point(request: ServerRequest, deck: int, beat: float, seconds: float) -> Non
 
 @TABLE.add(
     "/deck/{deck}/grid/points",
-    Arg("pairs", "f", "beat and second by turns, two pairs at least", low=-1e6, high=1e6,
+    Arg("pairs", "f", "alternately beat and second, at least two pairs", low=-1e6, high=1e6,
         rest=True, max_count=2 * MAX_ANCHORS),
 )
 def points(request: ServerRequest, deck: int, pairs: tuple[float, ...]) -> None:
-    """Give the deck's track a beat grid whose tempo moves: linear between these points."""
+    """Give the deck's track a beat grid of varying tempo, linear between these points."""
     if len(pairs) % 2:
-        raise BadArgument(f"pairs: {len(pairs)} numbers are no pairs of beat and second")
+        raise BadArgument(f"pairs: {len(pairs)} is odd; send pairs of beat and second")
     anchors = list(zip(pairs[::2], pairs[1::2], strict=True))
     _set(request, deck, lambda: BeatGrid.through(anchors))
 
 
 @TABLE.add(
     "/deck/{deck}/grid/confidence",
-    Arg("confidence", "f", "how far it can be trusted; below 0.6 it is shown as uncertain", low=0,
+    Arg("confidence", "f", "confidence; below 0.6 the grid is shown as uncertain", low=0,
         high=1),
 )
 def confidence(request: ServerRequest, deck: int, confidence: float) -> None:
-    """State how far the beat grid of the deck's track can be trusted; its beats stay."""
+    """Set the confidence of the beat grid of the deck's track. The beats do not move."""
     track = request.buffers.deck_track(deck)
     track.grid = grid_of(track).trusted(confidence)
 
 
 @TABLE.add("/deck/{deck}/grid/clear")
 def clear(request: ServerRequest, deck: int) -> None:
-    """Take the beat grid away from the deck's track; it is not synced any more."""
+    """Remove the beat grid of the deck's track. Sync ends."""
     track = request.buffers.deck_track(deck)
     unsync_track(request, track)
     request.buffers.give_grid(track, None)
@@ -106,14 +106,14 @@ def _check_speed(request: ServerRequest, track: Track, grid: Grid, ratio: float)
     speed = bpm * ratio / grid.bpm
     if not playable(speed):
         raise BadArgument(
-            f"{track.name} has {grid.bpm:.2f} beats a minute: at {bpm:g} and {ratio:g} of its "
-            f"beats a beat it is {speed:.2f} times as fast; {MIN_RATE:g} to {MAX_RATE:g} times "
-            "can be played"
+            f"{track.name} has {grid.bpm:.2f} beats a minute: at {bpm:g}, with a sync ratio of "
+            f"{ratio:g}, it would play {speed:.2f} times as fast; the range is {MIN_RATE:g} to "
+            f"{MAX_RATE:g} times"
         )
 
 
 def _resolved(request: ServerRequest, track: Track) -> float:
-    # Half and double tempo: what is nearest to how fast the track itself is.
+    # Choose between single, double and half tempo by the distance to the track's own tempo.
     grid = grid_of(track)
     bpm = request.core.beats.bpm
     ratio = track.ratio_asked or min(RATIOS, key=lambda r: abs(math.log(bpm * r / grid.bpm)))
@@ -123,16 +123,17 @@ def _resolved(request: ServerRequest, track: Track) -> float:
 
 @TABLE.add(
     "/deck/{deck}/sync",
-    Arg("on", "i", "1: on", low=0, high=1),
-    Arg("quantum", "f", "its beats meet the clock's modulo this many: 1 beats, 4 bars of 4",
+    Arg("on", "i", "1: on, 0: off", low=0, high=1),
+    Arg("quantum", "f", "alignment of the track's beats with the clock's, modulo this number; "
+        "1: beats, 4: bars of 4 beats",
         unit="beats", low=0.25, high=64, default=1.0),
     scheduled=True,
 )
 def sync(request: ServerRequest, deck: int, on: int, quantum: float) -> None:
     """Derive the playhead of the deck's track from the clock, through its beat grid.
 
-    Its beats then are the clock's, to the frame, through ramps of the tempo, loops and jumps.
-    Where the tempo is nearer to half or twice its own, it plays at that.
+    The track's beats then coincide with the clock's to the frame, also during tempo ramps, loops
+    and jumps. If half or double the track's tempo is nearer to the clock's, that is used.
     """
     track = request.mixer.playing(deck)
     if on:
@@ -143,17 +144,17 @@ def sync(request: ServerRequest, deck: int, on: int, quantum: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/sync/ratio",
-    Arg("ratio", "f", "0.5 half, 2 double tempo; 0: what is nearest to its own", low=0.25, high=4,
-        or_zero=True),
+    Arg("ratio", "f", "0.5: half, 2: double tempo; 0: the nearest to the track's own", low=0.25,
+        high=4, or_zero=True),
     scheduled=True,
 )
 def ratio(request: ServerRequest, deck: int, ratio: float) -> None:
-    """Set how many of its beats the deck's track plays in one beat of the clock when synced."""
+    """Set the number of its own beats that a synced track plays per beat of the clock."""
     track = request.mixer.playing(deck)
-    asked, track.ratio_asked = track.ratio_asked, ratio
+    previous, track.ratio_asked = track.ratio_asked, ratio
     try:
         if track.ratio:
             sync_track(request, track, _resolved(request, track), track.quantum)
     except BadArgument:
-        track.ratio_asked = asked
+        track.ratio_asked = previous
         raise

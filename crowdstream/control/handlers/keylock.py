@@ -1,4 +1,4 @@
-"""Commands that part a deck's tempo from its pitch."""
+"""Commands that change a deck's tempo and pitch independently."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from crowdstream.control.decks.pitch import SEMITONES
 from crowdstream.control.handlers.server_request import ServerRequest
 
 
-@TABLE.add("/deck/{deck}/keylock", Arg("on", "i", "1: on", low=0, high=1), scheduled=True)
+@TABLE.add("/deck/{deck}/keylock", Arg("on", "i", "1: on, 0: off", low=0, high=1), scheduled=True)
 def keylock(request: ServerRequest, deck: int, on: int) -> None:
-    """Keep the pitch of what the deck plays, now and later, however the tempo moves.
+    """Keep the pitch of the deck's present and future tracks constant when the tempo changes.
 
-    Backward, a track has the pitch of its speed.
+    In reverse, keylock has no effect: the pitch follows the speed.
     """
     held = request.voices.held_by(deck, request)
     request.core.pitches.set_keylock(deck, bool(on), request, held)
@@ -19,10 +19,10 @@ def keylock(request: ServerRequest, deck: int, on: int) -> None:
 
 @TABLE.add(
     "/deck/{deck}/pitch",
-    Arg("semitones", "f", "how far up", unit="semitones", low=-SEMITONES, high=SEMITONES),
+    Arg("semitones", "f", "upward pitch shift", unit="semitones", low=-SEMITONES, high=SEMITONES),
     scheduled=True,
 )
 def pitch(request: ServerRequest, deck: int, semitones: float) -> None:
-    """Shift the pitch of what the deck plays, now and later; the tempo stays."""
+    """Shift the pitch of the deck's present and future tracks without changing their tempo."""
     held = request.voices.held_by(deck, request)
     request.core.pitches.set_pitch(deck, semitones, request, held)

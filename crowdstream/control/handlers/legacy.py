@@ -1,4 +1,4 @@
-"""The vocabulary that existing sequencers speak: it must not change."""
+"""The OSC vocabulary of existing sequencers. Addresses and arguments must not change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from crowdstream.logs.burst import say
 
 FLAT_PERCENT = 50.0
 KILL_RANGE_DB = 24.0  # from just above killed to flat
-TONE_GAIN = 0.1  # -20 dB: heard, and harmless
+TONE_GAIN = 0.1  # -20 dB: audible, and safe for ears and loudspeakers
 MAX_FADE = 3600.0
 
 _BUFFER = Arg(
@@ -42,13 +42,13 @@ _PLAY = (
     Arg("rate", "f", "playback rate", low=MIN_RATE, high=MAX_RATE, default=1.0),
     _VOLUME,
     Arg("loop", "i", "1: loop", low=0, high=1, default=1),
-    Arg("start", "f", "fraction of its length", low=0, high=1, default=0.0),
+    Arg("start", "f", "start position, as a fraction of the length", low=0, high=1, default=0.0),
 )
 _BAND = Arg("band", "s", "EQ band", choices=BANDS)
 
 
 def _percent(name: str) -> Arg:
-    return Arg(name, "f", "50 and above flat, 0 killed", unit="percent", low=0, high=100)
+    return Arg(name, "f", "50 and above: flat, 0: killed", unit="percent", low=0, high=100)
 
 
 def _level(name: str, **options: Any) -> Arg:
@@ -60,7 +60,10 @@ def _reading(help: str) -> Arg:
 
 
 def percent_gain(percent: float) -> float:
-    """Linear gain of an EQ percent: 50 and above 1, 0 is 0, between -24 dB and 0 dB."""
+    """Convert an EQ percentage to a linear gain.
+
+    50 and above is 1, 0 is 0; in between the gain is linear in dB, from -24 dB to 0 dB.
+    """
     if percent <= 0:
         return 0.0
     decibels = min(0.0, (percent / FLAT_PERCENT - 1.0) * KILL_RANGE_DB)
@@ -71,11 +74,11 @@ def percent_gain(percent: float) -> float:
     "/load_buffer",
     _BUFFER,
     Arg("path", "s", PATH_HELP),
-    Arg("name", "s", "what to call it; else the file's name", default=""),
-    answers="`/done /load_buffer id` when it can be played",
+    Arg("name", "s", "name to show; default: the file's name", default=""),
+    answers="`/done /load_buffer id` when the buffer can be played",
 )
 def load_buffer(request: ServerRequest, id: int, path: str, name: str) -> None:
-    """Load a file into a buffer. What was there is stopped and replaced."""
+    """Load a file into a buffer. A track already in the buffer is stopped and replaced."""
     deck_of(id)
     request.buffers.load(request, id, path, name)
 
@@ -84,7 +87,7 @@ def load_buffer(request: ServerRequest, id: int, path: str, name: str) -> None:
 def play_stem(
     request: ServerRequest, id: int, rate: float, volume: float, loop: int, start: float
 ) -> None:
-    """Play a buffer from a fraction of its length; one that plays is restarted."""
+    """Play a buffer from a fraction of its length. A buffer that is playing is restarted."""
     track = request.buffers.find(id)
     check_rate(request, rate)
     item = Item(track, request, rate, volume, bool(loop), start)
@@ -137,19 +140,19 @@ def stem_volume(request: ServerRequest, id: int, volume: float) -> None:
     "/cue",
     deck_arg(),
     Arg("path", "s", PATH_HELP),
-    Arg("start", "f", "fraction of its length", low=0, high=1, default=0.0),
-    answers="`/done /cue id` when it can be started",
+    Arg("start", "f", "cue point, as a fraction of the length", low=0, high=1, default=0.0),
+    answers="`/done /cue id` when the track can be started",
 )
 def cue(request: ServerRequest, deck: str, path: str, start: float) -> None:
     """Load and arm the deck's first buffer (100 of deck A, 1100 of B, 2100 of C, 3100 of D).
 
-    It does not start yet.
+    This does not start it.
     """
     request.buffers.load(request, first_buffer(deck_number(deck)), path, cue=start)
 
 
 def time_first(values: Sequence[Any]) -> Sequence[Any]:
-    """Arguments of a group start, its number brought to the front wherever it stands."""
+    """Reorder the arguments of a group start so that its number comes first."""
     numbers = [value for value in values if not isinstance(value, str)]
     words = [value for value in values if isinstance(value, str)]
     if len(numbers) > 1:
@@ -165,7 +168,7 @@ def time_first(values: Sequence[Any]) -> Sequence[Any]:
     scheduled=True,
 )
 def start_group(request: ServerRequest, start_at: float, decks: tuple[str, ...]) -> None:
-    """Start armed decks together, on one and the same frame. The number may come last."""
+    """Start armed decks together, on the same frame. The number may also come last."""
     tracks = [request.buffers.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
     items = [Item(track, request, track.rate, track.gain) for track in tracks]
     request.mixer.start(items, start_frame(request, start_at))
@@ -176,7 +179,7 @@ def start_group(request: ServerRequest, start_at: float, decks: tuple[str, ...])
     deck_arg(),
     Arg("path", "s", PATH_HELP),
     _START_AT,
-    answers="`/done /play id` when it is loaded",
+    answers="`/done /play id` when the file is loaded",
 )
 def play(request: ServerRequest, deck: str, path: str, start_at: float) -> None:
     """Load a file into the deck's first buffer, then start it at that time."""
@@ -193,7 +196,7 @@ def play(request: ServerRequest, deck: str, path: str, start_at: float) -> None:
     scheduled=True,
 )
 def fade(request: ServerRequest, deck: str, start_at: float, seconds: float) -> None:
-    """Ramp the deck's level from what it is then to 0."""
+    """Ramp the deck's level to 0 from its value at that time."""
     frame = start_frame(request, start_at)
     request.mixer.ramp(request, deck_level_ramp(deck_number(deck)), 0.0, seconds, frame)
 
@@ -215,7 +218,7 @@ def crossfade_levels(request: ServerRequest, a: float, b: float) -> None:
 def deck_levels(
     request: ServerRequest, a: float, b: float | None, c: float | None, d: float | None
 ) -> None:
-    """Set the levels of all decks; those left out stay."""
+    """Set the levels of all decks. Levels that are left out stay unchanged."""
     _set_levels(request, (a, b, c, d))
 
 
@@ -239,7 +242,7 @@ def deck_filter(request: ServerRequest, deck: str, band: str, gain: float) -> No
 
 @TABLE.add("/deck_eq", deck_arg(), _BAND, _percent("percent"), scheduled=True)
 def deck_eq(request: ServerRequest, deck: str, band: str, percent: float) -> None:
-    """Set a band of a deck's EQ in percent: between 0 and 50, linear in dB from -24 to 0."""
+    """Set a band of a deck's EQ in percent. From 0 to 50 it is linear in dB, from -24 to 0 dB."""
     row = band_row(deck_number(deck), band)
     request.mixer.ramp(request, row, percent_gain(percent))
 
@@ -256,9 +259,9 @@ def deck_eq_all(request: ServerRequest, deck: str, low: float, mid: float, high:
 
 @TABLE.add("/set_tempo", TEMPO, scheduled=True)
 def set_tempo(request: ServerRequest, bpm: float) -> None:
-    """Set the tempo of the clock; all decks play at `bpm / base bpm` times their rate.
+    """Set the tempo of the clock. All decks play at `bpm / base bpm` times their rate.
 
-    Refused where that is not 0.25 to 4, or would not be for a track that plays.
+    Refused unless this factor, and the resulting speed of each playing track, is 0.25 to 4.
     """
     check_tempo(request, bpm)
     request.core.set_tempo(request, bpm)
@@ -273,20 +276,20 @@ def set_meter(request: ServerRequest, beats: int) -> None:
 
 @TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), asks=True)
 def print_clock(request: ServerRequest, on: int) -> None:
-    """Print bar, beat and phase once a beat, from the next beat on."""
+    """Print bar, beat and phase on each beat, starting with the next one."""
     request.core.print_clock(bool(on))
 
 
 @TABLE.add("/reset", answers=DISCARDS, scheduled=True)
 def reset(request: ServerRequest) -> None:
-    """Time zero is now; the beat clock restarts. What was sent before it and waits is discarded."""
+    """Set time zero to now and restart the beat clock. Discard all commands scheduled before."""
     request.core.reset_clock(request)
     request.core.waiting.discard(request)
 
 
 @TABLE.add("/schedule_c_at", _START_AT, scheduled=True)
 def schedule_c_at(request: ServerRequest, start_at: float) -> None:
-    """Start what is cued or loaded on deck C at that time."""
+    """Start the cued or loaded track of deck C at that time."""
     deck = deck_number("C")
     tracks = request.mixer.waiting_tracks(deck) or [request.buffers.deck_track(deck)]
     items = [Item(track, request, track.rate, track.gain) for track in tracks]
@@ -295,7 +298,7 @@ def schedule_c_at(request: ServerRequest, start_at: float) -> None:
 
 @TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True, changes=False)
 def get_status(request: ServerRequest) -> None:
-    """Print the status, and answer with it."""
+    """Print the status and reply with it."""
     say(request.core.status.text())
     request.reply("/status.reply", *request.core.status.values())
 
@@ -306,7 +309,7 @@ def get_status(request: ServerRequest) -> None:
     scheduled=True, button=True,
 )
 def test_tone(request: ServerRequest, hertz: float) -> None:
-    """A one-second quiet tone on the master."""
+    """Play a quiet tone of one second on the master."""
     request.core.outbox.add(
         OP_TONE, request, x=hertz, y=TONE_GAIN, start=round(request.core.desk.sample_rate),
         frame=request.frame,
@@ -318,7 +321,7 @@ def test_tone(request: ServerRequest, hertz: float) -> None:
     answers=f"`/done /mixer_cleanup` when the memory is free, and {DISCARDS}",
 )
 def mixer_cleanup(request: ServerRequest) -> None:
-    """Stop everything and free every buffer. What was sent before it and waits is discarded."""
+    """Stop everything, free every buffer and discard all commands scheduled before."""
     buffers = request.buffers
     request.core.waiting.discard(request)
     request.mixer.stop_all(request)
@@ -332,17 +335,20 @@ def mixer_cleanup(request: ServerRequest) -> None:
 
 @TABLE.add(
     "/dance/total_movement",
-    Arg("movement", "f", "how much the crowd moves", low=0, high=1),
+    Arg("movement", "f", "movement of the crowd", low=0, high=1),
     asks=True,
 )
 def total_movement(request: ServerRequest, movement: float) -> None:
-    """Say how much the crowd moves; drives the tempo when a movement map is configured."""
+    """Report the crowd's movement. With a movement map, it drives the tempo."""
     request.core.follower.moved(movement, request.core.monotonic())
 
 
-@TABLE.add("/dance/head_movement", _reading("how much heads move"), asks=True, changes=False)
-@TABLE.add("/dance/arms_movement", _reading("how much arms move"), asks=True, changes=False)
-@TABLE.add("/dance/legs_movement", _reading("how much legs move"), asks=True, changes=False)
-@TABLE.add("/dance/person_count", _reading("how many people there are"), asks=True, changes=False)
+@TABLE.add("/dance/head_movement", _reading("movement of heads"), asks=True, changes=False)
+@TABLE.add("/dance/arms_movement", _reading("movement of arms"), asks=True, changes=False)
+@TABLE.add("/dance/legs_movement", _reading("movement of legs"), asks=True, changes=False)
+@TABLE.add("/dance/person_count", _reading("number of people"), asks=True, changes=False)
 def other_reading(request: ServerRequest, value: float) -> None:
-    """Another reading of the movement detector; used if the movement map names it in `senders`."""
+    """Report another reading of the movement detector.
+
+    It is used only if the movement map names it in `senders`.
+    """

@@ -1,4 +1,4 @@
-"""The command about what may be left out to save time."""
+"""The load-shedding command."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from crowdstream.desk.load_shedding import LEVELS
 
 @TABLE.add(
     "/quality",
-    Arg("level", "i", "what is left out", low=0, high=LEVELS - 1, words=(AUTO,)),
+    Arg("level", "i", "load-shedding level", low=0, high=LEVELS - 1, words=(AUTO,)),
     scheduled=True,
 )
 def quality(request: ServerRequest, level: int | str) -> None:
-    """Hold a level of quality, or let it follow the load.
+    """Hold a quality level, or let it follow the CPU load.
 
-    0 is full. 1 leaves out optional effects, 2 keylock, too: the pitch goes with the tempo. 3
-    interpolates with half the taps. With `auto` it is lowered a step when rendering takes more than
-    70 percent of a block's time, or too long, and restored a step after some calm seconds. What is
-    left out is remembered, and comes back.
+    Level 0 is full quality. Level 1 bypasses optional effects. Level 2 also bypasses keylock, so
+    the pitch follows the tempo. Level 3 also interpolates with half the filter taps. With `auto`,
+    quality drops by one level when rendering takes more than 70 percent of a block's duration or
+    misses its deadline, and rises by one level after some seconds of low load. Everything that is
+    bypassed is restored afterwards.
     """
     request.core.quality.hold(request, None if level == AUTO else int(level))

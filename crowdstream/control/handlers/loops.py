@@ -1,4 +1,4 @@
-"""Commands of a deck's loop. Its borders are exact to the frame; the engine wraps it."""
+"""Loop commands of a deck. Loop points are exact to the frame; the engine wraps the playhead."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from crowdstream.desk.opcodes import (
 )
 
 MIN_BEATS, MAX_BEATS = 1 / 32, 64.0
-MIN_SECONDS = 0.001  # a shorter one is a tone above all that a track holds
+MIN_SECONDS = 0.001  # a shorter loop is an audible tone, not a repetition
 
 _SNAP = Arg(
-    "snap", "f", "it goes to the nearest multiple of so many beats of the track; 0: exactly here",
+    "snap", "f", "snap to the nearest multiple of this many beats of the track; 0: do not snap",
     unit="beats", low=0, high=MAX_BEATS, default=0.0,
 )
 
@@ -32,7 +32,7 @@ def _looped(request: ServerRequest, deck: int) -> Track:
     track = playing(request, deck)
     if not track.looped:
         letter = DECK_LETTERS[deck]
-        raise NotPlaying(f"deck {letter} has no loop: say /deck/{letter}/loop with its beats")
+        raise NotPlaying(f"deck {letter} has no loop: send /deck/{letter}/loop with its beats")
     return track
 
 
@@ -44,7 +44,7 @@ def _looped(request: ServerRequest, deck: int) -> Track:
     quantized=True,
 )
 def loop(request: ServerRequest, deck: int, beats: float, snap: float) -> None:
-    """Loop so many beats of the track's grid, from here on."""
+    """Start a loop of this many beats at the playhead."""
     track = playing(request, deck)
     grid_of(track)
     send(request, track, OP_LOOP, index=LOOP_HERE, x=beats, y=snap)
@@ -53,19 +53,22 @@ def loop(request: ServerRequest, deck: int, beats: float, snap: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/loop/set",
-    Arg("loop_in", "f", "beginning", unit="s", low=0, high=1e6),
-    Arg("loop_out", "f", "end", unit="s", low=0, high=1e6),
+    Arg("loop_in", "f", "loop start", unit="s", low=0, high=1e6),
+    Arg("loop_out", "f", "loop end", unit="s", low=0, high=1e6),
     scheduled=True,
 )
 def loop_set(request: ServerRequest, deck: int, loop_in: float, loop_out: float) -> None:
-    """Loop what lies between two places of the file, as soon as the playhead comes to its end."""
+    """Set a loop between two positions in the file.
+
+    The track loops as soon as the playhead reaches the loop end.
+    """
     track = playing(request, deck)
     rate = request.core.desk.sample_rate
     first = frame_in(request, track, loop_in, "loop_in")
     last = round(loop_out * rate)
     if loop_out - loop_in < MIN_SECONDS:
         raise BadArgument(
-            f"loop_out: {loop_out:g} s is not {MIN_SECONDS:g} s or more after "
+            f"loop_out: {loop_out:g} s must be at least {MIN_SECONDS:g} s after "
             f"loop_in, {loop_in:g} s"
         )
     if last > track.frames:
@@ -84,7 +87,7 @@ def loop_set(request: ServerRequest, deck: int, loop_in: float, loop_out: float)
 
 @TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, button=True, quantized=True)
 def loop_in(request: ServerRequest, deck: int, snap: float) -> None:
-    """Set the loop's beginning here; it begins with `loop/out`."""
+    """Set the loop start at the playhead. Looping begins with `loop/out`."""
     track = playing(request, deck)
     if snap:
         grid_of(track)
@@ -94,11 +97,11 @@ def loop_in(request: ServerRequest, deck: int, snap: float) -> None:
 
 @TABLE.add("/deck/{deck}/loop/out", _SNAP, scheduled=True, button=True, quantized=True)
 def loop_out(request: ServerRequest, deck: int, snap: float) -> None:
-    """Set the loop's end here, and loop from `loop/in` on."""
+    """Set the loop end at the playhead, and loop from the point set with `loop/in`."""
     track = playing(request, deck)
     if not track.loop_begun:
         letter = DECK_LETTERS[deck]
-        raise NotPlaying(f"deck {letter} has no beginning of a loop: say /deck/{letter}/loop/in")
+        raise NotPlaying(f"deck {letter} has no loop start: send /deck/{letter}/loop/in first")
     if snap:
         grid_of(track)
     send(request, track, OP_LOOP, index=LOOP_OUT, y=snap)
@@ -107,24 +110,24 @@ def loop_out(request: ServerRequest, deck: int, snap: float) -> None:
 
 @TABLE.add("/deck/{deck}/loop/halve", scheduled=True)
 def halve(request: ServerRequest, deck: int) -> None:
-    """Make the loop half as long; its beginning stays."""
+    """Halve the loop's length. The loop start does not move."""
     send(request, _looped(request, deck), OP_LOOP, index=LOOP_SCALE, x=0.5)
 
 
 @TABLE.add("/deck/{deck}/loop/double", scheduled=True)
 def double(request: ServerRequest, deck: int) -> None:
-    """Make the loop twice as long; its beginning stays."""
+    """Double the loop's length. The loop start does not move."""
     send(request, _looped(request, deck), OP_LOOP, index=LOOP_SCALE, x=2.0)
 
 
 @TABLE.add(
     "/deck/{deck}/loop/move",
-    Arg("beats", "f", "how far; below 0 towards the beginning", unit="beats", low=-1024,
+    Arg("beats", "f", "distance; negative: towards the beginning", unit="beats", low=-1024,
         high=1024),
     scheduled=True, button=True,
 )
 def move(request: ServerRequest, deck: int, beats: float) -> None:
-    """Move the loop by so many beats of the track's grid, and the playhead in it along."""
+    """Move the loop by this many beats of the track's grid, together with the playhead in it."""
     track = _looped(request, deck)
     grid_of(track)
     send(request, track, OP_LOOP, index=LOOP_MOVE, x=beats)
@@ -132,11 +135,11 @@ def move(request: ServerRequest, deck: int, beats: float) -> None:
 
 @TABLE.add("/deck/{deck}/loop/exit", scheduled=True, quantized=True)
 def exit_(request: ServerRequest, deck: int) -> None:
-    """Play on past the loop's end."""
+    """Leave the loop: play past its end."""
     send(request, _looped(request, deck), OP_LOOP, index=LOOP_EXIT)
 
 
 @TABLE.add("/deck/{deck}/loop/again", scheduled=True, quantized=True)
 def again(request: ServerRequest, deck: int) -> None:
-    """Go back into the loop that was left."""
+    """Re-enter the loop that was left last (reloop)."""
     send(request, _looped(request, deck), OP_LOOP, index=LOOP_AGAIN)

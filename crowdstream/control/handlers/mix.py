@@ -1,4 +1,4 @@
-"""Commands of the mixing desk: crossfader, trim, isolator, filter, limiter and cue bus."""
+"""Mixer commands: crossfader, trim, isolator, filter, limiter, cue bus and meters."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from crowdstream.desk.ramps import (
     RAMP_RIGHT,
 )
 
-# A resonant filter whose cutoff moves faster than this whistles: it takes its ringing along.
+# Minimum ramp time: a resonant filter whose cutoff moves faster sweeps its own ringing along,
+# which is audible as a whistle.
 FILTER_SECONDS = 0.02
-MIN_EQ_DB = -26.0  # what an isolator's knob does short of its kill
+MIN_EQ_DB = -26.0  # lower end of an isolator's knob, just above its kill
 CURVES = {"additive": CURVE_ADDITIVE, "constant-power": CURVE_POWER, "cut": CURVE_CUT}
 SIDES = {"left": (1.0, 0.0), "right": (0.0, 1.0), "through": (0.0, 0.0)}
 
-_RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
-_ON = Arg("on", "i", "1: automatic, 0: it stays as it is", low=0, high=1, default=1)
+_RAMP = Arg("seconds", "f", "ramp time", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+_ON = Arg("on", "i", "1: automatic, 0: keep the present trim", low=0, high=1, default=1)
 
 
 def _band_db(band: str) -> Arg:
@@ -38,12 +39,12 @@ def _band_db(band: str) -> Arg:
 
 @TABLE.add(
     "/mix/crossfader",
-    Arg("position", "f", "0: all of the left side, 1: all of the right side", low=0, high=1),
+    Arg("position", "f", "0: left side only, 1: right side only", low=0, high=1),
     _RAMP,
     scheduled=True,
 )
 def crossfader(request: ServerRequest, position: float, seconds: float) -> None:
-    """Move the crossfader; a slow move follows its curve. Decks that go through don't hear it."""
+    """Move the crossfader. Slow moves follow its curve. Decks assigned `through` are unaffected."""
     request.mixer.ramp(request, RAMP_CROSSFADER, position, seconds)
 
 
@@ -51,24 +52,25 @@ def crossfader(request: ServerRequest, position: float, seconds: float) -> None:
     "/mix/crossfader/curve",
     Arg(
         "name", "s",
-        "both sides full in the middle, the same power all the way, or full but for the ends",
+        "`additive`: both sides full in the middle; `constant-power`: the same power throughout; "
+        "`cut`: both sides full except at the ends",
         choices=tuple(CURVES),
     ),
     scheduled=True,
 )
 def crossfader_curve(request: ServerRequest, name: str) -> None:
-    """Choose the curve of the crossfader: `constant-power` at the start."""
+    """Choose the crossfader curve. The default is `constant-power`."""
     for curve, row in CURVES.items():
         request.mixer.ramp(request, RAMP_CURVE + row, float(curve == name))
 
 
 @TABLE.add(
     "/deck/{deck}/crossfader",
-    Arg("side", "s", "which side of the crossfader it is on", choices=tuple(SIDES)),
+    Arg("side", "s", "side of the crossfader", choices=tuple(SIDES)),
     scheduled=True,
 )
 def deck_crossfader(request: ServerRequest, deck: int, side: str) -> None:
-    """Assign the deck to a side of the crossfader, or let it through: `through` at the start."""
+    """Assign the deck to a side of the crossfader, or to neither (`through`, the default)."""
     left, right = SIDES[side]
     request.mixer.ramp(request, RAMP_LEFT + deck, left)
     request.mixer.ramp(request, RAMP_RIGHT + deck, right)
@@ -81,7 +83,7 @@ def deck_crossfader(request: ServerRequest, deck: int, side: str) -> None:
 def eq(
     request: ServerRequest, deck: int, low: float, mid: float, high: float, seconds: float
 ) -> None:
-    """Set the three bands of the deck's EQ in dB; `/deck/{deck}/kill` takes one out altogether."""
+    """Set the three bands of the deck's EQ in dB. `/deck/{deck}/kill` silences a band entirely."""
     for band, decibels in zip(BANDS, (low, mid, high), strict=True):
         request.mixer.ramp(request, band_row(deck, band), decibel_gain(decibels), seconds)
 
@@ -89,13 +91,13 @@ def eq(
 @TABLE.add(
     "/deck/{deck}/kill",
     Arg("band", "s", "EQ band", choices=BANDS),
-    Arg("on", "i", "1: silent, 0: as it was", low=0, high=1, default=1),
+    Arg("on", "i", "1: silence the band, 0: restore it", low=0, high=1, default=1),
     scheduled=True,
 )
 def kill(request: ServerRequest, deck: int, band: str, on: int) -> None:
-    """Take a band out of the deck, or bring it back at the gain that it had.
+    """Silence a band of the deck's EQ, or restore its previous gain.
 
-    A gain set meanwhile is heard at once, and stays.
+    A gain that is set while the band is killed takes effect at once, and is kept.
     """
     request.core.mixing.kill(request, band_row(deck, band), bool(on))
 
@@ -107,9 +109,9 @@ def kill(request: ServerRequest, deck: int, band: str, on: int) -> None:
     scheduled=True,
 )
 def trim(request: ServerRequest, deck: int, decibels: float, seconds: float) -> None:
-    """Set the gain with which the deck comes into the mixer, before its EQ.
+    """Set the gain with which the deck enters the mixer (pre-EQ).
 
-    It ends automatic trim for this deck.
+    This switches automatic trim off for the deck.
     """
     request.core.mixing.trim(request, deck, decibels, seconds)
 
@@ -124,7 +126,7 @@ def trim(request: ServerRequest, deck: int, decibels: float, seconds: float) -> 
 def deck_knob(request: ServerRequest, deck: int, knob: float, seconds: float) -> None:
     """Turn the deck's filter: low-pass to the left, high-pass to the right, off in the middle.
 
-    It is never turned faster than in 20 ms.
+    The shortest ramp is 20 ms.
     """
     request.mixer.ramp(request, RAMP_FILTER + deck, knob, max(seconds, FILTER_SECONDS))
 
@@ -136,7 +138,7 @@ def deck_knob(request: ServerRequest, deck: int, knob: float, seconds: float) ->
     scheduled=True,
 )
 def resonance(request: ServerRequest, deck: int, amount: float, seconds: float) -> None:
-    """Set how much the deck's filter stresses what lies at its cutoff: 0 at the start."""
+    """Set the resonance of the deck's filter at its cutoff. The default is 0."""
     request.mixer.ramp(request, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
 
 
@@ -146,19 +148,19 @@ def resonance(request: ServerRequest, deck: int, amount: float, seconds: float) 
     scheduled=True,
 )
 def ceiling(request: ServerRequest, decibels: float) -> None:
-    """Set the true peak that the limiter lets through, as `--ceiling` does."""
+    """Set the limiter's true-peak ceiling, as `--ceiling` does."""
     request.core.mixing.ceiling(request, decibels)
 
 
 @TABLE.add(
     "/deck/{deck}/listen",
-    Arg("gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MAX_GAIN,
+    Arg("gain", "f", "linear gain on the cue bus; 0: off", low=0, high=MAX_GAIN,
         default=1.0),
     _RAMP,
     scheduled=True,
 )
 def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
-    """Listen to the deck beforehand, on the cue bus: after its effects, before its level."""
+    """Send the deck to the cue bus: pre-fader listening (PFL), after the deck's effects."""
     request.mixer.ramp(request, RAMP_LISTEN + deck, gain, seconds)
 
 
@@ -169,40 +171,42 @@ def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> No
     scheduled=True,
 )
 def cue_level(request: ServerRequest, gain: float, seconds: float) -> None:
-    """Set how loud the cue bus is."""
+    """Set the level of the cue bus."""
     request.mixer.ramp(request, RAMP_CUE, gain, seconds)
 
 
 @TABLE.add("/deck/{deck}/trim/auto", _ON, scheduled=True)
 def trim_auto(request: ServerRequest, deck: int, on: int) -> None:
-    """Trim the deck so that its tracks are as loud as `--target-lufs` says.
+    """Trim the deck automatically so that its tracks have the loudness of `--target-lufs`.
 
-    A track is measured when all of it is in memory (EBU R128, all stems at full gain), a
-    streamed one as far as it was heard. Off at the start.
+    A track is measured once all of it is in memory (EBU R128, all stems at full gain). Of a
+    streamed track, the part played so far is measured. The default is off.
     """
     request.core.mixing.automatic(request, (deck,), bool(on))
 
 
 @TABLE.add("/mix/autotrim", _ON, scheduled=True)
 def autotrim(request: ServerRequest, on: int) -> None:
-    """Trim all decks so that their tracks meet at the same loudness.
+    """Trim all decks automatically, so that their tracks have the same loudness.
 
-    Off at the start: to sequencers that know nothing of it tracks sound as they were made.
+    The default is off: for sequencers that do not know this command, tracks keep the level at
+    which they were mastered.
     """
     request.core.mixing.automatic(request, range(DECKS), bool(on))
 
 
 @TABLE.add(
     "/meters",
-    Arg("rate", "f", "times a second, 1 to 60; 0: no more", low=1, high=60, or_zero=True),
-    Arg("what", "s", "decks, master and cue, or all stems too", choices=("mix", "all"),
-        default="mix"),
-    answers="`/done /meters`, and from then on `/meter name peak rms lufs`, see above",
+    Arg("rate", "f", "times a second, 1 to 60; 0: end the subscription", low=1, high=60,
+        or_zero=True),
+    Arg("what", "s", "`mix`: decks, master and cue; `all`: all stems as well",
+        choices=("mix", "all"), default="mix"),
+    answers="`/done /meters`, then `/meter name peak rms lufs` at this rate, see above",
     asks=True,
     changes=False,
 )
 def meters(request: ServerRequest, rate: float, what: str) -> None:
-    """Subscribe to meters of the decks (before their level), the master and the cue bus."""
+    """Subscribe to the meters of the decks (pre-fader), the master and the cue bus."""
     if rate:
         request.core.answers.check_subscription(request.sender)
     request.core.meters.subscribe(request, rate, what == "all", request.core.monotonic())

@@ -1,4 +1,4 @@
-"""Commands of recording."""
+"""Recording commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _deck(deck: int) -> tuple[int, str]:
 
 
 def _chosen(request: ServerRequest, word: str) -> list[tuple[int, str]]:
-    # The taps that a word means, each with what its file's name ends in.
+    # The taps that a word stands for, each with the suffix of its file's name.
     name = word.lower()
     if name == "master":
         return [(TAP_MASTER, "")]
@@ -47,30 +47,30 @@ def _chosen(request: ServerRequest, word: str) -> list[tuple[int, str]]:
         return [_deck(deck) for deck in range(len(DECK_LETTERS))]
     if name == "stems":
         tracks = [(deck, _track(request, deck)) for deck in range(len(DECK_LETTERS))]
-        found = [
+        taps = [
             _stem(request, deck, stem)
             for deck, track in tracks if track for stem in range(len(track.stems))
         ]
-        if not found:
+        if not taps:
             raise BadArgument("what: no deck has a track, so name the stems, such as A/1")
-        return found
+        return taps
     letter, slash, number = name.partition("/")
     deck = DECK_LETTERS.lower().find(letter) if len(letter) == 1 else -1
     if deck >= 0 and not slash:
         return [_deck(deck)]
     if deck >= 0 and number.isascii() and number.isdigit() and 1 <= int(number) <= STEMS:
         return [_stem(request, deck, int(number) - 1)]
-    raise BadArgument(f"what: {word!r} is none of {', '.join(FORMATS)}, {_WHAT}")
+    raise BadArgument(f"what: {word!r} must be one of {', '.join(FORMATS)}, {_WHAT}")
 
 
 def _roots(request: ServerRequest) -> tuple[Path, ...]:
-    # The folders that recordings have to be made in, if any.
+    # The folders to which recordings are restricted, if any.
     settings = request.core.settings
     return (*settings.media_root, *((settings.record_folder,) if settings.record_folder else ()))
 
 
 def _place(request: ServerRequest, path: str) -> Path:
-    # The real path of a file to be made, in a folder where that is allowed.
+    # The real path of a new file, in a folder where recordings are allowed.
     settings = request.core.settings
     given = Path(path)
     if settings.record_folder and not given.is_absolute() and not path.startswith("~"):
@@ -79,33 +79,33 @@ def _place(request: ServerRequest, path: str) -> Path:
         real = check_media_root(given, _roots(request))
     except AudioFileError as error:
         raise CommandError(str(error)) from error
-    if os.path.isdir(real):  # of a name that is too long Path.is_dir would raise
-        raise BadArgument("path: it is a folder, name a file in it")
+    if os.path.isdir(real):  # Path.is_dir raises for a name that is too long
+        raise BadArgument("path: this is a folder; name a file in it")
     return real
 
 
 @TABLE.add(
     "/record/start",
-    Arg("path", "s", "file to make, `.wav` or `.flac`; `~` is your home, a relative path starts "
-        "from `--record-folder`, or else from the folder that the server was started in"),
+    Arg("path", "s", "file to write, `.wav` or `.flac`; `~` is your home folder, a relative path "
+        "starts at `--record-folder`, or else at the folder in which the server was started"),
     Arg("what", "s", f"a format ({', '.join(FORMATS)}) and what to record: {_WHAT}", default=(),
         rest=True, max_length=MAX_WORD_LENGTH),
-    answers="`/done <address> path frame` for each file, with the frame it begins at; later "
+    answers="`/done <address> path frame` for each file, with its first frame; later "
     "`/record/lost path frames` when the disk is too slow, `/record/continued path frames next` "
-    "when the file has reached the largest size that it may have, and the recording continues in "
-    "`next`, and `/record/failed path reason` when the file ends too early, all to subscribers too",
+    "when the file has reached its maximum size and the recording continues in `next`, and "
+    "`/record/failed path reason` when the file ends early; subscribers receive these as well",
     scheduled=True,
 )
 def start(request: ServerRequest, path: str, what: tuple[str, ...]) -> None:
-    """Record the master, or what is named, each to a file of its own.
+    """Record the master, or each of the named sources to a file of its own.
 
-    What is not the master adds to the file's name: `mix-deck-A.wav`, `mix-A-1-drums.wav`.
-    Without a format the extension decides: `.wav` is wav24. A file that exists is never
-    overwritten.
+    Sources other than the master add a suffix to the file name: `mix-deck-A.wav`,
+    `mix-A-1-drums.wav`. Without a format, the extension decides: `.wav` means wav24. Existing
+    files are never overwritten.
     """
     words = [word.lower() for word in what if word.lower() in FORMATS]
     if len(words) > 1:
-        raise BadArgument(f"what: {' and '.join(words)} are two formats, say one")
+        raise BadArgument(f"what: {' and '.join(words)} are several formats; name only one")
     taps: dict[int, str] = {}
     for word in [word for word in what if word.lower() not in FORMATS] or ["master"]:
         taps.update(_chosen(request, word))
@@ -124,22 +124,22 @@ def start(request: ServerRequest, path: str, what: tuple[str, ...]) -> None:
 
 @TABLE.add(
     "/record/stop",
-    answers="`/done <address> path frames` for each file when it is finished",
+    answers="`/done <address> path frames` for each file when it is complete",
     scheduled=True,
 )
 def stop(request: ServerRequest) -> None:
-    """End the recording: it holds the frames up to this one."""
+    """Stop recording. The files contain the frames up to this one."""
     request.core.recordings.stop(request, context_frame(request))
 
 
 @TABLE.add(
     "/record/status",
     answers="`/record/status.reply files seconds lost path ...`: the number of files being "
-    "recorded, their length, and the frames they have lost to a slow disk",
+    "recorded, their length, and the number of frames lost because the disk was too slow",
     asks=True,
     changes=False,
 )
 def status(request: ServerRequest) -> None:
-    """Ask what is being recorded."""
+    """Query the current recordings."""
     recordings = request.core.recordings
     request.reply("/record/status.reply", *recordings.readings().values(), *recordings.paths())

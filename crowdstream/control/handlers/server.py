@@ -1,4 +1,4 @@
-"""Commands about the server itself; those SuperCollider's server has too, as it has them."""
+"""Server commands. Those that SuperCollider's server has as well have the same form there."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from crowdstream.control.handlers.common import DISCARDS
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.publish.reply_ports import MAX_REPLY_PORT, MIN_REPLY_PORT
 
-MAX_SELECTED = 32  # patterns of one command
-MIN_FRAMES, MAX_FRAMES = 16, 8192  # of a block
+MAX_SELECTED = 32  # patterns per command
+MIN_FRAMES, MAX_FRAMES = 16, 8192  # per block
 
 
 @TABLE.add("/status", answers="`/status.reply`, see below", asks=True, changes=False)
 def status(request: ServerRequest) -> None:
-    """Ask how the server is."""
+    """Query the server's status."""
     request.reply("/status.reply", *request.core.status.values())
 
 
 @TABLE.add(
     "/notify",
-    Arg("on", "i", "1: send me events, 0: no more", low=0, high=1, default=1),
+    Arg("on", "i", "1: subscribe, 0: unsubscribe", low=0, high=1, default=1),
     Arg(
-        "port", "i", "where this client listens: all answers and subscriptions go there from now "
-        "on; left out: where they go already, at first the port that it sends from",
+        "port", "i", "port on which this client receives replies and events from now on; left "
+        "out: unchanged, which is at first the port that it sends from",
         low=MIN_REPLY_PORT, high=MAX_REPLY_PORT, default=None,
     ),
-    answers="`/done /notify <client number> <most clients>`, to that port",
+    answers="`/done /notify <client number> <maximum of clients>`, to that port",
     asks=True,
     changes=False,
 )
 def notify(request: ServerRequest, on: int, port: int | None) -> None:
-    """Subscribe to events: underruns, tracks that end, files that break.
+    """Subscribe to events: underruns, ends of tracks, broken files.
 
-    A client that listens on another port than it sends from names it, before it subscribes to
-    anything else. With 0, answers go to the port that it sends from again.
+    A client that receives on another port than it sends from names that port here, before it
+    subscribes to anything else. With `on` 0, replies go to its sending port again.
     """
     core = request.core
     if port is not None and on:
@@ -54,31 +54,32 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
 
 @TABLE.add(
     "/watch",
-    Arg("on", "i", "1: tell me what anybody does, 0: no more", low=0, high=1, default=1),
-    answers="`/done /watch <client number> <most clients>`, and from then on `/changed address "
-    "arguments ...`, see above",
+    Arg("on", "i", "1: subscribe, 0: unsubscribe", low=0, high=1, default=1),
+    answers="`/done /watch <client number> <maximum of clients>`, then `/changed address "
+    "arguments ...` for each change, see above",
     asks=True,
     changes=False,
 )
 def watch(request: ServerRequest, on: int) -> None:
-    """Subscribe to what is done, by anybody: other clients, pages, yourself."""
+    """Subscribe to the changes that all clients make: other clients, web pages and yourself."""
     watchers = request.core.changes.watchers
     request.done(watchers.switch(request, bool(on)), MAX_SUBSCRIBERS)
 
 
 @TABLE.add(
     "/feedback",
-    Arg("on", "i", "1: send me the mixer's values, 0: no more", low=0, high=1, default=1),
-    Arg("echo", "i", "1: also those that I set myself, 0: not those", low=0, high=1, default=1),
-    Arg("addresses", "s", "addresses or patterns, and what is below them; none: all", rest=True,
-        default=(), max_count=MAX_SELECTED),
-    answers="`/done /feedback <client number> <most clients>`, then all values that there are, and "
-    "from then on those that change, see above",
+    Arg("on", "i", "1: subscribe to the mixer's values, 0: unsubscribe", low=0, high=1, default=1),
+    Arg("echo", "i", "1: include the values that this client sets, 0: leave them out", low=0,
+        high=1, default=1),
+    Arg("addresses", "s", "addresses or patterns, including everything below them; none: all",
+        rest=True, default=(), max_count=MAX_SELECTED),
+    answers="`/done /feedback <client number> <maximum of clients>`, then all current values, and "
+    "then each value that changes, see above",
     asks=True,
     changes=False,
 )
 def feedback(request: ServerRequest, on: int, echo: int, addresses: tuple[str, ...]) -> None:
-    """Have values come back under the addresses that set them, as controllers show them."""
+    """Subscribe to values, sent under the addresses that set them, for display on a controller."""
     found = request.core.feedback
     number = (
         found.subscribe(request, bool(echo), addresses) if on else found.forget(request.sender)
@@ -88,12 +89,12 @@ def feedback(request: ServerRequest, on: int, echo: int, addresses: tuple[str, .
 
 @TABLE.add(
     "/waiting",
-    answers="`/waiting.reply <count>`, then number, seconds and address of each of the first 50",
+    answers="`/waiting.reply <count>`, followed by number, seconds and address of the first 50",
     asks=True,
     changes=False,
 )
 def waiting(request: ServerRequest) -> None:
-    """Ask which messages wait for their time or beat."""
+    """List the messages that are scheduled for a time or a beat."""
     held = request.core.waiting
     values = [value for one in held.listed() for value in (one.number, one.seconds, one.entry[0])]
     request.reply("/waiting.reply", len(held), *values)
@@ -101,17 +102,18 @@ def waiting(request: ServerRequest) -> None:
 
 @TABLE.add(
     "/cancel",
-    Arg("what", "s", "decks, and addresses or patterns with what is below them; none: everything",
-        rest=True, default=(), max_count=MAX_SELECTED),
+    Arg("what", "s", "decks, and addresses or patterns including everything below them; none: all "
+        "messages", rest=True, default=(), max_count=MAX_SELECTED),
     answers=f"`/done /cancel <count>`, and {DISCARDS}",
     asks=True,
     button=True,
 )
 def cancel(request: ServerRequest, what: tuple[str, ...]) -> None:
-    """Discard messages that wait for their time or beat.
+    """Cancel messages that are scheduled for a time or a beat.
 
-    `A` is all that is for deck A, under its addresses or older ones; `/deck/*/eq` are the bands of
-    all decks. What acts within half a second is with the engine already, and is not discarded.
+    `A` stands for all messages to deck A, including those of older vocabularies; `/deck/*/eq` for
+    the EQ bands of all decks. Messages that act within half a second are already with the engine
+    and are not cancelled.
     """
     decks = {DECK_LETTERS.index(one.upper()) for one in what if one.upper() in set(DECK_LETTERS)}
     patterns = [one for one in what if one.upper() not in set(DECK_LETTERS)]
@@ -121,15 +123,15 @@ def cancel(request: ServerRequest, what: tuple[str, ...]) -> None:
 
 @TABLE.add(
     "/cancel/number",
-    Arg("number", "i", "as `/waiting` says it", low=0),
+    Arg("number", "i", "number from `/waiting`", low=0),
     answers=f"`/done /cancel/number <count>`, and {DISCARDS}",
     asks=True,
 )
 def cancel_number(request: ServerRequest, number: int) -> None:
-    """Discard one bundle, or one message that waits for a beat."""
+    """Cancel one bundle, or one message that is scheduled for a beat."""
     count = request.core.waiting.cancel_number(request, number)
     if not count:
-        raise BadArgument(f"number: nothing that waits has {number}")
+        raise BadArgument(f"number: no scheduled message has number {number}")
     request.done(count)
 
 
@@ -137,22 +139,23 @@ def cancel_number(request: ServerRequest, number: int) -> None:
     "/sync", Arg("id", "i", "any number", default=0), answers="`/synced id`", changes=False
 )
 def sync(request: ServerRequest, id: int) -> None:
-    """Answer when everything that was said before is done."""
+    """Reply once all commands sent before have been carried out."""
     request.mixer.sync(request, id)
 
 
 @TABLE.add(
     "/buffer_size",
-    Arg("frames", "i", "frames of a block", low=MIN_FRAMES, high=MAX_FRAMES),
+    Arg("frames", "i", "frames per block", low=MIN_FRAMES, high=MAX_FRAMES),
     answers="`/done /buffer_size <frames> <ms of silence>`",
 )
 def buffer_size(request: ServerRequest, frames: int) -> None:
-    """Play on with blocks of another size.
+    """Change the buffer size during playback.
 
-    Another engine opens the device and goes on at the very next frame. Before that subscribers get
-    `/buffer_size <frames> <ms>` with the silence to expect: a block or less; where a device takes
-    one stream at a time, until it is open again. With a size that the device does not take it stays
-    as it was. After a restart of the server it is that of the settings.
+    Another engine opens the device and continues at the very next frame. Before that, subscribers
+    receive `/buffer_size <frames> <ms>` with the expected silence: at most one block, or on a
+    device that takes only one stream at a time, the time that it takes to reopen. If the device
+    does not accept the size, the old one stays. A restart of the server returns to the size in the
+    settings.
     """
     request.core.resize(frames, request.done, request.fail)
 
@@ -162,7 +165,7 @@ def buffer_size(request: ServerRequest, frames: int) -> None:
     changes=False,
 )
 def version(request: ServerRequest) -> None:
-    """Ask for the program's name and version."""
+    """Query the program's name and version."""
     major, minor, patch = crowdstream.__version__.split(".")
     request.reply(
         "/version.reply", "crowdstream", int(major), int(minor), f".{patch}", "main", ""

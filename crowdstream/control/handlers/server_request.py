@@ -1,4 +1,4 @@
-"""What handlers of commands are given: the command, and the parts of the server it acts on."""
+"""The request that handlers receive: one command, and the parts of the server it acts on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from crowdstream.settings import Settings
 
 
 class Parts(Answering, Protocol):
-    """The parts of the server that commands act on (see `Core`)."""
+    """The parts of the server that commands act on, as `Dispatcher` provides them."""
 
     settings: Settings
     desk: Desk
@@ -69,38 +69,38 @@ class Parts(Answering, Protocol):
     def set_tempo(
         self, request: Request, bpm: float, beats: float = 0.0, seconds: float = RAMP_SECONDS
     ) -> None:
-        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`."""
+        """Ramp the tempo to `bpm` over `beats` beats, or if that is 0, over `seconds`."""
 
     def reset_clock(self, request: Request) -> None:
-        """Beat 0 and time zero are where the command acts."""
+        """Set beat 0 and time zero to the frame at which the command acts."""
 
     def wait_for_next(self, quantum: float, entry: Entry, now: int) -> None:
-        """Carry out a message at the next multiple of `quantum` beats."""
+        """Schedule a message at the clock's next multiple of `quantum` beats."""
 
     def unsubscribe(self, sender: Any) -> None:
-        """Send nothing more to somebody who has not just asked for it."""
+        """End all subscriptions of a sender."""
 
     def print_clock(self, on: bool) -> None:
-        """Print each beat, from the next one on, or no longer."""
+        """Start printing beats, from the next one on, or stop."""
 
 
 class ServerRequest(Request):
-    """One command being carried out by its handler."""
+    """One command that its handler is carrying out."""
 
     __slots__ = ()
     core: Parts
 
     @property
     def buffers(self) -> TrackTable:
-        """The tracks that it is about."""
+        """The loaded tracks."""
         return self.core.buffers
 
     @property
     def voices(self) -> VoiceAllocator:
-        """The voices that play them."""
+        """The voices that play the tracks."""
         return self.core.voices
 
     @property
     def mixer(self) -> DeckManager:
-        """The mixer it acts on."""
+        """The decks and mixer parameters."""
         return self.core.mixer

@@ -1,4 +1,4 @@
-"""Commands of single stems: EQ, filter, mute and solo, cue bus and send buses."""
+"""Commands for single stems: EQ, filter, mute, solo, cue bus and send buses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crowdstream.desk.constants import BUSES, STEMS
 from crowdstream.desk.ramps import VOICE_EQ, VOICE_FILTER, VOICE_LISTEN, VOICE_RESONANCE, VOICE_SEND
 
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
-_RAMP = Arg("seconds", "f", "ramp", unit="s", low=0, high=3600, default=RAMP_SECONDS)
+_RAMP = Arg("seconds", "f", "ramp time", unit="s", low=0, high=3600, default=RAMP_SECONDS)
 _ON = Arg("on", "i", "1: on, 0: off", low=0, high=1)
 
 
@@ -32,7 +32,7 @@ def _eq_row(number: int, band: str) -> int:
 
 
 def _address(number: int, name: str, *args: Arg) -> Callable[..., Any]:
-    # Muting is played like an instrument: it waits for the deck's quantum.
+    # Mute and solo are played like instruments, so they are quantized.
     waits = name in ("mute", "solo")
     address = f"/deck/{{deck}}/stem/{number}/{name}"
     return TABLE.add(address, *args, scheduled=True, quantized=waits)
@@ -73,7 +73,7 @@ def _filter_addresses(number: int) -> None:
     def knob(request: ServerRequest, deck: int, knob: float, seconds: float) -> None:
         """Turn this stem's filter: low-pass to the left, high-pass to the right.
 
-        It is never turned faster than in 20 ms.
+        The shortest ramp is 20 ms.
         """
         _set(request, deck, number, VOICE_FILTER + number - 1, knob, max(seconds, FILTER_SECONDS))
 
@@ -84,7 +84,7 @@ def _filter_addresses(number: int) -> None:
         _RAMP,
     )
     def resonance(request: ServerRequest, deck: int, amount: float, seconds: float) -> None:
-        """Set how much this stem's filter stresses what lies at its cutoff: 0 at the start."""
+        """Set the resonance of this stem's filter at its cutoff. The default is 0."""
         row = VOICE_RESONANCE + number - 1
         _set(request, deck, number, row, amount, max(seconds, FILTER_SECONDS))
 
@@ -102,12 +102,12 @@ def _switch_addresses(number: int) -> None:
 
     @_address(number, "mute", _ON)
     def mute(request: ServerRequest, deck: int, on: int) -> None:
-        """Silence this stem, or let it be heard again at the gain that it has."""
+        """Mute this stem, or unmute it at its present gain."""
         switch(request, deck, "mute", on)
 
     @_address(number, "solo", _ON)
     def solo(request: ServerRequest, deck: int, on: int) -> None:
-        """Hear only the stems of the track that are solo, of those that are not muted."""
+        """Solo this stem: only soloed stems of the track that are not muted are audible."""
         switch(request, deck, "solo", on)
 
 
@@ -116,20 +116,20 @@ def _outlet_addresses(number: int) -> None:
         number,
         "listen",
         Arg(
-            "gain", "f", "linear gain on the cue bus; 0: not heard", low=0, high=MAX_GAIN,
+            "gain", "f", "linear gain on the cue bus; 0: off", low=0, high=MAX_GAIN,
             default=1.0,
         ),
         _RAMP,
     )
     def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
-        """Listen to this stem beforehand, on the cue bus: after its filter, before its gain."""
+        """Send this stem to the cue bus: pre-fader listening (PFL), after the stem's filter."""
         _set(request, deck, number, VOICE_LISTEN + number - 1, gain, seconds)
 
     @_address(
         number, "send", Arg("bus", "i", "send bus", low=1, high=BUSES), _GAIN, _RAMP
     )
     def send(request: ServerRequest, deck: int, bus: int, gain: float, seconds: float) -> None:
-        """Set how much of this stem goes to a send bus, after its gain."""
+        """Set the gain with which this stem feeds a send bus (post-gain)."""
         _set(request, deck, number, VOICE_SEND + STEMS * (bus - 1) + number - 1, gain, seconds)
 
 

@@ -1,4 +1,4 @@
-"""Commands that move the playhead of a deck: hot cues, jumps, slip, reverse, brake, spin."""
+"""Playhead commands of a deck: hot cues, jumps, slip, reverse, brake and soft start."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from crowdstream.desk.opcodes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN
 
 HOT_CUES = 8
 MAX_SPIN = 60.0  # s
-SPIN_SECONDS = 1.0  # of a brake or a start by hand
+SPIN_SECONDS = 1.0  # default of brake and soft start
 MAX_BEATS = 4096.0
 
 _NUMBER = Arg("number", "i", "hot cue", low=1, high=HOT_CUES)
-_ON = Arg("on", "i", "1: on", low=0, high=1)
-_SPIN = Arg("seconds", "f", "how long it takes", unit="s", low=0, high=MAX_SPIN,
+_ON = Arg("on", "i", "1: on, 0: off", low=0, high=1)
+_SPIN = Arg("seconds", "f", "duration", unit="s", low=0, high=MAX_SPIN,
             default=SPIN_SECONDS)
 
 
 @TABLE.add(
     "/deck/{deck}/seek/fraction",
-    Arg("fraction", "f", "of its length", low=0, high=1),
+    Arg("fraction", "f", "position, as a fraction of the length", low=0, high=1),
     scheduled=True,
     quantized=True,
 )
 def seek_fraction(request: ServerRequest, deck: int, fraction: float) -> None:
-    """Jump to a place in the track; moves the cue while the deck is stopped."""
+    """Jump to a position in the track. While the deck is stopped, this moves its cue point."""
     track = open_track(request, deck)
     request.mixer.seek(track, min(int(fraction * track.frames), track.frames - 1), request)
 
@@ -51,7 +51,7 @@ def seek_fraction(request: ServerRequest, deck: int, fraction: float) -> None:
     quantized=True,
 )
 def seek_beat(request: ServerRequest, deck: int, beat: float) -> None:
-    """Jump to a beat of the track's grid; moves the cue while the deck is stopped."""
+    """Jump to a beat of the track's grid. While the deck is stopped, this moves its cue point."""
     track = open_track(request, deck)
     seconds = grid_of(track).frame(beat) / request.core.desk.sample_rate
     request.mixer.seek(track, frame_in(request, track, seconds, "beat"), request)
@@ -59,20 +59,20 @@ def seek_beat(request: ServerRequest, deck: int, beat: float) -> None:
 
 @TABLE.add(
     "/deck/{deck}/jump",
-    Arg("beats", "f", "how far; below 0 it goes back", unit="beats", low=-MAX_BEATS,
+    Arg("beats", "f", "distance; negative: backwards", unit="beats", low=-MAX_BEATS,
         high=MAX_BEATS),
     scheduled=True, button=True,
     quantized=True,
 )
 def jump(request: ServerRequest, deck: int, beats: float) -> None:
-    """Jump by so many beats of the track's grid from where the playhead is."""
+    """Jump by this many beats of the track's grid from the playhead's position."""
     track = playing(request, deck)
     grid = grid_of(track)
     here = place(request, track, request.frame)
     there = grid.frame(grid.beat(here) + beats)
     if not 0 <= there < track.frames:
         raise BadArgument(
-            f"beats: {beats:g} lead out of the track, which plays beat {grid.beat(here):.1f} of "
+            f"beats: {beats:g} would leave the track, which is at beat {grid.beat(here):.1f} of "
             f"{grid.beat(0):.1f} to {grid.beat(track.frames):.1f}"
         )
     request.mixer.jump(track, round(there), request, {"op": OP_JUMP, "index": 1, "y": beats})
@@ -84,15 +84,15 @@ def jump(request: ServerRequest, deck: int, beats: float) -> None:
 @TABLE.add(
     "/deck/{deck}/hotcue/set",
     _NUMBER,
-    Arg("seconds", "f", "place in the file; left out: where the playhead is", unit="s", low=0,
+    Arg("seconds", "f", "position in the file; left out: the playhead", unit="s", low=0,
         high=1e6, default=None),
     scheduled=True,
 )
 def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | None) -> None:
     """Set a hot cue of the deck's track.
 
-    Where the playhead is counts when the command acts; with a quantum (`/deck/{deck}/quantize`)
-    and a beat grid it is the nearest such beat.
+    Without `seconds`, it is set at the playhead's position at the time the command acts. With a
+    quantum (`/deck/{deck}/quantize`) and a beat grid, it snaps to the nearest multiple of that.
     """
     track = open_track(request, deck)
     if seconds is not None:
@@ -108,14 +108,14 @@ def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | 
 
 @TABLE.add("/deck/{deck}/hotcue", _NUMBER, scheduled=True, button=True, quantized=True)
 def hotcue(request: ServerRequest, deck: int, number: int) -> None:
-    """Jump to a hot cue; moves the cue there while the deck is stopped."""
+    """Jump to a hot cue. While the deck is stopped, this moves its cue point there."""
     track = open_track(request, deck)
     request.mixer.seek(track, _cue(track, number), request)
 
 
 @TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER, button=True)
 def hotcue_clear(request: ServerRequest, deck: int, number: int) -> None:
-    """Forget a hot cue."""
+    """Delete a hot cue."""
     track = open_track(request, deck)
     _cue(track, number)
     del track.cues[number]
@@ -126,7 +126,7 @@ def _cue(track: Track, number: int) -> int:
     frame = track.cues.get(number)
     if frame is None:
         address = f"/deck/{DECK_LETTERS[track.deck]}/hotcue/set {number}"
-        raise NotLoaded(f"number: hot cue {number} of {track.name} is not set, {address} does it")
+        raise NotLoaded(f"number: hot cue {number} of {track.name} is not set: send {address}")
     return frame
 
 
@@ -135,7 +135,11 @@ def _cue(track: Track, number: int) -> int:
 
 @TABLE.add("/deck/{deck}/slip", _ON, scheduled=True)
 def slip(request: ServerRequest, deck: int, on: int) -> None:
-    """With slip on, the track runs on underneath loops, jumps and reverse; off, it is there."""
+    """Switch slip mode on or off.
+
+    With slip on, the track keeps running underneath loops, jumps and reverse. Switching it off
+    jumps to the position that the track has reached by then.
+    """
     send(request, playing(request, deck), OP_SLIP, index=on)
 
 
@@ -148,19 +152,23 @@ def reverse(request: ServerRequest, deck: int, on: int) -> None:
 @TABLE.add(
     "/deck/{deck}/brake",
     _SPIN,
-    Arg("stop", "i", "1: it stops when it stands, 0: it stands there", low=0, high=1, default=1),
+    Arg("stop", "i", "1: stop the track at standstill, 0: hold it there", low=0, high=1,
+        default=1),
     scheduled=True, button=True,
     quantized=True,
 )
 def brake(request: ServerRequest, deck: int, seconds: float, stop: int) -> None:
-    """Slow the deck's track down to a stand, pitch and all, as a turntable that is switched off."""
+    """Slow the deck's track, with its pitch, to a standstill, as a turntable switched off."""
     track = playing(request, deck)
     send(request, track, OP_SPIN, x=0.0, y=_frames(request, seconds), index=stop)
 
 
 @TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, button=True, quantized=True)
 def spin(request: ServerRequest, deck: int, seconds: float) -> None:
-    """Bring the deck's track up to speed, from a stand or a brake; start it if it is stopped."""
+    """Soft start: bring the deck's track up to speed from a standstill or brake.
+
+    A stopped track is started.
+    """
     track = request.mixer.playing(deck)
     if track.voice is not None and (track.sounding or track.coming):
         send(request, track, OP_SPIN, x=1.0, y=_frames(request, seconds))
