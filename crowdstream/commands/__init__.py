@@ -1,1 +1,1 @@
-"""The command table: what every command is called, takes, does and replies."""
+"""The command table: address, arguments, help and replies of every command."""

@@ -1,10 +1,10 @@
-"""What can be wrong with a command, as types a caller can tell apart."""
+"""Errors of commands, as types that a caller can distinguish."""
 
 from __future__ import annotations
 
 
 class CommandError(ValueError):
-    """A command can't be carried out. The message is the reason the sender is told."""
+    """A command can't be carried out. The message is the reason that the sender receives."""
 
 
 class UnknownAddress(CommandError):
@@ -12,19 +12,19 @@ class UnknownAddress(CommandError):
 
 
 class BadArgument(CommandError):
-    """Wrong number, type or range of arguments."""
+    """The number, type or range of the arguments is wrong."""
 
 
 class NotLoaded(CommandError):
-    """Nothing is loaded where the command needs something."""
+    """The deck, buffer or cue that the command needs is empty."""
 
 
 class Refused(CommandError):
-    """There is no room: no voice, source, queue place or memory left."""
+    """A resource is exhausted (voices, sources, queue places, memory), or access is denied."""
 
 
 class NotPlaying(CommandError):
-    """The deck does not play, and the command is about what plays."""
+    """The command needs a playing track, and the deck is not playing."""
 
 
 class NoGrid(CommandError):

@@ -1,8 +1,9 @@
 """OSC 1.0 address patterns: `?`, `*`, `[a-z]`, `[!a-z]` and `{low,high}` in parts of an address.
 
-A pattern comes from anywhere, so matching never backtracks: all places of a name that a part of the
-pattern can have reached are the bits of one number, and each element of the pattern moves them
-together. The time is proportional to the length of the pattern, whatever it says.
+Patterns come from untrusted senders, so matching never backtracks: the positions in a name that a
+prefix of the pattern can reach are the bits of one integer, and each element of the pattern
+advances all of them at once. The time is proportional to the length of the pattern, whatever its
+content.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from collections.abc import Callable, Sequence
 from crowdstream.commands.errors import BadArgument
 
 MAX_PATTERN_CHARS = 128
-# Looking for what a pattern matches takes up to 0.7 ms, as long as so many commands: strangers'
-# patterns are counted as such even if they match nothing.
+# Finding the matches of a pattern takes up to 0.7 ms, as long as this many commands. Patterns of
+# strangers are charged for it even if they match nothing.
 PATTERN_COST = 4
-REMEMBERED_NAMES = 1024  # parts of addresses whose letters are known by place
+REMEMBERED_NAMES = 1024  # cached parts of addresses, with the positions of their letters
 _SPECIAL = frozenset("*?[]{}")
 
 _Step = Callable[["_Name", int], int]
-"""Where a name can be after an element of a pattern, given where it can be before: bits."""
+"""Maps the possible positions in a name before a pattern element to those after it (bit sets)."""
 
 
 def is_pattern(address: str) -> bool:
-    """Whether an address holds a character that only patterns have."""
+    """Whether an address contains a character that only patterns contain."""
     return not _SPECIAL.isdisjoint(address)
 
 
 class _Name:
-    """A part of an address: by letter, the places where it stands, as bits."""
+    """A part of an address: for each letter, its positions as a bit set."""
 
     def __init__(self, text: str) -> None:
         self.letters: dict[str, int] = {}
@@ -42,7 +43,7 @@ _name = functools.lru_cache(REMEMBERED_NAMES)(_Name)
 
 
 def _any_run(name: _Name, places: int) -> int:
-    # From the first place on, all of them up to the end.
+    # All positions from the first one to the end.
     return (2 * name.end - 1) & -(places & -places)
 
 
@@ -58,7 +59,7 @@ def _class(text: str) -> _Step:
     wanted = not text.startswith("!")
     text = text.removeprefix("!")
     if not text:
-        raise BadArgument("the pattern has [] without a letter in it")
+        raise BadArgument("the pattern contains an empty []")
     ranges: list[tuple[str, str]] = []
     at = 0
     while at < len(text):
@@ -110,11 +111,13 @@ def _steps(part: str) -> list[_Step]:
                 raise BadArgument(f"the pattern has {letter} without {_CLOSED_BY[letter]}")
             inside = part[at + 1 : end]
             if not _SPECIAL.isdisjoint(inside):
-                raise BadArgument(f"the pattern has a pattern within {letter}{_CLOSED_BY[letter]}")
+                raise BadArgument(
+                    f"the pattern contains another pattern within {letter}{_CLOSED_BY[letter]}"
+                )
             steps.append(_class(inside) if letter == "[" else _choice(inside))
             at = end
         elif letter in "]}":
-            raise BadArgument(f"the pattern has {letter} that nothing opens")
+            raise BadArgument(f"the pattern has {letter} without an opening bracket")
         else:
             steps.append(_letter(letter))
         at += 1
@@ -122,14 +125,14 @@ def _steps(part: str) -> list[_Step]:
 
 
 class Part:
-    """One part of a pattern, between two slashes. Raises `BadArgument` for what is no pattern."""
+    """One part of a pattern, between two slashes. Raises `BadArgument` if it is malformed."""
 
     def __init__(self, text: str) -> None:
         self.literal = None if is_pattern(text) else text
         self._steps = [] if self.literal is not None else _steps(text)
 
     def matches(self, text: str) -> bool:
-        """Whether the whole of a name matches."""
+        """Whether the part matches all of `text`."""
         if self.literal is not None:
             return text == self.literal
         name = _name(text)
@@ -142,7 +145,7 @@ class Part:
 
 
 def parts_of(pattern: str) -> list[Part]:
-    """The parts of a pattern. Raises `BadArgument` for one that is none, or is too long."""
+    """Split a pattern into its parts; raise `BadArgument` if it is malformed or too long."""
     if not pattern.startswith("/"):
         raise BadArgument("an address begins with /")
     if len(pattern) > MAX_PATTERN_CHARS:
@@ -151,9 +154,10 @@ def parts_of(pattern: str) -> list[Part]:
 
 
 class Selection:
-    """Addresses that match one of several patterns, or lie below what matches it.
+    """Addresses that match one of several patterns, and all addresses below these.
 
-    `/deck/A` selects all of deck A, `/deck/*/level` four levels. Raises `BadArgument`.
+    `/deck/A` selects all of deck A, `/deck/*/level` the levels of all four decks. Raises
+    `BadArgument` for a malformed pattern.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -161,7 +165,7 @@ class Selection:
         self._parts = [parts_of(pattern.rstrip("/")) for pattern in patterns]
 
     def holds(self, address: str) -> bool:
-        """Whether an address, which is no pattern, is selected."""
+        """Whether a concrete address is selected."""
         names = address[1:].split("/")
         return any(
             len(parts) <= len(names)

@@ -1,6 +1,6 @@
-"""The one table of commands: what each is called, takes, means and answers.
+"""The command table: address, arguments, help and replies of each command, declared once.
 
-Dispatch, validation, error replies, the Python calls and the OSC reference come from it.
+Dispatch, validation, error replies, the Python methods and the OSC reference are derived from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crowdstream.desk.constants import BUSES, DECKS
 DECK_LETTERS = "ABCD"[:DECKS]
 BANDS = ("low", "mid", "high")
 
-# What stands for a place in an address: how each is written, and its number.
+# The placeholders of addresses: each spelling, and the number that it stands for.
 PLACES = {
     "deck": [
         (case, number)
@@ -31,16 +31,16 @@ PLACES = {
 }
 
 HINT_SECONDS = 0.1  # at most ten suggestions a second
-MAX_MATCHES = 128  # commands that one pattern stands for: /deck/*/stem/*/eq/* is 96
-REMEMBERED_PATTERNS = 256  # a controller sends the same few again and again
+MAX_MATCHES = 128  # commands that one pattern may match: /deck/*/stem/*/eq/* matches 96
+REMEMBERED_PATTERNS = 256  # a controller sends the same few over and over
 
 Place = dict[str, Any]
-"""What an address says by itself: the number of its deck or bus, by name."""
+"""The values that an address itself contains: the number of its deck or bus, by name."""
 
-MAX_TEXT_LENGTH = 4096  # characters: no path that Linux opens is longer
-MAX_REST_COUNT = 64  # values of an argument that takes all that remain
-MAX_WORD_LENGTH = 64  # characters of one of several names, so that all of them fit a request
-# What a number may be where its argument names no limit: what OSC's types h and f hold.
+MAX_TEXT_LENGTH = 4096  # characters: Linux opens no longer path
+MAX_REST_COUNT = 64  # values of an argument that takes all remaining ones
+MAX_WORD_LENGTH = 64  # characters of one of several names, so that all of them fit in a request
+# Range of a number whose argument declares no limit: that of OSC's types h and f.
 TYPE_LIMITS: dict[str, tuple[float, float]] = {
     "i": (-(2**63), 2**63 - 1), "f": (-3.4028234663852886e38, 3.4028234663852886e38),
 }  # fmt: skip
@@ -53,11 +53,11 @@ REQUIRED: Any = object()
 class Arg:
     """One argument: OSC type tag (i, f, s), unit, inclusive range, default, choices.
 
-    `rest`: takes all that remain (at least one unless there is a default), as a tuple. Type `*`
-    is any value, as it comes. `words`: texts that may stand for a number: the handler gets those.
-    `or_zero`: 0 is allowed beside a range that begins above it. `max_length`: characters of a
-    text; `max_count`: values that `rest` takes. A nil stands for an argument that may be left out
-    without a value.
+    `type` `*` accepts any value unchanged. `rest` takes all remaining values as a tuple (at least
+    one, unless there is a default), up to `max_count`. `words` are strings that are accepted in
+    place of a number; the handler receives the string. `or_zero` also allows 0 where the range
+    begins above it. `max_length` limits the characters of a string. OSC's nil stands for an
+    optional argument whose default is None.
     """
 
     name: str
@@ -76,19 +76,22 @@ class Arg:
 
     @property
     def switch(self) -> bool:
-        """Whether it is on or off, so that JSON's true and false fit it."""
+        """Whether the argument is an on/off switch, for which JSON's true and false are valid."""
         return self.type == "i" and (self.low, self.high) == (0, 1)
 
     @property
     def limits(self) -> tuple[float, float] | None:
-        """The smallest and the largest number; None for what is no number."""
+        """The smallest and the largest value; None if the argument is not a number."""
         if self.type not in TYPE_LIMITS:
             return None
         low, high = TYPE_LIMITS[self.type]
         return low if self.low is None else self.low, high if self.high is None else self.high
 
     def check(self, value: Any) -> Any:
-        """`value` as this argument's type; raises `BadArgument` saying what is allowed."""
+        """Convert `value` to this argument's type.
+
+        Raises `BadArgument`, whose message names the allowed values.
+        """
         if value is None and self.default is None:
             return None
         if self.type == "*":
@@ -125,27 +128,30 @@ class Arg:
 
     def _check_text(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise BadArgument(f"{self.name}: {_shown(value)} is not a text")
+            raise BadArgument(f"{self.name}: {_shown(value)} is not a string")
         self._check_length(value)
         if not self.choices:
             if not value and self.default == "":
                 return value
             if not value or "\0" in value:
-                raise BadArgument(f"{self.name}: is empty or holds a zero byte")
+                raise BadArgument(f"{self.name}: is empty or contains a zero byte")
             return value
         for choice in self.choices:
             if _in(value, (choice.lower(),)):
                 return choice
-        raise BadArgument(f"{self.name}: {_shown(value)} is none of {', '.join(self.choices)}")
+        raise BadArgument(
+            f"{self.name}: {_shown(value)} must be one of {', '.join(self.choices)}"
+        )
 
     def _check_length(self, text: str) -> None:
         if len(text) > self.max_length:
             raise BadArgument(
-                f"{self.name}: {len(text)} characters are too many, up to {self.max_length} fit"
+                f"{self.name}: {len(text)} characters are too many; the maximum is "
+                f"{self.max_length}"
             )
 
     def range_text(self) -> str:
-        """The allowed range in words, with its unit; empty when all is allowed."""
+        """Describe the allowed range with its unit; empty if it is unlimited."""
         unit = f" {self.unit}" if self.unit else ""
         if self.low is not None and self.high is not None:
             zero = "0 or " if self.or_zero else ""
@@ -156,7 +162,7 @@ class Arg:
 
 
 def _in(text: str, words: Sequence[str]) -> bool:
-    # Whether it is one of these in either case. Letters of other scripts have lower cases in ASCII.
+    # Case-insensitive. ASCII only: some letters of other scripts have a lower case in ASCII.
     return text.isascii() and text.lower() in words
 
 
@@ -167,15 +173,18 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """One address, or one for each deck or bus when it contains `{deck}` or `{bus}`.
+    """One address, or one per deck or bus if it contains `{deck}` or `{bus}`.
 
-    `handler(context, **arguments)` does it; `answers` says in words what the sender gets
-    besides `/fail`. `scheduled`: it acts exactly at the frame that a bundle's time tag names.
-    `quantized`: sent for at once, it waits for the beat that `/deck/{deck}/quantize` says.
-    `asks`: it needs nothing of the engine, and is answered also while that is overloaded.
-    `changes`: others may see a difference after it, and those who watch are told.
-    `button`: a button may send it although it has arguments; see `pressed`.
-    `python`: its Python name where the one of its address is another command's.
+    - `handler(request, **arguments)` carries the command out.
+    - `answers` describes the replies to the sender, apart from `/fail`.
+    - `scheduled`: the command acts exactly at the frame of a bundle's time tag.
+    - `quantized`: sent for immediate execution, it waits for the quantum of
+      `/deck/{deck}/quantize`.
+    - `asks`: it needs nothing from the engine, so it is answered even while the engine's queue is
+      full.
+    - `changes`: it may change visible state, so subscribers of `/watch` are notified.
+    - `button`: a button may send it although it has arguments; see `pressed`.
+    - `python`: its Python name, where the name derived from the address is taken.
     """
 
     address: str
@@ -201,15 +210,16 @@ class Command:
 
     @property
     def is_button(self) -> bool:
-        """Whether what a button sends, 1 when pressed and 0 when released, is understood."""
+        """Whether a button may send the command: 1 when pressed, 0 when released."""
         return self.button or not self.args
 
     def pressed(self, values: Sequence[Any]) -> Sequence[Any] | None:
-        """The arguments that are left of what a button has sent; None: it was released.
+        """Strip a button's value from the arguments; return None if the button was released.
 
-        What no button has sent is left as it is. A button's value comes alone, or after all
-        arguments where all are required. Where others may be left out, 0 and 1 alone are a
-        button's; 1 is an argument where it can be the only one. Raises `BadArgument`.
+        Arguments that do not come from a button are returned unchanged. A button's value stands
+        alone, or follows all arguments if all of them are required. If arguments are optional, a
+        single 0 or 1 is a button's value; a single 1 is kept as the argument of a command that has
+        exactly one and accepts it. Raises `BadArgument` for a negative button value.
         """
         if not self.is_button or not values or not isinstance(values[-1], Real):
             return values
@@ -234,7 +244,7 @@ class Command:
         return True
 
     def bind(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Arguments by name, checked; raises `BadArgument`."""
+        """Check positional values and return the arguments by name; raise `BadArgument`."""
         if self.reorder:
             values = self.reorder(values)
         bound: dict[str, Any] = {}
@@ -246,7 +256,7 @@ class Command:
                     raise BadArgument(f"{arg.name} is missing ({self.usage()})")
                 if len(rest) > arg.max_count:
                     raise BadArgument(
-                        f"{arg.name}: {len(rest)} are too many, at most {arg.max_count} can be sent"
+                        f"{arg.name}: {len(rest)} are too many; the maximum is {arg.max_count}"
                     )
                 bound[arg.name] = tuple(arg.check(value) for value in rest)
                 at = len(values)
@@ -262,7 +272,7 @@ class Command:
         return bound
 
     def values(self, bound: dict[str, Any], count: int) -> tuple[Any, ...]:
-        """Arguments in their order, as they were bound; of `count` that came, so many."""
+        """Return bound arguments in positional order: the first `count`, as many as were sent."""
         values: list[Any] = []
         for arg in self.args:
             if arg.rest:
@@ -272,7 +282,10 @@ class Command:
         return tuple(values if self.reorder else values[:count])
 
     def address_at(self, place: dict[str, Any]) -> str:
-        """The address of one deck or bus, as `Table.find` gives it, in its first spelling."""
+        """Return the address of one deck or bus in its first spelling.
+
+        `place` is the second item that `Table.find` returns.
+        """
         address = self.address
         for name, number in place.items():
             spelling = next(one for one, known in PLACES[name] if known == number)
@@ -280,7 +293,7 @@ class Command:
         return address
 
     def usage(self) -> str:
-        """The address and its arguments, as one would write them."""
+        """Return a usage line: the address and its arguments, optional ones in brackets."""
         words = [self.address]
         for arg in self.args:
             word = f"{arg.type} {arg.name}" + (" ..." if arg.rest else "")
@@ -290,7 +303,7 @@ class Command:
 
 @dataclass
 class Table:
-    """All commands, found by address. Deck letters in an address come in either case."""
+    """All commands, by address. Deck letters in an address may have either case."""
 
     commands: list[Command] = field(default_factory=list)
     _exact: dict[str, tuple[Command, dict[str, Any]]] = field(default_factory=dict)
@@ -300,13 +313,15 @@ class Table:
     _hinted: float = -1.0
 
     def add(self, address: str, *args: Arg, **options: Any) -> Callable[..., Any]:
-        """Decorator: the function below is the handler; its docstring is the help."""
+        """Declare a command. Decorates its handler, whose docstring is the help text."""
 
         def register(handler: Callable[..., Any]) -> Callable[..., Any]:
             text = " ".join((handler.__doc__ or "").split())
             command = Command(address, args, text, handler, **options)
             if command.name in self._names or not f"osc_{command.name}".isidentifier():
-                raise ValueError(f"{address}: {command.name!r} is taken, or no Python name")
+                raise ValueError(
+                    f"{address}: {command.name!r} is taken or is not a valid Python name"
+                )
             self._names[command.name] = command
             self.commands.append(command)
             place = next((name for name in PLACES if f"{{{name}}}" in address), None)
@@ -328,10 +343,10 @@ class Table:
         node[""] = command, place
 
     def find_all(self, address: str) -> Sequence[tuple[Command, Place]]:
-        """The command of an address, or all that a pattern stands for, in the table's order.
+        """Return the command of an address, or all that a pattern matches, in the table's order.
 
-        Raises `UnknownAddress` where there is none, `BadArgument` for what is no pattern, and
-        `Refused` for more than `MAX_MATCHES`.
+        Raises `UnknownAddress` if there is none, `BadArgument` for a malformed pattern, and
+        `Refused` for more than `MAX_MATCHES` matches.
         """
         if not is_pattern(address):
             return (self.find(address),)
@@ -355,7 +370,7 @@ class Table:
             nodes = [below for node in nodes for name, below in node.items() if name in names]
         found: dict[Any, tuple[Command, Place]] = {}
         for node in nodes:
-            if "" in node:  # deck letters are there in both cases
+            if "" in node:  # the tree contains deck letters in both cases
                 command, place = node[""]
                 found.setdefault((command.address, *place.values()), node[""])
         if not found:
@@ -365,9 +380,9 @@ class Table:
         return tuple(found.values())
 
     def find(self, address: str) -> tuple[Command, Place]:
-        """The command of an address and what the address itself says.
+        """Return the command of an address, and the deck or bus that the address names.
 
-        Raises `UnknownAddress`, naming the nearest one there is.
+        Raises `UnknownAddress`, which suggests the most similar address.
         """
         found = self._exact.get(address)
         if found is None:
@@ -375,7 +390,7 @@ class Table:
         return found
 
     def _hint(self, address: str) -> str:
-        # Looking for the nearest name takes a millisecond: not for every message of a flood.
+        # Finding the most similar address takes a millisecond: too long for every one of a flood.
         now = time.monotonic()
         if now - self._hinted < HINT_SECONDS:
             return ""
@@ -384,7 +399,7 @@ class Table:
         return f" (did you mean {near[0]}?)" if near else ""
 
     def by_name(self, name: str) -> Command | None:
-        """The command with this Python name."""
+        """Return the command with this Python name, or None."""
         return self._names.get(name)
 
 
@@ -393,10 +408,10 @@ TABLE = Table()
 
 
 def deck_arg(name: str = "deck", **options: Any) -> Arg:
-    """A deck's letter."""
+    """Declare an argument that is a deck letter."""
     return Arg(name, "s", "deck", choices=tuple(DECK_LETTERS), **options)
 
 
 def deck_number(letter: str) -> int:
-    """0 for A, 1 for B, ..."""
+    """Convert a deck letter to its number: 0 for A, 1 for B, ..."""
     return DECK_LETTERS.index(letter)

@@ -1,6 +1,7 @@
-"""What control does with a message: from a packet to the desk, and the answers back.
+"""The dispatcher: from a received packet to commands in the desk, and back to replies.
 
-All of the server but its processes, its port and its thread: tests drive it block by block.
+It contains the whole server except for its processes, sockets and thread, so tests can drive it
+block by block.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from crowdstream import REPORT
 from crowdstream.commands.errors import CommandError, Refused
 from crowdstream.commands.patterns import PATTERN_COST, is_pattern
 from crowdstream.commands.registry import DECK_LETTERS, TABLE, Command, Place
-from crowdstream.control.clock.clock import MAX_AHEAD, BeatClock, FrameClock, Orders
+from crowdstream.control.clock.clock import MAX_AHEAD, BeatClock, ClockUpdates, FrameClock
 from crowdstream.control.clock.midi_ticks import MidiTicks
 from crowdstream.control.clock.quantize import Quantize
 from crowdstream.control.decks.channel_strip import ChannelStrips
@@ -65,18 +66,21 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
-EVENTS_AT_ONCE = 512
-MAX_REASON = 1000  # characters of an answer: an answer is one packet
+EVENTS_PER_READ = 512
+MAX_REASON = 1000  # characters: a reply is a single packet
 MAX_ADDRESS = 200
 
 
 def no_device(_frames: int, _done: Done, _fail: Callable[[str], None]) -> None:
-    """There is no device whose blocks could have another size."""
-    raise Refused("there is no sound device here: the buffer size is that of what is rendered")
+    """Refuse a change of the buffer size, because there is no sound device."""
+    raise Refused("there is no sound device here: the buffer size can't be changed")
 
 
 class Dispatcher:
-    """Clock, mixer and command table of one server. For one thread."""
+    """Carries out commands: clock, decks, effects and subscriptions of one server. For one thread.
+
+    `monotonic` and `wall` are clocks in seconds, as `time.monotonic` and `time.time`.
+    """
 
     def __init__(
         self,
@@ -90,10 +94,10 @@ class Dispatcher:
         wall: Callable[[], float] = time.time,
         notes: StateLog | None = None,
     ) -> None:
-        """Raises `SettingError` for a movement map that can't be used.
+        """Set up all parts; raise `SettingError` for an invalid movement map.
 
-        `notes`: where all of it is noted. If an earlier control has done so, this one goes on
-        from there, with a desk that plays.
+        `notes`: the log in which all state is saved. If an earlier control process has saved state
+        there, this one takes over a desk that is playing.
         """
         self.settings = settings
         self.desk = desk
@@ -148,25 +152,28 @@ class Dispatcher:
         self._burst = Burst(monotonic)
         self._last_beat = -1
         self.restarts = 0  # of control
-        self.touched = False  # something may have to be noted
+        self.touched = False  # state may have changed and has to be saved
         self.recall = Snapshotter(self, notes) if notes is not None else None
-        # None: an earlier control may have told subscribers either.
+        # None: unknown; an earlier control may have notified subscribers of either state.
         self._device_there: bool | None = True
 
     # The engine ------------------------------------------------------------------------
 
     def engine_changed(self, info: StreamInfo, why: str) -> None:
-        """Another engine plays, on `info`; `why`: one of `engines.REASONS`."""
+        """Handle a change of the playing engine, whose stream is `info`.
+
+        `why` is a key of `engine_pool.REASONS`.
+        """
         self.info = info
         self.touched = True
-        self.clock.begin_anew()
+        self.clock.reset_estimate()
         if why == "resized":
             gap = int(self.desk.lease["silence_ns"]) / 1e6
-            log.info("the buffer size is %d; %.1f ms were silent", info.buffer_size, gap)
+            log.info("the buffer size is now %d, after %.1f ms of silence", info.buffer_size, gap)
         else:
             gap = int(self.desk.lease["gap_ns"]) / 1e6 if why != "found" else 0.0
             log.warning(
-                "%s: another one plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
+                "%s: another engine plays on %s; %.1f ms were lost", REASONS[why], info.device, gap
             )
         if info.note:
             log.warning("%s", info.note)
@@ -175,30 +182,30 @@ class Dispatcher:
             self.tell_device(why == "found")
 
     def device_lost(self, why: str) -> None:
-        """Nobody plays until the device is back."""
+        """Handle the loss of the sound device; playback stops until it is back."""
         self.touched = True
-        log.warning("%s: nothing plays until it is back", REASONS[why])
+        log.warning("%s: playback is interrupted until it is back", REASONS[why])
         self.tell_device(False)
 
     def tell_device(self, there: bool) -> None:
-        """Tell subscribers whether there is a sound device, if that is news."""
+        """Notify subscribers whether there is a sound device, if this has changed."""
         if there != self._device_there:
             self._device_there = there
             self.tell("/device", int(there))
 
     def adopted(self) -> None:
-        """An earlier control may have told subscribers otherwise: report every change again."""
+        """Take over from an earlier control: report the device state to subscribers once more."""
         self._device_there = None
 
     def restarted(self, what: str, times: int) -> None:
-        """Control is a new one since earlier ones have died, so many times: tell subscribers."""
+        """Notify subscribers that this control replaces one that has died, for the n-th time."""
         self.restarts = times
         self.tell("/restarted", what)
 
     # Messages --------------------------------------------------------------------------
 
     def packet(self, packet: bytes, sender: Any) -> None:
-        """Carry out what a packet says, now or at its time; answers go to `sender`."""
+        """Handle a received packet: carry out or schedule its messages, and reply to `sender`."""
         sender = self.reply_ports.address_of(sender)
         reply = self.answers.to(packet, sender)
         self.subscribers.heard(sender)
@@ -217,16 +224,16 @@ class Dispatcher:
             if moment is None:
                 self.perform(batch)
             else:
-                self.waiting.hold(moment, batch)
+                self.waiting.schedule(moment, batch)
 
     def reply_to(self, sender: Any) -> Reply:
-        """What sends answers to somebody whose packet is not at hand: only to whom one may."""
+        """Return a reply function for a sender without a packet at hand; trusted senders only."""
         if sender is None or not self.answers.trusts(sender):
             return nobody
         return partial(self.osc.answer, sender)
 
     def unsubscribe(self, sender: Any) -> None:
-        """Send nothing more to somebody who has not just asked for it."""
+        """End all subscriptions of a sender."""
         self.subscribers.remove(sender)
         self.changes.watchers.remove(sender)
         self.feedback.forget(sender)
@@ -236,10 +243,10 @@ class Dispatcher:
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
     ) -> None:
-        """Carry out messages that belong together, at `frame` (0: at once).
+        """Carry out messages that belong together, at `frame` (0: immediately).
 
-        They are published together, so they act on one frame. With `beat` they act at that beat
-        of the clock, and `frame` is where it is expected.
+        They are published to the engine together, so they act on the same frame. With `beat` they
+        act at that beat of the clock, and `frame` is its expected frame.
         """
         now = self.clock.now()
         self.touched = True
@@ -255,7 +262,7 @@ class Dispatcher:
         self.outbox.flush()
 
     def _perform(self, entry: Entry, frame: int, now: int, beat: float | None) -> None:
-        # One message. Raises `CommandError` for what is wrong before anything is carried out.
+        # One message. Raises `CommandError` for errors found before anything is carried out.
         address, arguments, reply, sender = entry
         movement = self.follower.reading(address, arguments, self.monotonic)
         if movement is not None:
@@ -274,7 +281,7 @@ class Dispatcher:
         for command, place in found:
             request = ServerRequest(self, address, reply, sender, frame, now, beat)
             try:
-                # A program has no buttons: what it says are arguments.
+                # A local caller is no button, so its values are always arguments.
                 pressed = arguments if sender is None else command.pressed(arguments)
                 if pressed is not None:
                     values = command.bind(pressed)
@@ -313,12 +320,13 @@ class Dispatcher:
 
     @staticmethod
     def _internal_error(request: Request, error: Exception) -> None:
-        log.exception("%.80s failed in a way that it should not", printable(request.address))
+        log.exception("internal error in %.80s", printable(request.address))
         request.fail(f"internal error ({type(error).__name__}): {REPORT}")
 
     def _wait_for_beat(self, bound: Sequence[Any], entry: Entry, now: int) -> bool:
-        # Whether it is quantized, and waits; what a pattern stands for waits together, for the
-        # longest of its quanta. A time of its own takes precedence. Raises `Refused`.
+        # Schedules a quantized message for its beat, and returns whether it did. All commands of a
+        # pattern wait together, for the longest of their quanta. A `start_at` takes precedence.
+        # Raises `Refused`.
         quantum = 0.0
         for command, place, values, _count, _context in bound:
             if command.quantized and not values.get("start_at", 0.0) > 0.0:
@@ -329,25 +337,25 @@ class Dispatcher:
         return quantum > 0.0
 
     def wait_for_next(self, quantum: float, entry: Entry, now: int) -> None:
-        """Carry out a message at the next multiple of `quantum` beats.
+        """Schedule a message at the clock's next multiple of `quantum` beats.
 
-        Raises `Refused` when too many wait.
+        Raises `Refused` if too many messages are scheduled.
         """
-        surely = now + int(self.desk.header["block_frames"])  # a beat that can still be met
-        self.waiting.hold_beat(self.beats.next_beat(quantum, surely), entry)
+        earliest = now + int(self.desk.header["block_frames"])  # frame that can still be met
+        self.waiting.schedule_at_beat(self.beats.next_beat(quantum, earliest), entry)
 
     def failed(self, request: Request, reason: str) -> None:
-        """Count a failed command, log it and tell its sender."""
+        """Count a failed command, log it and send its sender `/fail`."""
         self.failures += 1
         self._log_failure(request.sender, request.address, reason)
         address = request.address[:MAX_ADDRESS]
         request.reply("/fail", address, reason[:MAX_REASON])
 
-    def was_late(self, request: Request, seconds: float) -> None:
-        """Log that a command acted late, and tell its sender."""
+    def notify_late(self, request: Request, seconds: float) -> None:
+        """Log that a command acted late, and send its sender `/late`."""
         data = {"address": printable(request.address), "late_ms": seconds * 1000}
         self._quiet.say(
-            partial(log.warning, extra={"data": data}), "late", "%.80s came %.1f ms late",
+            partial(log.warning, extra={"data": data}), "late", "%.80s was %.1f ms late",
             printable(request.address), seconds * 1000,
         )
         request.reply("/late", request.address, seconds)
@@ -355,7 +363,7 @@ class Dispatcher:
     def _log_failure(
         self, sender: Any, address: str, reason: str, kind: str | None = None
     ) -> None:
-        # What no sender hears of (settings, the Python object) is always logged.
+        # Failures without a remote sender (settings, the Python object) are always logged.
         if sender and not self._burst.allows(kind or address):
             return
         origin = f" from {shown_address(sender)}" if sender else ""
@@ -367,12 +375,12 @@ class Dispatcher:
     def _log_left_out(self) -> None:
         count = self._burst.left_out()
         if count:
-            log.warning("%d other failure%s not shown", count, "s were" if count > 1 else " was")
+            log.warning("%d more failure%s not logged", count, "s were" if count > 1 else " was")
 
-    # Looking after things ----------------------------------------------------------------
+    # Periodic work -----------------------------------------------------------------------
 
     def apply_settings(self) -> None:
-        """What the settings say is so from the start."""
+        """Apply the settings at the start: limiter, quality, tempo, levels and tracks of decks."""
         settings = self.settings
         starter = ServerRequest(self, "start", nobody)
         self.mixing.apply_settings(starter, settings)
@@ -392,15 +400,18 @@ class Dispatcher:
         self.outbox.flush()
 
     def tick(self) -> None:
-        """Look after what waits; call it every 10 ms or so."""
+        """Do all periodic work: engine events, scheduled messages, ticks and subscriptions.
+
+        Call it about every 10 ms.
+        """
         self.clock.read()
-        events = pop_events(self.desk, EVENTS_AT_ONCE)
+        events = pop_events(self.desk, EVENTS_PER_READ)
         while len(events):
             self.touched = True
             self.voices.engine_events(events)
             self.effects.engine_events(events)
             self.quality.engine_events(events)
-            events = pop_events(self.desk, EVENTS_AT_ONCE)
+            events = pop_events(self.desk, EVENTS_PER_READ)
         self.waiting.release()
         self.mixer.tick()
         self.recordings.tick()
@@ -414,7 +425,7 @@ class Dispatcher:
             self._print_beat()
 
     def loader_event(self, event: dict[str, Any]) -> None:
-        """Take in what the loader says."""
+        """Handle an event from the loader."""
         self.touched = True
         if event["event"] == "inventory" and self.recall:
             self.recall.inventory(event)
@@ -435,48 +446,51 @@ class Dispatcher:
             )
 
     def print_clock(self, on: bool) -> None:
-        """Print each beat, from the next one on, or no longer."""
+        """Start printing beats, from the next one on, or stop."""
         if on and not self.watch:
-            # A beat that begins right now is the next one.
+            # A beat that begins right now counts as the next one.
             self._last_beat = math.ceil(self.beats.beat(self.desk.frame)) - 1
         self.watch = on
 
-    # What commands need --------------------------------------------------------------------
+    # The clock -----------------------------------------------------------------------------
 
     def set_tempo(
         self, request: Request, bpm: float, beats: float = 0.0, seconds: float = RAMP_SECONDS
     ) -> None:
-        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`.
+        """Ramp the tempo to `bpm` over `beats` beats, or if that is 0, over `seconds`.
 
-        Decks that are not synced follow at `bpm / base_bpm`. Raises `Refused` when too many
-        changes lie ahead.
+        Decks that are not synced follow at `bpm / base_bpm`. Raises `Refused` if too many changes
+        of the clock are pending.
         """
         if self.beats.full(self.desk.frame):
-            raise Refused(f"{MAX_AHEAD} changes of the tempo lie ahead already: send it later")
-        # At a known frame also when it is to be at once.
+            raise Refused(f"{MAX_AHEAD} tempo changes are pending already: send this one later")
+        # An immediate change also needs a definite frame.
         frame = request.frame or request.now + int(self.desk.header["block_frames"])
         frames = 0 if beats else round(seconds * self.desk.sample_rate)
-        orders = self.beats.set_tempo(
+        updates = self.beats.set_tempo(
             bpm, frame, self.desk.frame, frames=frames, beats=beats, beat=request.beat
         )
-        self.publish_clock(orders, request)
+        self.publish_clock(updates, request)
 
     def reset_clock(self, request: Request) -> None:
-        """Beat 0 and time zero are where the command acts. Raises as `set_tempo`."""
-        if self.beats.full(self.desk.frame):
-            raise Refused(f"{MAX_AHEAD} changes of the tempo lie ahead already: send it later")
-        orders = self.beats.reset(request.frame or request.now, self.desk.frame)
-        # One that is meant for now is not late, be the frame of its arrival rendered already.
-        self.publish_clock(orders, request if request.frame else None)
+        """Set beat 0 and time zero to the frame at which the command acts.
 
-    def publish_clock(self, orders: Orders, request: Request | None = None) -> None:
-        """Have the engine's clock run as control's does."""
-        for frame, stretch in orders:
+        Raises `Refused` as `set_tempo` does.
+        """
+        if self.beats.full(self.desk.frame):
+            raise Refused(f"{MAX_AHEAD} tempo changes are pending already: send this one later")
+        updates = self.beats.reset(request.frame or request.now, self.desk.frame)
+        # An immediate reset is not late, even if the frame of its arrival is already rendered.
+        self.publish_clock(updates, request if request.frame else None)
+
+    def publish_clock(self, updates: ClockUpdates, request: Request | None = None) -> None:
+        """Send segments of the beat clock to the engine, so that its clock runs as control's."""
+        for frame, segment in updates:
             own = request is not None and frame == request.frame
             self.outbox.add(
-                OP_CLOCK, request if own else None, start=stretch.frame,
+                OP_CLOCK, request if own else None, start=segment.frame,
                 frame=frame if own or frame > self.desk.frame else 0,
-                x=stretch.beat, y=stretch.rate, z=stretch.end, loop_out=stretch.frames,
+                x=segment.beat, y=segment.rate, z=segment.end, loop_out=segment.frames,
                 fixed=True,
             )
         self.mixer.retime()

@@ -1,8 +1,9 @@
-"""The automatic DJ as control knows it: a client that has said so, and what it says of itself.
+"""Control's side of the automatic DJ: the client that has registered as the DJ, and its state.
 
-Whoever tells the DJ something says it to the server, which passes it on and answers when the DJ
-has: a person need not know where the DJ runs. While one is there, the crowd's movement moves the
-tempo through it, which knows what the tracks bear; else control follows the movement by itself.
+Commands for the DJ go to the server, which forwards them and replies once the DJ has answered, so
+clients need not know where the DJ runs. While a DJ is connected, the crowd's movement changes the
+tempo through the DJ, which knows the range of the tracks. Otherwise control itself follows the
+movement.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from crowdstream.control.replies import Replies
 from crowdstream.movement.follower import STEP_SECONDS, Follower
 from crowdstream.system.json_text import read_json
 
-AWAY_SECONDS = 8.0  # without a word from it, after which it counts as gone; it speaks each second
-ANSWER_SECONDS = 5.0  # that it may take to answer
-MAX_ASKED = 256  # questions that may wait for it
-MAX_PARTS = 64  # of what it says of itself
-UNSHOWN = ("resume", "memory")  # parts of what it says that are for other DJs only
-PART_LENGTH = 1000  # characters of a part: one packet that the network need not cut
+HEARTBEAT_TIMEOUT_SECONDS = 8.0  # the DJ sends a heartbeat each second
+ANSWER_TIMEOUT_SECONDS = 5.0  # for the DJ to answer a request
+MAX_PENDING = 256  # pending requests
+MAX_PARTS = 64  # of the published state
+HIDDEN_PARTS = ("resume", "memory")  # parts of the state that only a succeeding DJ needs
+PART_LENGTH = 1000  # characters of a part: a packet that the network does not fragment
 
 
 class Host(Answering, Protocol):
-    """The server as a DJ moves it (see `Core`)."""
+    """The parts of the server that the DJ client needs, as `Dispatcher` provides them."""
 
     answers: Replies
     beats: BeatClock
@@ -39,30 +40,30 @@ class Host(Answering, Protocol):
     def set_tempo(
         self, request: Request, bpm: float, beats: float = 0.0, seconds: float = 0.0
     ) -> None:
-        """Move the tempo to `bpm` while `beats` pass, or (0) within `seconds`."""
+        """Ramp the tempo to `bpm` over `beats` beats, or if that is 0, over `seconds`."""
 
 
 class DjClient:
-    """Passes on what is said to the DJ, and keeps what it says. For the control thread."""
+    """Forwards requests to the DJ, and keeps its published state. For the control thread."""
 
     def __init__(self, core: Host) -> None:
         self._core = core
         self._sender: Any = None
         self._reply: Reply = nobody
-        self._heard = 0.0
-        self._asked: dict[int, tuple[float, Request]] = {}
+        self._last_seen = 0.0
+        self._pending: dict[int, tuple[float, Request]] = {}
         self._number = 0
         self._parts: list[str] = []
         self._text = ""
         self.there = False
         self.state: dict[str, Any] = {}
-        """What it said of itself last: what plays, what comes, why."""
-        self.turns = 0  # changes so far: a fingerprint
+        """The state it published last: the playing track, the next one and the reason for it."""
+        self.turns = 0  # number of changes, by which observers detect them
 
-    # The DJ's own words ----------------------------------------------------------------------
+    # Commands from the DJ --------------------------------------------------------------------
 
-    def begin(self, request: Request) -> None:
-        """The sender is the DJ from now on; one before it is told that it is not.
+    def register(self, request: Request) -> None:
+        """Register the sender as the DJ; notify the previous one that it is replaced.
 
         Raises `Refused` for a stranger.
         """
@@ -70,43 +71,48 @@ class DjClient:
         if self.there and request.sender != self._sender:
             self._reply("/dj/replaced")
         self._sender, self._reply = request.sender, request.reply
-        self._heard = self._core.monotonic()
-        self._turn(True)
+        self._last_seen = self._core.monotonic()
+        self._set_connected(True)
 
-    def on(self, request: Request) -> None:
-        """The DJ is still there. Raises `Refused` for another one than that."""
+    def heartbeat(self, request: Request) -> None:
+        """Handle a heartbeat. Raises `Refused` if the sender is not the DJ."""
         if not self.there:
-            self.begin(request)
+            self.register(request)
         self._check(request)
 
-    def end(self, request: Request) -> None:
-        """The DJ says good-bye. Raises `Refused` for another one."""
+    def unregister(self, request: Request) -> None:
+        """Unregister the DJ. Raises `Refused` if the sender is not the DJ."""
         self._check(request)
-        self._gone()
+        self._disconnect()
 
-    def answered(self, request: Request, number: int, reason: str) -> None:
-        """It has done what it was told, or says why not. Raises `Refused` for another one."""
+    def handle_answer(self, request: Request, number: int, reason: str) -> None:
+        """Handle the DJ's answer to request `number`; an empty `reason` means success.
+
+        Raises `Refused` if the sender is not the DJ.
+        """
         self._check(request)
-        _since, asker = self._asked.pop(number, (0.0, None))
-        if asker is None:
+        _since, waiting = self._pending.pop(number, (0.0, None))
+        if waiting is None:
             return
         if reason:
-            asker.fail(reason)
+            waiting.fail(reason)
         else:
-            asker.done()
+            waiting.done()
 
     def publish(self, request: Request, part: int, parts: int, text: str) -> None:
-        """A part of what it says of itself, a JSON object; the last one completes it.
+        """Receive a part of the DJ's state, a JSON object; the last part completes it.
 
-        Raises `Refused` for another one than the DJ, and for what is no such thing.
+        `part` counts from 1. Raises `Refused` if the sender is not the DJ, or for invalid parts.
         """
         self._check(request)
         if len(text) > PART_LENGTH:
-            raise Refused(f"a part has up to {PART_LENGTH} characters, not {len(text)}")
+            raise Refused(f"a part may have up to {PART_LENGTH} characters, not {len(text)}")
         if part == 1:
             self._parts = []
         if part != len(self._parts) + 1 or part > parts:
-            raise Refused(f"part {part} of {parts} follows {len(self._parts)}: begin with 1")
+            raise Refused(
+                f"part {part} of {parts} follows part {len(self._parts)}: start again with part 1"
+            )
         self._parts.append(text)
         if part < parts:
             return
@@ -114,78 +120,86 @@ class DjClient:
         try:
             state = read_json(whole)
         except ValueError:
-            raise Refused("the parts together are no JSON") from None
+            raise Refused("the joined parts are not valid JSON") from None
         if not isinstance(state, dict):
-            raise Refused("the parts together are no JSON object")
+            raise Refused("the joined parts are not a JSON object")
         self.state, self._text = state, whole
         self.turns += 1
 
     def _check(self, request: Request) -> None:
         if not self.there or request.sender != self._sender:
-            raise Refused("another DJ is there, or none: say /dj/here begin first")
-        self._heard = self._core.monotonic()
+            raise Refused("you are not registered as the DJ: send /dj/here begin first")
+        self._last_seen = self._core.monotonic()
 
-    # What others say to it -------------------------------------------------------------------
+    # Commands to the DJ ----------------------------------------------------------------------
 
-    def ask(self, request: Request, word: str, *arguments: Any) -> None:
-        """Pass a command on; its sender is answered when the DJ answers. Raises `Refused`."""
+    def forward(self, request: Request, word: str, *arguments: Any) -> None:
+        """Forward a command to the DJ; its sender gets a reply when the DJ has answered.
+
+        Raises `Refused` if no DJ is connected, or `MAX_PENDING` requests are pending.
+        """
         if not self.there:
-            raise Refused("no DJ is there: start one with crowdstream dj, or the server with --dj")
-        if len(self._asked) >= MAX_ASKED:
-            raise Refused(f"{MAX_ASKED} commands wait for the DJ already")
+            raise Refused(
+                "no DJ is connected: start one with crowdstream dj, or the server with --dj"
+            )
+        if len(self._pending) >= MAX_PENDING:
+            raise Refused(f"{MAX_PENDING} commands are waiting for the DJ already")
         self._number = self._number % (2**31 - 1) + 1
-        self._asked[self._number] = self._core.monotonic(), request
+        self._pending[self._number] = self._core.monotonic(), request
         self._reply("/dj/do", self._number, word, *arguments)
 
-    def tell(self, request: Request) -> None:
-        """Answer with what it says of itself, in parts."""
+    def reply_status(self, request: Request) -> None:
+        """Reply with the DJ's state, in parts."""
         text = self._text
         parts = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)] or [""]
         for number, part in enumerate(parts, 1):
             request.reply("/dj/status.reply", int(self.there), number, len(parts), part)
 
-    # Looking after things --------------------------------------------------------------------
+    # Periodic work ---------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Call it every 10 ms or so."""
+        """Check time-outs, and without a DJ follow the movement. Call it about every 10 ms."""
         core, now = self._core, self._core.monotonic()
-        if self.there and now > self._heard + AWAY_SECONDS:
-            self._gone()
-        late = [number for number, (at, _) in self._asked.items() if now > at + ANSWER_SECONDS]
+        if self.there and now > self._last_seen + HEARTBEAT_TIMEOUT_SECONDS:
+            self._disconnect()
+        late = [
+            number for number, (sent_at, _) in self._pending.items()
+            if now > sent_at + ANSWER_TIMEOUT_SECONDS
+        ]
         for number in late:
-            self._asked.pop(number)[1].fail("the DJ does not answer")
+            self._pending.pop(number)[1].fail("the DJ did not answer in time")
         bpm = None if self.there else core.follower.next_tempo(core.beats.bpm, now)
         if bpm is not None:
             request = Request(core, "movement", now=core.clock.now())
             core.set_tempo(request, bpm, seconds=STEP_SECONDS)
 
-    def _gone(self) -> None:
-        self._turn(False)
+    def _disconnect(self) -> None:
+        self._set_connected(False)
         self._sender, self._reply = None, nobody
-        for _at, asker in self._asked.values():
-            asker.fail("the DJ has gone")
-        self._asked = {}
+        for _at, waiting in self._pending.values():
+            waiting.fail("the DJ has disconnected")
+        self._pending = {}
 
-    def _turn(self, there: bool) -> None:
+    def _set_connected(self, there: bool) -> None:
         if there != self.there:
             self.there = there
             self.turns += 1
             self._core.tell("/dj/there", int(there))
 
     def value(self) -> dict[str, Any]:
-        """As pages are shown it: what a DJ after this one has to know is left out."""
-        shown = {name: value for name, value in self.state.items() if name not in UNSHOWN}
+        """Return the state for web pages, without the parts that only a succeeding DJ needs."""
+        shown = {name: value for name, value in self.state.items() if name not in HIDDEN_PARTS}
         return {**shown, "there": int(self.there)}
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """Return the registration as JSON-compatible state; see `restore`."""
         return [self.there, self._sender, self._text]
 
-    def restore(self, note: list[Any]) -> None:
-        """Go on with the DJ that was noted."""
-        self.there, sender, self._text = note
+    def restore(self, state: list[Any]) -> None:
+        """Restore the DJ that was registered with an earlier control process."""
+        self.there, sender, self._text = state
         self._sender = tuple(sender) if sender else None
         self._reply = self._core.reply_to(self._sender)
-        self._heard = self._core.monotonic()
+        self._last_seen = self._core.monotonic()
         self.state = json.loads(self._text) if self._text else {}
         self.turns += 1

@@ -1,4 +1,4 @@
-"""The level of quality as control knows it: what is asked for, and what the engine reports."""
+"""Control's side of load shedding: request a quality level, and publish the engine's reports."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ AUTO = "auto"
 
 
 class LoadShedding:
-    """Tells the engine which level to hold, and subscribers which one sounds.
+    """Sends the requested level to the engine, and the actual one to subscribers.
 
     For the control thread.
     """
 
-    def __init__(self, desk: Desk, outbox: EngineQueue, tell: Callable[..., None]) -> None:
+    def __init__(self, desk: Desk, outbox: EngineQueue, notify: Callable[..., None]) -> None:
         self._desk = desk
         self._outbox = outbox
-        self._tell = tell
+        self._notify = notify
 
     def apply_settings(self, request: Request, settings: Settings) -> None:
-        """What the settings say: `full` is never lowered."""
+        """Apply the `quality` setting: with `full`, quality is never lowered."""
         if settings.quality == "full":
             self.hold(request, FULL)
 
     def hold(self, request: Request, level: int | None) -> None:
-        """Hold a level from the command's frame on; None: follow the load."""
+        """Hold a level from the request's frame on; None follows the load."""
         self._outbox.add(
             OP_QUALITY, request, frame=request.frame, index=-1 if level is None else level
         )
 
     def engine_events(self, events: np.ndarray) -> None:
-        """Pass on what the engine says of its level."""
+        """Notify subscribers of level changes that the engine has reported."""
         for event in events[events["kind"] == EV_QUALITY]:
-            self._tell("/quality", int(event["target"]), REASONS[int(event["value"])])
+            self._notify("/quality", int(event["target"]), REASONS[int(event["value"])])
 
     def readings(self) -> dict[str, Any]:
-        """For the status."""
+        """Return the values for the status; the load is in percent of a block's duration."""
         quality = self._desk.quality
         held = int(quality["held"])
         return {

@@ -1,4 +1,4 @@
-"""The OSC reference, written from the command table: one page for each subject."""
+"""Generate the OSC reference from the command table, one page per subject."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATCHES = ("/mix/patch", "/deck/{deck}/send", "/deck/{deck}/send/pre")
 
 @dataclass(frozen=True)
 class Subject:
-    """A page of the reference: the commands whose addresses begin with one of `prefixes`."""
+    """A page of the reference, with the commands whose addresses begin with one of `prefixes`."""
 
     slug: str
     title: str
@@ -44,18 +44,18 @@ SEQUENCERS = Subject(
 SUBJECTS = (
     Subject(
         "clock", "The clock",
-        "Tempo, metre and commands on beats. "
+        "Tempo, meter and commands at beats. "
         "[Time and sync](../../concepts/time-and-sync.md) introduces them.",
         ("/clock/", "/deck/{deck}/quantize"),
     ),
     Subject(
         "grids-and-sync", "Beat grids and sync",
-        "Where the beats of a track are, and how a deck follows the clock. "
+        "The positions of a track's beats, and the sync of decks to the clock. "
         "[Beat grids](../../concepts/time-and-sync.md#beat-grids) has the details.",
         ("/deck/{deck}/grid", "/deck/{deck}/sync"),
     ),
     Subject(
-        "cues-and-loops", "Hot cues, jumps and loops", "Moving within a track.",
+        "cues-and-loops", "Hot cues, jumps and loops", "Move the playhead within a track.",
         tuple(
             f"/deck/{{deck}}/{name}"
             for name in ("seek", "jump", "hotcue", "loop", "slip", "reverse", "brake", "spin")
@@ -70,19 +70,19 @@ SUBJECTS = (
     ),
     Subject(
         "recording", "Recording",
-        "[Record](../../how-to/record.md) describes formats and what can go wrong.", ("/record/",),
+        "[Record](../../how-to/record.md) describes formats and possible failures.", ("/record/",),
     ),
     Subject(
         "dj", "The automatic DJ",
-        "Commands to the DJ, and those with which the DJ itself talks to the server. "
+        "Commands to the DJ, and those that the DJ itself sends to the server. "
         "[The DJ](../../concepts/the-dj.md) describes what it does.",
         ("/dj/",),
     ),
     SEQUENCERS,
     Subject(
         "server", "The server",
-        "Status, subscriptions and what waits. [Status](status.md) lists what `/status.reply` "
-        "contains.",
+        "Status, subscriptions and scheduled messages. [Status](status.md) lists the contents of "
+        "`/status.reply`.",
         (
             "/status", "/notify", "/watch", "/feedback", "/waiting", "/cancel", "/sync",
             "/version", "/quality", "/buffer_size",
@@ -95,7 +95,7 @@ def _default(arg: Arg) -> str:
     if arg.default is REQUIRED:
         return "required"
     if arg.default is None:
-        return "stays"
+        return "none"
     if arg.rest:
         return "none"
     if arg.type == "s":
@@ -115,7 +115,7 @@ def _allowed(arg: Arg) -> str:
 
 
 def _merged(text: str) -> str:
-    # The addresses of single stems differ in their number only, those of chains in the chain.
+    # Addresses of single stems differ only in the number, those of chains only in the chain.
     text = _CHAIN.sub(lambda found: "{chain}", text)
     return re.sub(r"(deck.*[/_]stem[/_])\d(?!\d)", r"\1{number}", text)
 
@@ -134,7 +134,7 @@ def _entry(command: Command, names: Sequence[str]) -> str:
         ]
         lines.append("")
     if command.answers:
-        lines += [f"Answers {command.answers}.", ""]
+        lines += [f"Reply: {command.answers}.", ""]
     marks = [name for name in ("quantized", "button") if getattr(command, name)]
     if marks:
         lines += [f"{', '.join(marks).capitalize()}.", ""]
@@ -148,20 +148,20 @@ def _calls(names: Sequence[str]) -> str:
 
 
 def _module(module: Module) -> str:
-    # What can be set of an effect module, from its declaration.
+    # The parameters of an effect module, from its declaration.
     lines = [f"### `{module.name}`", "", module.help, ""]
-    notes = [f"Its mix is {module.mix:g} at first."]
+    notes = [f"Its default mix is {module.mix:g}."]
     if not module.starts_on:
         notes.append("It is off when it is inserted.")
     if module.tail:
         notes.append("It has a tail.")
     if module.optional:
-        notes.append("It is left out when the machine is overloaded.")
+        notes.append("It is bypassed under CPU overload.")
     lines += [" ".join(notes), ""]
     lines += ["| parameter | allowed | default | ramp | meaning |", "| --- " * 5 + "|"]
     for p in module.parameters:
         allowed = f"{p.low:g} to {p.high:g} {p.unit}".rstrip() + (", whole" if p.whole else "")
-        ramp = f"{p.ramp:g} s" if p.ramp else "at once"
+        ramp = f"{p.ramp:g} s" if p.ramp else "none"
         lines.append(f"| {p.name} | {allowed} | {p.default:g} | {ramp} | {p.help} |")
     return "\n".join([*lines, "", ""])
 
@@ -177,7 +177,7 @@ def _subject(command: Command) -> Subject:
 
 def _page(subject: Subject) -> str:
     parts = [f"# {subject.title}\n\n{MARK}\n\n{subject.about}\n\n"]
-    # Commands of all stems, or of all chains, are one entry.
+    # The same command of all stems, or of all chains, is one entry.
     entries: dict[str, list[Command]] = {}
     for command in TABLE.commands:
         if _subject(command) is subject:
@@ -190,15 +190,15 @@ def _page(subject: Subject) -> str:
 
 
 def _status_page() -> str:
-    parts = [f"# Status\n\n{MARK}\n\n`/status` is answered with `/status.reply`. Its first nine "
+    parts = [f"# Status\n\n{MARK}\n\nThe reply to `/status` is `/status.reply`. Its first nine "
              "values are in the order of SuperCollider's server:\n\n"]
     parts += [f"{number}. {text}\n" for number, text in enumerate(STATUS_POSITIONAL_FIELDS, 1)]
-    parts.append("\nNames and values follow alternately:\n\n| name | meaning |\n| --- | --- |\n")
+    parts.append("\nThen names and values alternate:\n\n| name | meaning |\n| --- | --- |\n")
     parts += [f"| `{name}` | {text} |\n" for name, text in STATUS_NAMES.items()]
     return "".join(parts)
 
 
 def osc_pages() -> dict[str, str]:
-    """The generated pages of `docs/reference/osc/`, by their file names."""
+    """Return the generated pages of `docs/reference/osc/`, by file name."""
     made = {f"{subject.slug}.md": _page(subject) for subject in SUBJECTS}
     return {**made, "status.md": _status_page()}

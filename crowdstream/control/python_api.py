@@ -1,4 +1,4 @@
-"""The server as an object in a Python script."""
+"""The Python API: a server as an object in a script."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def _flattened(values: Iterable[Any]) -> Iterator[Any]:
 
 
 class PythonAudioServer:
-    """Runs a server from a script, one per object, any number one after another.
+    """Runs a server from a script. It can be started and stopped any number of times.
 
-    `osc_port`: UDP port (0: any free one); `audio_device`: number or part of the name, None
-    for the default; `chunk_size`: frames per block, None for the preset's. Other settings
-    may be given by name (`driver="null"`); without `http=True` there is no web page. Raises
-    `SettingError` for a wrong value.
+    `osc_port`: UDP port (0: any free port); `audio_device`: number or part of the name, None
+    for the default; `chunk_size`: frames per block, None for the preset's. Other settings are
+    passed by name (`driver="null"`). There is no web page without `http=True`. Raises
+    `SettingError` for an invalid value.
 
-    For every address of the command table there is a method `osc_<name>`, called with the
-    address first ("" will do where the name says it all) and then the command's arguments:
+    Every address of the command table has a method `osc_<name>`. Its first argument is the
+    address ("" is enough if the name is unambiguous), followed by the command's arguments:
     `osc_play_stem("", 100, 1.0)`, `osc_deck_rate("/deck/A/rate", 1.06)`. It returns True, or
-    False when the command failed; why is in the log.
+    False if the command failed; the reason is logged.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class PythonAudioServer:
         self._logs = False
 
     def start(self) -> StreamInfo:
-        """Open device and port; returns when the server is ready to play.
+        """Open the sound device and the port; return when the server is ready to play.
 
         Raises `PortTaken`, `DeviceError`, `DeskError` or `ChildError`.
         """
         if self._server is not None:
-            raise RuntimeError("the server runs already: call stop() first")
-        # A script that has set up its logging keeps it.
+            raise RuntimeError("the server is already running: call stop() first")
+        # Leave the logging of a script alone that has set up its own.
         self._logs = not logging.getLogger().handlers
         if self._logs:
             logs.set_up(self._settings)
@@ -77,7 +77,7 @@ class PythonAudioServer:
         return info
 
     def stop(self) -> None:
-        """Free device, port and memory, so that the next server can start."""
+        """Stop the server, and release device, port and memory."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
@@ -88,20 +88,21 @@ class PythonAudioServer:
             logs.end()
 
     def status(self) -> dict[str, Any]:
-        """The named values of `/status.reply`."""
+        """Return the named values of `/status.reply`."""
         server = self._running()
         values = server.call(server.core.status.values)[9:]
         return dict(zip(values[::2], values[1::2], strict=True))
 
     @property
     def port(self) -> int:
-        """The UDP port it listens on."""
+        """The UDP port on which the server listens."""
         return self._running().port
 
     def send(self, address: str, *arguments: Any, reply: Callable[..., None] = nobody) -> bool:
-        """Carry out any command; `reply(address, *arguments)` gets its answers.
+        """Carry out a command and return whether it succeeded.
 
-        Lists and tuples among the arguments are flattened, as the arrays of an OSC message are.
+        `reply(address, *arguments)` receives its replies. Lists and tuples among the arguments are
+        flattened, like arrays in an OSC message.
         """
         return self._running().run_command(address, tuple(_flattened(arguments)), reply)
 
@@ -122,7 +123,9 @@ class PythonAudioServer:
             for place, spellings in PLACES.items():
                 if f"{{{place}}}" in known and not address:
                     example = known.replace(f"{{{place}}}", spellings[0][0])
-                    raise UnknownAddress(f"{name} needs the {place}'s address, such as {example}")
+                    raise UnknownAddress(
+                        f"{name} needs the address of a {place}, such as {example}"
+                    )
             return self.send(address or known, *arguments)
 
         return call

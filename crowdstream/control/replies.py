@@ -1,8 +1,8 @@
-"""Answers go to whoever sent, and never amplify what a stranger has sent.
+"""Replies to senders, limited so that strangers cannot use the server for amplification attacks.
 
-The source address of a packet can be made up. So that nobody can use this server to flood
-somebody else, all answers to one packet of a sender that is not trusted are together at most
-`MAX_TIMES` as long as the packet, and nothing is sent to it unasked: it can't subscribe.
+The source address of a packet can be forged. So that nobody can make this server flood a third
+party, all replies to one packet of an untrusted sender together are at most `MAX_TIMES` as long as
+the packet, and an untrusted sender can't subscribe to anything.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from crowdstream.osc.codec import build
 from crowdstream.system.token_bucket import TokenBucket
 
 MAX_TIMES = 4
-# In place of an answer that is too long; short enough to fit in most cases.
+# Replaces a reply that is too long; short enough to fit in most cases.
 INSTEAD = "see --osc-allow"
 NO_SUBSCRIPTION = "only for --osc-allow"
-# What another server says to what it does not understand: answering that might never end.
+# Another server's reply to an unknown message. Replying to it could start an endless exchange.
 FAILED = b"/fail\0"
-# Commands a second that the patterns of all strangers together may stand for, and in one go: one
-# short packet could otherwise ask for as much as a hundred.
+# Commands that the patterns of all strangers together may match, per second and in one burst:
+# otherwise one short packet could demand as much work as a hundred.
 STRANGERS_MATCHES = 500.0
 STRANGERS_MATCHES_BURST = 1000.0
 
 
 class Replies:
-    """Makes the reply of a packet. `withheld`: answers that strangers were not sent."""
+    """Makes the reply functions of packets. `withheld` counts replies not sent to strangers."""
 
     def __init__(self, allow: AllowList, send: Callable[..., None]) -> None:
         """`send(sender, address, *arguments)` sends one message."""
@@ -39,11 +39,11 @@ class Replies:
         self.withheld = 0
 
     def trusts(self, sender: Any) -> bool:
-        """Whether a sender is this machine or on the allow list."""
+        """Whether a sender is this machine or on the allow list (`--osc-allow`)."""
         return self._allow.trusts(sender)
 
     def to(self, packet: bytes, sender: Any) -> Reply:
-        """The function that answers `packet`."""
+        """Return the reply function of `packet`."""
         if packet.startswith(FAILED):
             return nobody
         send = self._send
@@ -56,7 +56,8 @@ class Replies:
         return reply
 
     def _within(self, left: int, sender: Any) -> Reply:
-        told = False
+        # A reply function that sends up to `left` bytes.
+        notified = False
 
         def fits(address: str, *arguments: Any) -> bool:
             nonlocal left
@@ -68,36 +69,36 @@ class Replies:
             return True
 
         def reply(address: str, *arguments: Any) -> None:
-            nonlocal told
+            nonlocal notified
             if fits(address, *arguments):
                 return
             self.withheld += 1
-            if not told:
-                told = True
-                told_of = address in ("/fail", "/done", "/late")
-                about = arguments[0] if told_of else address.removesuffix(".reply")
+            if not notified:
+                notified = True
+                names_command = address in ("/fail", "/done", "/late")
+                about = arguments[0] if names_command else address.removesuffix(".reply")
                 fits("/fail", about, INSTEAD)
 
         return reply
 
     def check_subscription(self, sender: Any) -> None:
-        """Raises `Refused` for a sender that may not be sent things unasked."""
+        """Raise `Refused` for a sender that may not subscribe."""
         if not self._allow.trusts(sender):
             raise Refused(NO_SUBSCRIPTION)
 
     def check_matches(self, sender: Any, count: int, now: float) -> None:
-        """Raises `Refused` where a stranger's pattern stands for more than strangers may ask for.
+        """Charge a stranger's pattern for `count` matches; raise `Refused` above the limit.
 
         `now`: monotonic seconds.
         """
         if self._allow.trusts(sender):
             return
         if not self._matches.take(count, now):
-            raise Refused("strangers' patterns match too much: see --osc-allow")
+            raise Refused("patterns of strangers match too many commands: see --osc-allow")
 
 
 def once(reply: Reply) -> Reply:
-    """A reply that sends each `/fail` once: what a pattern stands for often fails alike."""
+    """Wrap a reply so that it sends each `/fail` once: a pattern's commands often fail alike."""
     failed: set[tuple[Any, ...]] = set()
 
     def send(address: str, *arguments: Any) -> None:

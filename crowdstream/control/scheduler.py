@@ -1,4 +1,4 @@
-"""Messages that wait for their time: bundles until their tag, others until a beat."""
+"""Scheduled messages: bundles wait for their time tag, other messages for a beat."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from crowdstream.control.engine_queue.request import Answering, Reply, Request
 from crowdstream.control.replies import Replies
 from crowdstream.desk.block import Desk
 
-HORIZON_SECONDS = 0.5  # what waits is taken up so long before its time, so that files can load
-MAX_HELD = 65536  # messages that wait
-STRANGERS_HELD = 4096  # of them, those of strangers: they must not take the sequencer's place
+HORIZON_SECONDS = 0.5  # messages are carried out this long before their time, so files can load
+MAX_HELD = 65536  # scheduled messages
+STRANGERS_HELD = 4096  # of these, messages of strangers, which must not displace the sequencer's
 
-# A sequencer sends bundles up to some seconds ahead. What is dated later is rather a mistake of a
-# clock or of a unit, so its sender gets a reply with the seconds that it will wait.
+# A sequencer sends bundles up to some seconds ahead. A later time tag is more likely a mistake in a
+# clock or unit, so the sender is notified of the number of seconds until its message acts.
 MIN_TOLD_SECONDS = 10.0
-MAX_LISTED = 50  # messages that a page is shown
+MAX_LISTED = 50  # messages that are listed on a page
 
 Entry = tuple[str, tuple[Any, ...], Reply, Any]
-"""One message: address, arguments, where answers go, and the sender they name."""
+"""One message: address, arguments, reply function, and sender (None: a local caller)."""
 
 
 class ScheduledMessage(NamedTuple):
-    """A message as it is listed. `number`: of its bundle; `seconds`: until it acts."""
+    """A listed message. `number`: number of its bundle; `seconds`: time until it acts."""
 
     number: int
     seconds: float
@@ -40,7 +40,7 @@ class ScheduledMessage(NamedTuple):
 
 
 def pack(arguments: tuple[Any, ...]) -> list[Any]:
-    """Arguments of a message as JSON holds them."""
+    """Convert the arguments of a message to JSON-compatible values."""
     return [
         {"blob": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
         for value in arguments
@@ -48,14 +48,14 @@ def pack(arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def unpack(values: list[Any]) -> tuple[Any, ...]:
-    """The inverse of `pack`."""
+    """Convert the result of `pack` back to arguments."""
     return tuple(
         base64.b64decode(value["blob"]) if isinstance(value, dict) else value for value in values
     )
 
 
-class Performer(Answering, Protocol):
-    """Who carries messages out when their time has come (see `Core`)."""
+class CommandRunner(Answering, Protocol):
+    """The dispatcher as the scheduler needs it: carries out messages when they are due."""
 
     answers: Replies
     beats: BeatClock
@@ -68,13 +68,13 @@ class Performer(Answering, Protocol):
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
     ) -> None:
-        """Carry out messages that belong together, at `frame` (0: at once)."""
+        """Carry out messages that belong together, at `frame` (0: immediately)."""
 
 
 class Scheduler:
-    """What is to be carried out later, soonest first."""
+    """Messages to be carried out later, in order of their time. For the control thread."""
 
-    def __init__(self, core: Performer) -> None:
+    def __init__(self, core: CommandRunner) -> None:
         self._core = core
         self._bundles: list[tuple[float, int, float, list[Entry]]] = []
         self._beats: list[tuple[float, int, Entry]] = []
@@ -82,14 +82,14 @@ class Scheduler:
         self._strange = 0
         self._order = itertools.count()
         self.turns = 0
-        """Grows whenever something is held or leaves."""
+        """Number of changes: grows when a message is added or removed."""
         self.current: int | None = None
-        """Number of what is carried out now; None: it has not waited."""
+        """Number of the scheduled message that is carried out now; None: none."""
         self.changes: dict[str, Any] | None = None
-        """What has come and gone since it was noted last, by key; None: nobody takes notes."""
+        """Changes since the state was saved last, by key; None: no state is saved."""
 
     def _full(self, sender: Any, more: int) -> bool:
-        # Counts those of strangers that it has room for.
+        # If there is room, also adds to the count of strangers' messages.
         strange = 0 if self._core.answers.trusts(sender) else more
         if (
             self._bundled + len(self._beats) + more <= MAX_HELD
@@ -100,14 +100,15 @@ class Scheduler:
         self._core.outbox.refused += more
         return True
 
-    def _leaves(self, sender: Any, count: int) -> None:
+    def _count_removed(self, sender: Any, count: int) -> None:
         if not self._core.answers.trusts(sender):
             self._strange -= count
 
-    def hold(self, moment: float, batch: list[Entry]) -> None:
-        """Carry out the messages of a bundle at its time tag (Unix seconds).
+    def schedule(self, moment: float, batch: list[Entry]) -> None:
+        """Schedule the messages of a bundle for its time tag (Unix seconds).
 
-        Kept by the monotonic clock: a system clock that is set does not move it.
+        The time is converted to the monotonic clock at once, so later changes of the system clock
+        do not move it.
         """
         core = self._core
         due = core.clock.due(moment)
@@ -116,7 +117,7 @@ class Scheduler:
         elif self._full(batch[0][3], len(batch)):
             for address, _arguments, reply, sender in batch:
                 core.messages += 1
-                reason = "too many messages of bundles wait already: send them later"
+                reason = "too many messages are scheduled already: send this bundle later"
                 Request(core, address, reply, sender).fail(reason)
         else:
             self._bundled += len(batch)
@@ -127,13 +128,13 @@ class Scheduler:
             if seconds >= MIN_TOLD_SECONDS:
                 batch[0][2]("/waiting", batch[0][0], seconds, len(batch), order)
 
-    def hold_beat(self, beat: float, entry: Entry) -> None:
-        """Carry out a message at a beat of the clock, wherever that comes to lie.
+    def schedule_at_beat(self, beat: float, entry: Entry) -> None:
+        """Schedule a message for a beat of the clock; it moves with the beat.
 
-        Raises `Refused` when too many wait.
+        Raises `Refused` if too many messages are scheduled.
         """
         if self._full(entry[3], 1):
-            raise Refused("too many messages wait already: send them later")
+            raise Refused("too many messages are scheduled already: send this one later")
         order = next(self._order)
         heapq.heappush(self._beats, (beat, order, entry))
         self._note(order, beat, None, [entry])
@@ -141,8 +142,10 @@ class Scheduler:
     def _note(self, order: int, due: float, moment: float | None, batch: list[Entry]) -> None:
         self.turns += 1
         if self.changes is not None:
-            said = [[address, pack(arguments), sender] for address, arguments, _, sender in batch]
-            self.changes[f"wait/{order}"] = [due, moment, said]
+            packed = [
+                [address, pack(arguments), sender] for address, arguments, _, sender in batch
+            ]
+            self.changes[f"wait/{order}"] = [due, moment, packed]
 
     def _forget(self, order: int) -> None:
         self.turns += 1
@@ -150,11 +153,11 @@ class Scheduler:
             self.changes[f"wait/{order}"] = None
 
     def restore(self, values: dict[str, Any]) -> None:
-        """Have wait what was noted: `values` by keys, as they were in `changes`."""
+        """Schedule the messages of an earlier control: `values` by key, as in `changes`."""
         found = [(int(key[5:]), value) for key, value in values.items() if key[:5] == "wait/"]
-        for order, (due, moment, said) in sorted(found):
+        for order, (due, moment, packed) in sorted(found):
             batch = []
-            for address, arguments, sender in said:
+            for address, arguments, sender in packed:
                 origin = tuple(sender) if sender else None
                 reply = self._core.reply_to(origin)
                 batch.append((address, unpack(arguments), reply, origin))
@@ -168,17 +171,17 @@ class Scheduler:
             self._order = itertools.count(order + 1)
 
     def __len__(self) -> int:
-        """Messages that wait."""
+        """Number of scheduled messages."""
         return self._bundled + len(self._beats)
 
     def release(self) -> None:
-        """Carry out what is due soon."""
+        """Carry out all messages that are due within `HORIZON_SECONDS`."""
         core = self._core
         soon = core.monotonic() + HORIZON_SECONDS
         while self._bundles and self._bundles[0][0] <= soon:
             due, order, moment, batch = heapq.heappop(self._bundles)
             self._bundled -= len(batch)
-            self._leaves(batch[0][3], len(batch))
+            self._count_removed(batch[0][3], len(batch))
             self._forget(order)
             self._perform(order, batch, core.clock.frame_of_tag(moment, due))
         self.release_beats()
@@ -193,7 +196,7 @@ class Scheduler:
             self.current = outer
 
     def release_beats(self) -> None:
-        """Carry out what is to happen at a beat that is near; what shares it, together."""
+        """Carry out messages whose beat is within the horizon; those of one beat together."""
         core = self._core
         horizon = core.clock.now() + HORIZON_SECONDS * core.desk.sample_rate
         while self._beats:
@@ -207,13 +210,13 @@ class Scheduler:
                 _beat, order, entry = heapq.heappop(self._beats)
                 batch.append(entry)
                 self._forget(order)
-                self._leaves(entry[3], 1)
+                self._count_removed(entry[3], 1)
             self._perform(first, batch, frame, beat)
 
     # Cancelling ------------------------------------------------------------------------------
 
     def listed(self) -> list[ScheduledMessage]:
-        """Up to `MAX_LISTED` messages, those that act first."""
+        """Return the first `MAX_LISTED` messages, in order of their time."""
         core = self._core
         now, rate = core.monotonic(), core.desk.sample_rate
         found = [
@@ -228,21 +231,23 @@ class Scheduler:
         return sorted(found, key=lambda one: (one.seconds, one.number))[:MAX_LISTED]
 
     def discard(self, request: Request) -> int:
-        """Drop all that was sent before a command, if that has waited itself; the count.
+        """Drop all messages sent before the current command; return their number.
 
-        Its sender gets `/cancelled`, as from `cancel`.
+        If the command was not scheduled itself, all messages are dropped. The senders of dropped
+        messages, including the command's own sender, receive `/cancelled`.
         """
         limit = self.current
         return self._drop(request, lambda order, _: limit is None or order < limit, own=True)
 
     def cancel_number(self, request: Request, number: int) -> int:
-        """Drop the bundle, or the message for a beat, of this number; how many messages."""
+        """Drop the bundle or the message of this number; return the number of messages."""
         return self._drop(request, lambda order, _: order == number)
 
     def cancel(self, request: Request, selection: Selection | None, decks: set[int]) -> int:
-        """Drop messages whose addresses are selected, or that are for one of `decks`; the count.
+        """Drop messages that are selected by address, or are for one of `decks`; return the count.
 
-        Of a pattern that waits, what else it stands for goes on waiting. Neither: all messages.
+        Without selection and decks, all messages are dropped. Of a scheduled pattern, the commands
+        that are not selected stay scheduled.
         """
         if selection is None and not decks:
             return self._drop(request, lambda _order, _entry: True)
@@ -270,8 +275,8 @@ class Scheduler:
         self, request: Request, wanted: Callable[[int, Entry], bool | list[Entry]],
         own: bool = False,
     ) -> int:
-        # `wanted`: whether an entry goes, or what stays in its place. `own`: its sender, too, is
-        # told, when that is the command's.
+        # `wanted` returns whether to drop an entry, or the entries that replace it. `own`: also
+        # notify the sender of `request` about its own messages.
         dropped: dict[Any, tuple[Reply, int]] = {}
 
         def split(order: int, batch: list[Entry]) -> list[Entry]:
@@ -318,16 +323,16 @@ class Scheduler:
         moment: float | None,
     ) -> None:
         for entry in before:
-            self._leaves(entry[3], 1)
+            self._count_removed(entry[3], 1)
         for entry in after:
-            self._leaves(entry[3], -1)
+            self._count_removed(entry[3], -1)
         self._forget(order)
         if after:
             self._note(order, due, moment, after)
 
 
 def _chosen(address: str, selection: Selection | None) -> Iterator[tuple[Command, Place, bool]]:
-    # What an address, or a pattern, stands for, and whether each of that is selected.
+    # The commands of an address or a pattern, and whether each is selected.
     try:
         found = TABLE.find_all(address)
     except CommandError:
@@ -337,7 +342,7 @@ def _chosen(address: str, selection: Selection | None) -> Iterator[tuple[Command
 
 
 def decks_of(command: Command, place: Place, arguments: tuple[Any, ...]) -> set[int]:
-    """The decks that a message is for, by its address or its arguments."""
+    """Return the decks that a message is for, by its address or its arguments."""
     if "deck" in place:
         return {place["deck"]}
     if command.address == "/schedule_c_at":

@@ -1,7 +1,7 @@
-"""Who may send: this machine always, others as `--osc-allow` says.
+"""Access control for OSC senders: this machine is always trusted, others as `--osc-allow` lists.
 
-A network is IPv4 or IPv6. A socket that listens on `::` sees IPv4 senders as `::ffff:10.0.0.1`;
-they are judged as what they are.
+Networks are IPv4 or IPv6. A socket bound to `::` reports IPv4 senders as `::ffff:10.0.0.1`; these
+are treated as the IPv4 addresses that they are.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from crowdstream.system.network_address import is_loopback, plain_address, plain_network
 
-REMEMBERED = 4096  # addresses whose standing is kept; any other is looked up again
+REMEMBERED = 4096  # addresses whose trust level is cached
 
 
 class TrustLevel(IntEnum):
-    """What a sender may do.
+    """Trust in a sender, which decides on its limits.
 
-    TRUSTED: this machine, or on the allow list. STRANGER: anybody else while there is no list.
-    BARRED: anybody else where there is one.
+    TRUSTED: this machine, or on the allow list. STRANGER: any other address, if there is no list.
+    BARRED: any other address, if there is one.
     """
 
     TRUSTED = 0
@@ -29,21 +29,21 @@ class TrustLevel(IntEnum):
 
 
 class AllowList:
-    """Judges senders by the networks of `--osc-allow` (see `settings.kinds.Networks`)."""
+    """Classifies senders by the networks of `--osc-allow` (see `settings.types.Networks`)."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
         self._networks = [plain_network(text) for text in networks]
-        self._judged = functools.lru_cache(REMEMBERED)(self._judge)
+        self._classified = functools.lru_cache(REMEMBERED)(self._classify)
 
-    def standing(self, sender: Any) -> TrustLevel:
-        """The standing of a socket address; None, which is nobody on the network, is trusted."""
-        return TrustLevel.TRUSTED if sender is None else self._judged(sender[0])
+    def trust_level(self, sender: Any) -> TrustLevel:
+        """Return the trust level of a socket address. None, a local caller, is trusted."""
+        return TrustLevel.TRUSTED if sender is None else self._classified(sender[0])
 
     def trusts(self, sender: Any) -> bool:
         """Whether a sender is trusted."""
-        return self.standing(sender) is TrustLevel.TRUSTED
+        return self.trust_level(sender) is TrustLevel.TRUSTED
 
-    def _judge(self, host: str) -> TrustLevel:
+    def _classify(self, host: str) -> TrustLevel:
         address = plain_address(host)
         if address is not None:
             if address.is_loopback:
@@ -55,16 +55,17 @@ class AllowList:
 
 
 def exposure(host: str, allow: Sequence[str], roots: Sequence[object]) -> str:
-    """What is to be said of a server that listens on `host`; empty where that is this machine.
+    """Return a warning about a server that other machines can control, or an empty string.
 
-    `host`: an address or a name. `allow`, `roots`: `--osc-allow` and `--media-root`.
+    `host`: the address or name on which it listens. `allow`, `roots`: `--osc-allow` and
+    `--media-root`.
     """
     if allow or is_loopback(host):
         return ""
     text = (
-        f"listening on {host} without --osc-allow: whoever reaches this machine may control it;"
-        " say --osc-allow with the addresses that may"
+        f"listening on {host} without --osc-allow: any machine that can reach this one can control "
+        "the server; set --osc-allow to the addresses that may"
     )
     if not roots:
-        text += ", and --media-root, or they may name any file to load or record"
+        text += ", and set --media-root, or they can load any file and record to any folder"
     return text

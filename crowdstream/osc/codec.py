@@ -1,10 +1,10 @@
-"""OSC packets to messages and back (OSC 1.0 with the usual types of 1.1).
+"""Encode and decode OSC packets (OSC 1.0 with the usual types of 1.1).
 
-The parser is our own because packets come from anywhere: python-osc's leaves out arguments of
-unknown types, takes what lies past a packet's end as empty, recurses as deep as a packet says,
-and never returns from an element whose size is negative. Tests compare the two on what is
-well-formed. Arrays, nested ones too, are flattened: python-osc sends the arguments of
-`("/reset", [])` as an empty array, and other libraries send all arguments as one.
+The parser is our own because packets come from untrusted senders: python-osc drops arguments of
+unknown types, treats data past the end of a packet as empty, recurses as deep as a packet demands,
+and never returns from an element of negative size. Tests compare the two on well-formed packets.
+Arrays, also nested ones, are flattened: python-osc sends the arguments of `("/reset", [])` as an
+empty array, and other libraries send all arguments as one array.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 DEEPEST = 16  # bundles within bundles
 BUNDLE = b"#bundle\0"
-MAX_ADDRESS_BYTES = 200  # bytes of the address of a message that can't be read
+MAX_ADDRESS_BYTES = 200  # reported of the address of a malformed message
 HEAD = 16  # bytes of a bundle before its first element
-UNIX_EPOCH = 2208988800  # of 1970, in the seconds since 1900 that time tags count
+UNIX_EPOCH = 2208988800  # 1970 in NTP seconds, which count from 1900
 FLOAT32_MOST = 3.4028234663852886e38
 
 _INT = struct.Struct(">i")
@@ -30,7 +30,7 @@ _CONSTANTS: dict[str, Any] = {"T": True, "F": False, "N": None, "I": float("inf"
 
 
 class Malformed(ValueError):
-    """A packet that is not OSC."""
+    """The packet is not valid OSC."""
 
 
 class Message(NamedTuple):
@@ -41,20 +41,20 @@ class Message(NamedTuple):
 
 
 Timed = tuple[float | None, Message]
-"""A message and its time: Unix seconds, None for now."""
+"""A message and its time in Unix seconds, or None for immediately."""
 
 
 class Fault(NamedTuple):
-    """A message that can't be used: its address ("?" where it has none), and the reason."""
+    """A malformed message: its address ("?" if it has none) and the reason."""
 
     address: str
     reason: str
 
 
 def parse(packet: bytes) -> list[Timed]:
-    """Messages of a packet in order, each with its time.
+    """Decode the messages of a packet in order, each with its time.
 
-    Raises `Malformed` if any of them can't be used; see `read`.
+    Raises `Malformed` if any of them is malformed; see `read`.
     """
     messages, faults = read(packet)
     if faults:
@@ -63,12 +63,11 @@ def parse(packet: bytes) -> list[Timed]:
 
 
 def read(packet: bytes) -> tuple[list[Timed], list[Fault]]:
-    """Messages of a packet in order, each with its time, and those that can't be used.
+    """Decode the messages of a packet in order, each with its time, and list malformed ones.
 
-    One message of a bundle that can't be used does not affect the others. If the size of an
-    element is wrong, nothing is known about what follows it in the same bundle: that element is
-    the fault, and what precedes it counts. A bundle inside a bundle acts no sooner than the one
-    around it.
+    A malformed message in a bundle does not affect the others. After an element of invalid size,
+    the rest of its bundle cannot be decoded: that element is reported as the fault, and the
+    elements before it are kept. A nested bundle acts no sooner than the one around it.
     """
     messages: list[Timed] = []
     faults: list[Fault] = []
@@ -100,7 +99,7 @@ def _bundle(
     if end - at < HEAD:
         raise Malformed("a bundle ends within its time tag")
     tag = _TAG.unpack_from(packet, at + 8)[0]
-    # 1 means "at once"; 0 is what senders without a clock give.
+    # 1 means "immediately"; senders without a clock use 0.
     moment = tag / 2**32 - UNIX_EPOCH if tag > 1 else None
     if outer is not None and (moment is None or moment < outer):
         moment = outer
@@ -119,28 +118,28 @@ def _bundle(
 
 
 def _address(packet: bytes, at: int, end: int) -> str:
-    # What a message is called that can't be read any further.
+    # The address of a malformed message, as far as it can be decoded.
     if packet[at : at + 1] != b"/":
         return "?"
     stop = packet.find(b"\0", at, min(end, at + MAX_ADDRESS_BYTES))
     raw = packet[at : stop if stop >= 0 else min(end, at + MAX_ADDRESS_BYTES)]
-    return raw.decode("utf-8", "backslashreplace")  # a client has to be able to read the answer
+    return raw.decode("utf-8", "backslashreplace")  # clients must be able to decode the reply
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
     end = data.find(b"\0", at)
     after = (end + 4) & ~3
     if end < 0 or after > len(data):
-        raise Malformed("a text has no end")
-    # File names need not be UTF-8: what is not goes through unchanged.
+        raise Malformed("a string is not terminated")
+    # File names may contain bytes that are not UTF-8; these are passed through unchanged.
     return data[at:end].decode("utf-8", "surrogateescape"), after
 
 
 def _message(data: bytes) -> Message:
     if len(data) % 4:
-        raise Malformed(f"{len(data)} bytes are no multiple of 4")
+        raise Malformed(f"{len(data)} bytes are not a multiple of 4")
     address, at = _string(data, 0)
-    if at == len(data):  # senders of old leave the type tags out where there are no arguments
+    if at == len(data):  # old senders omit the type tags of a message without arguments
         return Message(address, ())
     tags, at = _string(data, at)
     if tags[:1] != ",":
@@ -160,7 +159,7 @@ def _message(data: bytes) -> Message:
                 values.append(text)
             elif tag in _CONSTANTS:
                 values.append(_CONSTANTS[tag])
-            elif tag == "[":  # no command takes an array: its elements are arguments
+            elif tag == "[":  # no command takes an array: its elements become arguments
                 open_arrays += 1
             elif tag == "]" and open_arrays:
                 open_arrays -= 1
@@ -170,7 +169,7 @@ def _message(data: bytes) -> Message:
     except struct.error:
         raise Malformed("the arguments end before their type tags do") from None
     if open_arrays:
-        raise Malformed("an array of its arguments has no end")
+        raise Malformed("an array among the arguments is not closed")
     if at != len(data):
         raise Malformed(f"{len(data) - at} bytes follow the last argument")
     return Message(address, tuple(values))
@@ -193,8 +192,8 @@ def _rare(tag: str, data: bytes, at: int) -> tuple[Any, int]:
             raise Malformed("the arguments end before their type tags do")
         return data[at : at + size], at + size
     if tag == "]":
-        raise Malformed("an array of its arguments ends before it begins")
-    raise Malformed(f"type tag {tag!r} is not known")
+        raise Malformed("an array among the arguments is closed before it is opened")
+    raise Malformed(f"unknown type tag {tag!r}")
 
 
 def _escaped(value: str) -> bytes:
@@ -204,7 +203,7 @@ def _escaped(value: str) -> bytes:
         pass
     try:
         return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
+    except UnicodeEncodeError:  # a surrogate that does not represent a byte
         return value.encode("utf-8", "backslashreplace")
 
 
@@ -213,17 +212,21 @@ def _padded(raw: bytes) -> bytes:
 
 
 def bundle(messages: Sequence[bytes]) -> bytes:
-    """Messages that belong together as one packet, for now."""
+    """Encode a bundle of encoded messages, with the time tag "immediately"."""
     sized = (_INT.pack(len(message)) + message for message in messages)
     return b"".join((BUNDLE, _TAG.pack(1), *sized))
 
 
 class Double(float):
-    """A float that needs all of its digits, such as a Unix time: sent as d."""
+    """A float that is sent in double precision (type d), such as a Unix time."""
 
 
 def build(address: str, arguments: tuple[Any, ...]) -> bytes:
-    """One OSC message. ints are sent as i (h when they need it), floats as f (d likewise)."""
+    """Encode one OSC message.
+
+    Integers are sent as i, or h if they need 64 bits; floats as f, or d if they exceed its range
+    or are a `Double`. Other values are sent as strings.
+    """
     tags = ","
     parts: list[bytes] = []
     add: Callable[[bytes], None] = parts.append

@@ -1,13 +1,13 @@
-"""Packets that wait to be carried out: fair between senders, within the rate each is allowed.
+"""Fair queuing of received packets between senders, with a rate limit for each.
 
-Every sender has a queue of its own, and the queues take turns, so whatever one sends delays
-another by one packet at most; who sends long packets has fewer turns. Trusted senders and strangers
-take turns in the same way, however many strangers there are. What a sender sends above its rate is
-not queued but counted. What all together may send is not taken from whoever comes last, but limits
-how fast the queues are emptied: so the turns decide whose packets these are.
+Every sender has a queue of its own, and the queues take turns, so a sender delays another one by at
+most one packet. A sender of long packets gets fewer turns. Trusted senders and strangers take turns
+in the same way, however many strangers there are. Packets above a sender's rate are counted and
+dropped. The total rate of all senders limits how fast the queues are emptied, instead of
+rejecting the packets that arrive last; so the turns decide whose packets are handled.
 
-A source address can be made up, and any number of them. So strangers that were heard before take
-turns, as one, with those that were not: addresses that are made up for one packet each are all new.
+Source addresses can be forged in any number. Therefore known strangers, as one group, take turns
+with new ones: addresses that are forged for one packet each are all new.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from crowdstream.system.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
-MAX_SENDERS = 1024  # remembered of each standing: a source address may be made up
-WARNING_SECONDS = 60.0  # between two lines about the same trouble: a night has few of them
-SETTLED_SECONDS = 5.0  # after its first packet a stranger that is still known is no new one
-KEPT_SECONDS = 600.0  # for which one that was heard before keeps its place without a packet
-LOOKED_AT = 16  # queues, for one that is longer, where there is no room
+MAX_SENDERS = 1024  # remembered per trust level and age: source addresses can be forged
+WARNING_SECONDS = 60.0  # between two log lines of the same kind, to keep a night's log short
+SETTLED_SECONDS = 5.0  # after its first packet, when a remembered stranger stops being new
+MAX_IDLE_SECONDS = 600.0  # for which a known stranger keeps its place without sending
+MAX_QUEUES_EXAMINED = 16  # queues examined to find a longer one when there is no room
 
 Packet = tuple[bytes, Any]
-"""Its bytes and the socket address they came from."""
+"""The bytes of a packet and the socket address of its sender."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How much one sender may send, and all of a kind may have waiting.
+    """Rate limit of one sender, and queue limits of all senders of a trust level.
 
-    A packet costs one token for each `token_bytes` that it has begun: a bundle of many messages
-    is many messages. `rate` tokens come back each second, `burst` is the most there can be;
-    `rate_of_all` and `burst_of_all` are the same for what all senders together have carried out.
-    A sender may have as many packets waiting as there is room for others, so half of `room` when
-    it is alone. Where there is no room, a longer queue gives some up.
+    A packet costs one token per started `token_bytes`, because a bundle contains many messages.
+    `rate` tokens are added each second, up to `burst`; `rate_of_all` and `burst_of_all` are the
+    same for the packets of all senders together that are handled. A sender may queue as many
+    packets as there are free places, so half of `room` if it is alone. Without free places, the
+    latest packets of a longer queue are dropped.
     """
 
     rate: float
@@ -55,16 +55,16 @@ class Limit:
     rate_of_all: float
     burst_of_all: float
     token_bytes: int
-    biggest: int  # bytes of a packet
+    max_packet_bytes: int  # bytes of a packet
     room: int  # packets
     room_bytes: int
 
 
-# A busy sequencer sends 20 000 messages a second, and a set that is loaded at once may be more;
-# control carries out about as many. What is above can only wait, and fill the memory.
+# A busy sequencer sends 20 000 messages a second, and loading a whole set at once may take more;
+# control handles about as many. Packets beyond that could only wait and fill the memory.
 TRUSTED_LIMIT = Limit(50_000.0, 200_000.0, 200_000.0, 400_000.0, 256, 65536, 200_000, 64 << 20)
-# A hand on a controller, and a script that fades a few things. All strangers together may take a
-# tenth of what control can do; 4 KiB hold 500 of the shortest messages, 15 ms of work.
+# Enough for a hand on a controller and a script that fades a few values. All strangers together may
+# use a tenth of control's capacity; 4 KiB hold 500 of the shortest messages, 15 ms of work.
 STRANGER_LIMIT = Limit(1_000.0, 2_000.0, 2_000.0, 4_000.0, 32, 4096, 4_000, 1 << 20)
 
 
@@ -72,12 +72,12 @@ STRANGER_LIMIT = Limit(1_000.0, 2_000.0, 2_000.0, 4_000.0, 32, 4096, 4_000, 1 <<
 class _Sender:
     bucket: TokenBucket
     first: float
-    """When it was first heard."""
+    """Time of its first packet (monotonic seconds)."""
     last: float
     turn: float = 0.0
-    """When the turn of its first packet ends: in tokens that each sender may have used by then."""
+    """Virtual time, in tokens per sender, at which the turn of its first packet ends."""
     packets: deque[tuple[Packet, int]] = field(default_factory=deque)
-    """What waits, with the tokens it costs."""
+    """Queued packets, each with its cost in tokens."""
     size: int = 0
 
 
@@ -88,7 +88,7 @@ class _Put(Enum):
 
 
 class _Ring:
-    """The senders of one kind, and their turns."""
+    """The senders of one group, and their turns (fair queuing by virtual finish time)."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
@@ -100,10 +100,10 @@ class _Ring:
         self._size = 0
 
     def put(self, sender: _Sender, packet: Packet, now: float) -> _Put:
-        """Queue a packet, within the rate of its sender and the room there is."""
+        """Queue a packet, within the rate of its sender and the free places."""
         limit, size, packets = self._limit, len(packet[0]), sender.packets
         cost = 1 + (size - 1) // limit.token_bytes if size else 1
-        if size > limit.biggest or not sender.bucket.take(cost, now):
+        if size > limit.max_packet_bytes or not sender.bucket.take(cost, now):
             return _Put.LIMITED
         if (
             len(packets) >= limit.room - self.waiting
@@ -119,11 +119,11 @@ class _Ring:
         return _Put.TAKEN
 
     def next_cost(self) -> int:
-        """Tokens that the next packet costs; 0 where there is none."""
+        """Return the cost of the next packet in tokens; 0 if there is none."""
         return self._turns[0][2].packets[0][1] if self._turns else 0
 
     def take(self) -> Packet:
-        """The first packet of the sender whose turn it is; there is one."""
+        """Remove and return the next packet of the sender whose turn it is. There must be one."""
         turns = self._turns
         turn, _, sender = turns[0]
         packets = sender.packets
@@ -143,14 +143,14 @@ class _Ring:
         return packet
 
     def sender(self, key: Hashable, now: float) -> _Sender:
-        """A sender, which is remembered from now on."""
+        """Return the record of a sender, creating it if necessary."""
         known = self.known
         sender = known.get(key)
         if sender is None:
             bucket = TokenBucket(self._limit.rate, self._limit.burst, now=now)
             sender = known[key] = _Sender(bucket, now, now)
             if len(known) > MAX_SENDERS:
-                # What it has waiting keeps its turn.
+                # Its queued packets keep their turn.
                 known.popitem(last=False)
         else:
             known.move_to_end(key)
@@ -161,9 +161,9 @@ class _Ring:
         heapq.heappush(self._turns, (turn, next(self._numbers), sender))
 
     def _make_room(self, sender: _Sender, size: int) -> bool:
-        # The latest packets of a longer queue go: the longest of those that are next, as those of
-        # a few that flood all are.
-        others = [one for _, _, one in self._turns[:LOOKED_AT] if len(one.packets) > 1]
+        # Drop the latest packets of a longer queue: of the longest among those whose turn is next,
+        # which includes all queues when only a few senders flood.
+        others = [one for _, _, one in self._turns[:MAX_QUEUES_EXAMINED] if len(one.packets) > 1]
         longest = max(others, key=lambda one: (one.size, len(one.packets)), default=sender)
         if longest is sender or longest.size <= sender.size + size:
             return False
@@ -178,7 +178,7 @@ class _Ring:
 
 
 class _Kind:
-    """Senders of one standing: those heard before, and new ones, who take turns."""
+    """The senders of one trust level: known and new ones, which take turns as two groups."""
 
     def __init__(self, limit: Limit, now: float) -> None:
         self._all = TokenBucket(limit.rate_of_all, limit.burst_of_all, now=now)
@@ -190,11 +190,11 @@ class _Kind:
 
     @property
     def waiting(self) -> int:
-        """Packets that wait."""
+        """Number of queued packets."""
         return self.new.waiting + self.settled.waiting
 
     def put(self, key: Hashable, packet: Packet, now: float) -> _Put:
-        """Queue a packet, within the rate of its sender and the room there is."""
+        """Queue a packet, within the rate of its sender and the free places."""
         settled = self.settled.known
         if key in settled:
             return self.settled.put(self.settled.sender(key, now), packet, now)
@@ -206,7 +206,7 @@ class _Kind:
         return self.new.put(sender, packet, now)
 
     def take(self, now: float) -> Packet | None:
-        """The packet whose turn it is, unless all together have had their share."""
+        """Return the packet whose turn it is; None if the total rate is used up."""
         for ring in self._order:
             cost = ring.next_cost()
             if cost:
@@ -217,7 +217,7 @@ class _Kind:
         return None
 
     def ready(self, now: float) -> bool:
-        """Whether `take` would give one."""
+        """Whether `take` would return a packet."""
         first = next((cost for ring in self._order if (cost := ring.next_cost())), 0)
         return 0 < first <= self._all.left(now)
 
@@ -226,17 +226,17 @@ class _Kind:
         if len(settled) < MAX_SENDERS:
             return True
         key, oldest = next(iter(settled.items()))
-        if oldest.packets or now - oldest.last < KEPT_SECONDS:
+        if oldest.packets or now - oldest.last < MAX_IDLE_SECONDS:
             return False
         del settled[key]
         return True
 
 
 class FairQueue:
-    """Takes packets in and gives them out in fair order.
+    """Queues packets and returns them in fair order. For one thread.
 
-    `barred`: packets of senders that are not on the allow list. `limited`: packets above their
-    sender's rate. `refused`: these, and what found no room.
+    `barred` counts packets of senders that are not on the allow list, `limited` packets above
+    their sender's rate, and `refused` these plus packets for which there was no room.
     """
 
     def __init__(
@@ -256,9 +256,9 @@ class FairQueue:
         self.refused = 0
 
     def put(self, packet: bytes, sender: Any) -> None:
-        """Take in a packet, or count it."""
-        standing = self._allow.standing(sender)
-        if standing is TrustLevel.BARRED:
+        """Queue a packet, or count it as dropped."""
+        trust_level = self._allow.trust_level(sender)
+        if trust_level is TrustLevel.BARRED:
             self.barred += 1
             self._quiet.say(
                 log.warning, "barred",
@@ -266,8 +266,8 @@ class FairQueue:
             )
             return
         now = self._monotonic()
-        kind = self._kinds[standing]
-        key = sender if standing is TrustLevel.TRUSTED else same_sender(sender[0])
+        kind = self._kinds[trust_level]
+        key = sender if trust_level is TrustLevel.TRUSTED else same_sender(sender[0])
         put = kind.put(key, (packet, sender), now)
         if put is _Put.TAKEN:
             return
@@ -276,9 +276,9 @@ class FairQueue:
             self.limited += 1
             self._quiet.say(
                 log.warning, "limited",
-                "%s port %d sends more than it may%s: packets are dropped", _shown(sender),
+                "%s port %d exceeds the rate limit%s: packets are dropped", _shown(sender),
                 sender[1],
-                "" if standing is TrustLevel.TRUSTED else " as a stranger (see --osc-allow)",
+                "" if trust_level is TrustLevel.TRUSTED else " of strangers (see --osc-allow)",
             )
         else:
             self._quiet.say(
@@ -288,7 +288,7 @@ class FairQueue:
             )
 
     def take(self) -> Packet | None:
-        """The packet whose turn it is; None when none waits, or none may be carried out yet."""
+        """Return the next packet; None if none is queued, or none may be handled yet."""
         now = self._monotonic()
         first, second = self._order
         packet = first.take(now) if first.waiting else None
@@ -299,18 +299,18 @@ class FairQueue:
 
     @property
     def ready(self) -> bool:
-        """Whether `take` gives a packet now."""
+        """Whether `take` would return a packet now."""
         now = self._monotonic()
         return any(kind.ready(now) for kind in self._order)
 
     @property
     def waiting(self) -> int:
-        """Packets that wait."""
+        """Number of queued packets."""
         return sum(kind.waiting for kind in self._order)
 
     @property
     def remembered(self) -> int:
-        """Senders that are remembered."""
+        """Number of remembered senders."""
         return sum(map(len, self._order))
 
 

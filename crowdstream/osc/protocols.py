@@ -1,4 +1,4 @@
-"""What the core wants of the OSC socket: whatever can send answers and counts will do."""
+"""The interface of the OSC socket that the dispatcher needs: replies and counters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class ReplySocket(Protocol):
-    """What the core wants of the OSC socket."""
+    """Sends replies, and counts lost packets."""
 
     @property
     def refused(self) -> int:
@@ -22,10 +22,10 @@ class ReplySocket(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Packets that the system lost."""
+        """Packets that the kernel lost."""
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Send one message."""
+        """Send one message to `sender`."""
 
     def answer_packet(self, sender: Any, packet: bytes) -> None:
-        """Send one packet."""
+        """Send one encoded packet to `sender`."""

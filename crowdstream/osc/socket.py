@@ -1,8 +1,8 @@
-"""OSC over UDP: receiving without loss, answering the sender.
+"""OSC over UDP: receive without loss, and reply to the sender.
 
-The socket is read by the control thread itself, whatever has come at once and before anything
-is parsed, so that a burst waits in our memory (`inbox.py`) rather than in the kernel's buffer;
-what is lost is counted.
+The control thread itself reads the sockets: it drains them completely before it parses anything, so
+that a burst is queued in our memory (`fair_queue.py`) rather than in the kernel's buffer. Lost
+packets are counted.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ __all__ = ["Malformed", "Message", "OscSocket", "PortTaken", "build", "parse"]
 
 log = logging.getLogger(__name__)
 
-TURN_SECONDS = 0.01  # after which other things have their turn, however many packets wait
-DRAINED_AT_ONCE = 8192  # then the packets that wait have their turn, however fast more come
+TURN_SECONDS = 0.01  # of handling packets, before control's other work has its turn
+MAX_DRAINED_PACKETS = 8192  # read before the queued ones are handled, however fast more arrive
 RECEIVE_BUFFER = 8 << 20
 SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
 MEMINFO_DROPS = 8
-INODE = 9  # column of the table of sockets
-BIGGEST = 65536
-OSC_PORT = 57120  # the default, and that of SuperCollider's language
+INODE_COLUMN = 9  # column of /proc/net/udp
+MAX_PACKET_BYTES = 65536
+OSC_PORT = 57120  # the default, which is also the default of sclang
 
 
-_NO_ADDRESS = "this machine has no such address; --osc-host wants one of its own, or 0.0.0.0"
-_OTHER = "choose another with --port"
+_NO_ADDRESS = "this machine has no such address; set --osc-host to one of its own, or to 0.0.0.0"
+_OTHER = "choose another port with --port"
 ADVICE = {
-    errno.EACCES: f"ports below 1024 are kept for root; {_OTHER}",
+    errno.EACCES: f"ports below 1024 are reserved for root; {_OTHER}",
     errno.EADDRNOTAVAIL: _NO_ADDRESS,
     socket.EAI_NONAME: _NO_ADDRESS,
     socket.EAI_AGAIN: _NO_ADDRESS,
@@ -48,13 +48,13 @@ ADVICE = {
 
 
 class PortTaken(RuntimeError):
-    """The UDP port can't be had; the message says why and what to do."""
+    """The UDP port can't be opened; the message names the reason and the remedy."""
 
 
-def taken(host: str, port: int) -> str:
-    """The process that holds the port, and the remedy."""
+def port_taken_message(host: str, port: int) -> str:
+    """Return an error message that names the process using the port, and the remedy."""
     also = (
-        "; sclang and SuperDirt use 57120, too: see docs/how-to/supercollider-and-tidal.md"
+        "; sclang and SuperDirt also use 57120: see docs/how-to/supercollider-and-tidal.md"
         if port == OSC_PORT else ""
     )
     return (
@@ -63,25 +63,29 @@ def taken(host: str, port: int) -> str:
     )
 
 
-# A client that looks `localhost` up may send to either loopback, and one on a network to either
-# protocol. UDP has no second try: what arrives where nobody listens is lost.
+# A client that resolves `localhost` may send to either loopback address, and one on a network with
+# either protocol. UDP does not retry: a packet to an address without a listener is lost.
 COMPANIONS = {"127.0.0.1": "::1", "localhost": "::1", "::1": "127.0.0.1"}
-COMPANIONS["0.0.0.0"] = "::"  # nosec B104  # for whoever has set that
-MAX_TRIES = 8  # to find a free port that both protocols have
+COMPANIONS["0.0.0.0"] = "::"  # nosec B104  # only if the user has set this host
+MAX_TRIES = 8  # to find a port that is free for both protocols
 
 
 class OscSocket:
-    """The server's UDP sockets and the packets that wait.
+    """The server's UDP sockets, and the queue of received packets. For the control thread.
 
-    On a loopback address or all addresses it listens with IPv4 and IPv6, where the machine has
-    both. `received` counts packets read, `refused`, `limited` and `barred` those of them that are
-    not carried out (see `Inbox`), and `dropped` what the kernel lost before it could be read.
+    On a loopback address or on all addresses, it listens on both IPv4 and IPv6 if the machine has
+    both. `received` counts packets that were read; `refused`, `limited` and `barred` those of them
+    that are not handled (see `FairQueue`); `dropped` packets that the kernel lost before they could
+    be read.
     """
 
     def __init__(
         self, host: str, port: int, allow: Sequence[str] = (), kept: Sequence[int] | None = None
     ) -> None:
-        """Raises `PortTaken`. `kept`: descriptors of sockets that are bound there already."""
+        """Bind the sockets, or adopt the descriptors `kept`, which are bound already.
+
+        Raises `PortTaken`.
+        """
         if kept is None:
             self._sockets = self._bind_all(host, port)
             self._enlarge()
@@ -90,7 +94,7 @@ class OscSocket:
         for one in self._sockets:
             one.setblocking(False)
         self._by_family = {one.family: one for one in self._sockets}
-        self._inbox = FairQueue(AllowList(allow))
+        self._queue = FairQueue(AllowList(allow))
         self.port = int(self._sockets[0].getsockname()[1])
         self.received = 0
         self.answers_lost = 0
@@ -107,11 +111,11 @@ class OscSocket:
                 return [made, cls._open(companion, number, alone=True)]
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
-                    return [made]  # a machine with one protocol only
+                    return [made]  # the machine has only one of the protocols
                 if port:
                     log.warning(
-                        "UDP port %d on %s is %s: clients that send there, as `localhost` may "
-                        "mean, do not reach this server", number, companion,
+                        "UDP port %d on %s is %s: clients that send there, which `localhost` may "
+                        "resolve to, do not reach this server", number, companion,
                         in_use_by("udp", number),
                     )
                     return [made]
@@ -125,7 +129,7 @@ class OscSocket:
         except (OSError, OverflowError) as error:
             code = getattr(error, "errno", None) or 0
             if code == errno.EADDRINUSE:
-                raise PortTaken(taken(host, port)) from error
+                raise PortTaken(port_taken_message(host, port)) from error
             reason = getattr(error, "strerror", None) or str(error)
             raise PortTaken(
                 f"UDP port {port} on {host} can't be used ({reason}): {ADVICE.get(code, _OTHER)}"
@@ -137,7 +141,7 @@ class OscSocket:
         made = socket.socket(family, socket.SOCK_DGRAM)
         try:
             if family == socket.AF_INET6:
-                # `::` beside 0.0.0.0 is IPv6 alone; by itself it is both, whatever the system says.
+                # `::` beside 0.0.0.0 is IPv6 only; alone it is both, whatever the system's default.
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(alone))
             made.bind((host, port))
         except (OSError, OverflowError):
@@ -146,14 +150,14 @@ class OscSocket:
         return made
 
     def to_state(self) -> list[int]:
-        """What was counted, as JSON holds it; see `restore`."""
-        inbox = self._inbox
-        return [self.received, self.answers_lost, inbox.barred, inbox.limited, inbox.refused]
+        """Return the counters as JSON-compatible state; see `restore`."""
+        queue = self._queue
+        return [self.received, self.answers_lost, queue.barred, queue.limited, queue.refused]
 
-    def restore(self, note: list[int]) -> None:
-        """Go on counting from what was noted."""
-        inbox = self._inbox
-        self.received, self.answers_lost, inbox.barred, inbox.limited, inbox.refused = note
+    def restore(self, state: list[int]) -> None:
+        """Continue the counters of an earlier control process."""
+        queue = self._queue
+        self.received, self.answers_lost, queue.barred, queue.limited, queue.refused = state
 
     def _enlarge(self) -> None:
         for one in self._sockets:
@@ -163,31 +167,31 @@ class OscSocket:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def filenos(self) -> list[int]:
-        """Descriptors, for a selector."""
+        """Return the sockets' descriptors, for a selector."""
         return [one.fileno() for one in self._sockets]
 
     def drain(self) -> None:
-        """Take in what has arrived."""
+        """Read all packets that have arrived into the queue."""
         for one in self._sockets:
             self._drain(one)
 
     def _drain(self, one: socket.socket) -> None:
-        receive, put = one.recvfrom, self._inbox.put
-        for _ in range(DRAINED_AT_ONCE):
+        receive, put = one.recvfrom, self._queue.put
+        for _ in range(MAX_DRAINED_PACKETS):
             try:
-                packet, sender = receive(BIGGEST)
+                packet, sender = receive(MAX_PACKET_BYTES)
             except ConnectionError:
-                continue  # an earlier answer bounced: nothing to do with what comes in
+                continue  # an earlier reply was rejected; this says nothing about received packets
             except OSError:
-                return  # nothing more has come
+                return  # no more packets
             self.received += 1
             put(packet, sender)
 
-    def take(self, most: int) -> Iterator[tuple[bytes, Any]]:
-        """Up to `most` packets with their senders, who take turns; as many as there is time for."""
+    def take(self, limit: int) -> Iterator[tuple[bytes, Any]]:
+        """Yield up to `limit` packets with their senders in fair order, for `TURN_SECONDS`."""
         until = time.monotonic() + TURN_SECONDS
-        for _ in range(most):
-            packet = self._inbox.take()
+        for _ in range(limit):
+            packet = self._queue.take()
             if packet is None:
                 return
             yield packet
@@ -196,32 +200,32 @@ class OscSocket:
 
     @property
     def waiting(self) -> int:
-        """Packets taken in and not yet handled."""
-        return self._inbox.waiting
+        """Number of packets that were read and are not handled yet."""
+        return self._queue.waiting
 
     @property
     def ready(self) -> bool:
-        """Whether `take` gives a packet now: not all that wait may be carried out at once."""
-        return self._inbox.ready
+        """Whether `take` would yield a packet now; queued packets may have to wait for tokens."""
+        return self._queue.ready
 
     @property
     def refused(self) -> int:
-        """Packets that were not let wait: above their sender's rate, or without room."""
-        return self._inbox.refused
+        """Packets that were not queued: above their sender's rate, or without room."""
+        return self._queue.refused
 
     @property
     def limited(self) -> int:
         """Of these, packets above their sender's rate."""
-        return self._inbox.limited
+        return self._queue.limited
 
     @property
     def barred(self) -> int:
         """Packets of senders that are not on the allow list."""
-        return self._inbox.barred
+        return self._queue.barred
 
     @property
     def dropped(self) -> int:
-        """Packets that the kernel threw away because its buffer was full."""
+        """Packets that the kernel dropped because its buffer was full."""
         return sum(map(self._dropped_by, self._sockets))
 
     def _dropped_by(self, one: socket.socket) -> int:
@@ -234,19 +238,19 @@ class OscSocket:
 
     @staticmethod
     def _dropped_by_table(one: socket.socket) -> int:
-        # Where the option is not to be had (an emulated processor): the system's own table, whose
-        # last column is what was dropped.
+        # Without the socket option (on an emulated processor), read the system's table, whose last
+        # column counts dropped packets.
         inode = str(os.fstat(one.fileno()).st_ino)
         for table in ("/proc/net/udp", "/proc/net/udp6"):
             with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
                 for line in lines:
                     fields = line.split()
-                    if len(fields) > INODE and fields[INODE] == inode:
+                    if len(fields) > INODE_COLUMN and fields[INODE_COLUMN] == inode:
                         return int(fields[-1])
         return 0
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Send one message to whoever sent from `sender`; what can't be sent is counted."""
+        """Send one message to the address `sender`; count it if it can't be sent."""
         try:
             packet = build(address, arguments)
         except (ValueError, OverflowError):
@@ -255,7 +259,7 @@ class OscSocket:
             self.answer_packet(sender, packet)
 
     def answer_packet(self, sender: Any, packet: bytes) -> None:
-        """Send one packet to whoever sent from `sender`; what can't be sent is counted."""
+        """Send one encoded packet to the address `sender`; count it if it can't be sent."""
         family = socket.AF_INET if len(sender) == 2 else socket.AF_INET6
         one = self._by_family.get(family, self._sockets[0])
         try:
@@ -264,6 +268,6 @@ class OscSocket:
             self.answers_lost += 1
 
     def close(self) -> None:
-        """Free the port."""
+        """Close the sockets, which frees the port."""
         for one in self._sockets:
             one.close()

@@ -1,4 +1,4 @@
-"""Ticks of the clock for subscribers, as near as can be to when the beat sounds."""
+"""Clock ticks for subscribers, sent as closely as possible to the moment the beat is audible."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from crowdstream.control.engine_queue.request import Reply
 from crowdstream.desk.block import Desk
 from crowdstream.osc.codec import Double
 
-AT_ONCE = 256  # ticks that are caught up on in one go; after a longer pause they are left out
-NEAR_TICK = 1e-9  # of a tick: so close to it is there
+MAX_CATCH_UP = 256  # missed ticks that are sent in one go; after a longer pause they are skipped
+NEAR_TICK = 1e-9  # ticks: a position this close to a tick counts as on it
 
 
 @dataclass
 class _Listener:
     per_beat: int
     reply: Reply
-    next: int  # number of the tick that comes next, counted from beat 0
+    next: int  # number of the next tick, counted from beat 0
 
 
 class MidiTicks:
-    """Who gets how many ticks a beat, and when the next one is due."""
+    """Subscribers of ticks, each with its own resolution. For the control thread."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class MidiTicks:
         monotonic: Callable[[], float],
         reply_to: Callable[[Any], Reply],
     ) -> None:
-        """`reply_to`: what sends answers to somebody."""
+        """`reply_to` returns the reply function of a sender."""
         self._desk = desk
         self._beats = beats
         self._clock = clock
@@ -43,33 +43,33 @@ class MidiTicks:
         self._listeners: dict[Any, _Listener] = {}
 
     def listen(self, sender: Any, per_beat: int, reply: Reply) -> None:
-        """Send so many ticks a beat from the next one on; 0: none."""
+        """Send `per_beat` ticks a beat to a sender, starting with the next one; 0: none."""
         self.forget(sender)
         if per_beat:
             next_tick = math.floor(self._beats.beat(self._sounding()) * per_beat) + 1
             self._listeners[sender] = _Listener(per_beat, reply, next_tick)
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """Return the subscriptions as JSON-compatible state; see `restore`."""
         return [[sender, one.per_beat, one.next] for sender, one in self._listeners.items()]
 
-    def restore(self, note: list[tuple[Any, int, int]]) -> None:
-        """Go on sending to those that were noted."""
-        for sender, per_beat, following in note:
+    def restore(self, state: list[tuple[Any, int, int]]) -> None:
+        """Restore the subscriptions of an earlier control process."""
+        for sender, per_beat, following in state:
             reply = self._reply_to(sender)
             self._listeners[sender] = _Listener(per_beat, reply, following)
 
     def forget(self, sender: Any) -> None:
-        """Send this one no more."""
+        """Remove a sender's subscription."""
         self._listeners.pop(sender, None)
 
     def _sounding(self) -> float:
-        # The frame that is heard now.
+        # The frame that is audible now.
         latency = float(self._desk.clock["latency"]) * self._desk.sample_rate
         return self._clock.frame_rendered(self._monotonic()) - latency
 
     def due(self) -> float | None:
-        """The instant of the monotonic clock at which the next tick sounds; None without any."""
+        """Return the instant (monotonic seconds) of the next tick; None without subscribers."""
         if not self._listeners:
             return None
         heard = self._sounding()
@@ -81,15 +81,15 @@ class MidiTicks:
         return self._monotonic() + (min(frames) - heard) / rate
 
     def send(self) -> None:
-        """Send the ticks that sound by now."""
+        """Send all ticks whose moment has come."""
         if not self._listeners:
             return
         heard = self._sounding()
         beat = self._beats.beat(heard)
         for entry in self._listeners.values():
             latest = math.floor(beat * entry.per_beat + NEAR_TICK)
-            if not -1 <= latest - entry.next < AT_ONCE:
-                entry.next = latest  # the clock was set to another beat, or stood still for long
+            if not -1 <= latest - entry.next < MAX_CATCH_UP:
+                entry.next = latest  # the clock was reset, or was interrupted for a long time
             while entry.next <= latest:
                 self._send(entry, heard)
                 entry.next += 1

@@ -1,1 +1,1 @@
-"""Decks: tracks, voices, channel strips, effects and routing, as control keeps them."""
+"""Decks: tracks, voices, stems, beat grids, effects, routing and their mixer parameters."""

@@ -1,4 +1,4 @@
-"""Beat grids in frames, and their places in the desk."""
+"""Beat grids in frames, and their slots in the desk."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from crowdstream.desk.constants import GRIDS
 
 
 class Grid:
-    """A track's beats against its frames, at the desk's sample rate; both are fractional.
+    """Maps a track's beats to its file frames at the desk's sample rate; both are fractional.
 
-    `source`: "command", "sidecar", "correction", "analysis" or "tag". `seconds`: the grid it was
-    made from. `confidence`: 0 to 1. `doubt`: what speaks against it, in words.
+    `source`: "command", "sidecar", "correction", "analysis" or "tag". `seconds`: the underlying
+    grid in seconds. `confidence`: 0 to 1. `doubt`: the reason for a low confidence, in words.
     """
 
     def __init__(
@@ -34,60 +34,61 @@ class Grid:
         self.frames = [second * sample_rate for _, second in grid.anchors]
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `from_note`."""
+        """Return the grid as JSON-compatible state; see `from_state`."""
         return [
             self.source, self.seconds.anchors, self.seconds.steady, self.confidence, self.doubt
         ]  # fmt: skip
 
     @property
     def uncertain(self) -> bool:
-        """Whether it may be wrong."""
+        """Whether the confidence is too low to rely on the grid."""
         return self.confidence < CERTAIN
 
     @classmethod
-    def from_state(cls, note: list[Any], sample_rate: float) -> Grid:
-        """What was noted."""
-        source, anchors, steady, *trust = note  # of an earlier version without trust
+    def from_state(cls, state: list[Any], sample_rate: float) -> Grid:
+        """Restore a grid from `to_state`."""
+        source, anchors, steady, *trust = state  # earlier versions saved no confidence
         pairs = tuple((beat, second) for beat, second in anchors)
         return cls(BeatGrid(pairs, steady), sample_rate, source, *trust)
 
     def trusted(self, confidence: float) -> Grid:
-        """The same grid with another confidence."""
+        """Return a copy of the grid with another confidence."""
         made = copy(self)
         made.confidence = confidence
         return made
 
     def _between(self, place: float, known: list[float], wanted: list[float]) -> float:
-        # The first and the last stretch go on outwards.
+        # Interpolate linearly; extrapolate the first and the last segment.
         left = min(max(bisect_right(known, place) - 1, 0), len(known) - 2)
         step = (wanted[left + 1] - wanted[left]) / (known[left + 1] - known[left])
         return wanted[left] + (place - known[left]) * step
 
     def beat(self, frame: float) -> float:
-        """The beat at a file frame."""
+        """Return the beat at a file frame."""
         return self._between(frame, self.frames, self.beats)
 
     def frame(self, beat: float) -> float:
-        """The file frame of a beat."""
+        """Return the file frame of a beat."""
         return self._between(beat, self.beats, self.frames)
 
 
 class GridSlots:
-    """Hands out the desk's grids. The engine must have let go of one before it is given back."""
+    """Allocates the desk's grid slots. Free a slot only when the engine no longer reads it."""
 
     def __init__(
         self, desk: Desk, used: Container[int] = (), read: Container[int] = ()
     ) -> None:
-        """`used`: those that are taken; `read`: those that the engine may have in use."""
+        """`used`: slots that are taken; `read`: slots that the engine may be reading."""
         self._desk = desk
-        # The one that has been free for longest comes first: what fades out may read it still.
+        # Reuse the slot that has been free for the longest: a voice that is fading out may still
+        # read the others.
         free = [slot for slot in range(GRIDS) if slot not in used]
         self._free = deque(sorted(free, key=lambda slot: slot in read))
 
     def write(self, grid: Grid) -> int:
-        """Write a grid; its number. It has to be published with a command that names it.
+        """Write a grid to a free slot and return the slot's number.
 
-        Raises `Refused` when all are taken.
+        The engine uses it after a command that names the slot. Raises `Refused` if none is free.
         """
         if not self._free:
             raise Refused(f"{GRIDS} beat grids are in use: unload some tracks")
@@ -99,12 +100,12 @@ class GridSlots:
         record["frames"][:count] = grid.frames
         return slot
 
-    def give_back(self, slot: int) -> None:
-        """Free a number, -1 is none."""
+    def release(self, slot: int) -> None:
+        """Free a slot; -1 stands for none."""
         if slot >= 0:
             self._free.append(slot)
 
     @property
     def free(self) -> int:
-        """Grids that nobody holds."""
+        """Number of free slots."""
         return len(self._free)

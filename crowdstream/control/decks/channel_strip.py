@@ -1,4 +1,4 @@
-"""What the mixing desk remembers between commands: killed bands and trims."""
+"""Mixer state that outlives a command: killed EQ bands and automatic trims."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from crowdstream.desk.ramps import RAMP_CEILING, RAMP_TRIM
 from crowdstream.settings import Settings
 
 MAX_DB = 12.0
-AUTOTRIM_SECONDS = 2.0  # of the ramp: a track that plays already is brought in line unnoticed
+AUTOTRIM_SECONDS = 2.0  # ramp time: slow enough that the trim of a playing track is not noticed
 
 
 def decibel_gain(decibels: float) -> float:
-    """Linear gain of so many dB."""
+    """Convert dB to a linear gain."""
     return float(10.0 ** (decibels / 20.0))
 
 
 class ChannelStrips:
-    """Decks' kills and trims. For the control thread."""
+    """Kills and trims of all decks, and the limiter's settings. For the control thread."""
 
     def __init__(
         self,
@@ -44,28 +44,28 @@ class ChannelStrips:
         self._killed: dict[int, float] = {}
 
     def apply_settings(self, request: Request, settings: Settings) -> None:
-        """What the settings say of the limiter."""
+        """Apply the limiter's settings."""
         frames = round(settings.limiter_lookahead * 1e-3 * self._desk.sample_rate)
         self._outbox.add(OP_LOOKAHEAD, request, x=frames)
         self.ceiling(request, settings.ceiling)
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """Return kills and automatic trims as JSON-compatible state; see `restore`."""
         return [sorted(self._automatic), list(self._killed.items())]
 
-    def restore(self, note: list[Any]) -> None:
-        """Remember what was noted."""
-        self._automatic = set(note[0])
-        self._killed = {row: gain for row, gain in note[1]}
+    def restore(self, state: list[Any]) -> None:
+        """Restore kills and automatic trims from `to_state`."""
+        self._automatic = set(state[0])
+        self._killed = {row: gain for row, gain in state[1]}
 
     def ceiling(self, request: Request, decibels: float) -> None:
-        """True peak of what leaves the limiter, dBTP."""
+        """Set the limiter's ceiling, a true peak in dBTP."""
         self._mixer.ramp(request, RAMP_CEILING, decibel_gain(decibels))
 
     def kill(self, request: Request, row: int, on: bool) -> None:
-        """Send the gain of an EQ band to 0, or back to what it was before.
+        """Ramp the gain of an EQ band to 0, or back to its previous value.
 
-        One that was set to something else meanwhile stays as it is.
+        A gain that was set while the band was killed is kept.
         """
         now = self._mixer.target(row)
         if on and now != 0.0:
@@ -75,7 +75,7 @@ class ChannelStrips:
             self._mixer.ramp(request, row, self._killed.pop(row))
 
     def killed(self, row: int) -> float | None:
-        """The gain to which an EQ band comes back, if it is 0 because it was killed; else None."""
+        """Return the gain that a killed EQ band will be restored to; None if it is not killed."""
         return self._killed.get(row)
 
     def is_automatic(self, deck: int) -> bool:
@@ -85,12 +85,12 @@ class ChannelStrips:
     def trim(
         self, request: Request, deck: int, decibels: float, seconds: float = RAMP_SECONDS
     ) -> None:
-        """Gain of a deck before its EQ, dB. From now on it is set by hand."""
+        """Set a deck's pre-EQ gain in dB, and switch its automatic trim off."""
         self._automatic.discard(deck)
         self._mixer.ramp(request, RAMP_TRIM + deck, decibel_gain(decibels), seconds)
 
     def automatic(self, request: Request, decks: Iterable[int], on: bool) -> None:
-        """Have the trims of decks follow their tracks' loudness, or stay where they are."""
+        """Switch automatic trim of decks on, or off, which keeps the present trims."""
         if on:
             self._automatic.update(decks)
             self.follow_loudness(request)
@@ -98,9 +98,9 @@ class ChannelStrips:
             self._automatic.difference_update(decks)
 
     def follow_loudness(self, request: Request) -> None:
-        """Bring the decks whose trim is automatic to the target, as far as they are measured.
+        """Trim the decks with automatic trim to the target loudness, if their track is measured.
 
-        By 12 dB at most: what is softer than that is meant to be.
+        The trim is at most 12 dB: a track that is even softer is meant to be.
         """
         for deck in sorted(self._automatic):
             track = self._buffers.shown(first_buffer(deck))

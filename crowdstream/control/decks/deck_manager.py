@@ -1,4 +1,4 @@
-"""The mixer as control knows it: starts that wait, gains and rates, jumps, syncs."""
+"""The deck manager: starts, stops, jumps, gains, rates and ramps of tracks and the mixer."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from crowdstream.desk.ramps import (
     voice_ramp,
 )
 
-RAMP_SECONDS = 0.02  # of levels, gains, rates: forty changes a second join without a step
-MIN_RAMP_SECONDS = 0.004  # also where 0 was asked for: a step in a level is a click
-START_PATIENCE = 5.0  # seconds that a start waits for its files, counted from when it is due
+RAMP_SECONDS = 0.02  # of levels, gains and rates: forty changes a second join without a step
+MIN_RAMP_SECONDS = 0.004  # also for a requested 0: a step in a level is audible as a click
+START_PATIENCE = 5.0  # seconds that a start waits for its files after it is due
 
 
 class DeckManager:
-    """Carries out what commands ask for. All methods are called from the control thread.
+    """Starts, stops and changes tracks and mixer parameters. For the control thread.
 
-    What is to start or jump waits here until its files are in memory: `buffers` says which
-    tracks there are, `voices` which of them play. `tick` looks after everything that waits, in
-    all three. Nothing is published to the engine before the outbox is flushed.
+    Starts and jumps wait here until their files are in memory. `buffers` is the table of tracks,
+    `voices` assigns voices to them. `tick` does the periodic work of all three. Nothing reaches
+    the engine before the engine queue is flushed.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class DeckManager:
     # Starting and stopping ---------------------------------------------------------------
 
     def start(self, items: list[Item], frame: int) -> None:
-        """Start tracks together at `frame` (0: at once), as soon as all of them are there.
+        """Start tracks together at `frame` (0: immediately), as soon as all are in memory.
 
-        At the frame of a command at a beat, they start at that beat.
+        If `frame` is that of a request at a beat, they start at that beat.
         """
         if self._joined is not None:
             self._joined.append((items, frame))
@@ -79,7 +79,7 @@ class DeckManager:
         for item in items:
             if frame == 0:
                 self._replace_waiting(item.track)
-            self._ask_for(item)
+            self._fetch(item)
         ahead = max(0, frame - self._desk.frame) / self._desk.sample_rate
         request = items[0].request
         beat = request.beat if frame == request.frame else None
@@ -89,7 +89,7 @@ class DeckManager:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Have all tracks that are started within begin on one frame, once all are there."""
+        """Make all tracks that are started in this context begin on one frame."""
         self._joined = []
         try:
             yield
@@ -102,32 +102,32 @@ class DeckManager:
                 self.start(list(chosen.values()), frame)
 
     def _replace_waiting(self, track: Track) -> None:
-        # Of two starts at once that wait for the same file, the later one is meant.
+        # A second immediate start replaces one that still waits for the same file.
         for start in self._starts:
             if start.frame == 0:
                 start.items = [item for item in start.items if item.track is not track]
 
-    def _ask_for(self, item: Item) -> None:
+    def _fetch(self, item: Item) -> None:
         if item.track.state != "loading":
             self._buffers.fetch(item.track, item.start_frame())
 
-    def opened(self, track: Track) -> None:
-        """Have the loader bring in what is to start elsewhere than at the cue."""
+    def on_opened(self, track: Track) -> None:
+        """After a track was opened, load the positions of waiting starts other than the cue."""
         for item in self._waiting_items(track):
             if item.start_frame() != track.cue_frame:
-                self._ask_for(item)
+                self._fetch(item)
 
     def stop(self, track: Track, request: Request) -> None:
-        """Stop a track and what is still to start of it."""
-        self.leaves(track, "")
+        """Stop a track, and cancel its waiting starts."""
+        self.on_unload(track, "")
         self._voices.stop(track, request.frame, request)
 
     def stop_all(self, request: Request) -> None:
         """Stop every voice and the test tone."""
         self._outbox.add(OP_STOP_ALL, request, frame=request.frame)
 
-    def leaves(self, track: Track, reason: str) -> None:
-        """Forget starts and jumps of a track that wait; tell their senders the reason, if any."""
+    def on_unload(self, track: Track, reason: str) -> None:
+        """Cancel waiting starts and jumps of a track; send their senders the reason, if any."""
         for start in self._starts:
             for item in [item for item in start.items if item.track is track]:
                 start.items.remove(item)
@@ -142,7 +142,7 @@ class DeckManager:
         return [item for start in self._starts for item in start.items if item.track is track]
 
     def waiting_tracks(self, deck: int) -> list[Track]:
-        """Tracks of a deck that are loaded, or being loaded, and do not play."""
+        """Return the deck's tracks that are loaded or being loaded and do not play."""
         tracks = [self._buffers.find(buffer) for buffer in self._buffers.loaded_buffers()]
         return [track for track in tracks if track.deck == deck and not track.sounding]
 
@@ -162,10 +162,10 @@ class DeckManager:
             start.items.remove(item)
             item.request.fail(f"{item.track.name} was not loaded within {START_PATIENCE:g} s")
         self._starts.remove(start)
-        wanting = {item.track for item in start.items if item.track.voice is None}
-        if len(wanting) > self._voices.free_voices():
+        without_voice = {item.track for item in start.items if item.track.voice is None}
+        if len(without_voice) > self._voices.free_voices():
             for item in start.items:
-                item.request.fail(f"{VOICES} voices sound already: stop some")
+                item.request.fail(f"all {VOICES} voices are playing already: stop some tracks")
             return
         for item in start.items:
             self._issue(item, Due(start.frame, start.beat))
@@ -215,16 +215,16 @@ class DeckManager:
             self.send_sync(item.request, track, due)
 
     def send_sync(self, request: Request, track: Track, due: Due) -> None:
-        """Tell the engine, for then, whether and how a track is synced."""
+        """Queue a track's sync settings for its voice, for the time `due`."""
         self._outbox.add(
             OP_SYNC, request, frame=due.frame, beat=due.beat, target=track.voice or 0,
             index=int(track.ratio > 0.0), x=track.ratio or 1.0, y=track.quantum,
         )
 
-    # Changing what plays -----------------------------------------------------------------
+    # Changing playing tracks -------------------------------------------------------------
 
     def seek(self, track: Track, position: int, request: Request) -> None:
-        """Jump to a file frame as soon as it is in memory; move the cue of what does not play."""
+        """Jump to a file frame as soon as it is in memory; of a stopped track, move the cue."""
         if track.voice is None:
             track.cue_frame = position
             self._buffers.fetch(track, position)
@@ -238,9 +238,9 @@ class DeckManager:
         request: Request,
         order: dict[str, Any],
     ) -> None:
-        """Give the track's voice an order as soon as `position`, where it leads, is in memory.
+        """Send the track's voice a command as soon as `position`, its destination, is in memory.
 
-        `order`: fields of `Outbox.add`.
+        `order`: arguments of `EngineQueue.add`. A later jump replaces one that still waits.
         """
         self._buffers.fetch(track, position)
         self._jumps = [jump for jump in self._jumps if jump.track is not track]
@@ -256,12 +256,14 @@ class DeckManager:
             if self._monotonic() < jump.deadline and track.state != "broken":
                 return
             self._jumps.remove(jump)
-            jump.request.fail(track.reason or f"that place of {track.name} was not loaded in time")
+            jump.request.fail(
+                track.reason or f"this position of {track.name} was not loaded in time"
+            )
             return
         self._jumps.remove(jump)
         if track.voice is None:
             return
-        # A start that the engine already holds begins at the new place as well.
+        # Starts that are with the engine already begin at the new position as well.
         request = jump.request
         later = self._voices.later_starts(track, request.frame)
         for due in (Due(request.frame, request.beat), *later):
@@ -270,21 +272,21 @@ class DeckManager:
             )
 
     def set_gain(self, track: Track, gain: float, request: Request) -> None:
-        """Linear gain of a track, ramped while it plays and kept for its next start."""
+        """Set a track's linear gain, for playback (with a ramp) and for its next start."""
         track.gain = gain
         for item in self._waiting_items(track):
             item.volume = gain
         self.ramp_voice(request, track, VOICE_GAIN, gain)
 
     def set_rate(self, track: Track, rate: float, request: Request) -> None:
-        """Playback rate of a track, ramped while it plays and kept for its next start."""
+        """Set a track's playback rate, for playback (with a ramp) and for its next start."""
         track.rate = rate
         for item in self._waiting_items(track):
             item.rate = rate
         self.ramp_voice(request, track, VOICE_RATE, rate)
 
     def speeds(self, bpm: float, base_bpm: float) -> list[tuple[str, float, float]]:
-        """Names, rates and speeds at a tempo, of the tracks that play or are to start."""
+        """Return name, rate and speed at a tempo of each track that plays or is about to."""
         playing = [(t, t.rate) for t in self._voices.tracks() if t.sounding or t.coming]
         waiting = [(item.track, item.rate) for start in self._starts for item in start.items]
         return [
@@ -293,7 +295,7 @@ class DeckManager:
         ]
 
     def playing(self, deck: int) -> Track:
-        """The track of a deck that plays, else its latest; raises `NotLoaded`."""
+        """Return the deck's playing track, or else its latest; raise `NotLoaded`."""
         tracks = self._buffers.deck_tracks(deck)
         return next((track for track in tracks if track.sounding), tracks[-1])
 
@@ -305,7 +307,7 @@ class DeckManager:
         request: Request,
         seconds: float = RAMP_SECONDS,
     ) -> None:
-        """Linear gain of one stem of a track (0 is the first), after a ramp of so many seconds."""
+        """Ramp the linear gain of one stem of a track; stems are counted from 0."""
         before = track.mix.gains
         track.mix.own_gains[stem] = gain
         self.change_gains(track, before, request, seconds)
@@ -313,9 +315,9 @@ class DeckManager:
     def set_stem_row(
         self, track: Track, row: int, value: float, request: Request, seconds: float
     ) -> None:
-        """Send a parameter of a stem to `value`, and keep it for the track's next start.
+        """Ramp a parameter of a stem to `value`, and keep it for the track's next start.
 
-        `row`: of the voice, `layout.VOICE_...`.
+        `row`: ramp row of the voice, `ramps.VOICE_...`.
         """
         track.mix.rows[row] = value
         self.ramp_voice(request, track, row, value, seconds)
@@ -323,7 +325,7 @@ class DeckManager:
     def change_gains(
         self, track: Track, before: list[float], request: Request, seconds: float = RAMP_SECONDS
     ) -> None:
-        """Send those gains that are not what they were `before` something was changed."""
+        """Ramp the stem gains that differ from those `before` a change."""
         for number, gain in enumerate(track.mix.gains):
             if gain != before[number]:
                 self.ramp_voice(request, track, VOICE_STEM + number, gain, seconds)
@@ -336,20 +338,20 @@ class DeckManager:
         target: float,
         seconds: float = RAMP_SECONDS,
     ) -> None:
-        """Send a parameter of a track's voice, `layout.VOICE_...`, to `target`, if it has one."""
+        """Ramp a parameter of a track's voice (`ramps.VOICE_...`) to `target`, if it has one."""
         if track.voice is None:
             return
         row = voice_ramp(track.voice, which)
         self.ramp(request, row, target, seconds)
-        # A start that the engine already holds brings its own value with it; this one comes
-        # after it on the same frame.
+        # A start that is with the engine already carries its own value; this one follows it on the
+        # same frame.
         for due in self._voices.later_starts(track, request.frame):
             self._outbox.add(
                 OP_RAMP, request, index=row, x=target, y=0.0, frame=due.frame, beat=due.beat
             )
 
     def retime(self) -> None:
-        """The clock runs otherwise from now on: what is to start at a beat starts elsewhere."""
+        """After a change of the clock, update the expected frames of starts at a beat."""
         frame_of = partial(self._beats.frame_of_command, after=self._desk.frame)
         self._voices.retime(frame_of)
         for start in self._starts:
@@ -364,10 +366,10 @@ class DeckManager:
         seconds: float = RAMP_SECONDS,
         frame: int | None = None,
     ) -> None:
-        """Send a ramped parameter to `target`, in `seconds`, from `frame` on.
+        """Ramp a parameter linearly to `target` over `seconds`, from `frame` on.
 
-        `frame`: the context's unless given; 0 is at once. Shorter than `MIN_RAMP_SECONDS`
-        is taken as that.
+        `frame` defaults to the request's; 0 is immediately. The ramp lasts at least
+        `MIN_RAMP_SECONDS`.
         """
         self._targets[row] = target
         frames = max(1, round(max(seconds, MIN_RAMP_SECONDS) * self._desk.sample_rate))
@@ -377,36 +379,36 @@ class DeckManager:
         )
 
     def target(self, row: int) -> float:
-        """Where a ramped parameter was last sent to; where it stands if it never was."""
+        """Return the latest target of a ramped parameter, or else its value in the desk."""
         return self._targets.get(row, float(self._desk.ramps["target"][row]))
 
     def waiting(self) -> bool:
-        """Whether a track is on its way in, or a start or jump waits for one."""
+        """Whether a track is being loaded, or a start or jump waits for one."""
         loading = any(not track.settled for track in self._buffers.tracks())
         return loading or bool(self._starts or self._jumps)
 
-    # Looking after what waits --------------------------------------------------------------
+    # Periodic work -------------------------------------------------------------------------
 
     def sync(self, request: Request, number: int) -> None:
-        """Answer `/synced number` when everything said before is done."""
+        """Reply `/synced number` once all commands sent before have been carried out."""
         waiting = [track for track in self._buffers.tracks() if not track.settled]
         waiting += self._buffers.leaving()
         self._syncs.append((waiting, list(self._starts), request, number))
 
     def tick(self) -> None:
-        """Look after starts and jumps that wait, tracks that are leaving, and syncs."""
+        """Retry waiting starts and jumps, unload tracks that are silent, and reply to syncs."""
         for start in list(self._starts):
             self._try_start(start)
         for jump in list(self._jumps):
             self._try_jump(jump)
-        self._buffers.see_off()
+        self._buffers.unload_silent()
         for entry in list(self._syncs):
             tracks, starts, request, number = entry
             loading = any(self._buffers.has(t) and self._unfinished(t) for t in tracks)
             if not loading and not any(start in self._starts for start in starts):
                 self._syncs.remove(entry)
-                note = ["synced", request.to_state(), number]
-                self._voices.mark(partial(request.reply, "/synced", number), note=note)
+                state = ["synced", request.to_state(), number]
+                self._voices.mark(partial(request.reply, "/synced", number), state=state)
         self._voices.reconcile()
         self._outbox.flush()
 
@@ -414,10 +416,10 @@ class DeckManager:
         # Not loaded yet, or silenced and not freed yet.
         return not track.settled or not self._buffers.wanted(track)
 
-    # Noted -------------------------------------------------------------------------------
+    # Saved state -------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `restore`."""
+        """Return waiting starts, jumps and syncs as JSON-compatible state; see `restore`."""
         return {
             "starts": [start.to_state() for start in self._starts],
             "jumps": [jump.to_state() for jump in self._jumps],
@@ -434,18 +436,19 @@ class DeckManager:
 
     def restore(
         self,
-        note: dict[str, Any],
+        state: dict[str, Any],
         tracks: Mapping[int, Track],
         held: np.ndarray,
         request: Callable[[list[Any]], Request],
     ) -> None:
-        """Know what was noted, with `tracks` by their numbers.
+        """Restore the state of an earlier control; `tracks` are by number.
 
-        `held`: orders that the engine has; `context` makes a command from its note.
+        `held`: commands that the engine has and has not carried out. `request` restores a request
+        from its state.
         """
-        self._starts += [Start.from_state(one, tracks, request) for one in note["starts"]]
-        self._jumps += [Jump.from_state(one, tracks, request) for one in note["jumps"]]
-        for numbers, places, one, number in note["syncs"]:
+        self._starts += [Start.from_state(one, tracks, request) for one in state["starts"]]
+        self._jumps += [Jump.from_state(one, tracks, request) for one in state["jumps"]]
+        for numbers, places, one, number in state["syncs"]:
             waited = [tracks[track] for track in numbers if track in tracks]
             starts = [self._starts[place] for place in places]
             self._syncs.append((waited, starts, request(one), number))

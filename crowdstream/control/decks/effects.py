@@ -1,4 +1,4 @@
-"""Chains of effects as control knows them: which instance is where, and which are free."""
+"""Control's side of the effect chains: the effect instances in each slot, and the free ones."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ from crowdstream.desk.opcodes import EV_EFFECT_FREE, EV_REFUSED, OP_EFFECT, OP_E
 from crowdstream.desk.ramps import effect_ramp
 from crowdstream.effects import MODULES
 
-MIX = Parameter("mix", "how much of it is heard", 0, 1, 1)
+MIX = Parameter("mix", "0: dry, 1: wet", 0, 1, 1)
 ON = Parameter("on", "1: on, 0: off", 0, 1, 1)
-TOLERANCE = 1e-6  # values come as 32-bit floats
-REMEMBERED = 256  # orders that the engine may still refuse
-MIN_RAMP_SECONDS = 0.004  # where a step would be a click
+TOLERANCE = 1e-6  # values arrive as 32-bit floats
+REMEMBERED = 256  # latest commands that the engine may still refuse
+MIN_RAMP_SECONDS = 0.004  # for parameters in which a step is audible as a click
 
 
 @dataclass(eq=False)
 class Placed:
-    """An instance in a slot. `frame`: at which it comes in, 0 was at once; `beat`: the beat of
-    the clock at which it does, when that was said; `anchor`: the instance that the engine was
-    told to put it behind.
+    """An effect instance in a slot.
+
+    `frame`: the frame at which it is inserted, 0 for immediately. `beat`: the beat of the clock at
+    which it is inserted, or None. `anchor`: the instance after which the engine inserts it, or -1.
     """
 
     instance: int
@@ -54,17 +55,17 @@ class Placed:
     anchor: int = -1
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `from_note`."""
+        """Return the placement as JSON-compatible state; see `from_state`."""
         return [self.instance, self.module.name, self.frame, self.beat, self.anchor]
 
     @classmethod
-    def from_state(cls, note: list[Any]) -> Placed:
-        """What was noted."""
-        instance, module, frame, beat, anchor = note
+    def from_state(cls, state: list[Any]) -> Placed:
+        """Restore a placement from `to_state`."""
+        instance, module, frame, beat, anchor = state
         return cls(instance, MODULES[module], frame, beat, anchor)
 
     def find(self, name: str) -> tuple[int, Parameter]:
-        """Row and declaration of a parameter; raises `BadArgument`."""
+        """Return the ramp row and the declaration of a parameter; raise `BadArgument`."""
         rows = {"mix": (ROW_MIX, MIX), "on": (ROW_ON, ON)}
         for row, parameter in enumerate(self.module.parameters, ROW_FIRST):
             rows[parameter.name] = (row, parameter)
@@ -76,22 +77,22 @@ class Placed:
 
 
 def chain_name(chain: int) -> str:
-    """What people call a chain."""
+    """Return the display name of a chain."""
     if chain < CHAIN_BUS:
         return f"deck {'ABCD'[chain]}"
     return "the master" if chain == CHAIN_MASTER else f"bus {chain - CHAIN_BUS + 1}"
 
 
 def find_module(name: str) -> Module:
-    """The module of that name; raises `BadArgument`, naming those there are."""
+    """Return the module of that name; raise `BadArgument`, which lists the modules."""
     module = MODULES.get(name.lower())
     if module is None:
-        raise BadArgument(f"module: there is no {name[:40]!r}, only {', '.join(MODULES)}")
+        raise BadArgument(f"module: {name[:40]!r} must be one of {', '.join(MODULES)}")
     return module
 
 
 def check_value(parameter: Parameter, value: object) -> float:
-    """`value` as a float in the parameter's range; raises `BadArgument`."""
+    """Convert `value` to a float in the parameter's range; raise `BadArgument`."""
     if not isinstance(value, Real):
         raise BadArgument(f"{parameter.name}: {str(value)[:40]!r} is not a number")
     try:
@@ -111,9 +112,9 @@ def check_value(parameter: Parameter, value: object) -> float:
 
 
 class Effects:
-    """Carries out what commands ask of the chains. For the control thread.
+    """Inserts, moves, removes and sets effects in the chains. For the control thread.
 
-    What it keeps is what the chains will be when all that was ordered has acted.
+    `chains` is the state that the chains will have when all commands sent so far have acted.
     """
 
     def __init__(self, desk: Desk, outbox: EngineQueue) -> None:
@@ -123,35 +124,35 @@ class Effects:
         self._free = list(range(EFFECTS))[::-1]
         self._leaving: dict[int, int] = {}
         self._sent: deque[tuple[int, Callable[[], None]]] = deque(maxlen=REMEMBERED)
-        self._unsure = False  # reports of the engine may have been lost with an earlier control
+        self._unsure = False  # events of the engine may have been lost with an earlier control
 
-    # Notes -------------------------------------------------------------------------------
+    # Saved state -------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `restore`."""
+        """Return the chains as JSON-compatible state; see `restore`."""
         return {
             "chains": [[one and one.to_state() for one in chain] for chain in self.chains],
             "leaving": list(self._leaving.items()),
         }
 
-    def restore(self, note: dict[str, Any], held: np.ndarray) -> None:
-        """Know of the chains that were noted, as far as the desk bears that out.
+    def restore(self, state: dict[str, Any], held: np.ndarray) -> None:
+        """Restore the chains of an earlier control, as far as the desk agrees.
 
-        `held`: orders (dtype `COMMAND`) that the engine has and has not carried out yet. What
-        is in a chain and nobody has noted is taken out.
+        `held`: commands (dtype `COMMAND`) that the engine has and has not carried out yet. Effects
+        that are in a chain and not in the saved state are removed.
         """
         orders = held[held["op"] == OP_EFFECT]
         coming = {int(order["index"]): order for order in orders if order["index"] >= 0}
         going = set(orders["end"].tolist())
         states = self._desk.effects["state"].tolist()
         known = set()
-        for chain, slots in zip(self.chains, note["chains"], strict=True):
+        for chain, slots in zip(self.chains, state["chains"], strict=True):
             for slot, one in enumerate(slots):
                 if one and (one[0] in coming or states[one[0]] == ACTIVE):
                     chain[slot] = Placed.from_state(one)
                     known.add(one[0])
         self._leaving = {
-            instance: frame for instance, frame in note["leaving"]
+            instance: frame for instance, frame in state["leaving"]
             if instance not in known and (instance in coming or states[instance] != IDLE)
         }
         for instance in range(EFFECTS):
@@ -163,10 +164,10 @@ class Effects:
             if instance in coming:
                 order = coming[instance]
                 beat = float(order["beat"]) if order["by_beat"] else None
-                self._send_away(None, int(order["target"]), instance, int(order["frame"]), beat)
+                self._send_removal(None, int(order["target"]), instance, int(order["frame"]), beat)
             elif states[instance] == ACTIVE and instance not in going:
                 chain_of = int(self._desk.effects[instance]["chain"])
-                self._send_away(None, chain_of, instance, 0, None)
+                self._send_removal(None, chain_of, instance, 0, None)
         taken = known | self._leaving.keys()
         self._free = [instance for instance in range(EFFECTS) if instance not in taken][::-1]
         self._unsure = True
@@ -176,7 +177,7 @@ class Effects:
     def insert(
         self, request: Request, chain: int, slot: int, name: str, values: Sequence[Any]
     ) -> None:
-        """Put a module into an empty slot. `values`: names and values by turns."""
+        """Insert a module into an empty slot. `values`: alternately names and values."""
         there = self.chains[chain][slot]
         if there:
             raise BadArgument(
@@ -188,7 +189,7 @@ class Effects:
     def swap(
         self, request: Request, chain: int, slot: int, name: str, values: Sequence[Any]
     ) -> None:
-        """Put a module into a slot in the place of what is there."""
+        """Replace the effect in a slot with another module."""
         self.find(chain, slot)
         self._put(request, chain, slot, name, values)
 
@@ -211,7 +212,7 @@ class Effects:
         self.chains[chain][slot] = placed
         if old:
             self._leaving[old.instance] = frame
-        self._put_right(chain)
+        self._update_anchors(chain)
 
         def refused() -> None:
             if self.chains[chain][slot] is placed:
@@ -225,51 +226,51 @@ class Effects:
     def _given(self, module: Module, values: Sequence[Any]) -> dict[int, float]:
         # Rows and values of "name value name value ...".
         if len(values) % 2:
-            raise BadArgument("values: names and values come in pairs")
+            raise BadArgument("values: names and values must come in pairs")
         placed = Placed(-1, module)
         given = {}
         for name, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(name, str):
-                raise BadArgument(f"values: {str(name)[:40]!r} is no name of a parameter")
+                raise BadArgument(f"values: {str(name)[:40]!r} is not the name of a parameter")
             row, parameter = placed.find(name)
             given[row] = check_value(parameter, value)
         return given
 
     def remove(self, request: Request, chain: int, slot: int) -> None:
-        """Take what is in a slot out; its tail rings on."""
+        """Remove the effect from a slot; its tail rings out."""
         placed = self.find(chain, slot)
         self.chains[chain][slot] = None
-        self._send_away(request, chain, placed.instance, *self._after(request, placed))
-        self._put_right(chain)
+        self._send_removal(request, chain, placed.instance, *self._after(request, placed))
+        self._update_anchors(chain)
 
-    def _send_away(
+    def _send_removal(
         self, request: Request | None, chain: int, instance: int, frame: int, beat: float | None
     ) -> None:
         self._leaving[instance] = frame
         serial = self._outbox.add(
             OP_EFFECT, request, frame=frame, beat=beat, target=chain, index=-1, end=instance
         )
-        self._sent.append((serial, lambda: self._send_away(request, chain, instance, 0, None)))
+        self._sent.append((serial, lambda: self._send_removal(request, chain, instance, 0, None)))
 
     def move(self, request: Request, chain: int, slot: int, to: int) -> None:
-        """Move what is in a slot to another one; those between move up."""
+        """Move the effect in a slot to another one; the effects in between move up."""
         placed = self.find(chain, slot)
         slots = self.chains[chain]
         before = [there for there in slots if there]
         slots.insert(to, slots.pop(slot))
         if before != [there for there in slots if there]:
-            self._send_to(request, chain, placed, *self._after(request, placed))
-            self._put_right(chain)
+            self._send_move(request, chain, placed, *self._after(request, placed))
+            self._update_anchors(chain)
 
-    def _put_right(self, chain: int) -> None:
-        # What is still to come in may have been told to stand behind what is no longer there.
+    def _update_anchors(self, chain: int) -> None:
+        # A pending effect may be anchored to an instance that has since been moved or removed.
         for slot, placed in enumerate(self.chains[chain]):
             if placed is None or placed.frame == 0 or self._is_in(placed):
                 continue
             if placed.anchor != self._anchor(chain, slot, placed.frame):
-                self._send_to(None, chain, placed, placed.frame, placed.beat)
+                self._send_move(None, chain, placed, placed.frame, placed.beat)
 
-    def _send_to(
+    def _send_move(
         self, request: Request | None, chain: int, placed: Placed, frame: int, beat: float | None
     ) -> None:
         if placed not in self.chains[chain]:
@@ -279,7 +280,7 @@ class Effects:
             OP_EFFECT_MOVE, request, frame=frame, beat=beat, index=placed.instance,
             start=placed.anchor,
         )  # fmt: skip
-        self._sent.append((serial, lambda: self._send_to(request, chain, placed, 0, None)))
+        self._sent.append((serial, lambda: self._send_move(request, chain, placed, 0, None)))
 
     def set(
         self,
@@ -290,7 +291,7 @@ class Effects:
         value: float,
         seconds: float | None = None,
     ) -> None:
-        """Send a parameter, or `mix` or `on`, to a value in so many seconds (None: its own)."""
+        """Ramp a parameter, `mix` or `on` to a value over `seconds` (None: the parameter's own)."""
         placed = self.find(chain, slot)
         row, parameter = placed.find(name)
         number = check_value(parameter, value)
@@ -302,24 +303,24 @@ class Effects:
             y=round(max(wanted, least) * self._desk.sample_rate), frame=frame, beat=beat,
         )  # fmt: skip
 
-    # What there is -----------------------------------------------------------------------
+    # Queries -----------------------------------------------------------------------------
 
     def find(self, chain: int, slot: int) -> Placed:
-        """What is in a slot; raises `BadArgument` when it is empty."""
+        """Return the effect in a slot; raise `BadArgument` if it is empty."""
         placed = self.chains[chain][slot]
         if placed is None:
             raise BadArgument(f"slot: {slot + 1} of {chain_name(chain)} is empty")
         return placed
 
     def values(self, placed: Placed) -> list[tuple[str, float]]:
-        """Names and values of an instance: what its ramps go to."""
+        """Return names and values of an instance's parameters: the targets of their ramps."""
         names = ["mix", "on", *(parameter.name for parameter in placed.module.parameters)]
         first = effect_ramp(placed.instance, 0)
         targets = self._desk.ramps["target"][first : first + len(names)].tolist()
         return list(zip(names, targets, strict=True))
 
     def text(self, chain: int) -> str:
-        """A chain in a few words: `echo - gate(off) -`."""
+        """Describe a chain in a few words: `echo - gate(off) -`."""
         words = []
         for placed in self.chains[chain]:
             if placed is None:
@@ -336,12 +337,12 @@ class Effects:
             self._look_for_free()
         if not self._free:
             raise Refused(
-                f"all {EFFECTS} instances are in use: remove some, or wait until tails are over"
+                f"all {EFFECTS} effect instances are in use: remove some, or wait for tails to end"
             )
         return self._free.pop()
 
     def _look_for_free(self) -> None:
-        # Where the engine's report was lost: see in the desk what it would have said.
+        # If events of the engine may have been lost, read the instances' states from the desk.
         if int(self._desk.ledger["events_lost"]) == 0 and not self._unsure:
             return
         for instance, frame in list(self._leaving.items()):
@@ -355,7 +356,7 @@ class Effects:
         self._free.append(instance)
 
     def _after(self, request: Request, placed: Placed | None) -> tuple[int, float | None]:
-        # Frame and beat at which an order acts: not before what it is about has come in.
+        # Frame and beat at which a command acts: not before its effect has been inserted.
         if placed is None or placed.frame == 0 or self._is_in(placed):
             return request.frame, request.beat
         if placed.beat is not None and request.beat is not None:
@@ -368,7 +369,7 @@ class Effects:
         return int(self._desk.effects[placed.instance]["state"]) != IDLE
 
     def _anchor(self, chain: int, slot: int, frame: int) -> int:
-        # What something in this slot stands behind, of what is there by then.
+        # The nearest preceding effect of the chain that will be in place by `frame`.
         now = self._desk.frame
         for placed in self.chains[chain][:slot][::-1]:
             if placed and (
@@ -378,7 +379,7 @@ class Effects:
         return -1
 
     def engine_events(self, events: np.ndarray) -> None:
-        """Take in which instances are free again, and which orders were refused."""
+        """Handle the engine's reports of free instances and of refused commands."""
         for instance in events["target"][events["kind"] == EV_EFFECT_FREE].tolist():
             if self._leaving.pop(instance, None) is not None:
                 self._is_free(instance)

@@ -1,4 +1,4 @@
-"""Keylock and pitch of each deck: they belong to the deck, whatever plays on it."""
+"""Keylock and pitch of each deck. They are settings of the deck, not of its track."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from crowdstream.desk.opcodes import OP_KEYLOCK, OP_RAMP
 from crowdstream.desk.ramps import VOICE_PITCH, voice_ramp
 
 SEMITONES = 12.0  # an octave up or down
-GLIDE_SECONDS = 0.05  # to another pitch: no jump, and still at once
+GLIDE_SECONDS = 0.05  # glide to another pitch: no audible jump, and no audible delay
 
 
 def ratio(semitones: float) -> float:
-    """Ratio of frequencies, 2 for an octave up."""
+    """Convert semitones to a frequency ratio: 12 semitones are a ratio of 2."""
     return float(2.0 ** (semitones / 12.0))
 
 
 class PitchSettings:
-    """What each deck is set to, and the commands that tell the engine.
+    """Keylock and pitch settings of the decks, and the engine commands that apply them.
 
-    The first use has the loader look for attacks, which keylock needs and nothing else does.
+    The first use makes the loader start detecting attacks, which only keylock and pitch need.
     """
 
     def __init__(
@@ -38,23 +38,26 @@ class PitchSettings:
         self._prepared = False
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
+        """Return the settings as JSON-compatible state; see `restore`."""
         return [list(self._keylock), list(self._semitones), self._prepared]
 
-    def restore(self, note: list[Any]) -> None:
-        """Set what was noted; the loader is told once more to look for attacks."""
-        self._keylock, self._semitones, prepared = list(note[0]), list(note[1]), note[2]
+    def restore(self, state: list[Any]) -> None:
+        """Restore the settings from `to_state`; if needed, request attack detection again."""
+        self._keylock, self._semitones, prepared = list(state[0]), list(state[1]), state[2]
         if prepared:
             self._prepare()
 
     def settings(self, deck: int) -> tuple[bool, float]:
-        """Keylock and pitch (semitones) of a deck."""
+        """Return keylock and pitch (in semitones) of a deck."""
         return self._keylock[deck], self._semitones[deck]
 
     def set_keylock(
         self, deck: int, on: bool, request: Request, sounding: Iterable[tuple[Track, list[Due]]]
     ) -> None:
-        """Switch keylock; `sounding`: tracks of the deck that have voices, and later starts."""
+        """Switch a deck's keylock.
+
+        `sounding`: the deck's tracks that have voices, each with its later starts.
+        """
         self._keylock[deck] = on
         self._prepare()
         for track, later in sounding:
@@ -68,7 +71,7 @@ class PitchSettings:
         request: Request,
         sounding: Iterable[tuple[Track, list[Due]]],
     ) -> None:
-        """Set the pitch; `sounding` as in `set_keylock`."""
+        """Set a deck's pitch shift in semitones; `sounding` as in `set_keylock`."""
         self._semitones[deck] = semitones
         self._prepare()
         for track, later in sounding:
@@ -77,7 +80,7 @@ class PitchSettings:
                 self._send_pitch(request, track, due, 0)
 
     def at_start(self, request: Request, track: Track, due: Due) -> None:
-        """A track starts: it comes without keylock and at its own pitch."""
+        """Apply the deck's settings to a starting voice, which begins without any of them."""
         if self._keylock[track.deck]:
             self._send_keylock(request, track, due)
         if self._semitones[track.deck] != 0.0:

@@ -1,4 +1,4 @@
-"""Who goes where: gains from decks and buses to buses and the master."""
+"""Routing from decks and buses to buses and the master."""
 
 from __future__ import annotations
 
@@ -15,61 +15,63 @@ DESTINATIONS = (*(f"bus{number}" for number in range(1, BUSES + 1)), "master")
 
 
 @dataclass
-class _Way:
-    """From one bus to another one: when it opened last, and when it has closed since."""
+class _Route:
+    """A route from one bus to another: the frames at which it last opened and closed, or -1."""
 
     opened: int = -1
     closed: int = -1
 
     def is_open(self, frame: int) -> bool:
-        """Whether it may be open at `frame` or later."""
+        """Whether the route may be open at `frame` or later."""
         return self.opened >= 0 and not self.opened <= self.closed <= frame
 
 
 class Routing:
-    """Keeps the buses from feeding each other in a circle."""
+    """Keeps track of open routes between buses, and refuses those that would close a loop."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._ways: dict[tuple[int, int], _Way] = {}
+        self._routes: dict[tuple[int, int], _Route] = {}
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
-        return [[*key, way.opened, way.closed] for key, way in self._ways.items()]
+        """Return the routes between buses as JSON-compatible state; see `restore`."""
+        return [[*key, route.opened, route.closed] for key, route in self._routes.items()]
 
-    def restore(self, note: list[Any]) -> None:
-        """Know of the ways that were noted."""
-        self._ways = {
-            (bus, destination): _Way(opened, closed) for bus, destination, opened, closed in note
+    def restore(self, state: list[Any]) -> None:
+        """Restore the routes from `to_state`."""
+        self._routes = {
+            (bus, destination): _Route(opened, closed)
+            for bus, destination, opened, closed in state
         }
 
     def change(
         self, source: int, destination: int, gain: float, frame: int, seconds: float
     ) -> int:
-        """Take note of a gain that is set at `frame`; the row of its ramp.
+        """Register a gain that ramps from `frame` on for `seconds`; return the row of its ramp.
 
-        Raises `BadArgument` for one that would close a circle.
+        `source` and `destination` are indices of `SOURCES` and `DESTINATIONS`. Raises
+        `BadArgument` for a route that would close a loop.
         """
         bus = source - DECKS
         if bus >= 0 and destination < BUSES:
             if bus == destination:
                 raise BadArgument(f"source: {SOURCES[source]} can't be sent to itself")
             if gain > 0.0:
-                self._refuse_circle(bus, destination, frame)
-            way = self._ways.setdefault((bus, destination), _Way())
+                self._refuse_loop(bus, destination, frame)
+            route = self._routes.setdefault((bus, destination), _Route())
             if gain > 0.0:
-                way.opened = max(way.opened, frame)
-            elif frame >= way.opened:
-                way.closed = frame + round(seconds * self._desk.sample_rate) + 1
+                route.opened = max(route.opened, frame)
+            elif frame >= route.opened:
+                route.closed = frame + round(seconds * self._desk.sample_rate) + 1
         return patch_ramp(source, destination)
 
-    def _refuse_circle(self, bus: int, destination: int, frame: int) -> None:
-        back = self._ways.get((destination, bus), _Way())
+    def _refuse_loop(self, bus: int, destination: int, frame: int) -> None:
+        back = self._routes.get((destination, bus), _Route())
         if not back.is_open(frame):
             return
         here, there = DESTINATIONS[bus], DESTINATIONS[destination]
-        way = f"{here} to {there} would close a circle: {there} goes to {here}"
+        loop = f"{here} to {there} would close a feedback loop: {there} feeds {here}"
         if back.closed >= back.opened:
             left = (back.closed - frame) / self._desk.sample_rate
-            raise BadArgument(f"destination: {way} for another {left:.2f} s, while it fades out")
-        raise BadArgument(f"destination: {way}; set that to 0 first")
+            raise BadArgument(f"destination: {loop} for another {left:.2f} s, while it fades out")
+        raise BadArgument(f"destination: {loop}; set that route to 0 first")

@@ -1,4 +1,4 @@
-"""Buffers: what is loaded under which number, and what it takes to start it."""
+"""Tracks in buffers, and the starts and jumps that wait for them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ from crowdstream.desk.opcodes import FREE
 
 BUFFERS_PER_DECK = 1000
 FIRST_BUFFER = 100
-READY_SECONDS = 0.2  # of sound that has to be in memory before a start
+READY_SECONDS = 0.2  # of audio that must be in memory before a start
 
 
 def deck_of(buffer: int) -> int:
-    """The deck a buffer number belongs to; raises `BadArgument` for any other number."""
+    """Return the deck of a buffer number; raise `BadArgument` if there is none."""
     deck, _ = divmod(buffer - FIRST_BUFFER, BUFFERS_PER_DECK)
     if not 0 <= deck < DECKS:
         last = FIRST_BUFFER + DECKS * BUFFERS_PER_DECK - 1
-        raise BadArgument(f"id: {buffer} belongs to no deck, {FIRST_BUFFER} to {last} do")
+        raise BadArgument(
+            f"id: {buffer} belongs to no deck; the range is {FIRST_BUFFER} to {last}"
+        )
     return deck
 
 
 def first_buffer(deck: int) -> int:
-    """The number of a deck's first buffer."""
+    """Return the number of a deck's first buffer."""
     return FIRST_BUFFER + deck * BUFFERS_PER_DECK
 
 
 class Due(NamedTuple):
-    """When a start that the engine has is to come: a frame, or a beat expected there."""
+    """The time of a start that is with the engine: a frame, or a beat that is expected there."""
 
     frame: int
     beat: float | None = None
@@ -44,10 +46,10 @@ class Due(NamedTuple):
 
 @dataclass(eq=False)
 class Track:
-    """One buffer's files.
+    """A loaded file or folder of stems.
 
     `state`: loading (being opened), opened (length known), ready (can be started), failed,
-    broken (plays what it has), gone.
+    broken (plays the part in memory), gone.
     """
 
     number: int
@@ -56,85 +58,85 @@ class Track:
     path: str
     stems: tuple[str, ...]
     sources: list[int]
-    cue: float  # fraction of the length
+    cue: float  # cue point, as a fraction of the length
     state: str = "loading"
     reason: str = ""
-    warning: str = ""  # what is odd about its files, which play all the same
+    warning: str = ""  # oddities of its files that do not prevent playback
     frames: int = 0
     streamed: bool = False
     lufs: float | None = None  # integrated loudness, once it is measured
     complete: bool = False
     request: Request | None = None
     voice: int | None = None
-    sounding: int = 0  # serial of the start that plays, 0 for none
-    # Serials of starts that the engine still has, and when they come.
+    sounding: int = 0  # serial of the start that is playing, 0 for none
+    # Pending starts in the engine: their serials and times.
     coming: dict[int, Due] = field(default_factory=dict)
     gain: float = 1.0
     rate: float = 1.0
     mix: StemMix = field(default_factory=StemMix)
-    files: tuple[str, ...] = ()  # of its stems
+    files: tuple[str, ...] = ()  # paths of its stems
     left_out: list[list[Any]] = field(default_factory=list)
-    """What of its folder is not played with it: name, reason, whether it should have been."""
-    title: str = ""  # as its tags say, like artist and key
+    """Files of its folder that do not play: name, reason, whether they are missed."""
+    title: str = ""  # from its tags, as are artist and key
     artist: str = ""
     key: str = ""
     cue_frame: int = 0
     grid: Grid | None = None
-    grid_slot: int = -1  # of the desk
-    cues: dict[int, int] = field(default_factory=dict)  # hot cues: file frames
-    ratio: float = 0.0  # synced: its beats per beat of the clock; 0: not synced
-    ratio_asked: float = 0.0  # what that was asked to be, 0: what is nearest its own tempo
-    quantum: float = 1.0  # beats to a multiple of which its beat is held against the clock's
+    grid_slot: int = -1  # in the desk
+    cues: dict[int, int] = field(default_factory=dict)  # hot cues: file frames by number
+    ratio: float = 0.0  # synced: its own beats per beat of the clock; 0: not synced
+    ratio_asked: float = 0.0  # requested ratio; 0: the one nearest to its own tempo
+    quantum: float = 1.0  # beats, modulo which its beat is aligned with the clock's
     looped: bool = False  # a loop was set since the latest start
-    loop_begun: bool = False  # so was the beginning of one
-    loop_in: int = -1  # where a loop begins that was set by its place in the file
-    marked: bool = False  # on leaving: the engine has passed the stop that was sent last
+    loop_begun: bool = False  # a loop start was set since the latest start
+    loop_in: int = -1  # file frame of a loop start that was set by position
+    marked: bool = False  # while unloading: the engine has processed the latest stop
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `from_note`."""
-        note = {name: getattr(self, name) for name in _PLAIN}
-        note["request"] = self.request.to_state() if self.request else None
-        note["coming"] = [[serial, *due] for serial, due in self.coming.items()]
-        note["mix"] = self.mix.to_state()
-        note["grid"] = self.grid.to_state() if self.grid else None
-        note["cues"] = list(self.cues.items())
-        return note
+        """Return the track as JSON-compatible state; see `from_state`."""
+        state = {name: getattr(self, name) for name in _PLAIN}
+        state["request"] = self.request.to_state() if self.request else None
+        state["coming"] = [[serial, *due] for serial, due in self.coming.items()]
+        state["mix"] = self.mix.to_state()
+        state["grid"] = self.grid.to_state() if self.grid else None
+        state["cues"] = list(self.cues.items())
+        return state
 
     @classmethod
     def from_state(
-        cls, note: dict[str, Any], sample_rate: float, request: Request | None
+        cls, state: dict[str, Any], sample_rate: float, request: Request | None
     ) -> Track:
-        """The track as it was noted, for the command that loads it."""
-        grid = note["grid"]
+        """Restore a track from `to_state`; `request` is the command that loads it."""
+        grid = state["grid"]
         return cls(
-            **{name: note[name] for name in _PLAIN if name not in ("stems", "files")},
-            stems=tuple(note["stems"]),
-            files=tuple(note["files"]),
+            **{name: state[name] for name in _PLAIN if name not in ("stems", "files")},
+            stems=tuple(state["stems"]),
+            files=tuple(state["files"]),
             request=request,
-            coming={serial: Due(frame, beat) for serial, frame, beat in note["coming"]},
-            mix=StemMix.from_state(note["mix"]),
+            coming={serial: Due(frame, beat) for serial, frame, beat in state["coming"]},
+            mix=StemMix.from_state(state["mix"]),
             grid=Grid.from_state(grid, sample_rate) if grid else None,
-            cues={number: frame for number, frame in note["cues"]},
+            cues={number: frame for number, frame in state["cues"]},
         )
 
     @property
     def deck(self) -> int:
-        """Number of the deck it belongs to."""
+        """Number of the deck to which the track belongs."""
         return deck_of(self.buffer)
 
     def speed_per_bpm(self, rate: float, base_bpm: float) -> float:
-        """At how many times its own speed it plays for each beat a minute of the clock."""
+        """Return the playback speed per BPM of the clock, at a rate if the track is not synced."""
         if self.ratio and self.grid:
             return self.ratio / self.grid.bpm
         return rate / base_bpm
 
     @property
     def settled(self) -> bool:
-        """Whether loading has come to an end, good or bad."""
+        """Whether loading has finished, successfully or not."""
         return self.state not in ("loading", "opened")
 
 
-# What of a track is noted as it is.
+# Fields of a track that are saved unchanged.
 _PLAIN = (
     "number", "buffer", "name", "path", "stems", "sources", "cue", "state", "reason", "frames",
     "streamed", "lufs", "complete", "voice", "sounding", "gain", "rate", "cue_frame", "grid_slot",
@@ -144,7 +146,7 @@ _PLAIN = (
 
 
 def resident(desk: Desk, track: Track, frame: int) -> bool:
-    """Whether every stem has the pages from `frame` on that a start needs."""
+    """Whether all pages that a start at `frame` needs are in memory, for every stem."""
     if track.state == "loading":
         return False
     ahead = int(READY_SECONDS * desk.sample_rate)
@@ -163,7 +165,7 @@ def resident(desk: Desk, track: Track, frame: int) -> bool:
 
 
 def in_use(desk: Desk, track: Track) -> bool:
-    """Whether any voice, or what is left of one, still reads this track."""
+    """Whether any voice still reads this track, including voices that are fading out."""
     voices = desk.voices
     for slot in np.flatnonzero(voices["state"] != FREE):
         stems = int(voices["stems"][slot])
@@ -173,48 +175,48 @@ def in_use(desk: Desk, track: Track) -> bool:
 
 
 class SourceNumbers:
-    """Hands out source numbers of the desk. `used`: those that are taken."""
+    """Allocates source numbers of the desk. `used`: numbers that are taken."""
 
     def __init__(self, used: Container[int] = ()) -> None:
         self._free = [number for number in range(SOURCES - 1, -1, -1) if number not in used]
 
     def take(self, count: int) -> list[int]:
-        """`count` numbers; raises `Refused` when so many stems can't be loaded at once."""
+        """Allocate `count` numbers; raise `Refused` if fewer are free."""
         if count > len(self._free):
-            raise Refused(f"{SOURCES} stems are loaded: unload some")
+            raise Refused(f"{SOURCES} stems are loaded already: unload some")
         return [self._free.pop() for _ in range(count)]
 
-    def give_back(self, numbers: list[int]) -> None:
-        """Return numbers whose track is gone."""
+    def release(self, numbers: list[int]) -> None:
+        """Free the numbers of an unloaded track."""
         self._free.extend(numbers)
 
     @property
     def free(self) -> int:
-        """Numbers that nobody holds."""
+        """Number of free sources."""
         return len(self._free)
 
 
 @dataclass(eq=False)
 class Item:
-    """One track of a start, with how it is to play. Frames and linear gains."""
+    """One track of a start, and its playback parameters."""
 
     track: Track
     request: Request
     rate: float = 1.0
-    volume: float = 1.0
+    volume: float = 1.0  # linear gain
     loop: bool = False
-    start: float | None = None  # fraction; None: from its cue
-    seconds: float | None = None  # of a section
-    spin_up: float = 0.0  # seconds that it takes to full speed
+    start: float | None = None  # fraction of the length; None: the cue point
+    seconds: float | None = None  # length of a section
+    spin_up: float = 0.0  # duration of a soft start in seconds
 
     def start_frame(self) -> int:
-        """File frame it starts at, once the length is known."""
+        """Return the file frame at which it starts. The track's length must be known."""
         if self.start is None:
             return self.track.cue_frame
         return min(int(self.start * self.track.frames), max(0, self.track.frames - 1))
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it."""
+        """Return the item as JSON-compatible state; see `Start.from_state`."""
         return [
             self.track.number,
             self.request.to_state(),
@@ -229,9 +231,9 @@ class Item:
 
 @dataclass(eq=False)
 class Jump:
-    """A jump of a playing track that waits for the place it goes to.
+    """A jump of a playing track that waits until its destination is in memory.
 
-    `order`: what the engine is told when that place is in memory, as `Outbox.add` takes it.
+    `order`: the engine command to send then, as arguments of `EngineQueue.add`.
     """
 
     track: Track
@@ -241,23 +243,23 @@ class Jump:
     order: dict[str, Any]
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `from_note`."""
+        """Return the jump as JSON-compatible state; see `from_state`."""
         return [
             self.track.number, self.position, self.request.to_state(), self.deadline, self.order
         ]
 
     @classmethod
     def from_state(
-        cls, note: list[Any], tracks: Mapping[int, Track], request: Callable[[list[Any]], Request]
+        cls, state: list[Any], tracks: Mapping[int, Track], request: Callable[[list[Any]], Request]
     ) -> Jump:
-        """What was noted, with `tracks` by their numbers."""
-        number, position, one, deadline, order = note
+        """Restore a jump from `to_state`; `tracks` by number, `request` restores a request."""
+        number, position, one, deadline, order = state
         return cls(tracks[number], position, request(one), deadline, order)
 
 
 @dataclass(eq=False)
 class Start:
-    """A start of one or more tracks on one frame, waiting until all can sound."""
+    """A start of one or more tracks on one frame that waits until all of them are in memory."""
 
     items: list[Item]
     frame: int
@@ -265,14 +267,14 @@ class Start:
     beat: float | None = None
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `from_note`."""
+        """Return the start as JSON-compatible state; see `from_state`."""
         return [[item.to_state() for item in self.items], self.frame, self.deadline, self.beat]
 
     @classmethod
     def from_state(
-        cls, note: list[Any], tracks: Mapping[int, Track], request: Callable[[list[Any]], Request]
+        cls, state: list[Any], tracks: Mapping[int, Track], request: Callable[[list[Any]], Request]
     ) -> Start:
-        """What was noted, with `tracks` by their numbers."""
-        items, frame, deadline, beat = note
+        """Restore a start from `to_state`; `tracks` by number, `request` restores a request."""
+        items, frame, deadline, beat = state
         made = [Item(tracks[number], request(one), *rest) for number, one, *rest in items]
         return cls(made, frame, deadline, beat)

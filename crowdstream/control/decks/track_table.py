@@ -1,4 +1,4 @@
-"""Buffers: from a path to a track that can be started, and from there to freed memory."""
+"""The track table: buffers and their tracks, from loading a path to freeing the memory."""
 
 from __future__ import annotations
 
@@ -32,42 +32,43 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
-LEAVE_SECONDS = 1.0  # after which a track that still sounds is told once more to stop
-# Numbers of tracks that are left out: an earlier control may have used some in its last turn.
+LEAVE_SECONDS = 1.0  # after which a track that is still audible is stopped once more
+# Track numbers that are skipped after a takeover: an earlier control may have used some just before
+# it died, without saving them.
 SAFE_DISTANCE = 1000
-MAX_NAME = 200  # characters: names go into every status, which is one packet
+MAX_NAME = 200  # characters: names are part of every status, which is a single packet
 
 
 class Playback(Protocol):
-    """What becomes of the voices of tracks (see `Voices`)."""
+    """The voices of tracks, as `VoiceAllocator` implements them."""
 
     def silence(self, track: Track, frame: int) -> None:
-        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
+        """Stop a track's voice, and set `track.marked` when the engine has processed the stop."""
 
     def fail_unstarted(self, track: Track, frame: int, reason: str) -> None:
-        """A track leaves at `frame`: tell the senders of starts that will not happen."""
+        """Send `reason` to the senders of starts that an unload at `frame` prevents."""
 
     def change_grid(self, track: Track, slot: int, passed: Callable[[], None]) -> None:
-        """Give a track's voice another grid; `passed` once the engine reads no other."""
+        """Give a track's voice another grid slot; call `passed` when the old one is unused."""
 
 
 class Observer(Protocol):
-    """Who holds something that waits for tracks (see `Mixer`)."""
+    """The owner of starts and jumps that wait for tracks, as `DeckManager` implements it."""
 
-    def opened(self, track: Track) -> None:
-        """A track's length is known."""
+    def on_opened(self, track: Track) -> None:
+        """Handle that a track's length is known."""
 
-    def leaves(self, track: Track, reason: str) -> None:
-        """A track will not be played any more; the reason is for those who wait for it."""
+    def on_unload(self, track: Track, reason: str) -> None:
+        """Handle that a track will be unloaded, and send `reason` to waiting senders."""
 
 
 class TrackTable:
-    """Which track is in which buffer, and where each stands with the loader.
+    """The tracks of all buffers, and their state with the loader. For the control thread.
 
-    A track's way: on its way in (`_incoming`), in its buffer (`current`) from the moment it can
-    be started, leaving (silent soon, then unloaded by the loader), gone. Until a new track is
-    ready the old one stays and plays. `to_loader` sends a request to the loader, whose answers
-    `loader_event` takes in; `tell` sends an event to all subscribers.
+    The life of a track: it is loaded (`_incoming`), takes its place in the buffer (`current`) as
+    soon as it can be started, is replaced (`_leaving`: silenced, then unloaded by the loader), and
+    is gone. Until a new track is ready, the old one keeps playing. `to_loader` sends a request to
+    the loader, whose events `loader_event` handles. `notify` sends an event to all subscribers.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class TrackTable:
         desk: Desk,
         playback: Playback,
         to_loader: Callable[[dict[str, Any]], None],
-        tell: Callable[..., None] = lambda *_, **__: None,
+        notify: Callable[..., None] = lambda *_, **__: None,
         monotonic: Callable[[], float] = time.monotonic,
         media_roots: Sequence[Path] = (),
     ) -> None:
@@ -84,13 +85,13 @@ class TrackTable:
         self._playback = playback
         self._monotonic = monotonic
         self._to_loader = to_loader
-        self._tell = tell
-        # The loader may have been started in another folder.
+        self._notify = notify
+        # Absolute, because the loader may have another working directory.
         self._roots = [root.expanduser().absolute() for root in media_roots]
         self._latest = 0  # number of a track
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()
-        self._unknown_sources: set[int] = set()  # in use, and nobody has noted by whom
+        self._unknown_sources: set[int] = set()  # in use by tracks that are not in the saved state
         self.grids = GridSlots(desk)
         self._tracks: dict[int, Track] = {}
         self.current: dict[int, Track] = {}
@@ -103,10 +104,10 @@ class TrackTable:
     def load(
         self, request: Request, buffer: int, path: str, name: str = "", cue: float = 0.0
     ) -> Track:
-        """Begin to load a file or folder of stems into a buffer; answers `/done` when ready.
+        """Start loading a file or folder of stems into a buffer; reply `/done` when it is ready.
 
-        What was in the buffer is stopped and let go of once the new files turn out good.
-        Raises `CommandError` for what can be seen at once.
+        `cue` is a fraction of the length, 0 to 1. The previous track of the buffer is unloaded
+        when the new one can be played. Raises `CommandError` for errors that are found immediately.
         """
         files = self._find(path)
         sources = self._sources.take(len(files.stems))
@@ -120,7 +121,7 @@ class TrackTable:
         self._tracks[track.number] = track
         earlier = self._incoming.pop(buffer, None)
         if earlier:
-            self._let_go(earlier, 0, f"{shown} was loaded in its place")
+            self._start_unload(earlier, 0, f"{shown} was loaded in its place")
         self._incoming[buffer] = track
         self._request(track, files)
         return track
@@ -134,133 +135,134 @@ class TrackTable:
             request["folder"] = str(files.stems[0].path.parent)
         self._to_loader(request)
 
-    def ask_for_files(self, track: Track) -> None:
-        """Ask the loader once more for a track that it has never heard of.
+    def request_files(self, track: Track) -> None:
+        """Request a track that the loader does not know again.
 
-        Raises `CommandError` when its files are not there any more.
+        Raises `CommandError` if its files no longer exist.
         """
         files = self._find(track.path)
         if len(files.stems) != len(track.sources):
-            raise CommandError(f"{track.name} has other stems now: load it once more")
+            raise CommandError(f"the stems of {track.name} have changed: load it again")
         self._request(track, files)
 
     def fetch(self, track: Track, frame: int) -> None:
-        """Have the loader bring in what a track needs to be started at a file frame."""
+        """Request the pages that a start of the track at a file frame needs."""
         if not track.complete:
             self._to_loader({"do": "cue", "track": track.number, "frame": frame})
 
     def pin_positions(self, track: Track) -> None:
-        """Have the loader keep in memory what the hot cues and the loop of a track lead to."""
+        """Make the loader keep the destinations of a track's hot cues and loop in memory."""
         frames = list(dict.fromkeys(track.cues[number] for number in sorted(track.cues)))
         if track.loop_in >= 0:
             frames.append(track.loop_in)
         self._to_loader({"do": "keep", "track": track.number, "frames": frames})
 
-    def give_grid(self, track: Track, grid: Grid | None) -> None:
-        """Give a track another grid, or none; from now on, whatever the command's time.
+    def set_grid(self, track: Track, grid: Grid | None) -> None:
+        """Give a track another beat grid, or None, immediately.
 
-        The new grid has a new place in the desk, and the old place is free when the engine has
-        passed all that names it: it never reads one that is being written. Raises `Refused`.
+        The new grid is written to another slot of the desk. The old slot is freed when the engine
+        has processed all commands that name it, so the engine never reads a slot that is being
+        written. Raises `Refused` if no slot is free.
         """
         slot = self.grids.write(grid) if grid else -1
         old, track.grid, track.grid_slot = track.grid_slot, grid, slot
-        self._playback.change_grid(track, slot, partial(self.grids.give_back, old))
+        self._playback.change_grid(track, slot, partial(self.grids.release, old))
 
-    # Which tracks there are --------------------------------------------------------------
+    # Queries -----------------------------------------------------------------------------
 
     def tracks(self) -> list[Track]:
-        """All that have places in the desk."""
+        """Return all tracks that occupy sources of the desk."""
         return list(self._tracks.values())
 
     def numbers(self) -> set[int]:
-        """The numbers of these tracks."""
+        """Return the numbers of these tracks."""
         return set(self._tracks)
 
     def has(self, track: Track) -> bool:
-        """Whether a track has places in the desk."""
+        """Whether a track occupies sources of the desk."""
         return track.number in self._tracks
 
     def wanted(self, track: Track) -> bool:
-        """Whether a track is in its buffer, or on its way there."""
+        """Whether a track is in its buffer, or is being loaded into it."""
         tables = (self.current, self._incoming)
         return any(table.get(track.buffer) is track for table in tables)
 
     def leaving(self) -> list[Track]:
-        """Tracks that were let go of, and whose memory is not freed yet."""
+        """Return the tracks that are being unloaded, and whose memory is not freed yet."""
         return list(self._leaving)
 
     @property
     def free_sources(self) -> int:
-        """Stems that could still be loaded."""
+        """Number of stems that can still be loaded."""
         return self._sources.free
 
     def _find(self, path: str) -> TrackFiles:
         try:
             files = find_stems(check_media_root(Path(path), self._roots))
             for stem in files.stems:
-                # A link in an allowed folder may lead out of it.
+                # A link in an allowed folder may point outside of it.
                 check_media_root(stem.path, self._roots)
         except AudioFileError as error:
             raise CommandError(str(error)) from error
         return files
 
     def find(self, buffer: int) -> Track:
-        """What was loaded last into a buffer, be it still on its way; raises `NotLoaded`."""
+        """Return the latest track of a buffer, even while it is loading; raise `NotLoaded`."""
         track = self._incoming.get(buffer) or self.current.get(buffer)
         if track is None:
             raise NotLoaded(f"nothing is loaded in buffer {buffer}")
         return track
 
     def all_of(self, buffer: int) -> list[Track]:
-        """What is in a buffer and what is on its way there; raises `NotLoaded` for neither.
+        """Return a buffer's current and incoming tracks; raise `NotLoaded` if there is neither.
 
-        What sounds there is for both: while a new file is being loaded, the old one plays.
+        Commands to the buffer apply to both: while a new file is loading, the old one plays.
         """
         self.find(buffer)
         tables = (self.current, self._incoming)
         return [table[buffer] for table in tables if buffer in table]
 
     def shown(self, buffer: int) -> Track | None:
-        """What a buffer holds; while it holds nothing, what is on its way there."""
+        """Return a buffer's current track, or else its incoming one, or None."""
         return self.current.get(buffer) or self._incoming.get(buffer)
 
     def incoming(self, deck: int) -> Track | None:
-        """What is on its way into a deck's first buffer."""
+        """Return the track that is being loaded into a deck's first buffer, or None."""
         return self._incoming.get(first_buffer(deck))
 
     def deck_track(self, deck: int) -> Track:
-        """The track of a deck: its first buffer's; raises `NotLoaded`."""
+        """Return the track of a deck, the latest of its first buffer; raise `NotLoaded`."""
         return self.deck_tracks(deck)[-1]
 
     def deck_tracks(self, deck: int) -> list[Track]:
-        """As `all_of`, of a deck's first buffer; raises `NotLoaded`."""
+        """Return current and incoming track of a deck's first buffer, as `all_of`."""
         try:
             return self.all_of(first_buffer(deck))
         except NotLoaded as error:
             raise NotLoaded(f"deck {'ABCD'[deck]} has no track: cue or load one") from error
 
     def unload(self, buffer: int, frame: int = 0) -> list[Track]:
-        """Stop a buffer and free its memory when it is silent; the tracks that are leaving."""
+        """Stop a buffer's tracks, and free their memory when they are silent; return them."""
         left = []
         for table in (self._incoming, self.current):
             track = table.pop(buffer, None)
             if track:
-                self._let_go(track, frame, f"buffer {buffer} was unloaded")
+                self._start_unload(track, frame, f"buffer {buffer} was unloaded")
                 left.append(track)
         return left
 
     def when_gone(self, tracks: list[Track], request: Request) -> None:
-        """Answer `/done` once the loader has freed all of `tracks`."""
+        """Reply `/done` to a request once the loader has freed all of `tracks`."""
         self._when_gone.append((tracks, request))
 
     def loaded_buffers(self) -> list[int]:
-        """Numbers of the buffers that hold something or are about to."""
+        """Return the numbers of buffers with a track, loaded or being loaded."""
         return sorted({*self.current, *self._incoming})
 
-    # What the loader says ----------------------------------------------------------------
+    # Events from the loader --------------------------------------------------------------
 
     def loader_event(self, event: dict[str, Any]) -> None:
-        """Take in what the loader says about a track."""
+        """Handle an event from the loader about a track."""
         track = self._tracks.get(event.get("track", 0))
         if track is None:
             return
@@ -302,19 +304,19 @@ class TrackTable:
             self._warn(track, warning)
         self._log_opened(track, event["channels"])
         if self.observer:
-            self.observer.opened(track)
+            self.observer.on_opened(track)
 
     def _warn(self, track: Track, text: str) -> None:
         track.warning = f"{track.warning}; {text}" if track.warning else text
         log.warning("%s: %s", track.name, text)
-        self._tell("/file/warning", track.buffer, text, to=track.request)
+        self._notify("/file/warning", track.buffer, text, to=track.request)
 
     def _take_stems(self, track: Track, event: dict[str, Any]) -> None:
-        # The loader has listened to the files, and knows which of them are the track.
+        # The loader has compared the files' audio, and has determined which of them are stems.
         if "kept" in event:
             paths = dict(zip(track.sources, track.files, strict=True))
             kept = list(event["kept"])
-            self._sources.give_back([one for one in track.sources if one not in kept])
+            self._sources.release([one for one in track.sources if one not in kept])
             track.sources = kept
             track.files = tuple(paths[source] for source in kept)
             track.stems = tuple(printable(name)[:MAX_NAME] for name in event["names"])
@@ -324,21 +326,21 @@ class TrackTable:
             shown = printable(name)
             level = logging.WARNING if lost else logging.INFO
             log.log(level, "%s is played without %s: %s", track.name, shown, reason)
-            self._tell("/stems/left_out", track.buffer, shown, reason, to=track.request)
+            self._notify("/stems/left_out", track.buffer, shown, reason, to=track.request)
 
     def _checked(self, track: Track, found: dict[str, Any] | None) -> None:
-        # The sound says whether it has the tempo of the tags, and where the beats are. A deck that
-        # plays in sync by the old grid keeps it: nobody wants it to jump.
+        # The loader has checked the tempo of the tags against the audio, and located the beats. A
+        # deck that plays in sync with the old grid keeps it, since a change would make it jump.
         grid = track.grid
         if grid is None or grid.source != "tag" or (track.sounding and track.ratio):
             return
         if found is None:
-            log.warning("%s: its tags say %g beats a minute, and it has no such beat: it has no "
-                        "beat grid", track.name, grid.bpm)  # fmt: skip
+            log.warning("%s: its audio does not have the tempo in its tags, %g beats a minute: "
+                        "it gets no beat grid", track.name, grid.bpm)  # fmt: skip
             track.ratio = 0.0
         try:
-            self.give_grid(track, self._grid_of(found) if found else None)
-        except CommandError as error:  # no place is free: the old one stays
+            self.set_grid(track, self._grid_of(found) if found else None)
+        except CommandError as error:  # no slot is free: keep the old grid
             log.warning("%s: %s", track.name, error)
 
     def _grid_of(self, found: dict[str, Any]) -> Grid:
@@ -349,7 +351,7 @@ class TrackTable:
         )  # fmt: skip
 
     def _take_grid(self, track: Track, event: dict[str, Any]) -> None:
-        # A grid that a command has given goes before what lies beside the file.
+        # A grid that was set by a command takes precedence over the file's.
         fault, found = event.get("grid_fault"), event.get("grid")
         if found and track.grid is None:
             grid = self._grid_of(found)
@@ -360,7 +362,7 @@ class TrackTable:
                 fault = str(error)
         if fault:
             log.warning("%s has no beat grid: %s", track.name, fault)
-            self._tell("/grid/fault", track.buffer, fault, to=track.request)
+            self._notify("/grid/fault", track.buffer, fault, to=track.request)
 
     def _log_opened(self, track: Track, channels: Sequence[int]) -> None:
         kinds = {"mono" if count == 1 else "stereo" for count in channels}
@@ -372,7 +374,7 @@ class TrackTable:
         )
 
     def promote(self, track: Track) -> None:
-        """A track can sound: it takes the place of what was in its buffer."""
+        """Make a track that can be started the current one of its buffer; unload the old one."""
         if self._incoming.get(track.buffer) is not track:
             return
         del self._incoming[track.buffer]
@@ -381,7 +383,7 @@ class TrackTable:
         self.current[track.buffer] = track
         if old:
             ahead = frame if frame > self.desk.frame else 0
-            self._let_go(old, ahead, f"{track.name} was loaded in its place")
+            self._start_unload(old, ahead, f"{track.name} was loaded in its place")
 
     def _failed(self, track: Track, reason: str) -> None:
         track.state, track.reason = "failed", reason
@@ -390,21 +392,21 @@ class TrackTable:
 
     def _broken(self, track: Track, reason: str) -> None:
         if track.state == "opened":
-            # It never could be started: the same as a file that does not open.
+            # It could never be started, so handle it like a file that can't be opened.
             self._incoming_failed(track, reason)
             track.state = "failed"
-            self._let_go(track, 0, reason)
+            self._start_unload(track, 0, reason)
             return
         track.state = "broken"
-        log.error("%s: %s; what is in memory plays on", track.name, reason)
+        log.error("%s: %s; the part in memory keeps playing", track.name, reason)
         track.reason = reason
-        # Its load has been answered with `/done`: that did not fail.
-        self._tell("/broken", track.buffer, reason, to=track.request)
+        # The reply to its load was `/done`, so this is an event and not a failure of that command.
+        self._notify("/broken", track.buffer, reason, to=track.request)
 
     def _crowded(self, track: Track, reason: str) -> None:
-        text = f"not all hot cues and loops of {track.name} stay in memory: {reason}"
+        text = f"not all hot cues and loops of {track.name} are kept in memory: {reason}"
         log.warning("%s", text)
-        self._tell("/crowded", track.buffer, text)
+        self._notify("/crowded", track.buffer, text)
 
     def _incoming_failed(self, track: Track, reason: str) -> None:
         track.reason = reason
@@ -413,17 +415,17 @@ class TrackTable:
         if track.request:
             track.request.fail(reason)
             track.request = None
-        self._tell_observer(track, reason)
+        self._notify_observer(track, reason)
 
-    def _tell_observer(self, track: Track, reason: str) -> None:
+    def _notify_observer(self, track: Track, reason: str) -> None:
         if self.observer:
-            self.observer.leaves(track, reason)
+            self.observer.on_unload(track, reason)
 
-    # Leaving -----------------------------------------------------------------------------
+    # Unloading ---------------------------------------------------------------------------
 
-    def _let_go(self, track: Track, frame: int, reason: str) -> None:
-        # Silence it, then unload it when no voice reads it any more.
-        self._tell_observer(track, reason)
+    def _start_unload(self, track: Track, frame: int, reason: str) -> None:
+        # Silence it; it is unloaded when no voice reads it any more.
+        self._notify_observer(track, reason)
         self._playback.fail_unstarted(track, frame, reason)
         if track.request and not track.settled:
             track.request.fail(reason)
@@ -438,13 +440,13 @@ class TrackTable:
         if track.state != "failed":
             track.state = "gone"
         self._tracks.pop(track.number, None)
-        self._sources.give_back(track.sources)
+        self._sources.release(track.sources)
         track.sources = []
-        self.grids.give_back(track.grid_slot)
+        self.grids.release(track.grid_slot)
         track.grid_slot = -1
 
-    def see_off(self) -> None:
-        """Unload tracks that have fallen silent; once more stop those that have not."""
+    def unload_silent(self) -> None:
+        """Unload replaced tracks that are silent, and stop those that are not once more."""
         now = self._monotonic()
         for track, patience in list(self._leaving.items()):
             if track.marked and not in_use(self.desk, track):
@@ -452,7 +454,7 @@ class TrackTable:
                 if self.has(track):
                     self._to_loader({"do": "unload", "track": track.number})
             elif now > patience:
-                # The engine had no room for the stop, or its report was lost.
+                # The engine had no room for the stop, or its event was lost.
                 self._leaving[track] = now + LEAVE_SECONDS
                 self._playback.silence(track, 0)
         for entry in list(self._when_gone):
@@ -461,10 +463,13 @@ class TrackTable:
                 self._when_gone.remove(entry)
                 request.done()
 
-    # Noted -------------------------------------------------------------------------------
+    # Saved state -------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `restore`. Tracks are noted one by one: here are their numbers."""
+        """Return the table as JSON-compatible state; see `restore`.
+
+        It contains only the numbers of tracks, which are saved one by one.
+        """
         return {
             "latest": self._latest,
             "buffers": [[buffer, track.number] for buffer, track in self.current.items()],
@@ -478,29 +483,30 @@ class TrackTable:
 
     def restore(
         self,
-        note: dict[str, Any],
+        state: dict[str, Any],
         tracks: Mapping[int, Track],
         held: np.ndarray,
         request: Callable[[list[Any]], Request],
     ) -> None:
-        """Know what was noted, with `tracks` by their numbers.
+        """Restore the table of an earlier control; `tracks` are by number.
 
-        `held`: orders that the engine has; `context` makes a command from its note.
+        `held`: commands that the engine has and has not carried out. `request` restores a request
+        from its state.
         """
         self._tracks.update(tracks)
         for table, name in ((self.current, "buffers"), (self._incoming, "incoming")):
-            table.update({buffer: tracks[number] for buffer, number in note[name]})
-        self._leaving.update({tracks[number]: due for number, due in note["leaving"]})
-        for numbers, one in note["gone"]:
+            table.update({buffer: tracks[number] for buffer, number in state[name]})
+        self._leaving.update({tracks[number]: due for number, due in state["leaving"]})
+        for numbers, one in state["gone"]:
             waited = [tracks[number] for number in numbers if number in tracks]
             self._when_gone.append((waited, request(one)))
-        self._latest = note["latest"]
+        self._latest = state["latest"]
         self._numbers = itertools.count(self._latest + SAFE_DISTANCE)
         self._find_free(held)
 
     def _find_free(self, held: np.ndarray) -> None:
-        # Which sources and grids are free. A source that is in use, and nobody has noted, waits
-        # for the inventory.
+        # Determine the free sources and grid slots. A source that is in use, and not in the saved
+        # state, stays taken until the inventory of the loader.
         desk, tracks = self.desk, self._tracks.values()
         own = {source for track in tracks for source in track.sources}
         self._unknown_sources = set(np.flatnonzero(desk.sources["used"]).tolist()) - own
@@ -512,14 +518,14 @@ class TrackTable:
         self.grids = GridSlots(desk, {track.grid_slot for track in tracks}, read)
 
     def ask_inventory(self) -> None:
-        """Have the loader say what it has, for `inventory`."""
+        """Request an inventory from the loader; its answer goes to `inventory`."""
         self._to_loader({"do": "inventory", "track": 0})
 
     def inventory(self, event: dict[str, Any]) -> None:
-        """Compare with what the loader has: ask for what it lacks, have it drop what is not known.
+        """Reconcile with the loader's tracks: request missing ones, and unload unknown ones.
 
-        `event["tracks"]`: a dict each, with number (`track`), `state`, `frames`, `streamed`,
-        `stems` (pairs of source and path) and `broken` (why it is).
+        `event["tracks"]`: for each track a dict with number (`track`), `state`, `frames`,
+        `streamed`, `stems` (pairs of source and path) and `broken` (the reason).
         """
         there = {entry["track"]: entry for entry in event["tracks"]}
         for number, entry in there.items():
@@ -529,17 +535,17 @@ class TrackTable:
             else:
                 self._catch_up(track, entry)
         theirs = {source for entry in there.values() for source, _path in entry["stems"]}
-        self._sources.give_back(sorted(self._unknown_sources - theirs))
+        self._sources.release(sorted(self._unknown_sources - theirs))
         self._unknown_sources &= theirs
         for track in [one for one in self.tracks() if one.number not in there]:
             if self.wanted(track):
-                self._ask_again(track)
+                self._request_again(track)
             else:
                 self._leaving.pop(track, None)
                 self._gone(track)
 
     def _drop(self, number: int, entry: dict[str, Any]) -> None:
-        # It was asked for in the turn of which there are no notes.
+        # An earlier control requested it just before it died, without saving it.
         sources = [source for source, _path in entry["stems"]]
         self._unknown_sources -= set(sources)
         track = Track(number, FIRST_BUFFER, "", "", (), sources, 0.0, state="ready", marked=True)
@@ -548,7 +554,7 @@ class TrackTable:
         self._leaving[track] = self._monotonic()
 
     def _catch_up(self, track: Track, entry: dict[str, Any]) -> None:
-        # What the loader has said and nobody has noted.
+        # Replay the loader's events that an earlier control has not saved.
         number = track.number
         channels = self.desk.sources["channels"][track.sources].tolist()
         self.loader_event({**entry, "event": "opened", "channels": channels})
@@ -566,10 +572,10 @@ class TrackTable:
             if track.voice is None and entry.get("cue", -1) != track.cue_frame:
                 self._to_loader({"do": "cue", "track": number, "frame": track.cue_frame})
 
-    def _ask_again(self, track: Track) -> None:
+    def _request_again(self, track: Track) -> None:
         if track.state != "loading":
             return
         try:
-            self.ask_for_files(track)
+            self.request_files(track)
         except CommandError as error:
             self.loader_event({"event": "failed", "track": track.number, "reason": str(error)})

@@ -1,4 +1,4 @@
-"""Voices: which track has which, and what the engine reports about them."""
+"""The voice allocator: assigns the engine's voices to tracks, and handles events about them."""
 
 from __future__ import annotations
 
@@ -31,59 +31,63 @@ from crowdstream.desk.opcodes import (
     REFUSED_LOOP,
 )
 
-RECONCILE_SECONDS = 0.5  # after reports were lost, until what is known is compared with the desk
+RECONCILE_SECONDS = 0.5  # between a loss of events and the comparison with the desk
 
 
 class Mark(NamedTuple):
-    """What is to be done when the engine has reported something, which it has at `due`."""
+    """An action to be done when the engine has processed a mark, expected by `due` (monotonic).
+
+    `state`: saved state from which a new control can recreate the action, or None.
+    """
 
     due: float
     action: Callable[[], None]
-    note: list[Any] | None
+    state: list[Any] | None
 
 
 class VoiceAllocator:
-    """Which track holds which voice of the engine. For the control thread.
+    """Assigns the engine's voices to tracks. For the control thread.
 
-    `tell` sends an event to all subscribers. Nothing is published before the outbox is flushed.
+    `notify` sends an event to all subscribers. Nothing reaches the engine before the engine queue
+    is flushed.
     """
 
     def __init__(
         self,
         desk: Desk,
         outbox: EngineQueue,
-        tell: Callable[..., None] = lambda *_, **__: None,
+        notify: Callable[..., None] = lambda *_, **__: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk = desk
         self._outbox = outbox
-        self._tell = tell
+        self._notify = notify
         self._monotonic = monotonic
         self._voices: list[Track | None] = [None] * VOICES
         self._marks: dict[int, Mark] = {}
         self._events_lost = 0
         self._reconcile_at: float | None = None
 
-    # Who holds what ----------------------------------------------------------------------
+    # Allocation --------------------------------------------------------------------------
 
     def holders(self) -> list[Track | None]:
-        """The track that holds each voice; None where that is free."""
+        """Return the track of each voice; None for a free voice."""
         return list(self._voices)
 
     def tracks(self) -> list[Track]:
-        """Tracks that hold voices."""
+        """Return the tracks that have voices."""
         return [track for track in self._voices if track]
 
     def sounding(self) -> list[Track]:
-        """Tracks that play."""
+        """Return the tracks that are playing."""
         return [track for track in self._voices if track and track.sounding]
 
     def free_voices(self) -> int:
-        """Voices that no track holds."""
+        """Return the number of free voices."""
         return self._voices.count(None)
 
     def hold(self, track: Track) -> int:
-        """The voice of a track: a free one, unless it has one."""
+        """Return the voice of a track, allocating a free one if it has none."""
         if track.voice is None:
             track.voice = self._voices.index(None)
             self._voices[track.voice] = track
@@ -95,19 +99,19 @@ class VoiceAllocator:
             track.voice = None
 
     def later_starts(self, track: Track, frame: int) -> list[Due]:
-        """When starts of a track come that the engine has, and that lie after `frame`."""
+        """Return the times of a track's starts that are with the engine, later than `frame`."""
         now = max(frame, self._desk.frame)
         return sorted({due for due in track.coming.values() if due.frame > now})
 
     def held_by(self, deck: int, request: Request) -> list[tuple[Track, list[Due]]]:
-        """Tracks of a deck that have voices, and when more starts of them come."""
+        """Return the deck's tracks that have voices, each with the times of its later starts."""
         held = [track for track in self._voices if track and track.deck == deck]
         return [(track, self.later_starts(track, request.frame)) for track in held]
 
     # Commands to voices ------------------------------------------------------------------
 
     def stop(self, track: Track, frame: int, request: Request | None = None) -> None:
-        """Stop a track's voice, if it has one, and what is to start on it."""
+        """Stop a track's voice, if it has one, and cancel pending starts on it."""
         if track.voice is not None:
             self._stop_voice(track.voice, frame, request)
 
@@ -116,24 +120,24 @@ class VoiceAllocator:
         self._outbox.add(OP_STOP, request, target=voice, frame=frame)
 
     def silence(self, track: Track, frame: int) -> None:
-        """Stop a track's voice; sets `track.marked` when the engine has heard of it."""
+        """Stop a track's voice, and set `track.marked` when the engine has processed the stop."""
         self.stop(track, frame)
-        note = ["silent", track.number]
-        self.mark(partial(setattr, track, "marked", True), frame, note=note)
+        state = ["silent", track.number]
+        self.mark(partial(setattr, track, "marked", True), frame, state=state)
 
     def fail_unstarted(self, track: Track, frame: int, reason: str) -> None:
-        """A track leaves at `frame`: tell the senders of starts that will not happen."""
-        # Those due before it leaves do begin.
-        leaves = max(frame, self._desk.frame + 1)
+        """Send `reason` to the senders of starts that an unload at `frame` prevents."""
+        # Starts that are due earlier still take place.
+        unload_frame = max(frame, self._desk.frame + 1)
         for serial, due in track.coming.items():
             request = self._outbox.sender(serial)
-            if request and due.frame >= leaves:
+            if request and due.frame >= unload_frame:
                 request.fail(f"{track.name} had not started yet: {reason}")
 
     def change_grid(self, track: Track, slot: int, passed: Callable[[], None]) -> None:
-        """Give a track's voice another grid of the desk, -1 for none, now and at later starts.
+        """Give a track's voice another grid slot (-1: none), now and at its later starts.
 
-        `passed` is called when the engine has passed all that names the grid before.
+        `passed` is called when the engine has processed all commands that name the old slot.
         """
         if track.voice is None:
             passed()
@@ -154,7 +158,10 @@ class VoiceAllocator:
             self.mark(one_passed, due.frame, due.beat)
 
     def retime(self, frame_of: Callable[[float], int]) -> None:
-        """The clock runs otherwise from now on. `frame_of`: where a beat is."""
+        """After a change of the clock, update the frames of starts at a beat.
+
+        `frame_of` maps a beat to a frame.
+        """
         for track in self.tracks():
             for serial, due in track.coming.items():
                 if due.beat is not None:
@@ -166,21 +173,21 @@ class VoiceAllocator:
         frame: int = 0,
         beat: float | None = None,
         request: Request | None = None,
-        note: list[Any] | None = None,
+        state: list[Any] | None = None,
     ) -> None:
-        """Call `action` when the engine has done all that it was told before this.
+        """Call `action` when the engine has processed all commands sent before this one.
 
-        `context`: whose command it is a part of, who is told when it comes late. `note`: from
-        which a later control can make the action anew (see `recall`).
+        `request`: the command that it is part of, whose sender is notified if it is late. `state`:
+        JSON-compatible state from which a new control can recreate the action (see `Snapshotter`).
         """
         ahead = max(0, frame - self._desk.frame) / self._desk.sample_rate
         serial = self._outbox.add(OP_MARK, request, frame=frame, beat=beat)
-        self._marks[serial] = Mark(self._monotonic() + ahead + RECONCILE_SECONDS, action, note)
+        self._marks[serial] = Mark(self._monotonic() + ahead + RECONCILE_SECONDS, action, state)
 
-    # What comes back ---------------------------------------------------------------------
+    # Events from the engine --------------------------------------------------------------
 
     def engine_events(self, events: np.ndarray) -> None:
-        """Take in what the engine reports."""
+        """Handle events from the engine."""
         for event in events.tolist():
             _frame, _wanted, serial, kind, _target, value = event
             if kind == EV_MARK:
@@ -201,14 +208,14 @@ class VoiceAllocator:
     def _refused(self, serial: int, reason: float) -> None:
         request = self._outbox.sender(serial)
         if request and reason == REFUSED_LOOP:
-            request.fail("such a loop does not fit the track: it ends past it, or before it begins")
+            request.fail("the loop does not fit into the track: one of its ends is outside")
         elif request and reason == REFUSED_GRID:
-            request.fail("the track has no beat grid: say it with /deck/<A-D>/grid")
+            request.fail("the track has no beat grid: send /deck/<A-D>/grid first")
         elif request:
-            request.fail("too many commands wait in the engine: it was dropped")
+            request.fail("too many commands are waiting in the engine: this one was dropped")
         mark = self._marks.pop(serial, None)
         if mark:
-            self.mark(mark.action, note=mark.note)
+            self.mark(mark.action, state=mark.state)
         track = self._holder(serial)
         if track:
             del track.coming[serial]
@@ -233,11 +240,11 @@ class VoiceAllocator:
             if track.sounding == serial:
                 track.sounding = 0
                 if how == 0:
-                    self._tell("/ended", track.buffer, track.name)
+                    self._notify("/ended", track.buffer, track.name)
             self._free_voice(track)
 
     def reconcile(self) -> None:
-        """After reports of the engine were lost: see in the desk what they would have said."""
+        """After a loss of engine events, read the voices' states from the desk instead."""
         now = self._monotonic()
         lost = int(self._desk.ledger["events_lost"])
         if lost != self._events_lost:
@@ -249,7 +256,7 @@ class VoiceAllocator:
         for serial, mark in list(self._marks.items()):
             if mark.due <= now:
                 del self._marks[serial]
-                self.mark(mark.action, note=mark.note)
+                self.mark(mark.action, state=mark.state)
         passed = self._desk.frame - round(RECONCILE_SECONDS * self._desk.sample_rate)
         for track in self.tracks():
             voice = self._desk.voices[track.voice]
@@ -262,35 +269,41 @@ class VoiceAllocator:
                 track.sounding = 0
             self._free_voice(track)
 
-    # Noted -------------------------------------------------------------------------------
+    # Saved state -------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """As JSON holds it; see `restore`. Which track has which voice is noted with the tracks."""
+        """Return pending senders and marks as JSON-compatible state; see `restore`.
+
+        The assignment of voices is part of the tracks' own state.
+        """
         coming = [serial for track in self.tracks() for serial in track.coming]
         senders = [(serial, self._outbox.sender(serial)) for serial in coming]
         return {
             "senders": [[serial, one.to_state()] for serial, one in senders if one],
             "marks": [
-                [serial, mark.due, mark.note] for serial, mark in self._marks.items() if mark.note
+                [serial, mark.due, mark.state]
+                for serial, mark in self._marks.items()
+                if mark.state
             ],
         }
 
     def restore(
         self,
-        note: dict[str, Any],
+        state: dict[str, Any],
         tracks: Mapping[int, Track],
         held: np.ndarray,
         request: Callable[[list[Any]], Request],
         remake: Callable[[list[Any]], Callable[[], None] | None],
     ) -> None:
-        """Know what was noted, and what the desk says of `tracks`, which are by number.
+        """Restore the state of an earlier control, and the desk's state of `tracks` (by number).
 
-        `held`: orders that the engine has. `context` makes a command from its note, `remake` an
-        action from what `mark` was given as its note, None where that can't be done any more.
+        `held`: commands that the engine has and has not carried out. `request` restores a request
+        from its state; `remake` recreates an action from the `state` passed to `mark`, or returns
+        None if that is no longer possible.
         """
-        for serial, one in note["senders"]:
-            self._outbox.remember(serial, request(one))
-        for serial, due, mark in note["marks"]:
+        for serial, one in state["senders"]:
+            self._outbox.record_sender(serial, request(one))
+        for serial, due, mark in state["marks"]:
             action = self._remade(mark, tracks, remake)
             if action:
                 self._marks[serial] = Mark(due, action, mark)
@@ -300,17 +313,17 @@ class VoiceAllocator:
 
     @staticmethod
     def _remade(
-        note: list[Any],
+        state: list[Any],
         tracks: Mapping[int, Track],
         remake: Callable[[list[Any]], Callable[[], None] | None],
     ) -> Callable[[], None] | None:
-        if note[0] != "silent":
-            return remake(note)
-        track = tracks.get(note[1])
+        if state[0] != "silent":
+            return remake(state)
+        track = tracks.get(state[1])
         return partial(setattr, track, "marked", True) if track else None
 
     def _find_holders(self, tracks: Mapping[int, Track], held: np.ndarray) -> None:
-        # Which track has which voice: as noted, and where the desk knows more, as it says.
+        # Assign voices from the saved state, supplemented by the desk, which may be more recent.
         desk = self._desk
         owners = {source: track for track in tracks.values() for source in track.sources}
         for track in tracks.values():
@@ -320,20 +333,20 @@ class VoiceAllocator:
             owner, slot = owners.get(int(order["sources"][0])), int(order["target"])
             if owner is None:
                 self._outbox.add(OP_CANCEL, target=slot)
-            elif self._gives(slot, owner):
+            elif self._assign(slot, owner):
                 beat = float(order["beat"]) if order["by_beat"] else None
                 owner.coming.setdefault(int(order["serial"]), Due(int(order["frame"]), beat))
         for slot in np.flatnonzero(desk.voices["state"][:VOICES] == PLAYING).tolist():
             owner = owners.get(int(desk.voices["sources"][slot, 0]))
             if owner is None:
                 self._stop_voice(slot, 0)
-            elif self._gives(slot, owner):
+            elif self._assign(slot, owner):
                 serial = int(desk.voices["serial"][slot])
                 owner.coming.pop(serial, None)
                 owner.sounding = serial
 
-    def _gives(self, slot: int, track: Track) -> bool:
-        # Let a track have a voice, unless another one has it or it has another one.
+    def _assign(self, slot: int, track: Track) -> bool:
+        # Assign a voice to a track, unless the voice or the track is assigned otherwise.
         if self._voices[slot] not in (None, track) or track.voice not in (None, slot):
             return False
         self._voices[slot], track.voice = track, slot

@@ -1,1 +1,1 @@
-"""Commands on their way from control to the engine."""
+"""Engine commands: from handlers in control, through the desk's command ring, to the engine."""

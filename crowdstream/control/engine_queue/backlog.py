@@ -1,4 +1,4 @@
-"""What the desk says of orders: those that the engine has and has not carried out yet."""
+"""Read from the desk the commands that the engine has received and not yet carried out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import COMMAND_RING
 from crowdstream.desk.opcodes import OP_NONE
 
-BLOCKS = 2.5  # that may pass until the end of one has been seen; else the engine stands still
-ATTEMPTS = 20
-GLANCE_SECONDS = 0.0002
+MAX_WAIT_BLOCKS = 2.5  # without the end of a block in this time, the engine is not rendering
+MAX_ATTEMPTS = 20
+POLL_SECONDS = 0.0002
 
 
 def orders_held(desk: Desk) -> np.ndarray:
-    """Commands (dtype `COMMAND`) that wait in the engine, then those in its ring, in order.
+    """Return the commands in the engine's heap, then those in its ring, each in order.
 
-    Read between two blocks, while the engine leaves them alone. Where that does not succeed,
-    what was read last.
+    The result has dtype `COMMAND`. The commands are read between two blocks, while the engine does
+    not change them. If that does not succeed in `MAX_ATTEMPTS`, the last reading is returned.
     """
     held = _copy(desk)
-    for _attempt in range(ATTEMPTS):
+    for _attempt in range(MAX_ATTEMPTS):
         _wait_for_end_of_block(desk)
         epoch, asked = int(desk.clock["epoch"]), int(desk.clock["callback_ns"])
         held = _copy(desk)
@@ -34,13 +34,14 @@ def orders_held(desk: Desk) -> np.ndarray:
 
 def _wait_for_end_of_block(desk: Desk) -> None:
     epoch = int(desk.clock["epoch"])
-    deadline = time.monotonic() + BLOCKS * int(desk.header["block_frames"]) / desk.sample_rate
+    wait = MAX_WAIT_BLOCKS * int(desk.header["block_frames"]) / desk.sample_rate
+    deadline = time.monotonic() + wait
     while int(desk.clock["epoch"]) == epoch and time.monotonic() < deadline:
-        time.sleep(GLANCE_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _copy(desk: Desk) -> np.ndarray:
-    # The ring first: what the engine takes from it meanwhile is then found in its heap as well.
+    # Copy the ring first: a command that the engine moves meanwhile is then found in the heap too.
     rings = desk.rings
     places = np.arange(int(rings["command_tail"]), int(rings["command_head"])) % COMMAND_RING
     ringed = desk.commands[places]

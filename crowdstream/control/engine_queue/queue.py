@@ -1,4 +1,4 @@
-"""Commands on their way to the desk: collected, then published as one batch."""
+"""The queue of engine commands: collect them, then publish them to the desk as one batch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from crowdstream.desk.opcodes import OP_RAMP
 from crowdstream.desk.ramps import RAMP_VOICE
 from crowdstream.desk.rings import push_commands
 
-REMEMBERED = 8192  # commands whose sender can still be told what became of them
-# Places of the ring that a command from outside has to find free. More than any one command
-# needs, so what it begins it can finish; what control does by itself always has room.
+REMEMBERED = 8192  # latest commands whose sender can still be notified of their outcome
+# Places in the ring that must be free before a command from outside is accepted. No single command
+# needs as many, so an accepted command never fails halfway, and control's own commands always fit.
 RESERVE = 512
 
-# The fields of `layout.COMMAND` in one go: a tenth of the time that numpy takes for them.
+# All fields of the `COMMAND` dtype at once, in a tenth of the time that numpy takes.
 _RECORD = struct.Struct(f"=qqiiiiiiddddqqqq{STEMS}h{STEMS}f")
 assert _RECORD.size == COMMAND.itemsize
 _NO_SOURCES = (0,) * STEMS
@@ -32,11 +32,11 @@ _NO_GAINS = (0.0,) * STEMS
 
 
 class EngineQueue:
-    """Builds command records. Those of one message or bundle reach the engine together.
+    """Builds command records and publishes those of one message or bundle together.
 
-    What is in the box acts only when `flush` has published it. Nothing that was added is ever
-    lost: while the ring has no room for a batch, it and all after it are kept, in order, and
-    commands from outside are refused (`require`).
+    Commands act only after `flush` has published them. Nothing that was added is ever lost: while
+    the ring is too full for a batch, this batch and all later ones are kept in order, and commands
+    from outside are refused (`require`). For the control thread.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -46,8 +46,8 @@ class EngineQueue:
         self._serials = itertools.count(1)
         self._senders: list[tuple[int, Request | None]] = [(0, None)] * REMEMBERED
         self.refused = 0
-        # Rows and aims of ramps that begin at once: of this batch, and those the engine may not
-        # have heard of.
+        # Rows and targets of immediate ramps: those of this batch, and those that the engine may
+        # not have read yet.
         self._ramps: list[tuple[int, float]] = []
         self._fresh: dict[int, float] = {}
 
@@ -73,10 +73,11 @@ class EngineQueue:
         sources: Sequence[int] = (),
         gains: Sequence[float] = (),
     ) -> int:
-        """Put one command in the box; its serial number. The fields are `layout.COMMAND`'s.
+        """Add one command to the batch and return its serial number.
 
-        What a command at a beat sends at its own frame is at that beat, too, unless it is
-        `fixed`; `beat`: another one.
+        The keyword arguments are the fields of the `COMMAND` dtype; `frame` 0 acts immediately.
+        If `request` acts at a beat and `frame` is its frame, the command is bound to that beat as
+        well, unless it is `fixed` to the frame or `beat` names another one.
         """
         serial = next(self._serials)
         if beat is None and not fixed and request is not None and frame == request.frame:
@@ -90,41 +91,41 @@ class EngineQueue:
             )
         )
         if request is not None:
-            self.remember(serial, request)
+            self.record_sender(serial, request)
         if op == OP_RAMP and not frame and index < RAMP_VOICE:
             self._ramps.append((index, x))
         return serial
 
     def fresh(self) -> dict[int, float]:
-        """Where ramps of the mixer (row and value) go as soon as the engine hears of it."""
+        """Return targets by row of immediate mixer ramps that the engine may not have read yet."""
         rings = self._desk.rings
         if not self._kept and int(rings["command_head"]) == int(rings["command_tail"]):
             self._fresh.clear()
         return self._fresh
 
-    def remember(self, serial: int, request: Request) -> None:
-        """Who said the command with this serial number."""
+    def record_sender(self, serial: int, request: Request) -> None:
+        """Store the request to which the command with this serial number belongs."""
         self._senders[serial % REMEMBERED] = (serial, request)
 
     def require(self, places: int = RESERVE) -> None:
-        """Raises `Refused`, and counts it, unless `places` more commands have room."""
+        """Raise `Refused`, and count it, unless there is space for `places` more commands."""
         rings = self._desk.rings
         taken = int(rings["command_head"]) - int(rings["command_tail"]) + len(self._batch)
         if self._kept or taken + places > COMMAND_RING:
             self.refused += 1
-            raise Refused("the engine's queue is full: send less, or later")
+            raise Refused("the engine's command queue is full: send fewer commands, or retry later")
 
     def mark(self) -> tuple[int, int]:
-        """Where the box is now, for `rollback`."""
+        """Return the current position in the batch, for `rollback`."""
         return len(self._batch), len(self._ramps)
 
     def rollback(self, mark: tuple[int, int]) -> None:
-        """Take out what was added since `mark`: a command that failed changes nothing."""
+        """Remove everything added since `mark`, so that a failed command changes nothing."""
         del self._batch[mark[0] :]
         del self._ramps[mark[1] :]
 
     def flush(self) -> None:
-        """Publish what was collected, as soon as the ring has room for it."""
+        """Publish the batch, and earlier batches first, as far as the ring has space."""
         if self._batch:
             self._kept.append(self._batch)
             self._fresh.update(self._ramps)
@@ -136,19 +137,19 @@ class EngineQueue:
             self._kept.popleft()
 
     def to_state(self) -> list[str]:
-        """What the ring has had no room for, as JSON holds it; see `restore`."""
+        """Return the unpublished batches as JSON-compatible state; see `restore`."""
         return [base64.b64encode(b"".join(batch)).decode() for batch in self._kept]
 
-    def restore(self, note: Sequence[str]) -> list[int]:
-        """Go on where an earlier control stopped; the serial numbers of what is still to go out.
+    def restore(self, state: Sequence[str]) -> list[int]:
+        """Continue from an earlier control's state; return the serial numbers still to publish.
 
-        What it has published is not published again.
+        Commands that it has already published are not published again.
         """
         head = int(self._desk.rings["command_head"])
         latest = int(self._desk.commands["serial"][(head - 1) % COMMAND_RING]) if head else 0
         self._serials = itertools.count(latest + 1)
         serials: list[int] = []
-        for text in note:
+        for text in state:
             batch = np.frombuffer(base64.b64decode(text), COMMAND)
             if int(batch["serial"][-1]) > latest:
                 self._kept.append([batch.tobytes()])
@@ -158,10 +159,10 @@ class EngineQueue:
 
     @property
     def published(self) -> int:
-        """Grows with everything that is published."""
+        """Total number of commands that were published to the desk."""
         return int(self._desk.rings["command_head"])
 
     def sender(self, serial: int) -> Request | None:
-        """Who said the command with this serial number, if it was not too long ago."""
+        """Return the request of a command by its serial number; None after `REMEMBERED` more."""
         known, request = self._senders[serial % REMEMBERED]
         return request if known == serial else None

@@ -1,4 +1,4 @@
-"""Who said a command and when it is to act."""
+"""The request: the sender of a command, and the time at which it acts."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any, Protocol, Self
 MAX_SUBSCRIBERS = 64
 
 Reply = Callable[..., None]
-"""`reply(address, *arguments)` sends an answer to whoever said the command."""
+"""`reply(address, *arguments)` sends a reply to the sender of the command."""
 
 
 def nobody(address: str, *arguments: Any) -> None:
-    """The reply of a command that nobody waits for."""
+    """Discard a reply: for commands without a sender."""
 
 
 class Answering(Protocol):
-    """Who carries commands out, and answers for them."""
+    """The dispatcher as a request sees it: reports failures and lateness, makes replies."""
 
     def failed(self, request: Request, reason: str) -> None:
-        """Count a failed command, log it and tell its sender."""
+        """Count a failed command, log it and notify its sender."""
 
-    def was_late(self, request: Request, seconds: float) -> None:
-        """Log that a command acted late, and tell its sender."""
+    def notify_late(self, request: Request, seconds: float) -> None:
+        """Log that a command acted late, and notify its sender."""
 
     def reply_to(self, sender: Any) -> Reply:
-        """What sends answers to somebody whose packet is not at hand."""
+        """Return a reply function for a sender without a packet at hand."""
 
 
 class Request:
-    """One command being carried out.
+    """One command that is being carried out.
 
-    `frame`: the frame at which it acts, 0 for at once. `beat`: the beat of the clock at which it
-    acts, `frame` is where that is expected; else None. `now`: the frame of its arrival.
-    `failures`: the reasons its sender has been told so far.
+    `frame`: the frame at which it acts, 0 for immediately. `beat`: the beat of the clock at which
+    it acts, or None; `frame` is then the expected frame of that beat. `now`: the frame of its
+    arrival. `failures`: the reasons that were sent to its sender so far.
     """
 
     __slots__ = ("address", "beat", "core", "failures", "frame", "late", "now", "reply", "sender")
@@ -59,34 +59,34 @@ class Request:
         self.late = False
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `from_note`."""
+        """Return the request as JSON-compatible state; see `from_state`."""
         return [
             self.address, self.sender, self.frame, self.now, self.beat, self.failures, self.late
         ]
 
     @classmethod
-    def from_state(cls, core: Answering, note: list[Any] | None) -> Self | None:
-        """A command that an earlier control was carrying out; its answers go where they did."""
-        if note is None:
+    def from_state(cls, core: Answering, state: list[Any] | None) -> Self | None:
+        """Restore a request of an earlier control process; its replies go to the same sender."""
+        if state is None:
             return None
-        address, sender, frame, now, beat, failures, late = note
+        address, sender, frame, now, beat, failures, late = state
         sender = tuple(sender) if sender else None
         made = cls(core, address, core.reply_to(sender), sender, frame, now, beat)
         made.failures, made.late = tuple(failures), late
         return made
 
     def fail(self, reason: str) -> None:
-        """Tell the sender why this command can't be done; each reason is told once."""
+        """Send the sender the reason why this command failed; each reason only once."""
         if reason not in self.failures:
             self.failures += (reason,)
             self.core.failed(self, reason)
 
     def done(self, *arguments: Any) -> None:
-        """Tell the sender that what this command began is finished."""
+        """Send `/done` to the sender: everything that the command started is complete."""
         self.reply("/done", self.address, *arguments)
 
     def report_late(self, seconds: float) -> None:
-        """Tell the sender, once, that this command acted so much after its time."""
+        """Notify the sender, once, that this command acted `seconds` after its time."""
         if not self.late:
             self.late = True
-            self.core.was_late(self, seconds)
+            self.core.notify_late(self, seconds)

@@ -129,7 +129,7 @@ def at(request: ServerRequest, beat: float, address: str, arguments: tuple[Any, 
     """
     entry = _entry(request, address, arguments)
     if entry is not None:
-        request.core.waiting.hold_beat(beat, entry)
+        request.core.waiting.schedule_at_beat(beat, entry)
         request.core.waiting.release_beats()
 
 

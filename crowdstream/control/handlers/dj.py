@@ -14,13 +14,13 @@ _TRACK = "a track of the DJ's library: its path, or the end of its path"
 @TABLE.add("/dj/next", answers=_TAKEN, asks=True)
 def following(request: ServerRequest) -> None:
     """Make the DJ start the transition to the next track at the next phrase."""
-    request.core.dj.ask(request, "next")
+    request.core.dj.forward(request, "next")
 
 
 @TABLE.add("/dj/skip", answers=_TAKEN, asks=True)
 def skip(request: ServerRequest) -> None:
     """Make the DJ skip the track that is up next and select another one."""
-    request.core.dj.ask(request, "skip")
+    request.core.dj.forward(request, "skip")
 
 
 @TABLE.add(
@@ -29,7 +29,7 @@ def skip(request: ServerRequest) -> None:
 )  # fmt: skip
 def hold(request: ServerRequest, on: int) -> None:
     """Make the DJ hold the playing track: its current phrase loops."""
-    request.core.dj.ask(request, "hold", on)
+    request.core.dj.forward(request, "hold", on)
 
 
 @TABLE.add(
@@ -40,13 +40,13 @@ def hold(request: ServerRequest, on: int) -> None:
 )  # fmt: skip
 def energy(request: ServerRequest, energy: float | str) -> None:
     """Set the energy of the tracks that the DJ selects next."""
-    request.core.dj.ask(request, "energy", energy)
+    request.core.dj.forward(request, "energy", energy)
 
 
 @TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, asks=True)
 def queue(request: ServerRequest, path: str) -> None:
     """Queue a track, which the DJ plays as soon as it can. Queued tracks keep their order."""
-    request.core.dj.ask(request, "queue", path)
+    request.core.dj.forward(request, "queue", path)
 
 
 @TABLE.add(
@@ -55,7 +55,7 @@ def queue(request: ServerRequest, path: str) -> None:
 )  # fmt: skip
 def ban(request: ServerRequest, path: str) -> None:
     """Ban a track from the DJ's selection. If it is playing, the DJ moves to the next track."""
-    request.core.dj.ask(request, "ban", path)
+    request.core.dj.forward(request, "ban", path)
 
 
 @TABLE.add(
@@ -65,7 +65,7 @@ def ban(request: ServerRequest, path: str) -> None:
 )  # fmt: skip
 def give(request: ServerRequest, what: str) -> None:
     """Return a deck, the tempo or everything from manual control to the DJ."""
-    request.core.dj.ask(request, "give", what)
+    request.core.dj.forward(request, "give", what)
 
 
 @TABLE.add(
@@ -77,7 +77,7 @@ def give(request: ServerRequest, what: str) -> None:
 )
 def status(request: ServerRequest) -> None:
     """Query the state of the DJ."""
-    request.core.dj.tell(request)
+    request.core.dj.reply_status(request)
 
 
 @TABLE.add(
@@ -93,9 +93,8 @@ def here(request: ServerRequest, what: str) -> None:
 
     A DJ that is silent for 8 s is considered disconnected.
     """
-    {"begin": request.core.dj.begin, "on": request.core.dj.on, "end": request.core.dj.end}[what](
-        request
-    )
+    dj = request.core.dj
+    {"begin": dj.register, "on": dj.heartbeat, "end": dj.unregister}[what](request)
     request.done()
 
 
@@ -108,7 +107,7 @@ def here(request: ServerRequest, what: str) -> None:
 )
 def answer(request: ServerRequest, number: int, reason: str) -> None:
     """As the DJ, report that a request was carried out, or why it was not."""
-    request.core.dj.answered(request, number, reason)
+    request.core.dj.handle_answer(request, number, reason)
 
 
 @TABLE.add(

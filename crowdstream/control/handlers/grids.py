@@ -36,7 +36,7 @@ def _set(request: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> Non
     grid = Grid(made, rate, "command")
     if track.ratio:
         _check_speed(request, track, grid, track.ratio)
-    request.buffers.give_grid(track, grid)
+    request.buffers.set_grid(track, grid)
 
 
 @TABLE.add(
@@ -95,7 +95,7 @@ def clear(request: ServerRequest, deck: int) -> None:
     """Remove the beat grid of the deck's track. Sync ends."""
     track = request.buffers.deck_track(deck)
     unsync_track(request, track)
-    request.buffers.give_grid(track, None)
+    request.buffers.set_grid(track, None)
 
 
 # Sync ----------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | 
     else:
         request.voices.mark(
             partial(cue_here, request, track, number), request.frame, request.beat, request,
-            note=["cue", request.to_state(), track.number, number],
+            state=["cue", request.to_state(), track.number, number],
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.dj_client import ANSWER_SECONDS, AWAY_SECONDS, PART_LENGTH
+from crowdstream.control.dj_client import ANSWER_TIMEOUT_SECONDS, HEARTBEAT_TIMEOUT_SECONDS, PART_LENGTH
 from crowdstream.control.publish.state_view import StateView
 from tests.support.offline_server import Rig
 from tests.unit.control.state.test_snapshotter import Mortal
@@ -42,9 +42,9 @@ def test_what_it_is_told_is_answered_when_it_answers(rig: Rig) -> None:
 def test_one_that_does_not_answer_or_goes_is_told(rig: Rig) -> None:
     say(rig, DJ, "/dj/here", "begin")
     say(rig, PERSON, "/dj/skip")
-    rig.seconds(ANSWER_SECONDS + 0.2)
+    rig.seconds(ANSWER_TIMEOUT_SECONDS + 0.2)
     assert rig.fails() == ["/dj/skip the DJ does not answer"]
-    rig.seconds(AWAY_SECONDS)
+    rig.seconds(HEARTBEAT_TIMEOUT_SECONDS)
     say(rig, PERSON, "/dj/skip")
     assert "no DJ is there" in rig.fails()[-1]
 

@@ -15,12 +15,12 @@ T, S, B = TrustLevel.TRUSTED, TrustLevel.STRANGER, TrustLevel.BARRED
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.1", "::1%lo"])
 def test_this_machine_is_always_trusted(host: str) -> None:
-    assert AllowList().standing((host, 1)) is T
-    assert AllowList(["10.0.0.0/8"]).standing((host, 1)) is T
+    assert AllowList().trust_level((host, 1)) is T
+    assert AllowList(["10.0.0.0/8"]).trust_level((host, 1)) is T
 
 
 @pytest.mark.parametrize(
-    ("networks", "host", "standing"),
+    ("networks", "host", "trust_level"),
     [
         ([], "10.0.0.1", S),
         ([], "fe80::1%eth0", S),
@@ -47,10 +47,10 @@ def test_this_machine_is_always_trusted(host: str) -> None:
     ],
 )
 def test_others_stand_as_the_list_says(
-    networks: list[str], host: str, standing: TrustLevel
+    networks: list[str], host: str, trust_level: TrustLevel
 ) -> None:
     for sender in ((host, 1), (host, 2, 0, 3)):
-        assert AllowList(networks).standing(sender) is standing
+        assert AllowList(networks).trust_level(sender) is trust_level
 
 
 def test_the_three_standings_differ() -> None:
@@ -72,15 +72,15 @@ def test_the_list_is_what_the_network_holds(address: object, base: object, bits:
     network = ipaddress.ip_network(f"{base}/{bits}", strict=False)
     plain = plain_address(str(address))
     inside = plain is not None and (plain in network or plain.is_loopback)
-    found = AllowList([str(network)]).standing((str(address), 9))
+    found = AllowList([str(network)]).trust_level((str(address), 9))
     assert found is (T if inside else B)
 
 
 def test_addresses_that_are_made_up_do_not_fill_the_memory() -> None:
     allow = AllowList()
     for number in range(3 * REMEMBERED):
-        allow.standing((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1))
-    assert allow._judged.cache_info().currsize == REMEMBERED
+        allow.trust_level((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1))
+    assert allow._classified.cache_info().currsize == REMEMBERED
 
 
 def test_a_server_that_listens_to_all_says_so() -> None:

@@ -36,13 +36,13 @@ def clock() -> Clock:
     return Clock()
 
 
-def inbox(clock: Clock, *allow: str) -> FairQueue:
+def queue(clock: Clock, *allow: str) -> FairQueue:
     return FairQueue(AllowList(allow), clock)
 
 
-def taken(box: FairQueue, most: int = 1 << 30) -> list[tuple[bytes, object]]:
+def taken(box: FairQueue, limit: int = 1 << 30) -> list[tuple[bytes, object]]:
     found: list[tuple[bytes, object]] = []
-    while len(found) < most:
+    while len(found) < limit:
         packet = box.take()
         if packet is None:
             break
@@ -51,7 +51,7 @@ def taken(box: FairQueue, most: int = 1 << 30) -> list[tuple[bytes, object]]:
 
 
 def test_a_flood_delays_another_by_one_packet(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for number in range(5000):
         box.put(b"%d" % number, FLOOD)
     for number in range(10):
@@ -70,7 +70,7 @@ def test_a_flood_delays_another_by_one_packet(clock: Clock) -> None:
 
 
 def test_one_that_comes_while_a_flood_is_handled_is_next_but_one(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(1000):
         box.put(PACKET, FLOOD)
     for _ in range(50):
@@ -80,7 +80,7 @@ def test_one_that_comes_while_a_flood_is_handled_is_next_but_one(clock: Clock) -
 
 
 def test_any_number_of_strangers_take_turns_with_the_trusted(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for number in range(500):
         for _ in range(4):
             box.put(PACKET, (f"192.0.{number >> 8}.{number & 255}", 5))
@@ -90,7 +90,7 @@ def test_any_number_of_strangers_take_turns_with_the_trusted(clock: Clock) -> No
 
 
 def test_a_flood_of_the_trusted_leaves_strangers_their_turns(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(1000):
         box.put(PACKET, FLOOD)
     for _ in range(20):
@@ -99,7 +99,7 @@ def test_a_flood_of_the_trusted_leaves_strangers_their_turns(clock: Clock) -> No
 
 
 def test_a_sequencer_may_send_twenty_thousand_a_second_for_long(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(200):  # 10 s in bursts of 50 ms, and bursts of a whole set
         for _ in range(1000):
             box.put(bytes(200), SEQUENCER)
@@ -113,7 +113,7 @@ def test_a_sequencer_may_send_twenty_thousand_a_second_for_long(clock: Clock) ->
 def test_what_is_above_the_rate_is_counted_and_its_sender_named_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(10):
         for _ in range(1000):
             box.put(PACKET, STRANGER)
@@ -134,7 +134,7 @@ def test_what_is_above_the_rate_is_counted_and_its_sender_named_once(
 
 
 def test_the_flood_of_one_stranger_leaves_another_its_rate(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(40):
         for _ in range(1000):
             box.put(PACKET, STRANGER)
@@ -146,7 +146,7 @@ def test_the_flood_of_one_stranger_leaves_another_its_rate(clock: Clock) -> None
 
 def test_a_stranger_is_an_address_whatever_the_port_and_the_end_of_ipv6(clock: Clock) -> None:
     for hosts in ([f"2001:db8::{n:x}" for n in range(50)], ["192.0.2.1"] * 50):
-        box = inbox(clock)
+        box = queue(clock)
         for _ in range(100):
             for port, host in enumerate(hosts):
                 box.put(PACKET, (host, port))
@@ -155,7 +155,7 @@ def test_a_stranger_is_an_address_whatever_the_port_and_the_end_of_ipv6(clock: C
 
 
 def test_strangers_together_have_a_rate(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     done = 0
     for number in range(10_000):
         box.put(PACKET, (f"198.51.{number >> 8}.{number & 255}", 1))
@@ -170,20 +170,20 @@ def test_strangers_together_have_a_rate(clock: Clock) -> None:
 
 
 def test_a_long_packet_costs_as_many_short_ones(clock: Clock) -> None:
-    box = inbox(clock)
-    size = STRANGER_LIMIT.biggest
+    box = queue(clock)
+    size = STRANGER_LIMIT.max_packet_bytes
     for _ in range(100):
         box.put(bytes(size), STRANGER)
         taken(box)
     assert box.limited == 100 - STRANGER_LIMIT.burst // (size // STRANGER_LIMIT.token_bytes)
-    box = inbox(clock)
+    box = queue(clock)
     box.put(bytes(size + 1), STRANGER)
     box.put(bytes(size + 1), SEQUENCER)
     assert (box.limited, box.waiting) == (1, 1)
 
 
 def test_made_up_addresses_and_ports_fill_no_memory(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for number in range(20_000):
         box.put(PACKET, (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number))
         box.put(PACKET, ("127.0.0.1", number))
@@ -194,7 +194,7 @@ def test_made_up_addresses_and_ports_fill_no_memory(clock: Clock) -> None:
 
 
 def test_there_is_always_room_for_one_more(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(TRUSTED_LIMIT.room):
         box.put(b"", FLOOD)
     assert box.waiting == TRUSTED_LIMIT.room // 2
@@ -213,7 +213,7 @@ def test_there_is_always_room_for_one_more(clock: Clock) -> None:
 def test_the_barred_are_dropped_counted_and_named_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    box = inbox(clock, "192.0.2.2/32")
+    box = queue(clock, "192.0.2.2/32")
     for _ in range(1000):
         box.put(PACKET, STRANGER)
         box.put(PACKET, STRANGER_2)
@@ -248,7 +248,7 @@ def test_however_many_flood_another_stranger_is_heard(
     clock: Clock, senders: int, size: int
 ) -> None:
     packet = bytes(size)
-    found = strangers(clock, inbox(clock), lambda n: (packet, f"198.51.100.{n % senders}"))
+    found = strangers(clock, queue(clock), lambda n: (packet, f"198.51.100.{n % senders}"))
     share = STRANGER_LIMIT.rate_of_all / (senders + 1)  # tokens a second, as each of the others
     assert found > 0.9 * min(1.0, share / 50.0)
 
@@ -256,7 +256,7 @@ def test_however_many_flood_another_stranger_is_heard(
 def test_a_stranger_that_was_heard_before_is_heard_among_any_number_of_made_up_ones(
     clock: Clock,
 ) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(2):
         box.put(b"hand", STRANGER)
         taken(box)
@@ -267,7 +267,7 @@ def test_a_stranger_that_was_heard_before_is_heard_among_any_number_of_made_up_o
 
 
 def test_made_up_addresses_do_not_take_the_place_of_strangers_that_are_heard(clock: Clock) -> None:
-    box = inbox(clock)
+    box = queue(clock)
     for _ in range(2):
         for number in range(MAX_SENDERS // 2):
             box.put(PACKET, (f"10.0.{number >> 8}.{number & 255}", 1))

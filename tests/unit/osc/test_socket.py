@@ -88,7 +88,7 @@ def test_both_loopbacks_and_both_protocols_reach_the_server() -> None:
 def test_an_allowed_network_of_ipv6_holds_for_its_senders(monkeypatch: pytest.MonkeyPatch) -> None:
     osc = OscSocket("127.0.0.1", 0, ["2001:db8::/32"])
     for sender in (("2001:db8::7", 5000, 0, 0), ("2001:db9::7", 5000, 0, 0), ("::1", 5000, 0, 0)):
-        osc._inbox.put(b"/a\0\0", sender)
+        osc._queue.put(b"/a\0\0", sender)
     assert (osc.waiting, osc.barred) == (2, 1)
     osc.close()
 

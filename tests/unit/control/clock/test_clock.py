@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.control.clock.clock import BeatClock, Orders
-from crowdstream.control.clock.tempo import Stretch, ramp_frames
+from crowdstream.control.clock.clock import BeatClock, ClockUpdates
+from crowdstream.control.clock.tempo import TempoSegment, ramp_frames
 from crowdstream.desk.opcodes import OP_CLOCK
 from crowdstream.osc.codec import build
 from tests.support.offline_server import RATE, Rig, bundle
@@ -19,9 +19,9 @@ from tests.support.offline_server import RATE, Rig, bundle
 tempos = st.floats(20, 400)
 
 
-def taken_up(orders: Orders, until: int) -> Stretch:
-    """What an engine that heard these orders runs by at a frame."""
-    known = [(frame, i, s) for i, (frame, s) in enumerate(orders) if frame <= until]
+def taken_up(updates: ClockUpdates, until: int) -> TempoSegment:
+    """What an engine that heard these updates runs by at a frame."""
+    known = [(frame, i, s) for i, (frame, s) in enumerate(updates) if frame <= until]
     return sorted(known, key=lambda entry: entry[:2])[-1][2]
 
 
@@ -38,7 +38,7 @@ def test_a_ramp_is_the_integral_of_the_tempo(
 ) -> None:
     """Against the tempo summed frame by frame, at the middle of each: exact for a straight line."""
     rates = [bpm / 60 / RATE for bpm in (first, last)]
-    ramp = Stretch(1000, 5.0, rates[0], rates[1], frames)
+    ramp = TempoSegment(1000, 5.0, rates[0], rates[1], frames)
     middle = np.minimum((np.arange(upto) + 0.5) / frames, 1.0)
     tempo = rates[0] + (rates[1] - rates[0]) * middle
     # Where the ramp ends between two samples of it the rule is as exact as the line is straight.
@@ -51,7 +51,7 @@ def test_the_inverse_of_the_clock_is_exact(
     first: float, last: float, frames: int, place: float
 ) -> None:
     rates = [bpm / 60 / RATE for bpm in (first if frames else last, last)]
-    ramp = Stretch(1000, 5.0, rates[0], rates[1], frames)
+    ramp = TempoSegment(1000, 5.0, rates[0], rates[1], frames)
     assert ramp.frame_of(ramp.at(1000 + place)) == pytest.approx(1000 + place, abs=1e-6)
 
 
@@ -92,34 +92,34 @@ def test_beats_go_on_without_a_jump_through_a_hundred_changes() -> None:
 
 
 def test_changes_that_come_out_of_order_keep_their_order_by_frame() -> None:
-    clock, orders = BeatClock(RATE, 120.0, 4), []
-    orders += clock.set_tempo(180.0, 4 * RATE, 0, frames=RATE)
-    orders += clock.set_tempo(60.0, 2 * RATE, 10, frames=RATE)
+    clock, updates = BeatClock(RATE, 120.0, 4), []
+    updates += clock.set_tempo(180.0, 4 * RATE, 0, frames=RATE)
+    updates += clock.set_tempo(60.0, 2 * RATE, 10, frames=RATE)
     assert clock.bpm_at(3 * RATE) == 60.0
     assert clock.bpm_at(5 * RATE) == 180.0
     assert clock.beat(4 * RATE) == pytest.approx(4.0 + 1.5 + 1.0)
     for frame in range(0, 8 * RATE, 10007):
         if frame >= 2 * RATE:
-            assert taken_up(orders, frame).at(frame) == clock.beat(frame)
+            assert taken_up(updates, frame).at(frame) == clock.beat(frame)
 
 
 def test_a_change_at_a_beat_moves_with_it_and_what_the_engine_was_told_is_taken_back() -> None:
-    clock, orders = BeatClock(RATE, 120.0, 4), []
-    orders += clock.set_tempo(180.0, 4 * RATE, 0, frames=RATE, beat=8.0)
-    orders += clock.set_tempo(60.0, RATE, 10, frames=1)
+    clock, updates = BeatClock(RATE, 120.0, 4), []
+    updates += clock.set_tempo(180.0, 4 * RATE, 0, frames=RATE, beat=8.0)
+    updates += clock.set_tempo(60.0, RATE, 10, frames=1)
     at = math.ceil(clock.frame_of(8.0) - 1e-6)
     assert at == pytest.approx(7 * RATE, abs=2)
     assert clock.bpm_at(at - 1) == 60.0
     assert clock.bpm_at(at + RATE) == 180.0
     for frame in range(RATE, 10 * RATE, 5003):
-        assert taken_up(orders, frame).at(frame) == pytest.approx(clock.beat(frame), abs=1e-12)
+        assert taken_up(updates, frame).at(frame) == pytest.approx(clock.beat(frame), abs=1e-12)
 
 
 def test_a_reset_that_comes_late_leaves_one_of_right_now_as_it_is() -> None:
-    clock, orders = BeatClock(RATE, 120.0, 4), []
-    orders += clock.reset(0, 0)
-    orders += [(max(at, 0), stretch) for at, stretch in clock.reset(-1, 0)]
-    assert taken_up(orders, 1).at(1) == clock.beat(1) == pytest.approx(2 / RATE)
+    clock, updates = BeatClock(RATE, 120.0, 4), []
+    updates += clock.reset(0, 0)
+    updates += [(max(at, 0), segment) for at, segment in clock.reset(-1, 0)]
+    assert taken_up(updates, 1).at(1) == clock.beat(1) == pytest.approx(2 / RATE)
 
 
 @given(st.lists(st.tuples(tempos, st.integers(-500, 90_000), st.integers(0, 40_000),
@@ -129,21 +129,21 @@ def test_the_engine_always_runs_by_controls_clock(
 ) -> None:
     """Whatever is said in whatever order: what the engine has taken up is what control computes."""
     clock, now = BeatClock(RATE, 120.0, 4), 0
-    orders = [(0, Stretch.steady(0, 0.0, 120 / 60 / RATE))]
+    updates = [(0, TempoSegment.steady(0, 0.0, 120 / 60 / RATE))]
     for bpm, ahead, frames, beat, reset, passed in changes:
         frame = now + ahead
         if reset:
-            orders += [(max(at, now), s) for at, s in clock.reset(frame, now)]
+            updates += [(max(at, now), s) for at, s in clock.reset(frame, now)]
         else:
             wanted = beat if ahead % 3 == 0 else None
             told = clock.set_tempo(bpm, frame, now, frames=frames, beats=0.5, beat=wanted)
-            orders += [(max(at, now), s) for at, s in told]
+            updates += [(max(at, now), s) for at, s in told]
         for at in (now + 1, now + passed // 2, now + passed):
-            engine = taken_up([(f, s) for f, s in orders if f <= at], at)
+            engine = taken_up([(f, s) for f, s in updates if f <= at], at)
             assert engine.at(at) == pytest.approx(clock.beat(at), abs=1e-9)
         now += passed
     now += 200_000
-    assert taken_up(orders, now).at(now) == pytest.approx(clock.beat(now), abs=1e-9)
+    assert taken_up(updates, now).at(now) == pytest.approx(clock.beat(now), abs=1e-9)
 
 
 def test_a_reset_in_the_past_counts_from_then() -> None:

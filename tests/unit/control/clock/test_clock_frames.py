@@ -1,4 +1,4 @@
-"""The clocks without a server: frames of instants and of time tags, beats, and the engine's orders.
+"""The clocks without a server: frames of instants and of time tags, beats, and the engine's updates.
 
 A frame lasts a millisecond here, and a beat 500 frames, so that expected values are round numbers.
 """
@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 
 from crowdstream.control.clock.clock import (
     JUMP_SECONDS,
-    KEPT,
     MAX_AHEAD,
-    MOMENTS,
-    MOMENTS_NOTED,
+    MAX_KEPT_TAGS,
+    MAX_PAST_SEGMENTS,
+    MAX_SAVED_TAGS,
     NEAR_BEAT,
     SMOOTHING,
     BeatClock,
     Change,
+    ClockUpdates,
     FrameClock,
-    Orders,
 )
-from crowdstream.control.clock.tempo import Stretch
+from crowdstream.control.clock.tempo import TempoSegment
 from crowdstream.desk.block import Desk
 
 RATE = 1000.0
@@ -121,7 +121,7 @@ def test_a_stream_that_stood_still_begins_anew(frames: Frames, side: int) -> Non
 
 def test_another_engine_begins_with_its_first_reading(frames: Frames) -> None:
     frames.reading(50.0, 2000)
-    frames.clock.begin_anew()
+    frames.clock.reset_estimate()
     assert frames.clock.now() == 777
     frames.reading(51.0, 3010)
     assert frames.clock.frame_rendered(51.0) == pytest.approx(3010.0)
@@ -147,22 +147,22 @@ def test_a_time_tag_keeps_its_frame(frames: Frames) -> None:
 
 def test_only_so_many_tags_are_kept_and_the_oldest_goes(frames: Frames) -> None:
     frames.reading(50.0, 2000)
-    for number in range(MOMENTS):
+    for number in range(MAX_KEPT_TAGS):
         frames.clock.frame_of_tag(float(number), 51.0)
     assert frames.clock.frame_of_tag(0.0, 99.0) == 3000 + BLOCK, "it is still known"
     frames.clock.frame_of_tag(-1.0, 51.0)
-    assert len(frames.clock._moments) == MOMENTS
+    assert len(frames.clock._moments) == MAX_KEPT_TAGS
     assert 0.0 not in frames.clock._moments and 1.0 in frames.clock._moments
 
 
 def test_a_later_clock_gives_the_same_frames(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     frames.clock.frame_of_tag(1.0, 45.0)  # has passed
-    for number in range(MOMENTS_NOTED + 1):
+    for number in range(MAX_SAVED_TAGS + 1):
         frames.clock.frame_of_tag(10.0 + number, 51.0 + number)
     frames.desk.clock["frame"] = 2500
     note = json.loads(json.dumps(frames.clock.to_state()))
-    assert [moment for moment, _ in note[1]] == [11.0 + n for n in range(MOMENTS_NOTED)]
+    assert [moment for moment, _ in note[1]] == [11.0 + n for n in range(MAX_SAVED_TAGS)]
     later = FrameClock(frames.desk, frames.time.monotonic, frames.time.wall)
     later.restore(note)
     assert later.frame_of_tag(20.0, 0.0) == frames.clock.frame_of_tag(20.0, 0.0)
@@ -208,8 +208,8 @@ def test_a_new_clock_runs_steadily_from_frame_zero() -> None:
 
 def test_a_change_ahead_is_a_stretch_of_its_own() -> None:
     clock = beats()
-    orders = clock.set_tempo(60.0, 1000, 10)
-    assert orders == [(1000, Stretch(1000, 2.0, 0.002, 0.001, 1))]
+    updates = clock.set_tempo(60.0, 1000, 10)
+    assert updates == [(1000, TempoSegment(1000, 2.0, 0.002, 0.001, 1))]
     assert clock.bpm == 60.0 and clock.bpm_at(999) == 120.0 and clock.bpm_at(1001) == 60.0
     assert clock.at(999).frame == 0 and clock.at(1000).frame == 1000
     assert clock.at(-5).frame == 0, "before the first it was steady"
@@ -230,20 +230,20 @@ def test_a_ramp_lasts_its_frames_or_its_beats() -> None:
 
 def test_a_change_that_comes_too_late_happens_now_and_keeps_its_frame() -> None:
     clock = beats()
-    orders = clock.set_tempo(60.0, 400, 500, frames=10)
-    assert orders == [(400, Stretch(500, 1.0, 0.002, 0.001, 10))]
+    updates = clock.set_tempo(60.0, 400, 500, frames=10)
+    assert updates == [(400, TempoSegment(500, 1.0, 0.002, 0.001, 10))]
     assert clock.bpm_at(500) == 120.0 and clock.bpm_at(510) == 60.0
     on_time = beats().set_tempo(60.0, 500, 500, frames=10)
-    assert on_time == [(500, Stretch(500, 1.0, 0.002, 0.001, 10))]
+    assert on_time == [(500, TempoSegment(500, 1.0, 0.002, 0.001, 10))]
 
 
 def test_a_change_at_a_beat_moves_with_it_unless_it_is_late() -> None:
     clock = beats()
     clock.set_tempo(240.0, 1000, 0, beat=2.0)
-    orders = clock.set_tempo(60.0, 500, 10)  # half as fast: beat 2 comes 500 frames later
+    updates = clock.set_tempo(60.0, 500, 10)  # half as fast: beat 2 comes 500 frames later
     frame = clock._ahead[1][1].frame
     assert frame == 1500
-    assert [at for at, _stretch in orders] == [500, 1000, 1500]
+    assert [at for at, _stretch in updates] == [500, 1000, 1500]
     late = beats()
     late.set_tempo(240.0, 99, 100, beat=0.198)
     assert late._ahead[0][0].beat is None
@@ -257,7 +257,7 @@ def test_changes_keep_their_order_by_frame_and_then_as_they_came() -> None:
     clock.set_tempo(60.0, 2000, 0)
     clock.set_tempo(240.0, 1000, 0)
     clock.set_tempo(180.0, 2000, 0)
-    assert [stretch.frame for _change, stretch in clock._ahead] == [1000, 2000, 2000]
+    assert [segment.frame for _change, segment in clock._ahead] == [1000, 2000, 2000]
     assert [round(clock.bpm_at(frame)) for frame in (999, 1001, 2001)] == [120, 240, 180]
 
 
@@ -275,10 +275,10 @@ def test_what_has_begun_is_not_changed_any_more() -> None:
 
 def test_only_the_latest_stretches_are_kept() -> None:
     clock = beats()
-    for number in range(KEPT + 10):
+    for number in range(MAX_PAST_SEGMENTS + 10):
         clock.set_tempo(100.0 + number, 100 * number, 100 * number)
-    assert len(clock._past) == KEPT
-    assert clock._past[-1].frame == 100 * (KEPT + 8)
+    assert len(clock._past) == MAX_PAST_SEGMENTS
+    assert clock._past[-1].frame == 100 * (MAX_PAST_SEGMENTS + 8)
 
 
 def test_only_so_many_changes_may_lie_ahead() -> None:
@@ -351,18 +351,18 @@ def test_the_frame_of_a_start_counts_from_the_reset() -> None:
 
 def test_a_reset_ahead_begins_with_beat_zero() -> None:
     clock = beats()
-    assert clock.reset(1000, 10) == [(1000, Stretch.steady(1000, 0.0, 0.002))]
+    assert clock.reset(1000, 10) == [(1000, TempoSegment.steady(1000, 0.0, 0.002))]
     assert clock.zero == 1000
     assert clock.beat(999) == pytest.approx(1.998) and clock.beat(1000) == 0.0
-    assert beats().reset(10, 10) == [(10, Stretch.steady(10, 0.0, 0.002))]
+    assert beats().reset(10, 10) == [(10, TempoSegment.steady(10, 0.0, 0.002))]
 
 
 def test_a_reset_in_a_ramp_leaves_the_ramp() -> None:
     clock = beats()
     clock.set_tempo(240.0, 1000, 0, frames=400)
-    [(frame, stretch)] = clock.reset(1200, 1100)
-    assert (frame, stretch.beat, stretch.end) == (1200, 0.0, 0.004)
-    assert stretch.rate == pytest.approx(0.003) and stretch.frames == 200
+    [(frame, segment)] = clock.reset(1200, 1100)
+    assert (frame, segment.beat, segment.end) == (1200, 0.0, 0.004)
+    assert segment.rate == pytest.approx(0.003) and segment.frames == 200
 
 
 def test_a_late_reset_moves_what_has_been_and_what_lies_ahead() -> None:
@@ -370,13 +370,13 @@ def test_a_late_reset_moves_what_has_been_and_what_lies_ahead() -> None:
     clock.set_tempo(60.0, 1000, 0)
     clock.set_tempo(240.0, 3000, 0)
     ahead = clock.beat(4000)
-    orders = clock.reset(500, 2000)
+    updates = clock.reset(500, 2000)
     assert clock.zero == 500
     assert clock.beat(500) == pytest.approx(0.0) and clock.beat(0) == pytest.approx(-1.0)
     assert clock.beat(4000) == pytest.approx(ahead - 1.0)
-    assert [at for at, _stretch in orders] == [500, 3000]
-    assert orders[0][1].frame == 1000 and orders[0][1].beat == pytest.approx(1.0)
-    assert orders[1][1].beat == pytest.approx(clock.beat(3000))
+    assert [at for at, _stretch in updates] == [500, 3000]
+    assert updates[0][1].frame == 1000 and updates[0][1].beat == pytest.approx(1.0)
+    assert updates[1][1].beat == pytest.approx(clock.beat(3000))
 
 
 # --- what the engine is told ------------------------------------------------------------------
@@ -393,26 +393,26 @@ def test_the_engine_is_told_a_thing_once() -> None:
 def test_what_no_longer_holds_is_replaced_at_its_frame() -> None:
     clock = beats()
     clock.set_tempo(240.0, 1000, 0, beat=2.0)
-    orders = clock.set_tempo(60.0, 0, 0)
+    updates = clock.set_tempo(60.0, 0, 0)
     # At 1000 the tempo of before holds, at 1999 (a frame of ramp) beat 2 comes.
-    assert [at for at, _stretch in orders] == [0, 1000, 2000]
-    assert orders[1][1] == orders[0][1]
-    assert clock._told.keys() == {0, 1000, 2000}
+    assert [at for at, _stretch in updates] == [0, 1000, 2000]
+    assert updates[1][1] == updates[0][1]
+    assert clock._sent.keys() == {0, 1000, 2000}
 
 
 class Engine:
     """What an engine runs by: it takes up each order at its frame, the later of two the last."""
 
     def __init__(self) -> None:
-        self.orders = [(0, 0, Stretch.steady(0, 0.0, 0.002))]
+        self.updates = [(0, 0, TempoSegment.steady(0, 0.0, 0.002))]
 
-    def take(self, orders: Orders, now: int) -> None:
-        begin = len(self.orders)
-        for number, (frame, stretch) in enumerate(orders, begin):
-            self.orders.append((max(frame, now), number, stretch))
+    def take(self, updates: ClockUpdates, now: int) -> None:
+        begin = len(self.updates)
+        for number, (frame, segment) in enumerate(updates, begin):
+            self.updates.append((max(frame, now), number, segment))
 
     def beat(self, frame: int) -> float:
-        known = sorted(one for one in self.orders if one[0] <= frame)
+        known = sorted(one for one in self.updates if one[0] <= frame)
         return known[-1][2].at(frame)
 
 
@@ -439,9 +439,9 @@ def test_the_engine_runs_by_this_clock_whatever_is_said(said: list[Any]) -> None
         elif what == "reset":
             engine.take(clock.reset(now + ahead, now), now)
         else:
-            orders = clock.set_tempo(bpm, now + ahead, now, frames=ramp, beats=0.5, beat=beat)
-            engine.take(orders, now)
-            assert [at for at, _stretch in orders] == sorted(at for at, _stretch in orders)
+            updates = clock.set_tempo(bpm, now + ahead, now, frames=ramp, beats=0.5, beat=beat)
+            engine.take(updates, now)
+            assert [at for at, _stretch in updates] == sorted(at for at, _stretch in updates)
         for frame in (now + 1, now + 1 + passes // 2, now + 1 + passes):
             assert engine.beat(frame) == pytest.approx(clock.beat(frame), abs=1e-9)
         now += passes
@@ -465,9 +465,9 @@ def test_a_restored_clock_is_the_same_clock() -> None:
 def test_a_change_is_a_value() -> None:
     with pytest.raises(FrozenInstanceError):
         Change(1).frame = 2  # type: ignore[misc]
-    assert Change(5).place(Stretch.steady(0, 0.0, 0.002)) == 5
-    assert Change(5, beat=2.0).place(Stretch.steady(0, 0.0, 0.002)) == 1000
-    at_once = Change(5, rate=0.004).apply(Stretch.steady(0, 0.0, 0.002), 5)
-    assert at_once == Stretch(5, 0.01, 0.002, 0.004, 1)
-    reset = Change(5).apply(Stretch.steady(0, 0.0, 0.002), 7)
-    assert reset == Stretch.steady(7, 0.0, 0.002)
+    assert Change(5).place(TempoSegment.steady(0, 0.0, 0.002)) == 5
+    assert Change(5, beat=2.0).place(TempoSegment.steady(0, 0.0, 0.002)) == 1000
+    at_once = Change(5, rate=0.004).apply(TempoSegment.steady(0, 0.0, 0.002), 5)
+    assert at_once == TempoSegment(5, 0.01, 0.002, 0.004, 1)
+    reset = Change(5).apply(TempoSegment.steady(0, 0.0, 0.002), 7)
+    assert reset == TempoSegment.steady(7, 0.0, 0.002)

@@ -1,4 +1,4 @@
-"""A stretch of the tempo: a straight ramp, then steady, as an exact function of the frame."""
+"""A segment of the tempo: a straight ramp, then steady, as an exact function of the frame."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.control.clock.tempo import ROUNDING, Stretch, first_frame, ramp_frames
+from crowdstream.control.clock.tempo import ROUNDING, TempoSegment, first_frame, ramp_frames
 
 # From frame 100 and beat 8, within 40 frames from 0.5 to 1.5 beats a frame: 40 beats.
-RAMP = Stretch(100, 8.0, 0.5, 1.5, 40)
-STEADY = Stretch.steady(100, 8.0, 0.25)
+RAMP = TempoSegment(100, 8.0, 0.5, 1.5, 40)
+STEADY = TempoSegment.steady(100, 8.0, 0.25)
 
-stretches = st.builds(
-    Stretch,
+segments = st.builds(
+    TempoSegment,
     frame=st.integers(0, 10_000),
     beat=st.floats(-100.0, 100.0),
     rate=st.floats(1e-3, 2.0),
@@ -24,16 +24,16 @@ stretches = st.builds(
 )
 
 
-def summed(stretch: Stretch, frame: int) -> float:
+def summed(segment: TempoSegment, frame: int) -> float:
     """Beats at a frame after its beginning, one frame after the other: the mean rate of each."""
-    beat = stretch.beat
-    for one in range(stretch.frame, frame):
-        beat += 0.5 * (stretch.rate_at(one) + stretch.rate_at(one + 1))
+    beat = segment.beat
+    for one in range(segment.frame, frame):
+        beat += 0.5 * (segment.rate_at(one) + segment.rate_at(one + 1))
     return beat
 
 
 def test_a_steady_stretch() -> None:
-    assert Stretch(100, 8.0, 0.25, 0.25, 0) == STEADY
+    assert TempoSegment(100, 8.0, 0.25, 0.25, 0) == STEADY
     assert STEADY.slope == 0.0
     assert [STEADY.at(frame) for frame in (0, 96, 100, 104, 1000)] == [-17.0, 7.0, 8.0, 9.0, 233.0]
     assert {STEADY.rate_at(frame) for frame in (0, 99, 100, 101, 9999)} == {0.25}
@@ -58,43 +58,43 @@ def test_the_frame_of_a_beat_in_each_part() -> None:
 
 
 def test_a_ramp_may_slow_down() -> None:
-    slower = Stretch(0, 0.0, 1.0, 0.5, 100)
+    slower = TempoSegment(0, 0.0, 1.0, 0.5, 100)
     assert slower.slope == -0.005
     assert slower.at(100) == 75.0 and slower.at(50) == 43.75
     assert slower.frame_of(43.75) == pytest.approx(50.0)
     assert slower.frame_of(75.0) == 100.0 and slower.frame_of(76.0) == 102.0
 
 
-@given(stretch=stretches, after=st.integers(0, 2500))
-def test_beats_are_the_sum_of_the_tempo(stretch: Stretch, after: int) -> None:
-    frame = stretch.frame + after
-    assert stretch.at(frame) == pytest.approx(summed(stretch, frame), rel=1e-9, abs=1e-6)
+@given(segment=segments, after=st.integers(0, 2500))
+def test_beats_are_the_sum_of_the_tempo(segment: TempoSegment, after: int) -> None:
+    frame = segment.frame + after
+    assert segment.at(frame) == pytest.approx(summed(segment, frame), rel=1e-9, abs=1e-6)
 
 
-@given(stretch=stretches, offset=st.floats(-3000.0, 3000.0))
-def test_the_frame_of_a_beat_is_where_the_clock_shows_it(stretch: Stretch, offset: float) -> None:
-    frame = stretch.frame + offset
-    assert stretch.frame_of(stretch.at(frame)) == pytest.approx(frame, abs=1e-4)
+@given(segment=segments, offset=st.floats(-3000.0, 3000.0))
+def test_the_frame_of_a_beat_is_where_the_clock_shows_it(segment: TempoSegment, offset: float) -> None:
+    frame = segment.frame + offset
+    assert segment.frame_of(segment.at(frame)) == pytest.approx(frame, abs=1e-4)
 
 
-@given(stretch=stretches, later=st.integers(0, 2500), further=st.integers(0, 2500))
+@given(segment=segments, later=st.integers(0, 2500), further=st.integers(0, 2500))
 def test_told_from_a_later_frame_on_it_is_the_same_tempo(
-    stretch: Stretch, later: int, further: int
+    segment: TempoSegment, later: int, further: int
 ) -> None:
-    frame = stretch.frame + later
-    told = stretch.going_on(frame, 1000.0)
-    assert (told.frame, told.beat, told.end) == (frame, 1000.0, stretch.end)
-    assert told.rate_at(frame + further) == pytest.approx(stretch.rate_at(frame + further))
+    frame = segment.frame + later
+    told = segment.continued(frame, 1000.0)
+    assert (told.frame, told.beat, told.end) == (frame, 1000.0, segment.end)
+    assert told.rate_at(frame + further) == pytest.approx(segment.rate_at(frame + further))
     passed = told.at(frame + further) - 1000.0
-    expected = stretch.at(frame + further) - stretch.at(frame)
+    expected = segment.at(frame + further) - segment.at(frame)
     assert passed == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_a_ramp_that_is_over_goes_on_steadily() -> None:
-    assert RAMP.going_on(139, 0.0) == Stretch(139, 0.0, RAMP.rate_at(139), 1.5, 1)
-    assert RAMP.going_on(140, 0.0) == Stretch.steady(140, 0.0, 1.5)
-    assert RAMP.going_on(141, 0.0) == Stretch.steady(141, 0.0, 1.5)
-    assert RAMP.going_on(110, 2.0) == Stretch(110, 2.0, 0.75, 1.5, 30)
+    assert RAMP.continued(139, 0.0) == TempoSegment(139, 0.0, RAMP.rate_at(139), 1.5, 1)
+    assert RAMP.continued(140, 0.0) == TempoSegment.steady(140, 0.0, 1.5)
+    assert RAMP.continued(141, 0.0) == TempoSegment.steady(141, 0.0, 1.5)
+    assert RAMP.continued(110, 2.0) == TempoSegment(110, 2.0, 0.75, 1.5, 30)
 
 
 def test_the_first_frame_is_the_next_whole_one() -> None:
@@ -115,8 +115,8 @@ def test_a_ramp_takes_the_frames_in_which_its_beats_pass() -> None:
 @given(rate=st.floats(1e-3, 2.0), end=st.floats(1e-3, 2.0), beats=st.floats(1.0, 500.0))
 def test_in_the_frames_of_a_ramp_its_beats_pass(rate: float, end: float, beats: float) -> None:
     frames = ramp_frames(rate, end, beats)
-    stretch = Stretch(0, 0.0, rate, end, frames)
-    assert stretch.at(frames) == pytest.approx(beats, abs=0.5 * (rate + end))
+    segment = TempoSegment(0, 0.0, rate, end, frames)
+    assert segment.at(frames) == pytest.approx(beats, abs=0.5 * (rate + end))
 
 
 def test_a_stretch_is_a_value() -> None:
