@@ -166,7 +166,7 @@ class Dispatcher:
         """
         self.info = info
         self.touched = True
-        self.clock.reset_estimate()
+        self.clock.begin_anew()
         if why == "resized":
             gap = int(self.desk.lease["silence_ns"]) / 1e6
             log.info("the buffer size is now %d, after %.1f ms of silence", info.buffer_size, gap)

@@ -92,7 +92,7 @@ def test_a_patch_that_would_close_a_circle_changes_nothing() -> None:
     with Player(memory_mb=4) as player:
         player.handle(_patch("bus2", "bus1"))
         player.handle(_patch("bus1", "bus2"))
-        assert "close a circle" in player.fails()[0]
+        assert "close a feedback loop" in player.fails()[0]
 
 
 def _patch(source: str, destination: str) -> bytes:

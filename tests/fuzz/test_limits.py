@@ -22,7 +22,7 @@ def test_commands_beyond_the_heap_are_counted_and_reported() -> None:
         refused = [sender for sender, address, _ in player.answers.said if address == "/fail"]
         assert refused == [("127.0.0.1", number) for number in range(fits, fits + TOO_MANY)]
         assert set(player.fails()) == {
-            "/deck_levels too many commands wait in the engine: it was dropped"
+            "/deck_levels too many commands are waiting in the engine: this one was dropped"
         }
         player.check()
         player.handle(osc_reference.message("/deck_levels", [("f", 0.25)] * 4))

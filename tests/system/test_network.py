@@ -87,4 +87,4 @@ def test_a_flood_of_a_stranger_is_limited_and_the_sequencer_is_heard(
     assert status["limited"] > 0
     assert status["limited"] >= FLOOD - status["dropped"] - allowed
     assert f" {STRANGER} port " in found["log"]
-    assert "sends more than it may as a stranger" in found["log"]
+    assert "exceeds the rate limit of strangers" in found["log"]

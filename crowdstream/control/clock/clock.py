@@ -72,7 +72,7 @@ class FrameClock:
         else:
             self._offset = known + SMOOTHING * (reading - known)
 
-    def reset_estimate(self) -> None:
+    def begin_anew(self) -> None:
         """Discard the estimate: another engine plays, and the stream may have been interrupted."""
         self._offset = None
 

@@ -1,4 +1,4 @@
-"""A controller over UDP: through either loopback, with a reply port, and across a new control."""
+"""A controller over UDP: through either loopback, with a reply port, and across a failover."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 class Controller:
-    """Sends from one port and listens on another, as TouchOSC does."""
+    """A client that sends from one port and receives on another, like TouchOSC."""
 
     def __init__(self, running: Running, host: str) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -43,11 +43,11 @@ class Controller:
         self._home.close()
 
     def send(self, address: str, *arguments: Any) -> None:
-        """One message."""
+        """Send one message."""
         self._out.send(build(address, arguments))
 
     def await_message(self, *wanted: Any) -> None:
-        """Receive up to a message that begins so."""
+        """Receive messages until one begins with `wanted`."""
         while True:
             while self._waiting:
                 if self._waiting.pop(0)[: len(wanted)] == wanted:

@@ -1,4 +1,4 @@
-"""A running server notifies systemd as long as its frames move on, and no longer."""
+"""A running server notifies systemd's watchdog only as long as its frames advance."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.server import Running, server, until
 from tests.support.service_manager import Manager
 
 WATCHDOG_SECONDS = 0.2
-TICK_SECONDS = 0.01  # control looks at the watchdog so often
-STILL_TICKS = 150  # fifteen times as long as it takes to the next notification
+TICK_SECONDS = 0.01  # interval at which control checks the watchdog
+STALLED_TICKS = 150  # fifteen times the interval between notifications
 
 
 class Stopper:
-    """Stops every engine process below a process, and each that is started, until let go."""
+    """Stops all engine processes below a process, including new ones, until `release`."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -38,8 +38,8 @@ class Stopper:
                         child.send_signal(signal.SIGSTOP)
                         self._stopped[child.pid] = child
 
-    def let_go(self) -> None:
-        """Stop no more, and let those that were stopped run again."""
+    def release(self) -> None:
+        """End stopping, and resume the stopped processes."""
         self._done.set()
         self._thread.join()
         for child in self._stopped.values():
@@ -47,23 +47,23 @@ class Stopper:
                 child.send_signal(signal.SIGCONT)
 
 
-def heard_while_still(running: Running, manager: Manager) -> list[str]:
-    """What is notified while the frame stays the same in `STILL_TICKS` ticks of control."""
-    frame, ticks, heard = -1, 0, list[str]()
+def notifications_while_stalled(running: Running, manager: Manager) -> list[str]:
+    """Return the notifications while the frame is constant for `STALLED_TICKS` of control."""
+    frame, ticks, received = -1, 0, list[str]()
     deadline = time.monotonic() + 120
-    while ticks < STILL_TICKS:
-        assert time.monotonic() < deadline, "the frames do not stand still"
+    while ticks < STALLED_TICKS:
+        assert time.monotonic() < deadline, "the frames keep advancing"
         now = int(running.client.status()["frame"])
         new = manager.heard()
         if now == frame:
-            ticks, heard = ticks + 1, heard + new
-        else:  # an engine that had just been started rendered a few blocks before it was stopped
-            frame, ticks, heard = now, 0, []
-        time.sleep(TICK_SECONDS)  # control, which has just answered, makes a tick meanwhile or next
-    return heard
+            ticks, received = ticks + 1, received + new
+        else:  # a newly started engine has rendered a few blocks before it was stopped
+            frame, ticks, received = now, 0, []
+        time.sleep(TICK_SECONDS)  # control, which has just replied, does one tick in this time
+    return received
 
 
-def test_a_running_server_notifies_until_its_engines_stand_still(tmp_path: Path) -> None:
+def test_a_running_server_notifies_until_its_engines_stop_rendering(tmp_path: Path) -> None:
     env = {
         "NOTIFY_SOCKET": str(tmp_path / "notify"),
         "WATCHDOG_USEC": str(round(WATCHDOG_SECONDS * 1e6)),
@@ -77,10 +77,10 @@ def test_a_running_server_notifies_until_its_engines_stand_still(tmp_path: Path)
         until(lambda: manager.heard() and sum("WATCHDOG=1" in said for said in manager.all) > 5)
         stopper = Stopper(running.process.pid)
         try:
-            # What moved before they stood counts once at most.
-            assert len(heard_while_still(running, manager)) <= 1
+            # Frames that advanced before the stop count for at most one notification.
+            assert len(notifications_while_stalled(running, manager)) <= 1
         finally:
-            stopper.let_go()
+            stopper.release()
         manager.heard()
         until(lambda: any("WATCHDOG=1" in said for said in manager.heard()))
         running.process.terminate()

@@ -1,4 +1,4 @@
-"""The table of commands by itself: checking arguments, binding them, finding addresses."""
+"""Declarations of the command table: checking and binding arguments, finding addresses."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def refused(arg: Arg, value: Any) -> str:
     ("value", "number"),
     [(1, 1.0), (1.5, 1.5), (True, 1.0), (np.float32(0.25), 0.25), (Fraction(1, 4), 0.25)],
 )
-def test_a_number_is_taken_in_any_form(value: Any, number: float) -> None:
+def test_a_number_is_accepted_in_any_form(value: Any, number: float) -> None:
     checked = Arg("gain", "f").check(value)
     assert checked == number and type(checked) is float
 
 
-def test_a_whole_number_is_one_in_any_form() -> None:
+def test_a_whole_number_is_accepted_in_any_form() -> None:
     for value in (3, 3.0, np.int64(3)):
         checked = Arg("count", "i").check(value)
         assert checked == 3 and type(checked) is int
@@ -64,17 +64,17 @@ def test_a_whole_number_is_one_in_any_form() -> None:
 
 
 @pytest.mark.parametrize("value", ["1", None, b"1", [1], Decimal(1), 1j])
-def test_what_is_no_number_is_refused(value: Any) -> None:
+def test_a_value_that_is_not_a_number_is_refused(value: Any) -> None:
     assert refused(Arg("gain", "f"), value) == f"gain: {value!r} is not a number"
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 10**400])
-def test_what_is_not_finite_is_refused(value: Any) -> None:
+def test_a_number_that_is_not_finite_is_refused(value: Any) -> None:
     for kind in "if":
         assert refused(Arg("gain", kind), value).endswith("is not finite")
 
 
-def test_a_range_holds_both_its_ends() -> None:
+def test_a_range_includes_both_ends() -> None:
     arg = Arg("gain", "f", unit="dB", low=-2.0, high=4.5)
     assert [arg.check(value) for value in (-2, 0, 4.5)] == [-2.0, 0.0, 4.5]
     text = "is out of range, -2 to 4.5 dB"
@@ -95,44 +95,44 @@ def test_a_range_in_words() -> None:
     assert Arg("a", "f", unit="s", high=1.0).range_text() == "s"
 
 
-def test_words_may_stand_for_a_number() -> None:
+def test_words_are_accepted_in_place_of_a_number() -> None:
     arg = Arg("beats", "f", low=1.0, words=("off", "bar"))
     assert arg.check("OFF") == "off" and arg.check("bar") == "bar" and arg.check(2) == 2.0
     assert refused(arg, "bars") == "beats: 'bars' is not a number nor one of off, bar"
     assert refused(Arg("beats", "f"), "off") == "beats: 'off' is not a number"
 
 
-def test_any_value_goes_through_as_it_is() -> None:
+def test_a_wildcard_argument_accepts_any_value_unchanged() -> None:
     value = object()
     assert Arg("any", "*").check(value) is value and Arg("any", "*").check("") == ""
 
 
-def test_a_text_is_not_empty_and_has_no_zero_byte() -> None:
+def test_a_string_is_not_empty_and_contains_no_zero_byte() -> None:
     arg = Arg("path", "s")
     assert arg.check("a b") == "a b"
     for value in ("", "a\0b"):
-        assert refused(arg, value) == "path: is empty or holds a zero byte"
+        assert refused(arg, value) == "path: is empty or contains a zero byte"
     for wrong in (1, None, b"x"):
-        assert refused(arg, wrong) == f"path: {wrong!r} is not a text"
+        assert refused(arg, wrong) == f"path: {wrong!r} is not a string"
     may_be_empty = Arg("name", "s", default="")
     assert may_be_empty.check("") == "" and may_be_empty.check("a") == "a"
     assert "zero byte" in refused(may_be_empty, "\0")
     assert "empty" in refused(Arg("name", "s", default="x"), "")
 
 
-def test_a_choice_is_given_as_it_is_declared() -> None:
+def test_a_choice_is_returned_in_its_declared_spelling() -> None:
     arg = Arg("band", "s", choices=("low", "Mid"))
     assert arg.check("LOW") == "low" and arg.check("mid") == "Mid"
-    assert refused(arg, "high") == "band: 'high' is none of low, Mid"
-    assert "none of" in refused(arg, "")
+    assert refused(arg, "high") == "band: 'high' must be one of low, Mid"
+    assert "must be one of" in refused(arg, "")
 
 
-def test_a_long_value_is_shown_in_part() -> None:
+def test_a_long_value_is_shortened_in_the_error() -> None:
     arg = Arg("band", "s", choices=("low",))
     longest = "x" * 38
-    assert refused(arg, longest) == f"band: '{longest}' is none of low"
+    assert refused(arg, longest) == f"band: '{longest}' must be one of low"
     text = refused(arg, longest + "x")
-    assert text == f"band: '{'x' * 36}... is none of low"
+    assert text == f"band: '{'x' * 36}... must be one of low"
 
 
 # --- the arguments of a command ---------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_arguments_are_bound_by_name() -> None:
     assert made().bind([]) == {}
 
 
-def test_the_rest_takes_all_that_remain() -> None:
+def test_a_rest_argument_takes_all_remaining_values() -> None:
     command = made(Arg("a", "i"), Arg("more", "f", rest=True))
     assert command.bind([1, 2, 3]) == {"a": 1, "more": (2.0, 3.0)}
     assert command.bind([1, 2]) == {"a": 1, "more": (2.0,)}
@@ -174,10 +174,10 @@ def test_arguments_may_come_in_another_order() -> None:
 
     command = made(*TWO, reorder=swap)
     assert command.bind([0.25, 7]) == {"a": 7, "b": 0.25}
-    assert command.values({"a": 7, "b": 0.25}, 1) == (7, 0.25), "all: one cannot be left out"
+    assert command.values({"a": 7, "b": 0.25}, 1) == (7, 0.25), "reordered: all of them"
 
 
-def test_values_are_as_many_as_came() -> None:
+def test_values_returns_as_many_as_were_sent() -> None:
     command = made(*TWO)
     bound = command.bind([1])
     assert command.values(bound, 1) == (1,)
@@ -198,10 +198,10 @@ def test_the_letters_and_numbers_of_places() -> None:
     arg = deck_arg("other", default="A")
     assert (arg.name, arg.check("c"), arg.default) == ("other", "C", "A")
     assert deck_arg().name == "deck" and deck_arg().default is REQUIRED
-    assert "none of A, B, C, D" in refused(arg, "E")
+    assert "must be one of A, B, C, D" in refused(arg, "E")
 
 
-def test_an_address_is_a_name_in_python() -> None:
+def test_an_address_becomes_a_python_name() -> None:
     assert made(address="/deck/{deck}/eq/low").name == "deck_eq_low"
     assert made(address="/status.json").name == "status_json"
 
@@ -224,7 +224,7 @@ def test_a_command_for_each_place_is_found_in_each_spelling() -> None:
             table.find(unknown)
 
 
-def test_a_command_without_a_place_is_found_as_it_is() -> None:
+def test_a_command_without_deck_or_bus_has_one_address() -> None:
     table = Table()
     assert table.add("/status")(nothing) is nothing
     assert table.find("/status") == (table.commands[0], {})
@@ -238,7 +238,7 @@ def test_no_two_commands_share_a_python_name() -> None:
     table.add("/deck_eq")(nothing)
     with pytest.raises(ValueError, match="'deck_eq' is taken"):
         table.add("/deck/{deck}/eq")(nothing)
-    with pytest.raises(ValueError, match="no Python name"):
+    with pytest.raises(ValueError, match="not a valid Python name"):
         table.add("/deck/eq-low")(nothing)
     table.add("/deck/{deck}/eq", python="deck_eq_db")(nothing)
     assert [command.address for command in (table.by_name("deck_eq"), table.by_name("deck_eq_db"))
@@ -257,7 +257,7 @@ def test_a_handler_without_a_docstring_has_no_help() -> None:
     assert table.commands[0].help == ""
 
 
-def test_options_of_a_command_are_off_but_for_changes() -> None:
+def test_the_defaults_of_a_command() -> None:
     command = made()
     options = (command.scheduled, command.quantized, command.asks, command.changes)
     assert options == (False, False, False, True)
@@ -266,7 +266,7 @@ def test_options_of_a_command_are_off_but_for_changes() -> None:
     assert arg.default is REQUIRED and not arg.rest and not arg.choices and not arg.words
 
 
-def test_declarations_are_not_changed_later() -> None:
+def test_declarations_are_immutable() -> None:
     with pytest.raises(FrozenInstanceError):
         made().address = "/y"  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
@@ -279,13 +279,13 @@ def hint(table: Table, address: str) -> str:
     return str(error.value)
 
 
-def test_the_nearest_address_is_named_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suggestions_are_rate_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("crowdstream.commands.registry.time.monotonic", lambda: now)
     table = Table()
     table.add("/status")(nothing)
     assert hint(table, "/statsu") == "unknown address (did you mean /status?)"
-    assert hint(table, "/statsu") == "unknown address", "a flood is not searched for"
+    assert hint(table, "/statsu") == "unknown address", "a flood gets no suggestions"
     now += HINT_SECONDS / 2
     assert hint(table, "/statsu") == "unknown address"
     now += HINT_SECONDS / 2 + 1e-6
@@ -294,7 +294,7 @@ def test_the_nearest_address_is_named_now_and_then(monkeypatch: pytest.MonkeyPat
     assert hint(table, "/nothing/like/it") == "unknown address"
 
 
-def test_the_first_unknown_address_gets_a_hint_soon_after_the_machine_has_started(
+def test_the_first_unknown_address_gets_a_suggestion_even_at_time_zero(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
@@ -306,7 +306,7 @@ def test_the_first_unknown_address_gets_a_hint_soon_after_the_machine_has_starte
     assert "did you mean" in hint(table, "/statsu"), "ten a second"
 
 
-def test_a_long_address_is_searched_for_by_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_beginning_of_a_long_address_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def to_state(word: str, _known: Any, count: int) -> list[str]:

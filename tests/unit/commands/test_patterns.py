@@ -1,4 +1,4 @@
-"""OSC 1.0 address patterns: what they match, all at once, and no faster than they may."""
+"""OSC 1.0 address patterns: matches, atomicity, and limits on hostile patterns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ STRANGER = ("192.0.2.7", 50000)
 
 
 def matched(pattern: str) -> list[str]:
-    """Addresses that a pattern stands for."""
+    """Return the addresses that a pattern matches."""
     return [command.address_at(place) for command, place in TABLE.find_all(pattern)]
 
 
-def test_a_pattern_stands_for_all_addresses_it_matches_in_the_tables_order() -> None:
+def test_a_pattern_matches_addresses_in_the_order_of_the_table() -> None:
     assert matched("/deck/*/level") == [f"/deck/{letter}/level" for letter in "ABCD"]
     assert matched("/deck/{A,b}/eq/low") == ["/deck/A/eq/low", "/deck/B/eq/low"]
     assert matched("/deck/[A-C]/gain") == [f"/deck/{letter}/gain" for letter in "ABC"]
@@ -70,14 +70,15 @@ def test_matches_as_a_regular_expression_does(elements: list[str], text: str) ->
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("/deck/[AB/level", "without ]"), ("/deck/{A,B/level", "without }"), ("/deck/A]", "opens"),
-        ("/deck/}A", "opens"), ("/deck/{[AB],C}/level", "within"), ("/deck/[]/level", "letter"),
-        ("/deck/[!]/level", "letter"), ("/" + "*" * MAX_PATTERN_CHARS, "at most"),
+        ("/deck/[AB/level", "without ]"), ("/deck/{A,B/level", "without }"),
+        ("/deck/A]", "opening"),
+        ("/deck/}A", "opening"), ("/deck/{[AB],C}/level", "within"), ("/deck/[]/level", "empty"),
+        ("/deck/[!]/level", "empty"), ("/" + "*" * MAX_PATTERN_CHARS, "at most"),
         ("/deck/*/leevl", "matches no"), ("/deck*/level/*", "matches no"), ("//*", "matches no"),
         ("/deck/*/stem/*/*", f"more than {MAX_MATCHES}"),
     ],
 )  # fmt: skip
-def test_what_is_no_pattern_or_matches_too_much_fails_under_its_address(
+def test_malformed_and_too_broad_patterns_are_refused(
     rig: Rig, pattern: str, reason: str
 ) -> None:
     before = rig.state()
@@ -88,8 +89,8 @@ def test_what_is_no_pattern_or_matches_too_much_fails_under_its_address(
     assert rig.state() == before
 
 
-def test_hostile_patterns_are_matched_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each element of a pattern takes one step for each name, however its places multiply.
+def test_hostile_patterns_are_matched_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each element of a pattern takes one step per name, however many positions are possible.
     for pattern in ("/deck/A/" + "*a" * 59, "/deck/A/" + "*?" * 59, "/" + "{,a}" * 31,
                     "/deck/A/" + "*[a-z]" * 19):
         part = Part(pattern.rpartition("/")[2])
@@ -104,7 +105,7 @@ def test_hostile_patterns_are_matched_in_few_steps(monkeypatch: pytest.MonkeyPat
         TABLE._patterns.pop(pattern, None)
 
 
-def test_patterns_that_are_remembered_are_bounded() -> None:
+def test_the_cache_of_patterns_is_bounded() -> None:
     for number in range(3 * REMEMBERED_PATTERNS):
         assert len(matched(f"/deck/*/{{level,x{number}}}")) == 4
     assert len(TABLE._patterns) <= REMEMBERED_PATTERNS
@@ -112,7 +113,7 @@ def test_patterns_that_are_remembered_are_bounded() -> None:
 
 @pytest.fixture
 def decks(rig: Rig, tmp_path: Path) -> Rig:
-    """A constant on decks A and B, ready to be started."""
+    """Load a constant on decks A and B, ready to be started."""
     for deck, value in (("A", 0.25), ("B", 0.125)):
         path = write(tmp_path / f"{deck}.wav", level(2, value))
         rig.send(f"/deck/{deck}/load", str(path))
@@ -134,7 +135,7 @@ def test_all_matches_of_a_pattern_act_on_one_frame(decks: Rig) -> None:
     assert decks.out[drop + 1000, 0] == 0.0
 
 
-def test_decks_of_a_pattern_wait_for_the_file_that_is_last(rig: Rig, tmp_path: Path) -> None:
+def test_decks_of_a_pattern_wait_for_the_last_file(rig: Rig, tmp_path: Path) -> None:
     first = write(tmp_path / "first.wav", level(2, 0.25))
     second = write(tmp_path / "second.wav", level(2, 0.125))
     rig.send("/deck/A/load", str(first))
@@ -149,19 +150,19 @@ def test_decks_of_a_pattern_wait_for_the_file_that_is_last(rig: Rig, tmp_path: P
     assert rig.out[rig.first_sound(), 0] == pytest.approx(0.375, abs=1e-3)
 
 
-def test_what_fails_of_a_pattern_is_told_once_and_the_others_act(decks: Rig) -> None:
+def test_a_failure_within_a_pattern_is_reported_once_and_the_others_act(decks: Rig) -> None:
     decks.send("/deck/*/play")
     decks.run(2048)
     assert decks.first_sound() >= 0
     fails = decks.heard("/fail")
-    assert [address for address, _ in fails] == ["/deck/*/play"] * 2  # C and D hold nothing
+    assert [address for address, _ in fails] == ["/deck/*/play"] * 2  # C and D are empty
     decks.send("/deck/*/level", 9.0)
     assert len(decks.heard("/fail")) == 3
     decks.send("/deck/[AB]/level", "loud")
     assert len(decks.heard("/fail")) == 4
 
 
-def test_each_match_is_told_to_those_who_watch(decks: Rig) -> None:
+def test_each_match_is_sent_to_subscribers_of_watch(decks: Rig) -> None:
     decks.send("/watch")
     decks.send("/deck/{A,B}/level", 0.5)
     decks.seconds(0.1)
@@ -183,27 +184,27 @@ def test_a_pattern_acts_at_a_beat_of_the_clock(decks: Rig) -> None:
     decks.seconds(1.2)
     assert decks.out[round(decks.core.beats.frame_of(2.0)), 0] == pytest.approx(0.375, abs=1e-3)
     decks.send("/clock/at", 8.0, "/deck/*/load", "x")
-    assert "does not act at a frame" in decks.fails()[-1]
+    assert "cannot be scheduled" in decks.fails()[-1]
 
 
-def test_strangers_patterns_stand_for_no_more_than_strangers_may_ask_for(rig: Rig) -> None:
-    # 96 stems in one packet of 32 bytes: what it costs control is counted, not its bytes.
+def test_patterns_of_strangers_are_limited_by_their_matches(rig: Rig) -> None:
+    # 96 stems in one packet of 32 bytes: the work is charged, not the bytes.
     for _ in range(40):
         rig.send("/deck/*/stem/*/eq/*", 0.5, sender=STRANGER)
-    told = [values for values in rig.heard("/fail") if "match too much" in values[1]]
-    assert len(told) == 40 - STRANGERS_MATCHES_BURST // (96 + PATTERN_COST)
+    failures = [values for values in rig.heard("/fail") if "match too many" in values[1]]
+    assert len(failures) == 40 - STRANGERS_MATCHES_BURST // (96 + PATTERN_COST)
     rig.seconds(2.1)
     rig.answers.said.clear()
-    for number in range(300):  # what matches nothing has to be looked for, too
+    for number in range(300):  # a pattern without matches costs work as well
         rig.send(f"/*/x{number}", 0.5, sender=STRANGER)
-    told = [values for values in rig.heard("/fail") if "see --osc-allow" in values[1]]
-    assert len(told) == pytest.approx(300 - STRANGERS_MATCHES_BURST / PATTERN_COST, abs=2)
+    failures = [values for values in rig.heard("/fail") if "see --osc-allow" in values[1]]
+    assert len(failures) == pytest.approx(300 - STRANGERS_MATCHES_BURST / PATTERN_COST, abs=2)
     rig.send("/deck/*/level", 0.5)
     rig.run(2048)
-    assert rig.status()["deck.A.level"] == 0.5, "who is trusted is not concerned"
+    assert rig.status()["deck.A.level"] == 0.5, "trusted senders are not affected"
 
 
-def test_a_bundle_goes_on_behind_a_pattern_that_fails(rig: Rig) -> None:
+def test_a_bundle_continues_after_a_pattern_that_fails(rig: Rig) -> None:
     rig.raw(at_once(b"/deck/[\0\0\0\0,\0\0\0", b"/mix/level\0\0,f\0\0\x3f\0\0\0"))
     rig.run(1024)
     assert rig.core.desk.ramps["target"][:].tolist().count(0.5) >= 1
@@ -219,13 +220,13 @@ def test_a_bundle_goes_on_behind_a_pattern_that_fails(rig: Rig) -> None:
         (["/deck/A/l*"], "/deck/A/level", True),
     ],
 )  # fmt: skip
-def test_a_selection_holds_what_matches_and_what_is_below(
+def test_a_selection_includes_matches_and_addresses_below_them(
     patterns: list[str], address: str, there: bool
 ) -> None:
     assert Selection(patterns).holds(address) is there
 
 
 @pytest.mark.parametrize("text", ["deck", "", "/", "/deck/[", "/" + "x" * MAX_PATTERN_CHARS])
-def test_a_selection_of_what_is_no_pattern_is_refused(text: Any) -> None:
+def test_a_selection_with_a_malformed_pattern_is_refused(text: Any) -> None:
     with pytest.raises(BadArgument):
         Selection([text])

@@ -1,4 +1,4 @@
-"""The command table: every address of the vocabulary, as it is spoken, and every refusal."""
+"""The command table: the old vocabulary, conversion of arguments, and refusals."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ VOCABULARY: dict[str, list[tuple[str, str, Any]]] = {
 
 
 @pytest.mark.parametrize("address", VOCABULARY)
-def test_the_vocabulary_is_spoken_argument_for_argument(address: str) -> None:
+def test_the_old_vocabulary_keeps_every_argument(address: str) -> None:
     command, known = TABLE.find(address)
     assert not known
     assert [(a.name, a.type, a.default) for a in command.args] == VOCABULARY[address]
 
 
-def test_a_section_takes_what_play_stem_does_and_seconds() -> None:
+def test_a_section_takes_the_arguments_of_play_stem_and_seconds() -> None:
     command, _known = TABLE.find("/play_stem_section")
     names = [(a.name, a.type, a.default) for a in command.args[:5]]
     assert names == VOCABULARY["/play_stem"]
     assert (command.args[5].name, command.args[5].type) == ("seconds", "f")
 
 
-def test_deck_addresses_come_in_either_case() -> None:
+def test_deck_letters_are_accepted_in_either_case() -> None:
     assert TABLE.find("/deck/b/eq/low") == TABLE.find("/deck/B/eq/low")
     assert TABLE.find("/deck/D/level")[1] == {"deck": 3}
 
@@ -87,7 +87,7 @@ def test_deck_addresses_come_in_either_case() -> None:
         ("/set_meter", (3.0,), (3,)),
     ],
 )
-def test_sloppy_senders_are_understood(
+def test_arguments_of_lenient_senders_are_converted(
     address: str, given: tuple[Any, ...], bound: tuple[Any, ...]
 ) -> None:
     command, _known = TABLE.find(address)
@@ -117,7 +117,7 @@ REFUSED = [
     ("/play_stem", (100, 1.0, -0.1)),
     ("/play_stem", (100, 1.0, 0.5, 2)),
     ("/play_stem", (100, 1.0, 0.5, 1, 1.5)),
-    ("/play_stem", (101,)),  # nothing is loaded there
+    ("/play_stem", (101,)),  # the buffer is empty
     ("/play_stem_section", (100, 1.0, 0.8, 1, 0.0, 0.0)),
     ("/stop_stem", (None,)),
     ("/stop_stem", (7,)),
@@ -137,7 +137,7 @@ REFUSED = [
     ("/cue", ("A", "/no/such/file.wav")),
     ("/start_group", (0.0,)),
     ("/start_group", (0.0, "E")),
-    ("/start_group", (0.0, "B")),  # nothing is cued there
+    ("/start_group", (0.0, "B")),  # the deck is empty
     ("/start_group", (0.0, "A", "B")),
     ("/start_group", (math.nan, "A")),
     ("/start_group", (0.0, "A", 1.0)),
@@ -162,14 +162,14 @@ REFUSED = [
     ("/dance/total_movement", (1.1,)),
     ("/dance/total_movement", (math.nan,)),
     ("/deck/B/play", ()),
-    ("/deck/A/stem", (2, 1.0)),  # it has one
+    ("/deck/A/stem", (2, 1.0)),  # the track has one stem
     ("/deck/A/seek", (1e5,)),
     ("/deck/A/level", (1.0, math.inf)),
 ]
 
 
 @pytest.mark.parametrize(("address", "arguments"), REFUSED)
-def test_a_refusal_is_told_counted_and_changes_nothing(
+def test_a_refusal_is_reported_and_counted_and_changes_nothing(
     rig: Rig, tmp_path: Path, address: str, arguments: tuple[Any, ...]
 ) -> None:
     rig.send("/cue", "A", str(write(tmp_path / "a.wav", level(1))))
@@ -191,7 +191,7 @@ def test_a_refusal_is_told_counted_and_changes_nothing(
     assert len(reason) <= 1000
 
 
-def test_the_nearest_address_is_named(rig: Rig) -> None:
+def test_the_most_similar_address_is_suggested(rig: Rig) -> None:
     rig.send("/play_sten", 100)
     assert rig.fails() == ["/play_sten unknown address (did you mean /play_stem?)"]
 
@@ -212,7 +212,7 @@ ADDRESSES = sorted(TABLE._exact)
 
 
 @given(st.sampled_from(TABLE.commands), st.lists(values, max_size=8))
-def test_binding_anything_gives_arguments_or_a_command_error(
+def test_binding_any_values_returns_arguments_or_raises_a_command_error(
     command: Any, arguments: list[Any]
 ) -> None:
     try:
@@ -232,7 +232,7 @@ def test_binding_anything_gives_arguments_or_a_command_error(
 
 
 def sendable(address: str, *values: Any) -> None:
-    """A reply that fails where an answer fits no packet."""
+    """A reply function that fails if a reply does not fit in a packet."""
     assert len(build(address, values)) < 65000
 
 

@@ -1,4 +1,4 @@
-"""Bundles: their messages act together, at exactly the frame that the time tag names."""
+"""Bundles: their messages act together, exactly at the frame of the time tag."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def test_messages_of_a_bundle_act_at_its_frame(rig: Rig, steady: str) -> None:
     rig.run(1024)
     rig.raw(bundle(0.3, build("/start_group", (0.0, "A"))))
     rig.seconds(0.5)
-    # A frame lies one block after the instant it belongs to: what is heard is always as late.
+    # The frame of an instant is one block after it, so the latency is constant.
     assert rig.first_sound() == round(0.3 * RATE) + rig.block
     assert not rig.heard("/late")
 
 
-def test_start_at_counts_from_the_bundles_time(rig: Rig, steady: str) -> None:
+def test_start_at_is_relative_to_the_bundles_time(rig: Rig, steady: str) -> None:
     rig.send("/cue", "A", steady)
     rig.run(1024)
     rig.raw(bundle(0.2, build("/reset", ()), build("/start_group", (0.1, "A"))))
@@ -55,7 +55,7 @@ def test_bundles_out_of_order_far_ahead_and_nested_act_at_their_frames(
     assert not rig.heard("/late")
 
 
-def test_a_bundle_of_the_past_acts_now_and_each_message_is_told_once(
+def test_a_late_bundle_acts_now_and_each_message_is_reported_once(
     rig: Rig, steady: str
 ) -> None:
     rig.send("/cue", "A", steady)
@@ -69,7 +69,7 @@ def test_a_bundle_of_the_past_acts_now_and_each_message_is_told_once(
     assert rig.core.beats.zero == round(0.5 * RATE) + rig.block
 
 
-def test_the_same_time_tag_is_the_same_frame_however_the_clock_is_estimated(
+def test_equal_time_tags_are_equal_frames_despite_clock_jitter(
     rig: Rig, tmp_path: Path
 ) -> None:
     rig.send("/cue", "A", stem_of(tmp_path, 0))
@@ -78,14 +78,14 @@ def test_the_same_time_tag_is_the_same_frame_however_the_clock_is_estimated(
     rig.raw(bundle(0.4, build("/start_group", (0.0, "A"))))
     rig.run(1024)
     assert rig.core.clock._offset is not None
-    rig.core.clock._offset += 17.0  # as the jitter of callbacks would do it
+    rig.core.clock._offset += 17.0  # as jitter of the callbacks could cause
     rig.raw(bundle(0.4, build("/start_group", (0.0, "B"))))
     rig.seconds(0.6)
     assert rig.first_sound(channel=0) == rig.first_sound(channel=1)
 
 
-def test_a_bundle_without_a_time_is_published_as_one(rig: Rig, steady: str) -> None:
-    # The start in its middle must not send what came before it ahead of what comes after.
+def test_an_immediate_bundle_is_published_as_one_batch(rig: Rig, steady: str) -> None:
+    # The start in the middle must not publish the first message ahead of the last one.
     rig.send("/cue", "A", steady)
     rig.run(1024)
     flushed = []
@@ -104,7 +104,7 @@ def test_a_bundle_without_a_time_is_published_as_one(rig: Rig, steady: str) -> N
     assert flushed == [3]
 
 
-def test_one_bad_message_of_a_bundle_leaves_the_others_alone(rig: Rig, steady: str) -> None:
+def test_a_bad_message_of_a_bundle_does_not_affect_the_others(rig: Rig, steady: str) -> None:
     rig.send("/cue", "A", steady)
     rig.run(1024)
     rig.raw(at_once(
@@ -115,7 +115,7 @@ def test_one_bad_message_of_a_bundle_leaves_the_others_alone(rig: Rig, steady: s
     assert rig.out[-1, 0] == pytest.approx(0.125)
 
 
-def test_so_many_bundles_ahead_are_refused_and_counted(
+def test_too_many_scheduled_bundles_are_refused_and_counted(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.control.scheduler.MAX_HELD", 10)

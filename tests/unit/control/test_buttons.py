@@ -30,12 +30,12 @@ def test_each_command_without_arguments_is_a_button(command: Command) -> None:
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan")])
-def test_what_no_button_sends_is_refused(rig: Rig, value: float) -> None:
+def test_a_value_that_no_button_sends_is_refused(rig: Rig, value: float) -> None:
     rig.send("/deck/A/stop", value)
     assert "a button sends 0 or more" in rig.fails()[0]
 
 
-def test_what_is_more_than_a_button_is_refused(rig: Rig) -> None:
+def test_more_than_a_buttons_value_is_refused(rig: Rig) -> None:
     rig.send("/reset", 1.0, 1.0)
     rig.send("/reset", "1")
     assert [reason.split(" are")[0] for reason in rig.fails()] == [
@@ -44,7 +44,7 @@ def test_what_is_more_than_a_button_is_refused(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("command", "place"), SWITCHES)
-def test_a_boolean_is_the_same_in_every_way_of_writing_it(command: Command, place: int) -> None:
+def test_a_boolean_is_accepted_in_every_form(command: Command, place: int) -> None:
     arg = command.args[place]
     for on, values in ((1, [1, 1.0, True]), (0, [0, 0.0, False])):
         for value in values:
@@ -54,7 +54,7 @@ def test_a_boolean_is_the_same_in_every_way_of_writing_it(command: Command, plac
 
 @pytest.fixture
 def deck(rig: Rig, steady: str) -> Rig:
-    """A constant on deck A, ready to be started."""
+    """Load a constant on deck A, ready to be started."""
     rig.send("/deck/A/load", steady)
     rig.run(1024)
     return rig
@@ -62,8 +62,8 @@ def deck(rig: Rig, steady: str) -> Rig:
 
 @pytest.mark.parametrize("on", ON[:3])
 @pytest.mark.parametrize("off", OFF)
-def test_play_starts_once_and_at_once_and_stop_stops(deck: Rig, on: Any, off: Any) -> None:
-    deck.seconds(1.5)  # as seconds after the start, 1 would have passed
+def test_a_press_starts_or_stops_and_a_release_does_not(deck: Rig, on: Any, off: Any) -> None:
+    deck.seconds(1.5)  # taken as a start time, 1 s would have passed
     deck.send("/reset")
     begin = deck.desk.frame
     deck.send("/deck/A/play", on)
@@ -86,7 +86,7 @@ def test_play_starts_once_and_at_once_and_stop_stops(deck: Rig, on: Any, off: An
     assert not deck.fails() and not deck.heard("/late")
 
 
-def test_a_release_does_nothing_at_all(deck: Rig) -> None:
+def test_a_release_does_nothing(deck: Rig) -> None:
     deck.send("/watch")
     before, said = deck.state(), len(deck.answers.said)
     for command in TABLE.commands:
@@ -100,7 +100,7 @@ def test_a_release_does_nothing_at_all(deck: Rig) -> None:
     assert len(deck.answers.said) == said
 
 
-def test_times_of_their_own_are_still_times(deck: Rig) -> None:
+def test_start_times_are_not_taken_for_button_values(deck: Rig) -> None:
     for start in ((1.0, 0), (0.5,)):
         zero = deck.desk.frame
         deck.send("/reset")
@@ -112,7 +112,7 @@ def test_times_of_their_own_are_still_times(deck: Rig) -> None:
         deck.run(2048)
 
 
-def test_arguments_before_the_buttons_value(deck: Rig) -> None:
+def test_a_buttons_value_may_follow_the_arguments(deck: Rig) -> None:
     deck.send("/deck/A/hotcue/set", 1, 1.5)
     deck.send("/deck/A/hotcue", 1, 0.0)
     assert deck.core.buffers.deck_track(0).cue_frame == 0
@@ -122,9 +122,9 @@ def test_arguments_before_the_buttons_value(deck: Rig) -> None:
     assert not deck.fails()
 
 
-def test_a_press_that_is_an_argument_is_taken_as_it_is(deck: Rig) -> None:
+def test_a_press_that_is_a_valid_argument_is_kept(deck: Rig) -> None:
     found = TABLE.find("/deck/A/loop/in")[0]
-    assert found.pressed([1.0]) == [1.0], "it snaps to the beat"
+    assert found.pressed([1.0]) == [1.0], "as an argument: snap to the beat"
     assert found.pressed([0.0]) is None
     assert found.pressed([4.0]) == [4.0]
     brake = TABLE.find("/deck/A/brake")[0]
@@ -133,19 +133,19 @@ def test_a_press_that_is_an_argument_is_taken_as_it_is(deck: Rig) -> None:
     assert brake.pressed([0.0, 1]) == [0.0, 1]
     assert TABLE.find("/test_tone")[0].pressed([1.0]) == ()
     assert TABLE.find("/test_tone")[0].pressed([880.0]) == [880.0]
-    assert TABLE.find("/schedule_c_at")[0].pressed([0.0]) == [0.0], "a time, as it was"
+    assert TABLE.find("/schedule_c_at")[0].pressed([0.0]) == [0.0], "a start time"
 
 
-def test_programs_press_no_buttons(deck: Rig) -> None:
+def test_values_of_local_callers_are_arguments(deck: Rig) -> None:
     said: list[Any] = []
 
     def program(address: str, *values: Any) -> None:
-        deck.core.perform([(address, values, lambda *told: said.append(told), None)])
+        deck.core.perform([(address, values, lambda *values_sent: said.append(values_sent), None)])
 
     for value in (0, 1):
         program("/deck/A/stop", value)
         program("/clock/at", 8.0, "/deck/A/stop", value)
-    assert [told[0] for told in said] == ["/fail"] * 4
+    assert [values_sent[0] for values_sent in said] == ["/fail"] * 4
     assert len(deck.core.waiting) == 0
     deck.send("/reset")
     program("/deck/A/play", 1.0)
@@ -154,7 +154,7 @@ def test_programs_press_no_buttons(deck: Rig) -> None:
     assert len(said) == 4
 
 
-def test_a_button_waits_for_the_beat(deck: Rig) -> None:
+def test_a_button_is_quantized(deck: Rig) -> None:
     deck.send("/deck/A/quantize", 4.0)
     deck.send("/deck/A/play", 1.0)
     deck.send("/deck/A/play", 0.0)

@@ -1,4 +1,4 @@
-"""Existing sequencers play unchanged, for the first time and again on the same server."""
+"""Existing sequencers play unchanged, also a second time on the same server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALUES = (0.25, 0.125, 0.0625)
 
 @pytest.fixture
 def tracks(tmp_path: Path) -> list[str]:
-    """A constant for each deck: a step of the sum shows who started."""
+    """A constant for each deck: the size of a step in the sum shows which deck started."""
     return [
         str(write(tmp_path / f"{deck}.wav", level(6, value)))
         for deck, value in zip("ABC", VALUES, strict=True)
@@ -27,7 +27,7 @@ def tracks(tmp_path: Path) -> list[str]:
 
 
 def play(rig: Rig, tracks: list[str]) -> int:
-    """Send all of a sequencer's traffic at its times; the frame of its reset."""
+    """Send all of a sequencer's traffic at its times; return the frame of its reset."""
     begin = rig.desk.frame
     zero = None
     for seconds, one in traffic(tracks):
@@ -75,7 +75,7 @@ def test_a_reset_with_an_empty_array_is_a_reset(rig: Rig) -> None:
     assert rig.fails() == []
 
 
-def test_the_arguments_of_a_command_may_come_as_one_array(rig: Rig, steady: str) -> None:
+def test_the_arguments_of_a_command_may_be_one_array(rig: Rig, steady: str) -> None:
     rig.raw(packet("/deck_levels", [0.5, 0.25, [0.125], 1]))
     rig.raw(packet("/cue", ["A", [steady]]))
     rig.raw(packet("/start_group", [[0.0], "A"]))
@@ -88,7 +88,7 @@ def test_the_arguments_of_a_command_may_come_as_one_array(rig: Rig, steady: str)
     assert failure.startswith("/deck_levels 5 arguments are too many")
 
 
-def test_a_message_that_can_not_be_used_leaves_the_rest_of_its_bundle_alone(rig: Rig) -> None:
+def test_a_malformed_message_does_not_affect_the_rest_of_its_bundle(rig: Rig) -> None:
     unknown = b"/deck/B/level\0\0\0,z\0\0"
     torn = b"/deck/C/level\0\0\0,f\0\0"
     rig.raw(at_once(
@@ -104,12 +104,12 @@ def test_a_message_that_can_not_be_used_leaves_the_rest_of_its_bundle_alone(rig:
     assert (status["malformed"], status["failed"]) == (2, 1)
 
 
-def test_a_script_may_hand_lists_to_the_server_object(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_api_flattens_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     server = PythonAudioServer(osc_port=0, driver="null")
     carried_out: list[tuple[str, tuple[Any, ...]]] = []
 
     class Carrier:
-        """Stands for the server that runs."""
+        """Stands in for the running server."""
 
         def run_command(self, address: str, arguments: tuple[Any, ...], _reply: object) -> bool:
             carried_out.append((address, arguments))

@@ -1,4 +1,4 @@
-"""Quality as clients see it: asked for, held, told, and what each deck was asked for meanwhile."""
+"""Load shedding as clients see it: levels are held, reported and restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tone(tmp_path: Path) -> str:
 
 
 def _overload(rig: Rig, share: float, blocks: int) -> None:
-    # The engine says of so many blocks that they took this share of their length.
+    # Make the engine report that `blocks` blocks took this share of their duration.
     rig.seconds(1.0)
     for _ in range(blocks):
         rig.step()
@@ -37,7 +37,7 @@ def _heard(rig: Rig) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(sound * np.hanning(len(sound))))))
 
 
-def test_a_level_is_held_and_let_go_again(rig: Rig) -> None:
+def test_a_level_is_held_until_auto_releases_it(rig: Rig) -> None:
     rig.send("/quality", 2)
     rig.run(1024)
     assert (rig.status()["quality"], rig.status()["quality_asked"]) == (2, "2")
@@ -50,12 +50,12 @@ def test_a_level_is_held_and_let_go_again(rig: Rig) -> None:
     assert not rig.fails()
 
 
-def test_an_overload_is_told_with_its_reason_and_so_is_its_end(rig: Rig) -> None:
+def test_an_overload_and_its_end_are_reported_with_the_reason(rig: Rig) -> None:
     rig.send("/notify", 1)
     _overload(rig, 1.5, 20)
-    told = rig.heard("/quality")
-    assert [level for level, _reason in told] == [1, 2, 3]
-    assert {reason for _level, reason in told} <= {"deadline", "load"}
+    reports = rig.heard("/quality")
+    assert [level for level, _reason in reports] == [1, 2, 3]
+    assert {reason for _level, reason in reports} <= {"deadline", "load"}
     assert rig.status()["quality"] == 3 and rig.status()["quality_lowered"] == 3
     rig.seconds(30.0)
     assert rig.heard("/quality")[3:] == [(2, "calm"), (1, "calm"), (0, "calm")]
@@ -64,7 +64,7 @@ def test_an_overload_is_told_with_its_reason_and_so_is_its_end(rig: Rig) -> None
     assert rig.heard("/quality")[-1] == (1, "command")
 
 
-def test_who_does_not_listen_is_not_told(rig: Rig) -> None:
+def test_only_subscribers_are_notified(rig: Rig) -> None:
     _overload(rig, 1.5, 20)
     assert rig.heard("/quality") == []
 
@@ -83,7 +83,7 @@ def test_the_load_is_in_the_status(rig: Rig) -> None:
     assert 40.0 < rig.status()["load_percent"] < 60.1
 
 
-def test_keylock_that_is_given_up_is_still_what_was_asked_for(rig: Rig, tone: str) -> None:
+def test_a_bypassed_keylock_is_restored(rig: Rig, tone: str) -> None:
     rig.send("/deck/A/load", tone)
     rig.run(2048)
     assert (rig.status()["deck.A.keylock"], rig.status()["deck.A.pitch"]) == (0, 0.0)
@@ -101,7 +101,7 @@ def test_keylock_that_is_given_up_is_still_what_was_asked_for(rig: Rig, tone: st
     assert rig.status()["deck.B.pitch"] == -3.0 and rig.status()["deck.A.pitch"] == 0.0
 
 
-def test_what_is_no_level_is_refused(rig: Rig) -> None:
+def test_an_invalid_level_is_refused(rig: Rig) -> None:
     for wrong in (4, -1, "high", float("nan")):
         rig.send("/quality", wrong)
     rig.run(512)

@@ -1,4 +1,4 @@
-"""The OSC reference is what the command table declares."""
+"""The generated OSC reference is complete and matches the command table."""
 
 import re
 
@@ -17,14 +17,14 @@ def test_every_command_is_on_exactly_one_page() -> None:
     assert len(pages) == len(SUBJECTS) + 1
 
 
-def test_every_command_and_argument_is_explained() -> None:
+def test_every_command_and_argument_has_a_help_text() -> None:
     for command in TABLE.commands:
         assert command.help.endswith("."), command.address
         for arg in command.args:
             assert arg.help, f"{command.address} {arg.name}"
 
 
-def test_every_name_of_the_status_is_explained_once() -> None:
+def test_every_name_of_the_status_is_documented_once() -> None:
     text = "".join(osc_pages().values())
     for name in STATUS_NAMES:
         assert text.count(f"| `{name}` |") == 1
@@ -37,14 +37,14 @@ def test_the_stems_of_a_deck_are_one_section() -> None:
     assert "`{number}` stands for 1 to 8." in text
 
 
-def test_the_chains_of_decks_buses_and_master_are_one_section_with_their_names_in_python() -> None:
+def test_the_chains_are_one_section_with_all_their_python_names() -> None:
     text = osc_pages()["effects.md"]
     assert text.count("## `{chain}/fx/insert ") == 1
     for chain in ("deck", "bus", "mix"):
         assert f"`osc_{chain}_fx_insert(address, ...)`" in text
 
 
-def test_each_method_that_the_reference_names_is_there() -> None:
+def test_every_method_named_in_the_reference_exists() -> None:
     named = re.findall(r"`osc_(\w+)", "".join(osc_pages().values()))
     assert not [name for name in named if TABLE.by_name(name) is None]
     assert {"deck_fx_insert", "bus_fx_insert", "mix_fx_insert", "deck_stem_8_eq_low"} <= set(named)

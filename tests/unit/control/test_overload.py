@@ -1,4 +1,4 @@
-"""Overload and mistakes: what is refused is told, and nothing is half done."""
+"""Overload and errors: refusals are reported, and no command is carried out partially."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crowdstream.osc.codec import build
 from tests.support.offline_server import ME, Rig, level, playing, write
 
 
-def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
+def test_a_full_ring_refuses_whole_commands_and_loses_none(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
@@ -29,15 +29,15 @@ def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
     refused = rig.core.outbox.refused
     assert 0 < refused == len(rig.fails())
     taken = int(rig.desk.rings["command_head"]) - int(rig.desk.rings["command_tail"])
-    assert taken == 4 * (sent - refused), "each was taken whole or not at all"
+    assert taken == 4 * (sent - refused), "each was accepted completely or not at all"
     assert COMMAND_RING - taken >= RESERVE - 4
     before = rig.state()
     rig.send("/stem_volume", 100, 0.1)
     rig.send("/set_tempo", 130.0)
     assert rig.state() == before
     rig.send("/status")
-    assert rig.heard("/status.reply"), "questions are answered all the same"
-    # What control does by itself, here on an order that came before, is kept till it fits.
+    assert rig.heard("/status.reply"), "queries still get their reply"
+    # Control's own commands, here from an unload, are kept until they fit.
     rig.core.buffers.unload(100)
     for _ in range(RESERVE):
         rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0)
@@ -48,7 +48,7 @@ def test_when_the_ring_is_full_commands_are_refused_whole_and_nothing_is_lost(
     assert not rig.core.buffers.numbers()
 
 
-def test_the_record_is_laid_out_as_the_desk_says() -> None:
+def test_the_packed_record_matches_the_desks_dtype() -> None:
     desk = Desk.create(0)
     outbox = EngineQueue(desk)
     serial = outbox.add(
@@ -74,7 +74,7 @@ def _commands_offset() -> int:
     return REGIONS["commands"].offset
 
 
-def test_a_fault_of_ours_is_told_and_the_server_goes_on(
+def test_an_internal_error_is_reported_and_the_server_continues(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: object) -> None:
@@ -89,7 +89,7 @@ def test_a_fault_of_ours_is_told_and_the_server_goes_on(
     assert rig.status()["deck.A.level"] == 0.5
 
 
-def test_malformed_packets_are_counted_and_answered(rig: Rig) -> None:
+def test_malformed_packets_are_counted_and_reported(rig: Rig) -> None:
     rig.raw(b"nonsense")
     rig.raw(b"/a\0\0,i\0\0")
     assert rig.core.malformed == 2
@@ -97,7 +97,7 @@ def test_malformed_packets_are_counted_and_answered(rig: Rig) -> None:
     assert rig.status()["malformed"] == 2
 
 
-def test_a_flood_of_failures_is_a_few_lines_in_the_log(
+def test_a_flood_of_failures_is_rate_limited_in_the_log(
     rig: Rig, steady: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(1000):
@@ -112,13 +112,13 @@ def test_a_flood_of_failures_is_a_few_lines_in_the_log(
     caplog.clear()
     rig.seconds(1.1)
     [line] = [record.getMessage() for record in caplog.records]
-    assert line == "1980 other failures were not shown"
+    assert line == "1980 more failures were not logged"
     for number in range(200):
         rig.send(f"/no/such/{number}")
-    assert len(caplog.records) == 1 + 50, "a flood of many kinds is held back as well"
+    assert len(caplog.records) == 1 + 50, "a flood of many kinds is limited as well"
 
 
-def test_what_no_sender_hears_of_is_always_logged(
+def test_failures_without_a_sender_are_always_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     none: dict[str, Any] = {deck: tmp_path / f"no {deck}.wav" for deck in "abcd"}
@@ -137,7 +137,7 @@ def test_what_no_sender_hears_of_is_always_logged(
 
 
 @pytest.mark.parametrize("message", [("/deck/A/level", 0.0, 0.0), ("/fade", "A", 0.0, 0.0)])
-def test_a_level_that_is_to_change_in_no_time_is_ramped_all_the_same(
+def test_a_level_change_of_zero_seconds_is_still_ramped(
     rig: Rig, steady: str, message: tuple[object, ...]
 ) -> None:
     playing(rig, steady)
@@ -149,7 +149,7 @@ def test_a_level_that_is_to_change_in_no_time_is_ramped_all_the_same(
     assert 0.0 < steps.max() < 0.25 / 100
 
 
-def test_a_track_that_breaks_after_done_is_told_once_and_is_no_failure(
+def test_a_track_that_breaks_after_done_is_reported_once_and_is_not_a_failure(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
@@ -158,17 +158,17 @@ def test_a_track_that_breaks_after_done_is_told_once_and_is_no_failure(
     failed = rig.core.failures
     number = rig.core.buffers.find(100).number
     rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
-    told = [sender for sender, address, _ in rig.answers.said if address == "/broken"]
-    assert sorted(told) == sorted([subscriber, ME])
-    assert stranger not in told
+    receivers = [sender for sender, address, _ in rig.answers.said if address == "/broken"]
+    assert sorted(receivers) == sorted([subscriber, ME])
+    assert stranger not in receivers
     assert not rig.fails()
     assert rig.core.failures == failed
     rig.run(256)
     assert rig.status()["deck.A.state"] == "broken"
-    assert rig.out[-1, 0] == pytest.approx(0.25), "what is in memory plays on"
+    assert rig.out[-1, 0] == pytest.approx(0.25), "the part in memory keeps playing"
 
 
-def test_a_loader_that_subscribes_hears_once_of_a_break(rig: Rig, steady: str) -> None:
+def test_a_sender_that_also_subscribes_is_notified_once_of_a_break(rig: Rig, steady: str) -> None:
     rig.send("/notify", 1)
     playing(rig, steady)
     number = rig.core.buffers.find(100).number
@@ -176,7 +176,7 @@ def test_a_loader_that_subscribes_hears_once_of_a_break(rig: Rig, steady: str) -
     assert rig.heard("/broken") == [(100, "the file changed")]
 
 
-def test_what_is_loaded_is_logged_with_buffer_deck_and_kind(
+def test_a_loaded_track_is_logged_with_buffer_deck_and_kind(
     rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -194,7 +194,7 @@ def test_what_is_loaded_is_logged_with_buffer_deck_and_kind(
     ]
 
 
-def test_a_rate_that_the_tempo_puts_out_of_reach_is_refused(rig: Rig, steady: str) -> None:
+def test_a_rate_out_of_range_at_the_current_tempo_is_refused(rig: Rig, steady: str) -> None:
     playing(rig, steady)
     rig.send("/set_tempo", 180.0)
     before = rig.state()
@@ -211,17 +211,17 @@ def test_a_rate_that_the_tempo_puts_out_of_reach_is_refused(rig: Rig, steady: st
     assert len(rig.fails()) == 3
 
 
-def test_a_tempo_that_puts_a_playing_track_out_of_reach_is_refused(
+def test_a_tempo_that_puts_a_playing_track_out_of_range_is_refused(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
     rig.send("/deck/A/rate", 0.5)
     rig.send("/set_tempo", 50.0)
-    [told] = rig.fails()
-    assert told.startswith("/set_tempo bpm: 50 makes steady, at rate 0.5, ")
+    [failure] = rig.fails()
+    assert failure.startswith("/set_tempo bpm: 50 would play steady, at rate 0.5, ")
     assert rig.core.beats.bpm == 120.0
     rig.send("/set_tempo", 60.0)
     rig.send("/stop_stem", 100)
     rig.run(4096)
     rig.send("/set_tempo", 50.0)
-    assert len(rig.fails()) == 1, "what does not play is not in the way"
+    assert len(rig.fails()) == 1, "only playing tracks limit the tempo"

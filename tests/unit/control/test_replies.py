@@ -1,4 +1,4 @@
-"""What the server says of itself: status, version, subscriptions, the printed clock."""
+"""Replies about the server: status, version, subscriptions and the printed clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crowdstream.osc.codec import build
 from tests.support.offline_server import Rig, level, write
 
 
-def test_the_status_begins_as_supercolliders_and_goes_on_in_names(
+def test_the_status_begins_like_supercolliders_and_continues_with_names(
     rig: Rig, tmp_path: Path
 ) -> None:
     folder = tmp_path / "track"
@@ -33,7 +33,7 @@ def test_the_status_begins_as_supercolliders_and_goes_on_in_names(
     assert len(names) == len(rest) == len(set(names))
     known = {name.replace("{deck}", deck) for name in STATUS_NAMES for deck in "ABCD"}
     known |= {f"deck.{deck}.{band}" for deck in "ABCD" for band in ("mid", "high")}
-    # What only a server with processes has.
+    # Names that only a server with processes has.
     processes = {"cpu_control", "cpu_engine", "cpu_loader"}
     processes |= {"standby", "takeovers", "takeover_gap_ms", "device_lost"}
     assert set(names) | processes == known
@@ -57,7 +57,7 @@ def test_the_status_of_a_loading_and_of_an_empty_deck(rig: Rig, tmp_path: Path) 
     assert rig.status()["deck.A.state"] == "ready"
 
 
-def test_get_status_prints_and_answers(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_status_prints_and_replies(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.send("/get_status")
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("[STATS]")
@@ -65,7 +65,7 @@ def test_get_status_prints_and_answers(rig: Rig, capsys: pytest.CaptureFixture[s
     assert len(rig.heard("/status.reply")) == 1
 
 
-def test_the_version_is_the_programs(rig: Rig) -> None:
+def test_the_version_is_that_of_the_program(rig: Rig) -> None:
     rig.send("/version")
     [values] = rig.heard("/version.reply")
     assert values[0] == "crowdstream"
@@ -73,7 +73,7 @@ def test_the_version_is_the_programs(rig: Rig) -> None:
     assert len(values) == 6
 
 
-def test_subscribers_are_numbered_told_and_let_go(rig: Rig) -> None:
+def test_subscribers_are_numbered_notified_and_removed(rig: Rig) -> None:
     for port in (1, 2, 3):
         rig.core.packet(build("/notify", (1,)), ("127.0.0.1", port))
     assert rig.heard("/done") == [("/notify", n, MAX_SUBSCRIBERS) for n in range(3)]
@@ -81,8 +81,8 @@ def test_subscribers_are_numbered_told_and_let_go(rig: Rig) -> None:
     rig.core.packet(build("/notify", ()), ("127.0.0.1", 3))
     assert rig.heard("/done")[-1] == ("/notify", 2, MAX_SUBSCRIBERS)
     rig.core.tell("/underrun", "device", 1, 0.0)
-    told = [sender for sender, address, _ in rig.answers.said if address == "/underrun"]
-    assert told == [("127.0.0.1", 1), ("127.0.0.1", 3)]
+    receivers = [sender for sender, address, _ in rig.answers.said if address == "/underrun"]
+    assert receivers == [("127.0.0.1", 1), ("127.0.0.1", 3)]
     for port in range(10, 10 + MAX_SUBSCRIBERS):
         rig.core.packet(build("/notify", (1,)), ("127.0.0.1", port))
     assert len(rig.fails()) == 2
@@ -107,7 +107,7 @@ def test_the_clock_is_printed_once_a_beat(
     assert not capsys.readouterr().out
 
 
-def test_the_clock_is_printed_from_the_start_when_asked_to(
+def test_the_watch_setting_prints_the_clock_from_the_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rig = Rig(watch=True, bpm=240.0)
@@ -118,7 +118,7 @@ def test_the_clock_is_printed_from_the_start_when_asked_to(
         rig.close()
 
 
-def test_nobody_who_reads_the_output_is_no_harm(
+def test_a_closed_standard_output_does_no_harm(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Closed:
@@ -138,7 +138,7 @@ def test_nobody_who_reads_the_output_is_no_harm(
     assert len(rig.heard("/status.reply")) == 1
 
 
-def test_first_orders_set_levels_tempo_and_decks(tmp_path: Path) -> None:
+def test_settings_apply_levels_tempo_and_decks(tmp_path: Path) -> None:
     file = write(tmp_path / "a.wav", level(1))
     rig = Rig(levels=(0.1, 0.2, 0.3, 0.4), bpm=126.0, b=file, c=tmp_path / "none.wav", meter=3)
     try:
@@ -159,7 +159,7 @@ def test_the_clock_is_printed_from_the_next_beat_on(
     rig.seconds(0.7)
     rig.send("/print_clock")
     rig.seconds(0.2)
-    assert not capsys.readouterr().out, "beat 2 began before"
+    assert not capsys.readouterr().out, "beat 2 has begun already"
     rig.send("/print_clock")
     rig.seconds(0.2)
     [line] = capsys.readouterr().out.splitlines()

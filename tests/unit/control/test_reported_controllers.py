@@ -1,4 +1,4 @@
-"""What people report of OSC controllers with other programs.
+"""Problems that users have reported of OSC controllers with other programs.
 
 The sources are in docs/development/reported-situations.md.
 """
@@ -14,14 +14,14 @@ from tests.support.offline_server import Rig
 
 @pytest.fixture
 def deck(rig: Rig, steady: str) -> Rig:
-    """A constant on deck A."""
+    """Load a constant on deck A."""
     rig.send("/deck/A/load", steady)
     rig.send("/deck/A/level", 0.6)
     rig.run(1024)
     return rig
 
 
-def test_messages_of_touch_and_tilt_move_nothing(deck: Rig) -> None:
+def test_messages_of_touch_and_tilt_change_nothing(deck: Rig) -> None:
     before = deck.status()
     for value in (1.0, 0.0):
         deck.send("/deck/A/level/z", value)
@@ -34,7 +34,7 @@ def test_messages_of_touch_and_tilt_move_nothing(deck: Rig) -> None:
 
 
 @pytest.mark.parametrize("value", [127, 127.0, 0.01])
-def test_pads_press_with_any_strength_and_release_nothing(deck: Rig, value: Any) -> None:
+def test_pads_press_with_any_strength_and_a_release_does_nothing(deck: Rig, value: Any) -> None:
     for sent in (value, type(value)(0)):
         deck.send("/deck/A/play", 0.0, 1)
         deck.run(1024)
@@ -45,7 +45,7 @@ def test_pads_press_with_any_strength_and_release_nothing(deck: Rig, value: Any)
     assert deck.fails() == []
 
 
-def test_arguments_that_nobody_asked_for_are_named(deck: Rig) -> None:
+def test_surplus_arguments_are_refused(deck: Rig) -> None:
     deck.send("/deck/A/stop", 1.0, "page1")
     deck.send("/deck/A/level", 0.5, 0.0, "fader", 3)
     assert len(deck.fails()) == 2

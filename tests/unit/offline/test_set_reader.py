@@ -77,7 +77,7 @@ def test_a_group_start_accepts_its_number_anywhere(folder: Path) -> None:
         ("0 /deck/A/level nan", "gain: nan is not finite"),
         ("0 /deck/A/play 0 0.5", "loop: 0.5 is not a whole number"),
         ("0 /deck/A/stop now", "1 arguments are too many"),
-        ("0 /cue E steady.wav", "deck: 'E' is none of A, B, C, D"),
+        ("0 /cue E steady.wav", "deck: 'E' must be one of A, B, C, D"),
         ("0 /deck/A/load gone.wav", "/deck/A/load: .*gone.wav: there is no such file"),
         ("0 /deck/A/load 'gone.wav", "no closing quotation"),
         ("/deck/A/play", "a line must begin with its time in seconds .12.5. or beats .@64."),

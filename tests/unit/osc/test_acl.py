@@ -1,4 +1,4 @@
-"""Who is let in: this machine, the allow list, and nobody by a trick of writing."""
+"""Access control: this machine and the allow list are trusted, however an address is written."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def test_this_machine_is_always_trusted(host: str) -> None:
         ([], "no address", S),
     ],
 )
-def test_others_stand_as_the_list_says(
+def test_other_senders_get_the_trust_level_of_the_allow_list(
     networks: list[str], host: str, trust_level: TrustLevel
 ) -> None:
     for sender in ((host, 1), (host, 2, 0, 3)):
         assert AllowList(networks).trust_level(sender) is trust_level
 
 
-def test_the_three_standings_differ() -> None:
+def test_the_three_trust_levels_differ() -> None:
     assert len({T, S, B}) == 3 == len({int(one) for one in (T, S, B)})
 
 
-def test_only_who_is_trusted_is_trusted() -> None:
+def test_only_this_machine_and_the_allow_list_are_trusted() -> None:
     assert AllowList().trusts(None) and AllowList().trusts(("127.0.0.1", 1))
     assert not AllowList().trusts(("10.0.0.1", 1))
     barring = AllowList(["10.0.0.0/8"])
@@ -66,7 +66,9 @@ def test_only_who_is_trusted_is_trusted() -> None:
 
 
 @given(st.ip_addresses(), st.ip_addresses(v=4), st.integers(0, 32))
-def test_the_list_is_what_the_network_holds(address: object, base: object, bits: int) -> None:
+def test_a_network_trusts_exactly_its_own_addresses(
+    address: object, base: object, bits: int
+) -> None:
     import ipaddress
 
     network = ipaddress.ip_network(f"{base}/{bits}", strict=False)
@@ -76,14 +78,14 @@ def test_the_list_is_what_the_network_holds(address: object, base: object, bits:
     assert found is (T if inside else B)
 
 
-def test_addresses_that_are_made_up_do_not_fill_the_memory() -> None:
+def test_forged_addresses_do_not_fill_the_cache() -> None:
     allow = AllowList()
     for number in range(3 * REMEMBERED):
         allow.trust_level((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1))
     assert allow._classified.cache_info().currsize == REMEMBERED
 
 
-def test_a_server_that_listens_to_all_says_so() -> None:
+def test_a_server_open_to_the_network_logs_a_warning() -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
         assert not exposure(host, (), ())
     assert not exposure("0.0.0.0", ("10.0.0.0/8",), ())
@@ -93,6 +95,6 @@ def test_a_server_that_listens_to_all_says_so() -> None:
     assert "--media-root" not in exposure("0.0.0.0", (), ("/music",))
 
 
-def test_a_server_listens_to_this_machine_only_unless_told_otherwise() -> None:
+def test_a_server_listens_only_on_loopback_by_default() -> None:
     assert validate().osc_host == "127.0.0.1"
     assert validate().osc_allow == ()

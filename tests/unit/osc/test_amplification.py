@@ -1,4 +1,4 @@
-"""Answers to strangers: never more than four times what they have sent, whatever it was."""
+"""Replies to strangers are never more than four times as long as their packets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stranger(port: int = 9) -> tuple[str, int]:
 
 
 def bytes_sent(rig: Rig) -> Counter[Any]:
-    """Bytes of all replies that each sender has received."""
+    """Count the bytes of all replies to each sender."""
     sent: Counter[Any] = Counter()
     for to, address, arguments in rig.answers.said:
         sent[to] += len(build(address, arguments))
@@ -32,12 +32,12 @@ def bytes_sent(rig: Rig) -> Counter[Any]:
 
 
 def sent_to(rig: Rig, sender: Any) -> int:
-    """Bytes of all replies that a sender has received."""
+    """Count the bytes of all replies to one sender."""
     return bytes_sent(rig)[sender]
 
 
 def a_value(arg: Arg, track: str) -> Any:
-    """A value that an argument takes."""
+    """Return a valid value for an argument."""
     if arg.type == "*":
         return 1
     if arg.choices:
@@ -52,7 +52,7 @@ def a_value(arg: Arg, track: str) -> Any:
 
 
 def requests(track: str) -> Iterator[bytes]:
-    """Each address with right, without, and with wrong arguments."""
+    """Yield packets to each address with valid, without, and with invalid arguments."""
     for address in ADDRESSES:
         command, _known = TABLE.find(address)
         right = [a_value(arg, track) for arg in command.args]
@@ -63,7 +63,7 @@ def requests(track: str) -> Iterator[bytes]:
     yield b"nonsense"
     yield b"?"
     yield b"#bundle\0"
-    yield bundle(-5.0, build("/stop_stem", (100,)))  # which is late
+    yield bundle(-5.0, build("/stop_stem", (100,)))  # late
     yield at_once(*[build("/status", ())] * 20)
     yield at_once(*[build("/version", ()), build("/status", ()), build("/sync", (1,))] * 5)
 
@@ -88,7 +88,7 @@ def test_no_command_of_the_table_amplifies(
         rig.core.packet(packet, ("127.0.0.1", number))
         if number % 50 == 0:
             rig.run(256)
-    rig.seconds(2)  # for what is answered later, and events that nobody asked for
+    rig.seconds(2)  # for later replies, and for events
     rig.core.tell("/underrun", "device", 1, 0.0)
     sent = bytes_sent(rig)
     for number, packet in enumerate(every):
@@ -96,8 +96,8 @@ def test_no_command_of_the_table_amplifies(
         assert got <= MAX_TIMES * len(packet), packet
         answered += got > 0
         longer += sent["127.0.0.1", number] > MAX_TIMES * len(packet)
-    assert answered > 600, "most is answered, so the limit is what keeps them short"
-    assert longer > 50, "those on the allow list get all of it"
+    assert answered > 600, "most packets get a reply, so it is the limit that keeps them short"
+    assert longer > 50, "trusted senders receive complete replies"
     assert rig.status()["withheld"] > 50
 
 
@@ -113,15 +113,15 @@ def test_random_packets_are_not_amplified_either(open_rig: Rig) -> None:
         assert sent[stranger(number)] <= MAX_TIMES * len(packet)
 
 
-def test_an_answer_that_is_too_long_is_counted_and_said_in_short(open_rig: Rig) -> None:
+def test_a_reply_that_is_too_long_is_counted_and_replaced(open_rig: Rig) -> None:
     open_rig.core.packet(build("/status", ()), stranger())
     assert open_rig.answers.said == [(stranger(), "/fail", ("/status", INSTEAD))]
     assert open_rig.status()["withheld"] == 1
     open_rig.core.packet(build("/version", ()), stranger())
-    assert len(open_rig.heard("/version.reply")) == 1, "what fits is sent"
+    assert len(open_rig.heard("/version.reply")) == 1, "a reply that fits is sent"
 
 
-def test_those_on_the_list_and_this_machine_get_whole_answers() -> None:
+def test_trusted_senders_receive_complete_replies() -> None:
     rig = Rig(osc_allow=["192.0.2.0/24"])
     try:
         for sender in (stranger(), ME, ("::ffff:192.0.2.5", 1, 0, 0)):
@@ -131,31 +131,31 @@ def test_those_on_the_list_and_this_machine_get_whole_answers() -> None:
         rig.close()
 
 
-def test_strangers_can_not_have_anything_sent_unasked(open_rig: Rig) -> None:
+def test_strangers_can_not_subscribe(open_rig: Rig) -> None:
     rig = open_rig
     for message in (("/notify", 1), ("/meters", 30.0), ("/meters", 30.0, "all")):
         rig.core.packet(build(message[0], message[1:]), stranger())
     rig.core.packet(build("/clock/ticks", (24,)), stranger())
     assert [said[2][1] for said in rig.answers.said[:3]] == [NO_SUBSCRIPTION] * 3
-    assert "no subscriber" in rig.fails()[3]
+    assert "not subscribed" in rig.fails()[3]
     before = sent_to(rig, stranger())
     rig.core.tell("/underrun", "device", 1, 0.0)
     rig.seconds(1)
     assert sent_to(rig, stranger()) == before
     rig.core.packet(build("/notify", (0,)), stranger())
     rig.core.packet(build("/meters", (0.0,)), stranger())
-    assert len(rig.fails()) == 4, "to be let go is always granted"
+    assert len(rig.fails()) == 4, "unsubscribing is always allowed"
 
 
-def test_a_failure_is_not_answered_with_another(open_rig: Rig) -> None:
-    """Two servers, each given the other as its sender, would talk for ever."""
+def test_no_reply_is_sent_to_a_failure(open_rig: Rig) -> None:
+    """Two servers, each with the other as forged sender, would exchange replies endlessly."""
     for sender in (stranger(), ME):
         open_rig.core.packet(build("/fail", ("/x", "unknown address")), sender)
     assert not open_rig.answers.said
     assert open_rig.core.failures == 2
 
 
-def test_what_strangers_have_waiting_takes_nobodys_place(open_rig: Rig) -> None:
+def test_scheduled_messages_of_strangers_do_not_displace_others(open_rig: Rig) -> None:
     rig = open_rig
     batch = [build("/deck_levels", (0.5,))] * 100
     for _ in range(STRANGERS_HELD // 100 + 10):

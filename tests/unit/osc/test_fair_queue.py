@@ -1,4 +1,4 @@
-"""Packets take turns by sender, each within its rate, and nothing made up fills the memory."""
+"""Fair queuing: senders take turns within their rates, and forged addresses fill no memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKET = b"/a\0\0,\0\0\0"
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A monotonic clock that is set by the test."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -50,7 +50,7 @@ def taken(box: FairQueue, limit: int = 1 << 30) -> list[tuple[bytes, object]]:
     return found
 
 
-def test_a_flood_delays_another_by_one_packet(clock: Clock) -> None:
+def test_a_flood_delays_another_sender_by_one_packet(clock: Clock) -> None:
     box = queue(clock)
     for number in range(5000):
         box.put(b"%d" % number, FLOOD)
@@ -60,7 +60,7 @@ def test_a_flood_delays_another_by_one_packet(clock: Clock) -> None:
     first = taken(box, 30)
     assert [packet for packet, sender in first if sender == SEQUENCER] == [
         b"s%d" % number for number in range(10)
-    ], "and in their order"
+    ], "in order"
     rest = taken(box)
     assert all(sender == FLOOD for _, sender in rest)
     assert [packet for packet, sender in first + rest if sender == FLOOD] == [
@@ -69,7 +69,7 @@ def test_a_flood_delays_another_by_one_packet(clock: Clock) -> None:
     assert (box.waiting, box.refused) == (0, 0)
 
 
-def test_one_that_comes_while_a_flood_is_handled_is_next_but_one(clock: Clock) -> None:
+def test_a_sender_during_a_flood_waits_for_at_most_one_packet(clock: Clock) -> None:
     box = queue(clock)
     for _ in range(1000):
         box.put(PACKET, FLOOD)
@@ -79,7 +79,7 @@ def test_one_that_comes_while_a_flood_is_handled_is_next_but_one(clock: Clock) -
         assert SEQUENCER in [sender for _, sender in taken(box, 2)]
 
 
-def test_any_number_of_strangers_take_turns_with_the_trusted(clock: Clock) -> None:
+def test_any_number_of_strangers_take_turns_with_trusted_senders(clock: Clock) -> None:
     box = queue(clock)
     for number in range(500):
         for _ in range(4):
@@ -89,7 +89,7 @@ def test_any_number_of_strangers_take_turns_with_the_trusted(clock: Clock) -> No
     assert sum(sender == SEQUENCER for _, sender in taken(box, 40)) == 20
 
 
-def test_a_flood_of_the_trusted_leaves_strangers_their_turns(clock: Clock) -> None:
+def test_a_flood_from_a_trusted_sender_leaves_strangers_their_turns(clock: Clock) -> None:
     box = queue(clock)
     for _ in range(1000):
         box.put(PACKET, FLOOD)
@@ -98,9 +98,9 @@ def test_a_flood_of_the_trusted_leaves_strangers_their_turns(clock: Clock) -> No
     assert sum(sender == STRANGER for _, sender in taken(box, 40)) == 20
 
 
-def test_a_sequencer_may_send_twenty_thousand_a_second_for_long(clock: Clock) -> None:
+def test_a_sequencer_may_send_twenty_thousand_messages_a_second(clock: Clock) -> None:
     box = queue(clock)
-    for _ in range(200):  # 10 s in bursts of 50 ms, and bursts of a whole set
+    for _ in range(200):  # 10 s of bursts every 50 ms, then a burst of a whole set
         for _ in range(1000):
             box.put(bytes(200), SEQUENCER)
         taken(box)
@@ -110,7 +110,7 @@ def test_a_sequencer_may_send_twenty_thousand_a_second_for_long(clock: Clock) ->
     assert (box.refused, box.waiting) == (0, 50_000)
 
 
-def test_what_is_above_the_rate_is_counted_and_its_sender_named_once(
+def test_packets_above_the_rate_are_counted_and_their_sender_logged_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = queue(clock)
@@ -122,14 +122,14 @@ def test_what_is_above_the_rate_is_counted_and_its_sender_named_once(
     sent, burst, rate = 10_000, STRANGER_LIMIT.burst, STRANGER_LIMIT.rate
     assert box.limited == box.refused == sent - burst - 0.9 * rate
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("192.0.2.1 port 9 sends more than it may as a stranger")
+    assert line.startswith("192.0.2.1 port 9 exceeds the rate limit of strangers")
     clock.now += WARNING_SECONDS
     caplog.clear()
     for _ in range(5000):
         box.put(PACKET, STRANGER_2)
         taken(box)
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("192.0.2.2 port 9 sends")
+    assert line.startswith("192.0.2.2 port 9 exceeds")
     assert "more like it)" in line
 
 
@@ -144,7 +144,7 @@ def test_the_flood_of_one_stranger_leaves_another_its_rate(clock: Clock) -> None
         clock.now += 0.01
 
 
-def test_a_stranger_is_an_address_whatever_the_port_and_the_end_of_ipv6(clock: Clock) -> None:
+def test_a_stranger_is_limited_by_address_regardless_of_port_and_ipv6_suffix(clock: Clock) -> None:
     for hosts in ([f"2001:db8::{n:x}" for n in range(50)], ["192.0.2.1"] * 50):
         box = queue(clock)
         for _ in range(100):
@@ -154,7 +154,7 @@ def test_a_stranger_is_an_address_whatever_the_port_and_the_end_of_ipv6(clock: C
         assert box.limited == 5000 - STRANGER_LIMIT.burst
 
 
-def test_strangers_together_have_a_rate(clock: Clock) -> None:
+def test_strangers_share_a_total_rate(clock: Clock) -> None:
     box = queue(clock)
     done = 0
     for number in range(10_000):
@@ -166,10 +166,10 @@ def test_strangers_together_have_a_rate(clock: Clock) -> None:
     assert box.ready and len(taken(box)) == STRANGER_LIMIT.rate_of_all
     for _ in range(10):
         box.put(PACKET, SEQUENCER)
-    assert len(taken(box)) == 10, "who is trusted does not wait for that"
+    assert len(taken(box)) == 10, "trusted senders do not wait for that"
 
 
-def test_a_long_packet_costs_as_many_short_ones(clock: Clock) -> None:
+def test_a_long_packet_costs_as_much_as_many_short_ones(clock: Clock) -> None:
     box = queue(clock)
     size = STRANGER_LIMIT.max_packet_bytes
     for _ in range(100):
@@ -182,7 +182,7 @@ def test_a_long_packet_costs_as_many_short_ones(clock: Clock) -> None:
     assert (box.limited, box.waiting) == (1, 1)
 
 
-def test_made_up_addresses_and_ports_fill_no_memory(clock: Clock) -> None:
+def test_forged_addresses_and_ports_do_not_fill_the_memory(clock: Clock) -> None:
     box = queue(clock)
     for number in range(20_000):
         box.put(PACKET, (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number))
@@ -193,7 +193,7 @@ def test_made_up_addresses_and_ports_fill_no_memory(clock: Clock) -> None:
     assert len(taken(box)) + box.refused == 40_000
 
 
-def test_there_is_always_room_for_one_more(clock: Clock) -> None:
+def test_a_flood_always_leaves_room_for_another_sender(clock: Clock) -> None:
     box = queue(clock)
     for _ in range(TRUSTED_LIMIT.room):
         box.put(b"", FLOOD)
@@ -210,7 +210,7 @@ def test_there_is_always_room_for_one_more(clock: Clock) -> None:
     assert box.refused == before
 
 
-def test_the_barred_are_dropped_counted_and_named_once(
+def test_packets_of_barred_senders_are_dropped_counted_and_logged_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     box = queue(clock, "192.0.2.2/32")
@@ -224,9 +224,9 @@ def test_the_barred_are_dropped_counted_and_named_once(
 
 
 def strangers(clock: Clock, box: FairQueue, flood: Callable[[int], tuple[bytes, str]]) -> float:
-    """Which part of the packets of one more stranger, 50 a second, is carried out in a flood.
+    """Return the fraction of one stranger's packets, 50 a second, that is handled in a flood.
 
-    `flood`: the packet with a number, and its address; 20 000 of them a second.
+    `flood` returns the packet with a number and its address; 20 000 of them arrive a second.
     """
     done = sent = number = 0
     for _ in range(100):
@@ -244,16 +244,16 @@ def strangers(clock: Clock, box: FairQueue, flood: Callable[[int], tuple[bytes, 
 
 @pytest.mark.parametrize("senders", [1, 3, 100])
 @pytest.mark.parametrize("size", [8, 4096])
-def test_however_many_flood_another_stranger_is_heard(
+def test_a_stranger_gets_its_share_however_many_others_flood(
     clock: Clock, senders: int, size: int
 ) -> None:
     packet = bytes(size)
     found = strangers(clock, queue(clock), lambda n: (packet, f"198.51.100.{n % senders}"))
-    share = STRANGER_LIMIT.rate_of_all / (senders + 1)  # tokens a second, as each of the others
+    share = STRANGER_LIMIT.rate_of_all / (senders + 1)  # tokens per second, as for each other one
     assert found > 0.9 * min(1.0, share / 50.0)
 
 
-def test_a_stranger_that_was_heard_before_is_heard_among_any_number_of_made_up_ones(
+def test_a_known_stranger_gets_its_turns_among_any_number_of_forged_addresses(
     clock: Clock,
 ) -> None:
     box = queue(clock)
@@ -266,7 +266,7 @@ def test_a_stranger_that_was_heard_before_is_heard_among_any_number_of_made_up_o
     assert box.remembered <= 2 * MAX_SENDERS
 
 
-def test_made_up_addresses_do_not_take_the_place_of_strangers_that_are_heard(clock: Clock) -> None:
+def test_forged_addresses_do_not_displace_known_strangers(clock: Clock) -> None:
     box = queue(clock)
     for _ in range(2):
         for number in range(MAX_SENDERS // 2):

@@ -1,4 +1,4 @@
-"""The OSC socket: what finds no room, and what is lost, is counted."""
+"""The OSC socket: lost packets and replies are counted, and ports in use are reported."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.server import until
 
 
 def drained(osc: OscSocket) -> int:
-    """How many packets have come, once all that are there have been taken in."""
+    """Drain the socket, and return the number of packets received so far."""
     osc.drain()
     return osc.received
 
 
-def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packets_without_room_in_the_queue_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = dataclasses.replace(TRUSTED_LIMIT, room=200, room_bytes=200_000)
     monkeypatch.setattr("crowdstream.osc.fair_queue.TRUSTED_LIMIT", limit)
     osc = OscSocket("127.0.0.1", 0)
@@ -41,7 +41,7 @@ def test_packets_that_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) 
     osc.close()
 
 
-def test_packets_that_the_system_drops_are_counted() -> None:
+def test_packets_that_the_kernel_drops_are_counted() -> None:
     osc = OscSocket("127.0.0.1", 0)
     osc._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -54,7 +54,7 @@ def test_packets_that_the_system_drops_are_counted() -> None:
     osc.close()
 
 
-def test_an_answer_that_can_not_be_sent_is_counted() -> None:
+def test_a_reply_that_can_not_be_sent_is_counted() -> None:
     osc = OscSocket("127.0.0.1", 0)
     osc.answer(("127.0.0.1", 9), "/big", "x" * 70000)
     assert osc.answers_lost == 1
@@ -68,7 +68,7 @@ def test_an_answer_that_can_not_be_sent_is_counted() -> None:
 
 
 def test_both_loopbacks_and_both_protocols_reach_the_server() -> None:
-    # A client that looks `localhost` up may be given either address.
+    # A client that resolves `localhost` may get either address.
     for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):
         osc = OscSocket(host, 0)
         clients = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
@@ -85,7 +85,7 @@ def test_both_loopbacks_and_both_protocols_reach_the_server() -> None:
         osc.close()
 
 
-def test_an_allowed_network_of_ipv6_holds_for_its_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_allowed_ipv6_network_bars_other_senders(monkeypatch: pytest.MonkeyPatch) -> None:
     osc = OscSocket("127.0.0.1", 0, ["2001:db8::/32"])
     for sender in (("2001:db8::7", 5000, 0, 0), ("2001:db9::7", 5000, 0, 0), ("::1", 5000, 0, 0)):
         osc._queue.put(b"/a\0\0", sender)
@@ -93,7 +93,7 @@ def test_an_allowed_network_of_ipv6_holds_for_its_senders(monkeypatch: pytest.Mo
     osc.close()
 
 
-def test_a_port_that_is_taken_on_the_other_loopback_is_said_and_does_without(
+def test_a_port_in_use_on_the_other_loopback_is_logged_and_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_on_the_other_loopback_is_said_and_does_without(
         osc.close()
 
 
-def test_a_taken_port_is_refused_with_the_process_that_has_it_and_the_remedy() -> None:
+def test_the_error_for_a_port_in_use_names_the_process_and_the_remedy() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -119,22 +119,23 @@ def test_a_taken_port_is_refused_with_the_process_that_has_it_and_the_remedy() -
     assert "SuperDirt" not in text
 
 
-def test_the_default_port_is_known_to_be_that_of_other_programs(
+def test_the_error_for_the_default_port_names_other_programs_that_use_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def held(kind: str, number: int) -> list[str]:
         return ["process 4711 (sclang)"] if (kind, number) == ("udp", 57120) else []
 
     monkeypatch.setattr(port_holders, "port_holders", held)
-    text = osc_module.taken("127.0.0.1", 57120)
+    text = osc_module.port_taken_message("127.0.0.1", 57120)
     assert "in use by process 4711 (sclang): end that" in text and "--port 57130" in text
     [page] = re.findall(r"docs/\S+\.md", text)
     assert (PROJECT / page).is_file()
     monkeypatch.setattr(port_holders, "port_holders", lambda _kind, _number: [])
-    assert "in use by a program of another user" in osc_module.taken("127.0.0.1", 57121)
+    text = osc_module.port_taken_message("127.0.0.1", 57121)
+    assert "in use by a program of another user" in text
 
 
-def test_sockets_that_were_kept_are_taken_over() -> None:
+def test_sockets_of_an_earlier_control_are_adopted() -> None:
     first = OscSocket("127.0.0.1", 0)
     again = OscSocket("127.0.0.1", 0, (), [os.dup(fd) for fd in first.filenos()])
     assert (again.port, len(again.filenos())) == (first.port, len(first.filenos()))

@@ -1,4 +1,4 @@
-"""The beat clock: a curve of the tempo, its inverse, its order of changes, the engine's copy."""
+"""The beat clock: the tempo curve, its inverse, the order of changes, and the engine's copy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ tempos = st.floats(20, 400)
 
 
 def taken_up(updates: ClockUpdates, until: int) -> TempoSegment:
-    """What an engine that heard these updates runs by at a frame."""
+    """Return the segment that an engine with these updates uses at a frame."""
     known = [(frame, i, s) for i, (frame, s) in enumerate(updates) if frame <= until]
     return sorted(known, key=lambda entry: entry[:2])[-1][2]
 
@@ -36,12 +36,12 @@ def test_a_steady_clock_counts_beats() -> None:
 def test_a_ramp_is_the_integral_of_the_tempo(
     first: float, last: float, frames: int, upto: int
 ) -> None:
-    """Against the tempo summed frame by frame, at the middle of each: exact for a straight line."""
+    """Compare with the tempo summed at the middle of each frame, which is exact for a ramp."""
     rates = [bpm / 60 / RATE for bpm in (first, last)]
     ramp = TempoSegment(1000, 5.0, rates[0], rates[1], frames)
     middle = np.minimum((np.arange(upto) + 0.5) / frames, 1.0)
     tempo = rates[0] + (rates[1] - rates[0]) * middle
-    # Where the ramp ends between two samples of it the rule is as exact as the line is straight.
+    # The midpoint rule is exact for a straight line, and the ramp ends on a whole frame.
     assert ramp.at(1000 + upto) == pytest.approx(5.0 + math.fsum(tempo), abs=1e-9)
     assert ramp.rate_at(1000 + frames) == rates[1]
 
@@ -62,13 +62,13 @@ def test_a_ramp_over_beats_lasts_that_many(first: float, last: float, beats: flo
     ramp = clock.at(5000)
     assert ramp.rate_at(5000 + ramp.frames) == last / 60 / RATE
     passed = clock.beat(5000 + ramp.frames) - clock.beat(5000)
-    # A whole number of frames is within half a frame of it.
+    # Rounding to whole frames is an error of up to half a frame.
     assert abs(passed - beats) <= 0.51 * max(first, last) / 60 / RATE
     assert ramp.frames == ramp_frames(first / 60 / RATE, last / 60 / RATE, beats)
     assert clock.bpm_at(5000 + ramp.frames) == pytest.approx(last, abs=1e-9)
 
 
-def test_the_tempo_goes_on_from_where_a_ramp_is_when_it_is_overtaken() -> None:
+def test_a_new_ramp_continues_from_the_tempo_reached_by_the_old_one() -> None:
     clock = BeatClock(RATE, 100.0, 4)
     clock.set_tempo(200.0, RATE, 0, frames=10 * RATE)
     clock.set_tempo(150.0, 6 * RATE, 5 * RATE, frames=RATE)
@@ -78,7 +78,7 @@ def test_the_tempo_goes_on_from_where_a_ramp_is_when_it_is_overtaken() -> None:
     assert clock.bpm_at(20 * RATE) == 150.0
 
 
-def test_beats_go_on_without_a_jump_through_a_hundred_changes() -> None:
+def test_beats_are_continuous_through_a_hundred_changes() -> None:
     clock = BeatClock(RATE, 120.0, 4)
     clock.reset(1000, 0)
     assert clock.beat(1000) == 0.0
@@ -91,7 +91,7 @@ def test_beats_go_on_without_a_jump_through_a_hundred_changes() -> None:
     assert clock.beat(1000 + 101 * RATE) == pytest.approx(expected, abs=1e-3)
 
 
-def test_changes_that_come_out_of_order_keep_their_order_by_frame() -> None:
+def test_changes_sent_out_of_order_act_in_order_of_frames() -> None:
     clock, updates = BeatClock(RATE, 120.0, 4), []
     updates += clock.set_tempo(180.0, 4 * RATE, 0, frames=RATE)
     updates += clock.set_tempo(60.0, 2 * RATE, 10, frames=RATE)
@@ -103,7 +103,7 @@ def test_changes_that_come_out_of_order_keep_their_order_by_frame() -> None:
             assert taken_up(updates, frame).at(frame) == clock.beat(frame)
 
 
-def test_a_change_at_a_beat_moves_with_it_and_what_the_engine_was_told_is_taken_back() -> None:
+def test_a_change_at_a_beat_moves_with_it_and_the_engine_is_updated() -> None:
     clock, updates = BeatClock(RATE, 120.0, 4), []
     updates += clock.set_tempo(180.0, 4 * RATE, 0, frames=RATE, beat=8.0)
     updates += clock.set_tempo(60.0, RATE, 10, frames=1)
@@ -115,7 +115,7 @@ def test_a_change_at_a_beat_moves_with_it_and_what_the_engine_was_told_is_taken_
         assert taken_up(updates, frame).at(frame) == pytest.approx(clock.beat(frame), abs=1e-12)
 
 
-def test_a_reset_that_comes_late_leaves_one_of_right_now_as_it_is() -> None:
+def test_a_late_reset_keeps_a_reset_at_the_present_frame() -> None:
     clock, updates = BeatClock(RATE, 120.0, 4), []
     updates += clock.reset(0, 0)
     updates += [(max(at, 0), segment) for at, segment in clock.reset(-1, 0)]
@@ -124,10 +124,10 @@ def test_a_reset_that_comes_late_leaves_one_of_right_now_as_it_is() -> None:
 
 @given(st.lists(st.tuples(tempos, st.integers(-500, 90_000), st.integers(0, 40_000),
                           st.floats(0, 12), st.booleans(), st.integers(0, 20_000)), max_size=12))
-def test_the_engine_always_runs_by_controls_clock(
+def test_the_engine_always_follows_controls_clock(
     changes: list[tuple[float, int, int, float, bool, int]],
 ) -> None:
-    """Whatever is said in whatever order: what the engine has taken up is what control computes."""
+    """Whatever changes are sent in whatever order, the engine computes the same as control."""
     clock, now = BeatClock(RATE, 120.0, 4), 0
     updates = [(0, TempoSegment.steady(0, 0.0, 120 / 60 / RATE))]
     for bpm, ahead, frames, beat, reset, passed in changes:
@@ -136,8 +136,8 @@ def test_the_engine_always_runs_by_controls_clock(
             updates += [(max(at, now), s) for at, s in clock.reset(frame, now)]
         else:
             wanted = beat if ahead % 3 == 0 else None
-            told = clock.set_tempo(bpm, frame, now, frames=frames, beats=0.5, beat=wanted)
-            updates += [(max(at, now), s) for at, s in told]
+            new = clock.set_tempo(bpm, frame, now, frames=frames, beats=0.5, beat=wanted)
+            updates += [(max(at, now), s) for at, s in new]
         for at in (now + 1, now + passed // 2, now + passed):
             engine = taken_up([(f, s) for f, s in updates if f <= at], at)
             assert engine.at(at) == pytest.approx(clock.beat(at), abs=1e-9)
@@ -146,7 +146,7 @@ def test_the_engine_always_runs_by_controls_clock(
     assert taken_up(updates, now).at(now) == pytest.approx(clock.beat(now), abs=1e-9)
 
 
-def test_a_reset_in_the_past_counts_from_then() -> None:
+def test_a_reset_in_the_past_counts_from_its_frame() -> None:
     clock = BeatClock(RATE, 120.0, 4)
     clock.set_tempo(60.0, 2 * RATE, RATE, frames=1)
     clock.reset(RATE, 3 * RATE)
@@ -190,7 +190,7 @@ def test_a_tempo_ramp_over_beats_reaches_the_engine_as_one_command(rig: Rig) -> 
     assert rig.desk.tempo == 1.25
 
 
-def test_halfway_through_a_ramp_the_status_says_both_tempos(rig: Rig) -> None:
+def test_during_a_ramp_the_status_shows_present_and_target_tempo(rig: Rig) -> None:
     rig.send("/clock/tempo", 180.0, 20.0)
     rig.run(round(4 * RATE))
     status = rig.status()
@@ -198,7 +198,7 @@ def test_halfway_through_a_ramp_the_status_says_both_tempos(rig: Rig) -> None:
     assert status["bpm_target"] == 180.0
 
 
-def test_a_scheduled_tempo_waits_for_its_frame_and_a_later_one_comes_first(rig: Rig) -> None:
+def test_scheduled_tempos_act_in_order_of_time_not_of_arrival(rig: Rig) -> None:
     rig.run(512)
     rig.raw(bundle(0.4, build("/clock/tempo", (60.0,))))
     rig.raw(bundle(0.2, build("/clock/tempo", (240.0,))))
@@ -211,7 +211,7 @@ def test_a_scheduled_tempo_waits_for_its_frame_and_a_later_one_comes_first(rig: 
     assert not rig.heard("/late")
 
 
-def test_a_late_tempo_is_told(rig: Rig) -> None:
+def test_a_late_tempo_is_reported(rig: Rig) -> None:
     rig.seconds(1)
     rig.raw(bundle(0.5, build("/clock/tempo", (60.0,))))
     rig.run(1024)
@@ -222,21 +222,21 @@ def test_a_late_tempo_is_told(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("bpm", [0.0, 1e9, 19.9, 400.1, math.nan, -120.0])
-def test_a_tempo_that_can_not_be_is_refused(rig: Rig, bpm: float) -> None:
+def test_an_invalid_tempo_is_refused(rig: Rig, bpm: float) -> None:
     before = rig.state()
     rig.core.perform([("/clock/tempo", (bpm,), lambda *_: None, None)])
     assert rig.state() == before
     assert rig.core.failures == 1
 
 
-def test_too_many_changes_ahead_are_refused(rig: Rig) -> None:
+def test_too_many_pending_changes_are_refused(rig: Rig) -> None:
     for step in range(70):
         rig.raw(bundle(0.3 + step / 1000, build("/clock/tempo", (100.0 + step,))))
     assert len(rig.fails()) == 6
-    assert "64 changes of the tempo lie ahead" in rig.fails()[0]
+    assert "64 tempo changes are pending" in rig.fails()[0]
 
 
-def test_the_clock_says_where_it_is(rig: Rig) -> None:
+def test_a_beat_query_returns_the_clocks_position(rig: Rig) -> None:
     rig.send("/clock/meter", 3)
     rig.run(round(2.25 * RATE))  # beat 4.5
     rig.send("/clock/beat")
@@ -250,9 +250,9 @@ def test_the_clock_says_where_it_is(rig: Rig) -> None:
 # Ticks ---------------------------------------------------------------------------------------
 
 
-def test_ticks_come_24_a_beat_with_their_exact_frames(rig: Rig) -> None:
+def test_ticks_are_sent_24_a_beat_with_their_exact_frames(rig: Rig) -> None:
     rig.send("/clock/ticks", 24)
-    assert rig.fails() == ["/clock/ticks you are no subscriber: say /notify 1 first"]
+    assert rig.fails() == ["/clock/ticks not subscribed: send /notify 1 first"]
     rig.send("/notify", 1)
     rig.send("/clock/ticks", 24)
     rig.send("/clock/tempo", 240.0, 8.0)
@@ -270,7 +270,7 @@ def test_ticks_come_24_a_beat_with_their_exact_frames(rig: Rig) -> None:
     assert len(rig.heard("/clock/tick")) == len(ticks)
 
 
-def test_beats_are_told_with_their_bar_also_after_a_reset(rig: Rig) -> None:
+def test_beats_are_sent_with_their_bar_also_after_a_reset(rig: Rig) -> None:
     rig.send("/notify", 1)
     rig.send("/clock/ticks", 1)
     rig.seconds(2.3)
@@ -282,7 +282,7 @@ def test_beats_are_told_with_their_bar_also_after_a_reset(rig: Rig) -> None:
     assert [(bar, beat) for bar, beat, *_ in rig.heard("/beat")[4:]] == [(1, 1), (1, 2)]
 
 
-def test_the_server_is_woken_for_the_next_tick(rig: Rig) -> None:
+def test_the_time_of_the_next_tick_is_known(rig: Rig) -> None:
     assert rig.core.ticks.due() is None
     rig.send("/notify", 1)
     rig.send("/clock/ticks", 1)

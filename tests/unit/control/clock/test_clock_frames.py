@@ -1,6 +1,6 @@
-"""The clocks without a server: frames of instants and of time tags, beats, and the engine's updates.
+"""The clocks without a server: frames of instants and time tags, beats, and the engine's copy.
 
-A frame lasts a millisecond here, and a beat 500 frames, so that expected values are round numbers.
+Here a frame lasts a millisecond and a beat 500 frames, so that expected values are round numbers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BLOCK = 64
 
 
 class Time:
-    """The monotonic and the wall clock, which only the test moves."""
+    """Monotonic and wall clock, advanced only by the test."""
 
     def __init__(self) -> None:
         self.now = 50.0
@@ -49,7 +49,7 @@ class Time:
 
 
 class Frames:
-    """A clock of frames, and the engine's readings for it."""
+    """A frame clock, and simulated readings of the engine's callback."""
 
     def __init__(self) -> None:
         self.desk = Desk.create(0, RATE)
@@ -59,7 +59,7 @@ class Frames:
         self.clock = FrameClock(self.desk, self.time.monotonic, self.time.wall)
 
     def reading(self, seconds: float, frame: int) -> None:
-        """The engine's block that began with `frame` was asked for at `seconds`."""
+        """Simulate a callback at `seconds` (monotonic) for the block that begins with `frame`."""
         self.desk.clock["callback_ns"] = round(seconds * 1e9)
         self.desk.clock["callback_frame"] = frame
         self.clock.read()
@@ -100,7 +100,7 @@ def test_readings_are_averaged(frames: Frames) -> None:
     assert frames.clock.frame_rendered(52.0) == pytest.approx(4000 + expected)
 
 
-def test_a_reading_is_taken_once(frames: Frames) -> None:
+def test_a_reading_is_used_once(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     frames.reading(51.0, 3010)
     before = frames.clock.frame_rendered(52.0)
@@ -110,7 +110,7 @@ def test_a_reading_is_taken_once(frames: Frames) -> None:
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_a_stream_that_stood_still_begins_anew(frames: Frames, side: int) -> None:
+def test_an_interrupted_stream_resets_the_estimate(frames: Frames, side: int) -> None:
     jump = round(JUMP_SECONDS * RATE)
     frames.reading(50.0, 2000)
     frames.reading(51.0, 3000 + side * jump)
@@ -119,15 +119,15 @@ def test_a_stream_that_stood_still_begins_anew(frames: Frames, side: int) -> Non
     assert frames.clock.frame_rendered(52.0) == pytest.approx(4000 + 2 * side * jump)
 
 
-def test_another_engine_begins_with_its_first_reading(frames: Frames) -> None:
+def test_a_new_engine_starts_from_its_first_reading(frames: Frames) -> None:
     frames.reading(50.0, 2000)
-    frames.clock.reset_estimate()
+    frames.clock.begin_anew()
     assert frames.clock.now() == 777
     frames.reading(51.0, 3010)
     assert frames.clock.frame_rendered(51.0) == pytest.approx(3010.0)
 
 
-def test_the_instant_of_a_wall_time(frames: Frames) -> None:
+def test_a_wall_clock_time_is_converted_to_monotonic_time(frames: Frames) -> None:
     assert frames.clock.due(1_000_051.5) == pytest.approx(51.5)
     frames.time.now = 60.0
     assert frames.clock.due(1_000_051.5) == pytest.approx(51.5)
@@ -142,10 +142,10 @@ def test_a_time_tag_keeps_its_frame(frames: Frames) -> None:
     frames.reading(51.0, 3040)
     assert frames.clock.frame_of_tag(7.5, 51.0) == 3000 + BLOCK
     assert frames.clock.frame_of_tag(7.6, 60.0) == 12_000 + BLOCK
-    assert frames.clock.frame_of_tag(7.7, 1.0) == 1, "no frame lies before the first"
+    assert frames.clock.frame_of_tag(7.7, 1.0) == 1, "there is no frame before the first"
 
 
-def test_only_so_many_tags_are_kept_and_the_oldest_goes(frames: Frames) -> None:
+def test_a_bounded_number_of_tags_is_kept(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     for number in range(MAX_KEPT_TAGS):
         frames.clock.frame_of_tag(float(number), 51.0)
@@ -155,9 +155,9 @@ def test_only_so_many_tags_are_kept_and_the_oldest_goes(frames: Frames) -> None:
     assert 0.0 not in frames.clock._moments and 1.0 in frames.clock._moments
 
 
-def test_a_later_clock_gives_the_same_frames(frames: Frames) -> None:
+def test_a_restored_clock_maps_tags_to_the_same_frames(frames: Frames) -> None:
     frames.reading(50.0, 2000)
-    frames.clock.frame_of_tag(1.0, 45.0)  # has passed
+    frames.clock.frame_of_tag(1.0, 45.0)  # in the past
     for number in range(MAX_SAVED_TAGS + 1):
         frames.clock.frame_of_tag(10.0 + number, 51.0 + number)
     frames.desk.clock["frame"] = 2500
@@ -170,7 +170,7 @@ def test_a_later_clock_gives_the_same_frames(frames: Frames) -> None:
     assert later.frame_of_tag(1.0, 0.0) == 1
 
 
-def test_a_tag_of_the_next_frame_is_still_ahead(frames: Frames) -> None:
+def test_a_tag_of_the_next_frame_is_still_saved(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     frames.clock.frame_of_tag(1.0, 51.0 - BLOCK / RATE)
     frames.desk.clock["frame"] = 3000
@@ -179,7 +179,7 @@ def test_a_tag_of_the_next_frame_is_still_ahead(frames: Frames) -> None:
     assert frames.clock.to_state()[1] == []
 
 
-def test_a_restored_clock_takes_the_latest_reading(frames: Frames) -> None:
+def test_a_restored_clock_uses_the_latest_reading(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     note = frames.clock.to_state()
     later = FrameClock(frames.desk, frames.time.monotonic, frames.time.wall)
@@ -203,16 +203,16 @@ def test_a_new_clock_runs_steadily_from_frame_zero() -> None:
     assert clock.bpm_at(-5) == clock.bpm_at(99_999) == 120.0
     assert clock.frame_of(-1.0) == pytest.approx(-500.0)
     assert clock.frame_of_command(3.0, 0) == 1500
-    assert clock.frame_of_command(-3.0, 0) == 1, "no frame lies before the first"
+    assert clock.frame_of_command(-3.0, 0) == 1, "there is no frame before the first"
 
 
-def test_a_change_ahead_is_a_stretch_of_its_own() -> None:
+def test_a_pending_change_is_a_segment_of_its_own() -> None:
     clock = beats()
     updates = clock.set_tempo(60.0, 1000, 10)
     assert updates == [(1000, TempoSegment(1000, 2.0, 0.002, 0.001, 1))]
     assert clock.bpm == 60.0 and clock.bpm_at(999) == 120.0 and clock.bpm_at(1001) == 60.0
     assert clock.at(999).frame == 0 and clock.at(1000).frame == 1000
-    assert clock.at(-5).frame == 0, "before the first it was steady"
+    assert clock.at(-5).frame == 0, "before the first segment, its tempo applies"
     assert clock.beat(1001) == pytest.approx(2.0015) and clock.beat(2001) == pytest.approx(3.0015)
     assert clock.frame_of(3.0015) == pytest.approx(2001.0)
     assert clock.frame_of(1.0) == pytest.approx(500.0)
@@ -228,7 +228,7 @@ def test_a_ramp_lasts_its_frames_or_its_beats() -> None:
     assert by_beats.beat(3000) == pytest.approx(8.0)
 
 
-def test_a_change_that_comes_too_late_happens_now_and_keeps_its_frame() -> None:
+def test_a_late_change_happens_now_and_keeps_its_requested_frame() -> None:
     clock = beats()
     updates = clock.set_tempo(60.0, 400, 500, frames=10)
     assert updates == [(400, TempoSegment(500, 1.0, 0.002, 0.001, 10))]
@@ -252,7 +252,7 @@ def test_a_change_at_a_beat_moves_with_it_unless_it_is_late() -> None:
     assert exact._ahead[0][0].beat == 0.2
 
 
-def test_changes_keep_their_order_by_frame_and_then_as_they_came() -> None:
+def test_changes_are_ordered_by_frame_and_then_by_arrival() -> None:
     clock = beats()
     clock.set_tempo(60.0, 2000, 0)
     clock.set_tempo(240.0, 1000, 0)
@@ -261,11 +261,11 @@ def test_changes_keep_their_order_by_frame_and_then_as_they_came() -> None:
     assert [round(clock.bpm_at(frame)) for frame in (999, 1001, 2001)] == [120, 240, 180]
 
 
-def test_what_has_begun_is_not_changed_any_more() -> None:
+def test_a_change_that_has_begun_is_not_altered() -> None:
     clock = beats()
     clock.set_tempo(60.0, 1000, 0)
     clock.set_tempo(240.0, 500, 1001)
-    assert clock.bpm_at(1001) == 60.0, "it runs so since one frame"
+    assert clock.bpm_at(1001) == 60.0, "it has been in effect for one frame"
     assert clock.bpm_at(1002) == 240.0
     again = beats()
     again.set_tempo(60.0, 1000, 0)
@@ -273,7 +273,7 @@ def test_what_has_begun_is_not_changed_any_more() -> None:
     assert [change.rate for change, _stretch in again._ahead] == [0.001, 0.004]
 
 
-def test_only_the_latest_stretches_are_kept() -> None:
+def test_only_the_latest_segments_are_kept() -> None:
     clock = beats()
     for number in range(MAX_PAST_SEGMENTS + 10):
         clock.set_tempo(100.0 + number, 100 * number, 100 * number)
@@ -281,7 +281,7 @@ def test_only_the_latest_stretches_are_kept() -> None:
     assert clock._past[-1].frame == 100 * (MAX_PAST_SEGMENTS + 8)
 
 
-def test_only_so_many_changes_may_lie_ahead() -> None:
+def test_the_number_of_pending_changes_is_limited() -> None:
     clock = beats()
     for number in range(MAX_AHEAD):
         assert not clock.full(10)
@@ -290,23 +290,23 @@ def test_only_so_many_changes_may_lie_ahead() -> None:
     assert not clock.full(1001), "one of them has begun"
 
 
-def test_the_frame_of_a_beat_is_looked_for_from_a_frame_on() -> None:
+def test_frame_of_searches_from_a_given_frame_on() -> None:
     clock = beats()
     clock.set_tempo(60.0, 1000, 0)
     clock.reset(3001, 10)
-    # Beat 1 passes at 500 and comes again after the reset.
+    # Beat 1 is at frame 500, and recurs after the reset.
     assert clock.frame_of(1.0) == pytest.approx(500.0)
     assert clock.frame_of(1.0, 500) == pytest.approx(500.0)
     assert clock.frame_of(1.0, 501) == pytest.approx(4001.0)
     assert clock.frame_of(0.0, 10) == 3001.0, "the reset is beat 0"
     assert clock.frame_of(3.0, 2000) == pytest.approx(6001.0)
-    assert clock.frame_of(0.5, 5000) == pytest.approx(3501.0), "it does not come again"
+    assert clock.frame_of(0.5, 5000) == pytest.approx(3501.0), "it does not recur"
     assert clock.frame_of(3.9, 10) == pytest.approx(2899.5)
-    assert clock.frame_of(-1.0, 10) == pytest.approx(-500.0), "before the first it was steady"
+    assert clock.frame_of(-1.0, 10) == pytest.approx(-500.0), "its tempo applies before it as well"
     assert clock.frame_of_command(3.9, 10) == 2900
 
 
-def test_where_a_beat_was_that_has_passed() -> None:
+def test_frame_passed_returns_the_frame_of_a_past_beat() -> None:
     clock = beats()
     clock.set_tempo(60.0, 1000, 0)
     assert clock.frame_passed(1.0, 1500) == 500
@@ -319,7 +319,7 @@ def test_where_a_beat_was_that_has_passed() -> None:
     assert clock.frame_passed(0.0, 3000) == 3000
 
 
-def test_a_beat_before_the_first_was_at_the_first_tempo() -> None:
+def test_beats_before_the_first_segment_use_its_tempo() -> None:
     clock = beats()
     clock.set_tempo(60.0, 1000, 0)
     clock.set_tempo(240.0, 2000, 1500)
@@ -333,7 +333,7 @@ def test_the_next_multiple_of_a_quantum() -> None:
     assert [clock.next_beat(4.0, frame) for frame in (0, 1, 1999, 2000, 2001)] == [0, 4, 4, 4, 8]
     assert clock.next_beat(0.25, 130) == 0.5
     near = NEAR_BEAT * 500
-    assert clock.next_beat(1.0, 500 + 0.5 * near) == 1.0, "so close to a beat is on it"
+    assert clock.next_beat(1.0, 500 + 0.5 * near) == 1.0, "this close to a beat counts as on it"
     assert clock.next_beat(1.0, 500 + 1.5 * near) == 2.0
 
 
@@ -349,7 +349,7 @@ def test_the_frame_of_a_start_counts_from_the_reset() -> None:
 # --- resets -----------------------------------------------------------------------------------
 
 
-def test_a_reset_ahead_begins_with_beat_zero() -> None:
+def test_a_pending_reset_starts_at_beat_zero() -> None:
     clock = beats()
     assert clock.reset(1000, 10) == [(1000, TempoSegment.steady(1000, 0.0, 0.002))]
     assert clock.zero == 1000
@@ -357,7 +357,7 @@ def test_a_reset_ahead_begins_with_beat_zero() -> None:
     assert beats().reset(10, 10) == [(10, TempoSegment.steady(10, 0.0, 0.002))]
 
 
-def test_a_reset_in_a_ramp_leaves_the_ramp() -> None:
+def test_a_reset_within_a_ramp_keeps_the_ramp() -> None:
     clock = beats()
     clock.set_tempo(240.0, 1000, 0, frames=400)
     [(frame, segment)] = clock.reset(1200, 1100)
@@ -365,7 +365,7 @@ def test_a_reset_in_a_ramp_leaves_the_ramp() -> None:
     assert segment.rate == pytest.approx(0.003) and segment.frames == 200
 
 
-def test_a_late_reset_moves_what_has_been_and_what_lies_ahead() -> None:
+def test_a_late_reset_moves_past_and_pending_segments() -> None:
     clock = beats()
     clock.set_tempo(60.0, 1000, 0)
     clock.set_tempo(240.0, 3000, 0)
@@ -379,29 +379,29 @@ def test_a_late_reset_moves_what_has_been_and_what_lies_ahead() -> None:
     assert updates[1][1].beat == pytest.approx(clock.beat(3000))
 
 
-# --- what the engine is told ------------------------------------------------------------------
+# --- updates of the engine --------------------------------------------------------------------
 
 
-def test_the_engine_is_told_a_thing_once() -> None:
+def test_each_segment_is_sent_to_the_engine_once() -> None:
     clock = beats()
     first = clock.set_tempo(60.0, 1000, 0)
     second = clock.set_tempo(240.0, 3000, 0)
     assert [at for at, _stretch in first] == [1000]
-    assert [at for at, _stretch in second] == [3000], "it knows the other one already"
+    assert [at for at, _stretch in second] == [3000], "the engine has the other one already"
 
 
-def test_what_no_longer_holds_is_replaced_at_its_frame() -> None:
+def test_an_obsolete_segment_is_replaced_at_its_frame() -> None:
     clock = beats()
     clock.set_tempo(240.0, 1000, 0, beat=2.0)
     updates = clock.set_tempo(60.0, 0, 0)
-    # At 1000 the tempo of before holds, at 1999 (a frame of ramp) beat 2 comes.
+    # At 1000 the earlier tempo still applies; beat 2 is at 1999 (after a ramp of one frame).
     assert [at for at, _stretch in updates] == [0, 1000, 2000]
     assert updates[1][1] == updates[0][1]
     assert clock._sent.keys() == {0, 1000, 2000}
 
 
 class Engine:
-    """What an engine runs by: it takes up each order at its frame, the later of two the last."""
+    """A model of the engine: it applies each update at its frame, and the latest one wins."""
 
     def __init__(self) -> None:
         self.updates = [(0, 0, TempoSegment.steady(0, 0.0, 0.002))]
@@ -419,7 +419,7 @@ class Engine:
 changes = st.tuples(
     st.sampled_from([60.0, 90.0, 120.0, 240.0]),
     st.integers(-300, 3000),  # frames ahead
-    st.sampled_from([0, 0, 1, 500]),  # frames of the ramp
+    st.sampled_from([0, 0, 1, 500]),  # length of the ramp in frames
     st.sampled_from([None, None, 1.0, 4.0]),  # beat
     st.sampled_from(["tempo", "tempo", "reset", "restart"]),
     st.integers(0, 1500),  # frames that pass
@@ -428,7 +428,7 @@ changes = st.tuples(
 
 @settings(max_examples=40)
 @given(said=st.lists(changes, max_size=10))
-def test_the_engine_runs_by_this_clock_whatever_is_said(said: list[Any]) -> None:
+def test_the_engine_follows_the_clock_through_any_changes(said: list[Any]) -> None:
     clock, engine, now = beats(), Engine(), 0
     for bpm, ahead, ramp, beat, what, passes in said:
         if what == "restart":
@@ -449,7 +449,7 @@ def test_the_engine_runs_by_this_clock_whatever_is_said(said: list[Any]) -> None
         assert engine.beat(frame) == pytest.approx(clock.beat(frame), abs=1e-9)
 
 
-def test_a_restored_clock_is_the_same_clock() -> None:
+def test_a_restored_clock_behaves_like_the_original() -> None:
     clock = beats()
     clock.set_tempo(60.0, 1000, 0, frames=100)
     clock.set_tempo(240.0, 3000, 1500, beat=3.0)
@@ -462,7 +462,7 @@ def test_a_restored_clock_is_the_same_clock() -> None:
     assert later._past == clock._past and later._ahead == clock._ahead
 
 
-def test_a_change_is_a_value() -> None:
+def test_a_change_is_an_immutable_value() -> None:
     with pytest.raises(FrozenInstanceError):
         Change(1).frame = 2  # type: ignore[misc]
     assert Change(5).place(TempoSegment.steady(0, 0.0, 0.002)) == 5

@@ -1,4 +1,4 @@
-"""Commands on beats: the next beat, bar, phrase, a named beat; they move with the tempo."""
+"""Commands at beats: the next beat, bar or phrase, or a given beat; they move with the tempo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BEAT = RATE // 2  # at 120 beats a minute
 
 @pytest.fixture
 def cued(rig: Rig, tmp_path: Path) -> Rig:
-    """A constant is cued on deck A, and the clock has run for a while."""
+    """Cue a constant on deck A, and let the clock run for a while."""
     rig.send("/cue", "A", str(write(tmp_path / "long.wav", level(20))))
     rig.run(round(1.3 * BEAT))
     return rig
@@ -23,7 +23,7 @@ def cued(rig: Rig, tmp_path: Path) -> Rig:
 @pytest.mark.parametrize(
     ("quantum", "beat"), [(0.25, 1.5), (1.0, 2.0), ("beat", 2.0), ("bar", 4.0), (8, 8.0)]
 )
-def test_a_start_on_the_next_beat_is_on_its_frame(
+def test_a_start_at_the_next_beat_is_exact_to_the_frame(
     cued: Rig, quantum: float | str, beat: float
 ) -> None:
     cued.send("/clock/next", quantum, "/deck/A/play")
@@ -40,7 +40,7 @@ def test_a_phrase_is_eight_bars(rig: Rig) -> None:
     assert [beat for beat, *_ in rig.core.waiting._beats] == [24.0]
 
 
-def test_a_command_at_a_named_beat_moves_with_the_tempo(cued: Rig) -> None:
+def test_a_command_at_a_beat_moves_with_the_tempo(cued: Rig) -> None:
     cued.send("/clock/at", 16.0, "/deck/A/play")
     cued.run(2 * BEAT)
     cued.send("/clock/tempo", 180.0, 4.0)
@@ -51,9 +51,9 @@ def test_a_command_at_a_named_beat_moves_with_the_tempo(cued: Rig) -> None:
     assert frame < 16 * BEAT - 2000
 
 
-def test_what_the_engine_holds_already_moves_with_the_tempo_too(cued: Rig) -> None:
+def test_a_start_that_is_with_the_engine_moves_with_the_tempo(cued: Rig) -> None:
     cued.send("/clock/at", 2.25, "/deck/A/play")
-    assert cued.core.buffers.deck_track(0).coming, "it is near: the engine has it"
+    assert cued.core.buffers.deck_track(0).coming, "the beat is near, so the engine has the start"
     cued.send("/clock/tempo", 60.0)
     cued.run(4 * BEAT)
     frame = cued.first_sound()
@@ -62,7 +62,7 @@ def test_what_the_engine_holds_already_moves_with_the_tempo_too(cued: Rig) -> No
     assert frame > round(2.25 * BEAT) + 5000
 
 
-def test_so_does_whatever_else_is_sent_for_a_beat(cued: Rig) -> None:
+def test_a_ramp_that_is_with_the_engine_moves_with_the_tempo(cued: Rig) -> None:
     cued.send("/deck/A/play")
     cued.run(1024)
     cued.send("/clock/at", 2.25, "/deck/A/level", 0.0, 0.005)
@@ -74,7 +74,7 @@ def test_so_does_whatever_else_is_sent_for_a_beat(cued: Rig) -> None:
     assert beats.beat(changed - 2) < 2.25 <= beats.beat(changed) + 1e-9
 
 
-def test_mute_waits_for_the_quantum(cued: Rig) -> None:
+def test_mute_is_quantized(cued: Rig) -> None:
     cued.send("/deck/A/play")
     cued.send("/deck/A/quantize", 4)
     cued.send("/deck/A/stem/1/mute", 1)
@@ -88,7 +88,7 @@ def test_mute_waits_for_the_quantum(cued: Rig) -> None:
     [("/deck/A/stop", ()), ("/deck/A/level", (0.0, 0.005)), ("/deck/A/seek", (1.0,)),
      ("/deck_levels", (0.0,)), ("/deck/A/stem/1", (0.0,)), ("/stop_stem", (100,))],
 )
-def test_everything_that_acts_at_a_frame_acts_at_a_beat(
+def test_every_scheduled_command_can_act_at_a_beat(
     cued: Rig, address: str, arguments: tuple[float, ...]
 ) -> None:
     cued.send("/deck/A/play")
@@ -105,7 +105,7 @@ def test_everything_that_acts_at_a_frame_acts_at_a_beat(
         assert position == RATE + cued.desk.frame - 4 * BEAT
 
 
-def test_a_beat_that_has_passed_acts_at_once_and_is_told_late(cued: Rig) -> None:
+def test_a_command_at_a_past_beat_acts_immediately_and_is_reported_late(cued: Rig) -> None:
     cued.send("/clock/at", 1.0, "/deck/A/play")
     cued.run(1024)
     [(address, seconds)] = cued.heard("/late")
@@ -114,7 +114,7 @@ def test_a_beat_that_has_passed_acts_at_once_and_is_told_late(cued: Rig) -> None
     assert cued.out[-1, 0] == 0.25
 
 
-def test_a_deck_with_a_quantum_waits_by_itself(cued: Rig) -> None:
+def test_starts_and_stops_of_a_deck_with_a_quantum_are_quantized(cued: Rig) -> None:
     cued.send("/deck/A/quantize", 4)
     cued.send("/deck/A/play")
     assert cued.status()["waiting"] == 1
@@ -126,7 +126,7 @@ def test_a_deck_with_a_quantum_waits_by_itself(cued: Rig) -> None:
     assert not cued.out[8 * BEAT + 300].any()
 
 
-def test_the_quantum_of_all_holds_where_a_deck_has_none(cued: Rig) -> None:
+def test_the_common_quantum_applies_to_decks_without_one(cued: Rig) -> None:
     cued.send("/clock/quantize", "bar")
     cued.send("/deck/A/quantize", 2)
     assert cued.status()["deck.A.quantize"] == 2.0
@@ -137,7 +137,7 @@ def test_the_quantum_of_all_holds_where_a_deck_has_none(cued: Rig) -> None:
     assert cued.status()["deck.A.quantize"] == 0.0
 
 
-def test_what_has_a_time_of_its_own_does_not_wait(cued: Rig) -> None:
+def test_a_command_with_its_own_time_is_not_quantized(cued: Rig) -> None:
     cued.send("/deck/A/quantize", 32)
     at = cued.desk.frame / RATE + 0.1
     cued.raw(bundle(at, build("/deck/A/play", ())))
@@ -145,7 +145,9 @@ def test_what_has_a_time_of_its_own_does_not_wait(cued: Rig) -> None:
     assert cued.first_sound() == round(at * RATE) + cued.block
 
 
-def test_what_shares_a_beat_acts_in_the_order_it_was_said(cued: Rig, tmp_path: Path) -> None:
+def test_commands_at_the_same_beat_act_in_the_order_they_were_sent(
+    cued: Rig, tmp_path: Path
+) -> None:
     cued.send("/cue", "B", stem_of(tmp_path, 1))
     cued.run(1024)
     cued.send("/clock/at", 4.0, "/deck/A/play")
@@ -162,8 +164,8 @@ def test_what_shares_a_beat_acts_in_the_order_it_was_said(cued: Rig, tmp_path: P
         ("/clock/at", (8.0, "/no/such"), "unknown address"),
         ("/clock/at", (8.0, "/deck/A/level", 9.0), "out of range"),
         ("/clock/at", (8.0, "/deck/A/level"), "missing"),
-        ("/clock/at", (8.0, "/deck/A/load", "x.wav"), "does not act at a frame"),
-        ("/clock/at", (8.0, "/clock/at", 9.0, "/deck/A/stop"), "does not act at a frame"),
+        ("/clock/at", (8.0, "/deck/A/load", "x.wav"), "cannot be scheduled"),
+        ("/clock/at", (8.0, "/clock/at", 9.0, "/deck/A/stop"), "cannot be scheduled"),
         ("/clock/at", (-1.0, "/deck/A/stop"), "out of range"),
         ("/clock/next", (0, "/deck/A/stop"), "out of range"),
         ("/clock/next", ("eon", "/deck/A/stop"), "nor one of beat, bar, phrase"),
@@ -171,7 +173,7 @@ def test_what_shares_a_beat_acts_in_the_order_it_was_said(cued: Rig, tmp_path: P
         ("/deck/A/quantize", (33,), "out of range"),
     ],
 )
-def test_impossible_places_are_refused_with_the_reason(
+def test_invalid_times_and_commands_are_refused_with_the_reason(
     cued: Rig, address: str, arguments: tuple[object, ...], reason: str
 ) -> None:
     before, waiting = cued.state(), len(cued.core.waiting)
@@ -183,7 +185,7 @@ def test_impossible_places_are_refused_with_the_reason(
     assert len(cued.core.waiting) == waiting
 
 
-def test_a_command_that_fails_at_its_beat_says_so_then(cued: Rig) -> None:
+def test_a_command_that_fails_at_its_beat_is_reported_then(cued: Rig) -> None:
     cued.send("/clock/at", 4.0, "/deck/B/play")
     cued.run(4 * BEAT)
     assert cued.fails() == ["/deck/B/play deck B has no track: cue or load one"]

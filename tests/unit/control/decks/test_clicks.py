@@ -1,7 +1,7 @@
-"""No command makes a click: found by walking the table, so that a new command is tested too.
+"""No command causes a click. The test walks the command table, so it covers new commands as well.
 
-A soft low sine plays on all stems of deck A. A step in it would stand out in the second
-difference, as a corner of a crossfade of 64 frames does only a little.
+A soft low sine plays on all stems of deck A. A step would stand out in its second difference, in
+which the corners of a crossfade of 64 frames are small.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tests.support.offline_server import RATE, Rig, write
 
 HERTZ = 100.0
 PEAK = 0.1
-SECONDS = 4.2  # more than the last place that a command jumps to
+SECONDS = 4.2  # beyond the last position that a command jumps to
 BPM = 120.0
-# Steepest bend of the loudest that can come of it: all gains at +12 dB, in a crossfade of 64.
+# The largest second difference without a click: all gains at +12 dB, in a crossfade of 64 frames.
 CLICK = 0.03
-# What is no change of the sound that plays: its own sound, or a matter of files and of others.
+# Commands that make their own sound, or act on files or on other commands.
 OTHER = ("/test_tone", "/record/", "/clock/at", "/clock/next", "/mixer_cleanup")
 
 
@@ -46,7 +46,7 @@ def _cases(command: Command) -> Iterator[tuple[str, list[Any]]]:
                 first = _values(other)[0]
                 chosen = value if at == which else first if other.default is not None else None
                 if other.unit == "s" and at != which:
-                    chosen = 0.0  # as fast as it goes
+                    chosen = 0.0  # as fast as possible
                 if chosen is None:
                     break
                 arguments.append(int(chosen) if other.type == "i" else chosen)
@@ -71,7 +71,7 @@ def stems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_walk_finds_what_there_is() -> None:
+def test_the_walk_finds_the_commands_of_the_table() -> None:
     found = {command.address for command in _walked()}
     assert len(found) > 90
     for address in ("/deck/{deck}/level", "/deck/{deck}/filter", "/mix/crossfader",

@@ -1,4 +1,4 @@
-"""The mixer: replacing, stopping, gains, voices, memory, and what the sender is told."""
+"""The deck manager: replacing, stopping, gains, voices, memory and replies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.offline_server import RATE, Rig, level, place, playing, write
 # Playing -----------------------------------------------------------------------------------
 
 
-def test_play_stem_restarts_what_plays_from_its_fraction(rig: Rig, numbers: str) -> None:
+def test_play_stem_restarts_a_playing_buffer_at_its_fraction(rig: Rig, numbers: str) -> None:
     playing(rig, numbers)
     at = rig.desk.frame
     rig.send("/play_stem", 100, 1.0, 1.0, 0, 0.5)
@@ -50,7 +50,7 @@ def test_a_section_ends_by_itself_or_loops(rig: Rig, numbers: str) -> None:
     assert place(rig.out[at + 3 * 4410 + 2000, 0]) == pytest.approx(RATE % 8192 + 2000, abs=2)
 
 
-def test_a_section_at_the_very_end_is_as_long_as_what_is_left(rig: Rig, numbers: str) -> None:
+def test_a_section_at_the_end_is_cut_to_the_rest_of_the_track(rig: Rig, numbers: str) -> None:
     rig.send("/load_buffer", 100, numbers)
     rig.send("/play_stem_section", 100, 1.0, 1.0, 1, 1.0, 10.0)
     rig.seconds(0.2)
@@ -58,7 +58,7 @@ def test_a_section_at_the_very_end_is_as_long_as_what_is_left(rig: Rig, numbers:
     assert np.isfinite(rig.out).all()
 
 
-def test_the_end_is_told_to_subscribers_and_frees_the_voice(rig: Rig, steady: str) -> None:
+def test_the_end_of_a_track_is_reported_and_frees_the_voice(rig: Rig, steady: str) -> None:
     rig.send("/notify", 1)
     rig.send("/load_buffer", 100, steady, "Song")
     rig.send("/play_stem", 100, 1.0, 1.0, 0)
@@ -69,10 +69,10 @@ def test_the_end_is_told_to_subscribers_and_frees_the_voice(rig: Rig, steady: st
     rig.run(512)
     rig.send("/stop_stem", 100)
     rig.run(2048)
-    assert len(rig.heard("/ended")) == 1, "what is stopped has not come to its end"
+    assert len(rig.heard("/ended")) == 1, "a stopped track has not ended"
 
 
-def test_volume_and_stop_reach_what_plays_while_its_replacement_loads(
+def test_volume_and_stop_act_on_the_old_track_while_a_new_one_loads(
     rig: Rig, steady: str, numbers: str
 ) -> None:
     playing(rig, steady)
@@ -86,14 +86,14 @@ def test_volume_and_stop_reach_what_plays_while_its_replacement_loads(
     assert not rig.out[-1].any()
 
 
-def test_a_replacement_stops_what_played_when_it_is_ready(
+def test_a_replacement_stops_the_old_track_when_it_is_ready(
     rig: Rig, steady: str, numbers: str
 ) -> None:
     playing(rig, steady)
     rig.pages_a_block = 0
     rig.send("/load_buffer", 100, numbers)
     rig.seconds(0.5)
-    assert rig.out[-1, 0] == pytest.approx(0.25), "until then it plays"
+    assert rig.out[-1, 0] == pytest.approx(0.25), "the old track plays until then"
     assert rig.status()["deck.A.state"] == "playing"
     rig.pages_a_block = 100
     rig.run(4096)
@@ -103,19 +103,21 @@ def test_a_replacement_stops_what_played_when_it_is_ready(
     assert rig.heard("/done")[-1] == ("/load_buffer", 100)
 
 
-def test_a_replacement_that_starts_at_once_takes_over_from_what_played(
+def test_a_replacement_that_starts_immediately_takes_over_from_the_old_track(
     rig: Rig, steady: str, tmp_path: Path
 ) -> None:
     playing(rig, steady)
-    rig.pages_a_block = 1  # its first page is there a few blocks before it is called ready
+    rig.pages_a_block = 1  # its first page is loaded a few blocks before it is reported as ready
     rig.send("/load_buffer", 100, str(write(tmp_path / "loud.wav", level(2, 0.5))))
     rig.send("/play_stem", 100, 1.0, 1.0)
     rig.run(4096)
     begun = int(np.flatnonzero(rig.out[:, 0] > 0.3)[0])
-    assert np.all(rig.out[begun + 256 :, 0] == 0.5), "the two must not sound together"
+    assert np.all(rig.out[begun + 256 :, 0] == 0.5), "the two must not play together"
 
 
-def test_a_replacement_that_fails_leaves_what_plays(rig: Rig, steady: str, tmp_path: Path) -> None:
+def test_a_replacement_that_fails_keeps_the_old_track(
+    rig: Rig, steady: str, tmp_path: Path
+) -> None:
     playing(rig, steady)
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF" + bytes(100))
@@ -127,7 +129,7 @@ def test_a_replacement_that_fails_leaves_what_plays(rig: Rig, steady: str, tmp_p
     assert rig.core.buffers.find(100).name == "steady"
 
 
-def test_a_replacement_that_breaks_before_it_is_ready_leaves_what_plays(
+def test_a_replacement_that_breaks_before_it_is_ready_keeps_the_old_track(
     rig: Rig, steady: str, numbers: str
 ) -> None:
     playing(rig, steady)
@@ -144,7 +146,9 @@ def test_a_replacement_that_breaks_before_it_is_ready_leaves_what_plays(
     assert len(rig.core.buffers.numbers()) == 1
 
 
-def test_a_load_that_is_overtaken_is_told_so(rig: Rig, steady: str, numbers: str) -> None:
+def test_a_load_that_is_superseded_fails_with_the_reason(
+    rig: Rig, steady: str, numbers: str
+) -> None:
     rig.pages_a_block = 0
     rig.send("/cue", "A", steady)
     rig.send("/start_group", 0.0, "A")
@@ -159,7 +163,7 @@ def test_a_load_that_is_overtaken_is_told_so(rig: Rig, steady: str, numbers: str
     assert not rig.out.any()
 
 
-def test_a_play_that_fails_says_so_once(rig: Rig, tmp_path: Path) -> None:
+def test_a_play_that_fails_is_reported_once(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("words", encoding="utf-8")
     rig.send("/play", "A", str(tmp_path / "text.wav"))
     rig.run(512)
@@ -184,7 +188,7 @@ def test_a_play_that_fails_says_so_once(rig: Rig, tmp_path: Path) -> None:
     ids=["empty", "text", "folder", "no audio", "cut header", "no sound", "nine stems", "pipe",
          "a link to itself", "a device"],
 )
-def test_files_that_are_no_audio_are_refused_and_nothing_changes(
+def test_files_that_are_not_audio_are_refused_and_change_nothing(
     rig: Rig, steady: str, tmp_path: Path, make: object
 ) -> None:
     playing(rig, steady)
@@ -225,7 +229,7 @@ def test_files_outside_the_media_folders_are_refused(tmp_path: Path) -> None:
 # Voices and memory ---------------------------------------------------------------------------
 
 
-def test_sixty_four_voices_and_the_next_is_refused(rig: Rig, steady: str) -> None:
+def test_the_sixty_fifth_voice_is_refused(rig: Rig, steady: str) -> None:
     for number in range(66):
         rig.send("/load_buffer", 100 + number, steady)
     rig.run(1024)
@@ -236,7 +240,7 @@ def test_sixty_four_voices_and_the_next_is_refused(rig: Rig, steady: str) -> Non
     before = rig.state()
     rig.send("/play_stem", 164)
     rig.send("/play_stem", 165)
-    assert rig.fails() == ["/play_stem 64 voices sound already: stop some"] * 2
+    assert rig.fails() == ["/play_stem all 64 voices are playing already: stop some tracks"] * 2
     assert rig.state() == before
     rig.send("/stop_stem", 100)
     rig.run(1024)
@@ -246,7 +250,7 @@ def test_sixty_four_voices_and_the_next_is_refused(rig: Rig, steady: str) -> Non
     assert rig.status()["voices"] == 64
 
 
-def test_a_group_that_finds_too_few_voices_takes_none(rig: Rig, steady: str) -> None:
+def test_a_group_without_enough_voices_takes_none(rig: Rig, steady: str) -> None:
     for number in range(63):
         rig.send("/load_buffer", 1101 + number, steady)
         rig.send("/play_stem", 1101 + number, 1.0, 0.01)
@@ -255,11 +259,11 @@ def test_a_group_that_finds_too_few_voices_takes_none(rig: Rig, steady: str) -> 
     rig.run(1024)
     before = rig.state()
     rig.send("/start_group", 0.0, "A", "C")
-    assert rig.fails() == ["/start_group 64 voices sound already: stop some"]
+    assert rig.fails() == ["/start_group all 64 voices are playing already: stop some tracks"]
     assert rig.state() == before
 
 
-def test_a_thousand_loads_and_unloads_end_where_they_began(rig: Rig, tmp_path: Path) -> None:
+def test_a_thousand_loads_and_unloads_leak_nothing(rig: Rig, tmp_path: Path) -> None:
     file = str(write(tmp_path / "short.wav", level(0.05)))
     before, resources = rig.state(), held()
     for turn in range(1000):
@@ -281,7 +285,7 @@ def test_a_thousand_loads_and_unloads_end_where_they_began(rig: Rig, tmp_path: P
     assert not rig.desk.page_table[:, :64].any()
 
 
-def test_no_memory_left_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
+def test_a_load_without_memory_is_refused_with_the_numbers(tmp_path: Path) -> None:
     file = str(write(tmp_path / "long.wav", level(30), subtype="FLOAT"))
     rig = Rig(memory_mb=16)
     try:
@@ -300,7 +304,7 @@ def test_no_memory_left_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
         rig.close()
 
 
-def test_more_stems_than_the_desk_has_places_for_are_refused(tmp_path: Path) -> None:
+def test_more_stems_than_the_desk_has_sources_are_refused(tmp_path: Path) -> None:
     rig = Rig(memory_mb=80)
     folder = tmp_path / "track"
     folder.mkdir()
@@ -309,11 +313,11 @@ def test_more_stems_than_the_desk_has_places_for_are_refused(tmp_path: Path) -> 
     for number in range(129):
         rig.send("/load_buffer", 100 + number, str(folder))
         rig.run(64)
-    assert rig.fails() == ["/load_buffer 1024 stems are loaded: unload some"]
+    assert rig.fails() == ["/load_buffer 1024 stems are loaded already: unload some"]
     rig.close()
 
 
-def test_mixer_cleanup_stops_all_and_answers_when_the_memory_is_free(
+def test_mixer_cleanup_stops_all_and_replies_when_the_memory_is_free(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
@@ -333,12 +337,12 @@ def test_mixer_cleanup_stops_all_and_answers_when_the_memory_is_free(
     assert rig.fails()[-1] == "/play_stem nothing is loaded in buffer 100"
 
 
-def test_a_mark_or_stop_that_the_engine_had_no_room_for_is_sent_again(
+def test_a_mark_or_stop_that_the_engine_refused_is_sent_again(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
     rig.core.mixer.ramp(rig.core.buffers.find(100).request, 0, 1.0)  # type: ignore[arg-type]
-    for _ in range(PENDING + 100):  # fills the engine's table of what waits
+    for _ in range(PENDING + 100):  # fill the engine's table of pending commands
         rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=2 * RATE)
     rig.send("/mixer_cleanup")
     rig.run(1024)
@@ -348,7 +352,7 @@ def test_a_mark_or_stop_that_the_engine_had_no_room_for_is_sent_again(
     assert rig.core.voices.free_voices() == 64
 
 
-def test_a_sync_that_the_engine_had_no_room_for_is_answered_all_the_same(rig: Rig) -> None:
+def test_a_sync_that_the_engine_refused_still_gets_its_reply(rig: Rig) -> None:
     rig.run(512)
     for _ in range(PENDING):
         rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=RATE)
@@ -359,7 +363,7 @@ def test_a_sync_that_the_engine_had_no_room_for_is_answered_all_the_same(rig: Ri
     assert rig.heard("/synced") == [(5,)]
 
 
-def test_reports_that_were_lost_are_made_up_for(rig: Rig, steady: str) -> None:
+def test_lost_engine_events_are_reconciled_with_the_desk(rig: Rig, steady: str) -> None:
     playing(rig, steady, loop=0)
     rig.send("/load_buffer", 101, steady)
     rig.send("/play_stem", 101)

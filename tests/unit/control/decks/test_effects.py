@@ -1,4 +1,4 @@
-"""Commands of effects, sends and patches: what they do, when, and what they refuse."""
+"""Commands of effects, sends and routing: results, timing and refusals."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.offline_server import RATE, Rig, bundle, playing
 
 
 def instance(rig: Rig, chain: int, slot: int) -> int:
-    """The engine's instance of a slot (0 is the first)."""
+    """Return the engine's instance in a slot, counted from 0."""
     placed = rig.core.effects.chains[chain][slot]
     assert placed
     return placed.instance
 
 
 def linked(rig: Rig, chain: int) -> list[str]:
-    """Names of the modules that the engine has in a chain, in its order."""
+    """Return the names of the modules in the engine's chain, in order."""
     names, number = [], int(rig.desk.chains[chain])
     while number >= 0:
         if int(rig.desk.effects["state"][number]) == ACTIVE:
@@ -33,11 +33,11 @@ def linked(rig: Rig, chain: int) -> list[str]:
     return names
 
 
-def test_the_modules_and_their_parameters_are_told(rig: Rig) -> None:
+def test_the_modules_and_their_parameters_are_listed(rig: Rig) -> None:
     rig.send("/fx/modules")
-    told = rig.heard("/fx/modules.reply")
+    listed = rig.heard("/fx/modules.reply")
     expected = [(m.name, p.name) for m in MODULES.values() for p in m.parameters]
-    assert [(values[0], values[1]) for values in told] == expected
+    assert [(values[0], values[1]) for values in listed] == expected
     assert rig.heard("/done") == [("/fx/modules", len(MODULES))]
 
 
@@ -78,7 +78,7 @@ def test_a_chain_is_built_moved_and_emptied(rig: Rig, where: str, chain: int) ->
     assert sorted(rig.core.effects._free) == list(range(EFFECTS))
 
 
-def test_a_parameter_goes_to_its_value_in_its_own_time_or_the_one_that_is_said(rig: Rig) -> None:
+def test_a_parameter_ramps_over_its_own_or_the_requested_time(rig: Rig) -> None:
     rig.send("/deck/B/fx/insert", 1, "echo")
     rig.run(512)
     row = effect_ramp(instance(rig, 1, 0), 4)
@@ -97,7 +97,7 @@ def test_a_parameter_goes_to_its_value_in_its_own_time_or_the_one_that_is_said(r
     assert values["on"] == 0.0
 
 
-def test_an_effect_comes_in_at_the_frame_of_its_bundle(rig: Rig, steady: str) -> None:
+def test_an_effect_is_inserted_at_the_frame_of_its_bundle(rig: Rig, steady: str) -> None:
     playing(rig, steady)
     rig.raw(bundle(0.3, build("/deck/A/fx/insert", (1, "crusher", "bits", 1.0))))
     rig.send("/deck/A/fx/set", 1, "rate", 192000.0)
@@ -112,7 +112,7 @@ def test_an_effect_comes_in_at_the_frame_of_its_bundle(rig: Rig, steady: str) ->
     assert rig.time > START
 
 
-def test_what_is_still_to_come_in_can_be_changed_and_removed(rig: Rig) -> None:
+def test_a_pending_effect_can_be_changed_and_removed(rig: Rig) -> None:
     rig.run(512)
     rig.raw(bundle(0.3, build("/mix/fx/insert", (1, "reverb"))))
     rig.send("/mix/fx/insert", 2, "echo")
@@ -124,7 +124,7 @@ def test_what_is_still_to_come_in_can_be_changed_and_removed(rig: Rig) -> None:
     assert len(rig.core.effects._free) == EFFECTS - 1
 
 
-def test_orders_at_a_beat_keep_their_order_when_the_tempo_changes(rig: Rig) -> None:
+def test_commands_at_a_beat_keep_their_order_when_the_tempo_changes(rig: Rig) -> None:
     rig.run(512)
     rig.send("/clock/at", 0.7, "/mix/fx/insert", 2, "reverb")
     rig.send("/mix/fx/set", 2, "decay", 5.0)
@@ -144,7 +144,7 @@ def test_orders_at_a_beat_keep_their_order_when_the_tempo_changes(rig: Rig) -> N
     assert not rig.fails()
 
 
-def test_the_order_is_that_of_the_slots_whenever_they_come(rig: Rig) -> None:
+def test_the_order_of_effects_is_that_of_the_slots_not_of_insertion(rig: Rig) -> None:
     rig.run(512)
     rig.send("/mix/fx/insert", 1, "drive")
     rig.raw(bundle(0.3, build("/mix/fx/insert", (2, "gate"))))
@@ -157,7 +157,7 @@ def test_the_order_is_that_of_the_slots_whenever_they_come(rig: Rig) -> None:
 
 REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("/deck/A/fx/insert", (1, "drive"), "holds echo"),
-    ("/deck/A/fx/insert", (2, "chorus"), "there is no 'chorus', only compressor, crusher"),
+    ("/deck/A/fx/insert", (2, "chorus"), "'chorus' must be one of compressor, crusher"),
     ("/deck/A/fx/insert", (5, "drive"), "out of range, 1 to 4"),
     ("/deck/A/fx/insert", (0, "drive"), "out of range, 1 to 4"),
     ("/deck/A/fx/insert", (2,), "module is missing"),
@@ -166,7 +166,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("/deck/A/fx/insert", (2, "drive", "drive", 50), "drive: 50 is out of range, 0 to 40 dB"),
     ("/deck/A/fx/insert", (2, "drive", "drive", "x"), "is not a number"),
     ("/deck/A/fx/insert", (2, "drive", "drive", float("nan")), "out of range"),
-    ("/deck/A/fx/insert", (2, "drive", 3, 3), "is no name"),
+    ("/deck/A/fx/insert", (2, "drive", 3, 3), "is not the name of a parameter"),
     ("/deck/A/fx/insert", (2, "gate", "steps", 2.5), "steps: 2.5 is not a whole number"),
     ("/deck/A/fx/swap", (2, "drive"), "slot: 2 of deck A is empty"),
     ("/bus/2/fx/remove", (1,), "slot: 1 of bus 2 is empty"),
@@ -177,10 +177,10 @@ REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("/deck/A/fx/set", (1, "feedback", 0.5, 1e9), "out of range"),
     ("/deck/A/fx/mix", (1, 1.5), "out of range"),
     ("/bus/3/fx/remove", (1,), "unknown address"),
-    ("/mix/patch", ("E", "master", 1.0), "none of A, B, C, D, bus1, bus2"),
-    ("/mix/patch", ("A", "bus3", 1.0), "none of bus1, bus2, master"),
+    ("/mix/patch", ("E", "master", 1.0), "must be one of A, B, C, D, bus1, bus2"),
+    ("/mix/patch", ("A", "bus3", 1.0), "must be one of bus1, bus2, master"),
     ("/mix/patch", ("bus1", "bus1", 1.0), "can't be sent to itself"),
-    ("/mix/patch", ("bus2", "bus1", 1.0), "would close a circle: bus1 goes to bus2"),
+    ("/mix/patch", ("bus2", "bus1", 1.0), "would close a feedback loop: bus1 feeds bus2"),
     ("/mix/patch", ("A", "bus1", 5.0), "out of range"),
     ("/deck/A/send", (3, 1.0), "out of range"),
     ("/deck/A/send/pre", (1, 2), "out of range"),
@@ -188,7 +188,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
 
 
 @pytest.mark.parametrize(("address", "arguments", "reason"), REFUSED)
-def test_what_is_wrong_is_refused_with_the_reason_and_changes_nothing(
+def test_invalid_commands_are_refused_with_the_reason_and_change_nothing(
     rig: Rig, address: str, arguments: tuple[Any, ...], reason: str
 ) -> None:
     rig.send("/deck/A/fx/insert", 1, "echo")
@@ -204,11 +204,11 @@ def test_what_is_wrong_is_refused_with_the_reason_and_changes_nothing(
     before = state()
     rig.send(address, *arguments)
     assert state() == before
-    [told] = rig.fails()
-    assert reason in told
+    [failure] = rig.fails()
+    assert reason in failure
 
 
-def test_the_order_holds_when_what_was_before_it_has_left_meanwhile(rig: Rig) -> None:
+def test_the_order_is_kept_when_a_preceding_effect_was_removed(rig: Rig) -> None:
     rig.run(512)
     rig.send("/mix/fx/insert", 1, "drive")
     rig.send("/mix/fx/insert", 2, "gate")
@@ -218,7 +218,7 @@ def test_the_order_holds_when_what_was_before_it_has_left_meanwhile(rig: Rig) ->
     assert linked(rig, CHAIN_MASTER) == ["drive", "echo"]
 
 
-def test_there_is_an_end_to_the_instances(rig: Rig) -> None:
+def test_the_number_of_instances_is_limited(rig: Rig) -> None:
     for deck in "ABCD":
         for slot in range(1, 5):
             rig.send(f"/deck/{deck}/fx/insert", slot, "crusher")
@@ -226,7 +226,7 @@ def test_there_is_an_end_to_the_instances(rig: Rig) -> None:
         rig.send("/deck/A/fx/swap", 1, "crusher")
     assert not rig.fails()
     rig.send("/deck/A/fx/swap", 1, "drive")
-    assert "all 48 instances are in use" in rig.fails()[0]
+    assert "all 48 effect instances are in use" in rig.fails()[0]
     rig.seconds(0.2)
     rig.send("/deck/A/fx/swap", 1, "drive")
     rig.run(1024)
@@ -234,7 +234,7 @@ def test_there_is_an_end_to_the_instances(rig: Rig) -> None:
     assert linked(rig, 0) == ["drive", "crusher", "crusher", "crusher"]
 
 
-def test_instances_come_back_also_when_the_engines_report_was_lost(rig: Rig) -> None:
+def test_instances_are_freed_even_if_the_engines_event_was_lost(rig: Rig) -> None:
     rig.send("/deck/A/fx/insert", 1, "crusher")
     rig.run(512)
     rig.send("/deck/A/fx/remove", 1)
@@ -244,14 +244,14 @@ def test_instances_come_back_also_when_the_engines_report_was_lost(rig: Rig) -> 
     assert len(effects._free) == EFFECTS - 1
     effects._free.clear()
     rig.send("/deck/B/fx/insert", 1, "gate")
-    assert "all 48 instances are in use" in rig.fails().pop()
+    assert "all 48 effect instances are in use" in rig.fails().pop()
     rig.answers.said.clear()
     rig.desk.ledger["events_lost"] = 1
     rig.send("/deck/B/fx/insert", 1, "gate")
     assert not rig.fails()
 
 
-def test_a_send_is_heard_and_a_circle_opens_only_when_it_is_broken(
+def test_a_send_is_audible_and_a_route_opens_only_when_it_closes_no_loop(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
@@ -268,7 +268,7 @@ def test_a_send_is_heard_and_a_circle_opens_only_when_it_is_broken(
     rig.run(4096)
     assert rig.out[-1, 0] == pytest.approx(0.125 + 0.125 + 0.125)
     rig.send("/mix/patch", "bus1", "bus2", 1.0)
-    assert "would close a circle" in rig.fails()[-1]
+    assert "would close a feedback loop" in rig.fails()[-1]
     rig.send("/mix/patch", "bus2", "bus1", 0.0, 0.5)
     rig.run(4096)
     rig.send("/mix/patch", "bus1", "bus2", 1.0)

@@ -1,4 +1,4 @@
-"""Levels, EQ, tempo: what a command makes of them, and when."""
+"""Levels, EQ, tempo and seeks: results and timing of commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.support.offline_server import RATE, Rig, count, level, place, playing, write
 
 
-def test_a_fade_begins_at_its_time_from_the_level_it_finds(rig: Rig, steady: str) -> None:
+def test_a_fade_starts_at_its_time_from_the_present_level(rig: Rig, steady: str) -> None:
     playing(rig, steady)
     rig.send("/reset")
     zero = rig.core.beats.zero
@@ -24,7 +24,7 @@ def test_a_fade_begins_at_its_time_from_the_level_it_finds(rig: Rig, steady: str
     assert out[begin + RATE // 2] == 0.0
 
 
-def test_levels_that_are_left_out_stay(rig: Rig) -> None:
+def test_levels_that_are_left_out_stay_unchanged(rig: Rig) -> None:
     rig.send("/deck_levels", 0.1, 0.2, 0.3, 0.4)
     rig.seconds(0.1)
     rig.send("/crossfade_levels", 0.5, 0.6)
@@ -47,7 +47,7 @@ def test_eq_of_a_deck(rig: Rig) -> None:
     assert status["deck.C.high"] == pytest.approx(10 ** (-4.8 / 20))
 
 
-def test_the_tempo_moves_all_rates_and_the_clock_by_as_much(rig: Rig, tmp_path: Path) -> None:
+def test_the_tempo_scales_all_rates_and_the_clock(rig: Rig, tmp_path: Path) -> None:
     rig.send("/load_buffer", 100, str(write(tmp_path / "n.wav", count(20))))
     rig.send("/play_stem", 100, 1.0, 1.0, 0)
     rig.run(1024)
@@ -80,7 +80,7 @@ def test_a_stem_of_a_folder_has_its_own_gain(rig: Rig, tmp_path: Path) -> None:
     assert rig.out[-1, 0] == pytest.approx(0.5)
 
 
-def test_a_seek_to_what_is_not_in_memory_waits_and_the_music_goes_on(tmp_path: Path) -> None:
+def test_a_seek_outside_of_memory_waits_while_playback_continues(tmp_path: Path) -> None:
     file = str(write(tmp_path / "long.wav", count(120), subtype="FLOAT"))
     rig = Rig(memory_mb=16)
     try:
@@ -100,12 +100,12 @@ def test_a_seek_to_what_is_not_in_memory_waits_and_the_music_goes_on(tmp_path: P
         rig.pages_a_block = 0
         rig.send("/deck/A/seek", 20.0)
         rig.seconds(5.2)
-        assert rig.fails() == ["/deck/A/seek that place of long was not loaded in time"]
+        assert rig.fails() == ["/deck/A/seek this position of long was not loaded in time"]
     finally:
         rig.close()
 
 
-def test_sync_answers_after_loads_and_starts_in_order(rig: Rig, steady: str) -> None:
+def test_sync_replies_after_loads_and_starts_in_order(rig: Rig, steady: str) -> None:
     rig.pages_a_block = 0
     rig.send("/sync", 1)
     rig.send("/cue", "A", steady)

@@ -1,4 +1,4 @@
-"""A deck plays by the grid that the library has of a file, and passes on how sure that is."""
+"""A deck uses the library's beat grid of a file, and reports its confidence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _own_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def keep(path: Path, analysis: Analysis, **corrections: float) -> None:
-    """Put a file's analysis into the library, as `crowdstream analyze` does."""
+    """Store a file's analysis in the library, as `crowdstream analyze` does."""
     status = path.stat()
     mark = Mark(path.stem, str(path), status.st_size, status.st_mtime_ns, status.st_ino)
     row = Row(str(path), str(path), SINGLE, (mark,), path.stem, "p", "", 3, analysis)
@@ -45,7 +45,7 @@ def keep(path: Path, analysis: Analysis, **corrections: float) -> None:
 
 
 def clicks(path: Path) -> Path:
-    """Clicks at 127.6 from 0.4 s on, in a file whose tag says 128."""
+    """Write clicks at 127.6 BPM from 0.4 s on to a file whose tag says 128."""
     sound = np.zeros((round(SECONDS * RATE), 2), np.float32)
     decay = (0.9 * np.exp(-np.arange(800) / 150.0) * np.sin(np.arange(800) * 0.9))[:, None]
     for at in beats_at(BPM, SECONDS - 0.1, FIRST):
@@ -54,7 +54,7 @@ def clicks(path: Path) -> Path:
     return with_chunk(write(path, sound), chunk(b"id3 ", id3(3, b"\x00128")))
 
 
-def test_clicks_fall_on_the_clocks_beats_where_the_tag_is_rounded(
+def test_clicks_coincide_with_the_clock_although_the_tag_is_rounded(
     rig: Rig, tmp_path: Path
 ) -> None:
     path = clicks(tmp_path / "t.wav")
@@ -77,7 +77,7 @@ def test_clicks_fall_on_the_clocks_beats_where_the_tag_is_rounded(
     assert np.abs(late[1:]).max() < 0.010
 
 
-def test_what_is_uncertain_is_said_to_be(rig: Rig, tmp_path: Path) -> None:
+def test_an_uncertain_grid_is_shown_as_uncertain(rig: Rig, tmp_path: Path) -> None:
     path = clicks(tmp_path / "t.wav")
     doubtful = made(SECONDS, 100.0)
     tempo = Tempo(100.0, True, 0.4, doubtful.tempo.anchors, "its tempo changes")
@@ -90,7 +90,7 @@ def test_what_is_uncertain_is_said_to_be(rig: Rig, tmp_path: Path) -> None:
     assert (shown["uncertain"], shown["doubt"]) == (1, "its tempo changes")
 
 
-def test_a_correction_goes_before_the_analysis_and_a_sidecar_before_both(
+def test_a_sidecar_takes_precedence_over_a_correction_and_that_over_the_analysis(
     rig: Rig, tmp_path: Path
 ) -> None:
     path = clicks(tmp_path / "t.wav")
@@ -118,7 +118,7 @@ def test_a_track_without_a_beat_has_no_grid_whatever_its_tag_says(
     assert rig.status()["deck.A.grid"] == ""
 
 
-def test_a_file_that_has_changed_since_is_not_the_one_in_the_library(
+def test_a_changed_file_does_not_use_its_old_library_entry(
     rig: Rig, tmp_path: Path
 ) -> None:
     path = clicks(tmp_path / "t.wav")
@@ -128,10 +128,10 @@ def test_a_file_that_has_changed_since_is_not_the_one_in_the_library(
     rig.run(1024)
     status = rig.status()
     assert (status["deck.A.grid"], status["deck.A.bpm"]) == ("tag", 128.0)
-    assert status["deck.A.grid_confidence"] < 0.6, "nobody has checked it against the sound"
+    assert status["deck.A.grid_confidence"] < 0.6, "it has not been checked against the audio"
 
 
-def test_a_note_of_an_earlier_version_is_a_certain_grid() -> None:
+def test_a_grid_saved_by_an_earlier_version_is_certain() -> None:
     pairs = [[0.0, 0.5], [1.0, 1.0]]
     old = Grid.from_state(["sidecar", pairs, True], RATE)
     assert (old.confidence, old.doubt) == (1.0, "")

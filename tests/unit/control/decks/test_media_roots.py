@@ -1,4 +1,4 @@
-"""With media folders, nothing outside of them is loaded, read beside a track, or recorded to."""
+"""With media folders, nothing outside of them is loaded, read as a sidecar, or recorded to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDECAR = "[grid]\nbpm = 100.0\n"
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """The media folder, and another."""
+    """The media folder, and a folder outside of it."""
     media, secret = tmp_path / "media", tmp_path / "secret"
     for folder in (media / "set", secret / "set"):
         folder.mkdir(parents=True)
@@ -35,26 +35,26 @@ def rig(folders: tuple[Path, Path]) -> Iterator[Rig]:
 
 
 def swap(media: Path, secret: Path) -> None:
-    """A link to elsewhere takes the place of a media folder."""
+    """Replace a media folder by a link to a folder outside."""
     (media / "set").rename(media / "gone")
     (media / "set").symlink_to(secret / "set")
 
 
-def test_what_leads_elsewhere_by_the_time_it_is_opened_is_not_loaded(
+def test_a_link_that_is_swapped_in_before_opening_is_not_followed(
     rig: Rig, folders: tuple[Path, Path]
 ) -> None:
     media, secret = folders
     rig.send("/deck/A/load", str(media / "set" / "a.wav"))
-    assert rig.requests and not rig.fails(), "control has let it pass"
+    assert rig.requests and not rig.fails(), "control has accepted the path"
     swap(media, secret)
     rig.run(512)
-    [told] = rig.fails()
-    assert told.endswith("a.wav: it lies outside the media folders")
+    [failure] = rig.fails()
+    assert failure.endswith("a.wav: it lies outside the media folders")
     assert rig.status()["deck.A.state"] == "empty"
 
 
 @pytest.mark.parametrize("name", ["set.crowdstream.toml", "crowdstream.toml"])
-def test_a_sidecar_that_leads_elsewhere_is_not_read(
+def test_a_sidecar_that_links_outside_is_not_read(
     rig: Rig, folders: tuple[Path, Path], name: str
 ) -> None:
     media, secret = folders
@@ -73,7 +73,7 @@ def test_a_sidecar_that_leads_elsewhere_is_not_read(
     assert (rig.status()["deck.A.grid"], rig.status()["deck.A.bpm"]) == ("sidecar", 100.0)
 
 
-def test_a_sidecar_that_is_a_pipe_holds_nobody_up(rig: Rig, folders: tuple[Path, Path]) -> None:
+def test_a_sidecar_that_is_a_pipe_does_not_block(rig: Rig, folders: tuple[Path, Path]) -> None:
     os.mkfifo(folders[0] / "set" / "a.crowdstream.toml")
     rig.send("/deck/A/load", str(folders[0] / "set" / "a.wav"))
     rig.run(512)
@@ -81,7 +81,7 @@ def test_a_sidecar_that_is_a_pipe_holds_nobody_up(rig: Rig, folders: tuple[Path,
     assert len(rig.heard("/grid/fault")) == 1
 
 
-def test_a_folder_elsewhere_is_not_listed(rig: Rig, folders: tuple[Path, Path]) -> None:
+def test_a_folder_outside_is_not_listed(rig: Rig, folders: tuple[Path, Path]) -> None:
     media, secret = folders
     (media / "way").symlink_to(secret)
     (media / "some").mkdir()
@@ -91,13 +91,13 @@ def test_a_folder_elsewhere_is_not_listed(rig: Rig, folders: tuple[Path, Path]) 
                  media / "way/set/a.wav", media / "some"):  # fmt: skip
         rig.send("/deck/A/load", str(path))
     assert len(rig.fails()) == 7
-    assert all("outside the media folders" in told for told in rig.fails()), (
-        "what is there and what is not are told in the same words"
+    assert all("outside the media folders" in failure for failure in rig.fails()), (
+        "the error must not reveal whether the file exists"
     )
     assert not rig.requests
 
 
-def test_what_is_loaded_at_the_start_is_no_exception(folders: tuple[Path, Path]) -> None:
+def test_tracks_loaded_at_the_start_are_restricted_too(folders: tuple[Path, Path]) -> None:
     made = Rig(media_root=[folders[0]], a=folders[1] / "set" / "a.wav")
     try:
         made.run(256)
@@ -106,7 +106,7 @@ def test_what_is_loaded_at_the_start_is_no_exception(folders: tuple[Path, Path])
         made.close()
 
 
-def test_nothing_is_recorded_elsewhere_by_a_link(rig: Rig, folders: tuple[Path, Path]) -> None:
+def test_a_recording_does_not_follow_a_link_outside(rig: Rig, folders: tuple[Path, Path]) -> None:
     media, secret = folders
     (media / "way").symlink_to(secret / "set")
     (media / "b.wav").symlink_to(secret / "b.wav")
@@ -116,7 +116,7 @@ def test_nothing_is_recorded_elsewhere_by_a_link(rig: Rig, folders: tuple[Path, 
     assert len(rig.fails()) == 3
 
 
-def test_a_recording_does_not_follow_a_link_that_came_after_the_command(
+def test_a_recording_does_not_follow_a_link_made_after_the_command(
     folders: tuple[Path, Path], rig: Rig
 ) -> None:
     media, secret = folders
@@ -130,11 +130,11 @@ def test_a_recording_does_not_follow_a_link_that_came_after_the_command(
     rig.core.recordings.launch = Late
     rig.send("/record/start", str(media / "set" / "b.wav"))
 
-    def told() -> bool:
+    def failed() -> bool:
         rig.step()
         return bool(rig.fails())
 
-    until(told)
+    until(failed)
     assert "outside the folders for recordings" in rig.fails()[0]
     assert os.listdir(secret / "set") == ["a.wav"]
     rig.send("/record/start", str(media / "gone" / "b.wav"))

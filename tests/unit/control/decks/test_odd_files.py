@@ -1,4 +1,4 @@
-"""What is odd about a file reaches whoever loaded it, the log and the deck's picture."""
+"""Oddities of a file are reported to the sender, in the log and in the deck's state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rig() -> Iterator[Rig]:
 
 
 def cut(path: Path) -> Path:
-    """A WAV file whose header claims twice what it holds."""
+    """Write a WAV file whose header claims twice its length."""
     data = bytearray(write(path, level(2.0)).read_bytes())
     at = data.index(b"data") + 4
     data[at : at + 4] = struct.pack("<I", 2 * (len(data) - at - 4))
@@ -78,13 +78,13 @@ def test_mp3_stems_without_a_tag_are_in_time_with_wav_stems(rig: Rig, tmp_path: 
         rest.append(float(np.abs(rig.out[begin + RATE // 2 + 4096 :]).max()))
         rig.send("/deck/A/stop")
         rig.run(4096)
-    assert rest[0] < 0.03, "what is opposite and in time cancels"
+    assert rest[0] < 0.03, "aligned signals of opposite sign cancel"
     assert rest[1] < 0.03
     [(_buffer, text)] = rig.heard("/file/warning")
     assert "bass.mp3: it does not declare its encoder's delay; 13 ms are skipped" in text
 
 
-def test_damage_that_is_found_while_reading_is_named(rig: Rig, tmp_path: Path) -> None:
+def test_damage_found_while_reading_is_reported(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     noise = np.random.default_rng(3).uniform(-0.3, 0.3, (3 * RATE, 2))
     soundfile.write(path, noise, RATE, subtype="PCM_16")

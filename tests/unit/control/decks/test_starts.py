@@ -1,4 +1,4 @@
-"""Starts: together, on their frame, after their files; late ones now, and told."""
+"""Starts: together, exactly at their frame, and after their files are loaded; late ones now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def steady(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("block", [1, 7, 256, 1023])
-def test_decks_cued_and_started_at_once_wait_and_begin_on_one_frame(
+def test_decks_cued_and_started_immediately_begin_on_one_frame(
     tmp_path: Path, block: int
 ) -> None:
     rig = Rig(block=block, pages_a_block=1)
@@ -34,7 +34,7 @@ def test_decks_cued_and_started_at_once_wait_and_begin_on_one_frame(
         rig.close()
 
 
-def test_a_start_waits_at_most_five_seconds_and_says_so(rig: Rig, steady: str) -> None:
+def test_a_start_times_out_after_five_seconds(rig: Rig, steady: str) -> None:
     rig.pages_a_block = 0
     rig.send("/cue", "A", steady)
     rig.send("/start_group", 0.0, "A")
@@ -44,20 +44,20 @@ def test_a_start_waits_at_most_five_seconds_and_says_so(rig: Rig, steady: str) -
     assert rig.fails() == ["/start_group steady was not loaded within 5 s"]
     rig.pages_a_block = 100
     rig.seconds(0.5)
-    assert rig.first_sound() == -1, "what was given up must not start after all"
+    assert rig.first_sound() == -1, "a start that has timed out must not happen later"
 
 
-def test_what_is_there_starts_without_what_is_not(rig: Rig, steady: str, tmp_path: Path) -> None:
+def test_a_group_starts_without_a_file_that_fails(rig: Rig, steady: str, tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_text("no audio", encoding="utf-8")
     rig.send("/cue", "A", steady)
     rig.send("/cue", "B", str(tmp_path / "bad.wav"))
     rig.send("/start_group", 0.0, "A", "B")
     rig.run(2048)
     assert rig.first_sound() > 0
-    told = rig.fails()
-    assert len(told) == 2
-    assert told[0].startswith("/cue ")
-    assert told[1].startswith("/start_group ")
+    failures = rig.fails()
+    assert len(failures) == 2
+    assert failures[0].startswith("/cue ")
+    assert failures[1].startswith("/start_group ")
 
 
 def test_a_start_after_a_reset_is_exact(rig: Rig, steady: str) -> None:
@@ -72,7 +72,7 @@ def test_a_start_after_a_reset_is_exact(rig: Rig, steady: str) -> None:
     assert rig.first_sound() == zero + round(0.75 * RATE)
 
 
-def test_before_any_reset_the_time_counts_from_the_arrival(rig: Rig, steady: str) -> None:
+def test_before_any_reset_the_time_is_relative_to_the_arrival(rig: Rig, steady: str) -> None:
     rig.send("/cue", "A", steady)
     rig.run(1024)
     arrival = rig.core.clock.now()
@@ -82,7 +82,7 @@ def test_before_any_reset_the_time_counts_from_the_arrival(rig: Rig, steady: str
     assert not rig.heard("/late")
 
 
-def test_a_time_that_has_passed_is_now_and_reported(rig: Rig, steady: str) -> None:
+def test_a_start_at_a_past_time_acts_now_and_is_reported_late(rig: Rig, steady: str) -> None:
     rig.send("/reset")
     rig.send("/cue", "A", steady)
     rig.seconds(1)
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_ready_in_time_starts_late_and_is_reported(
     assert [address for address, _ in rig.heard("/late")] == ["/play"]
 
 
-def test_the_patience_counts_from_when_a_start_is_due(rig: Rig, steady: str) -> None:
+def test_the_timeout_of_a_start_counts_from_its_due_time(rig: Rig, steady: str) -> None:
     rig.pages_a_block = 0
     rig.send("/play", "A", steady, 6.0)
     due = rig.core.clock.now() + 6 * RATE
@@ -120,7 +120,7 @@ def test_the_patience_counts_from_when_a_start_is_due(rig: Rig, steady: str) -> 
     assert rig.first_sound() == due
 
 
-def test_schedule_c_at_starts_what_deck_c_holds(rig: Rig, steady: str) -> None:
+def test_schedule_c_at_starts_the_track_of_deck_c(rig: Rig, steady: str) -> None:
     rig.send("/load_buffer", 2100, steady)
     rig.run(512)
     now = rig.core.clock.now()
@@ -129,7 +129,7 @@ def test_schedule_c_at_starts_what_deck_c_holds(rig: Rig, steady: str) -> None:
     assert rig.first_sound() == now + round(0.125 * RATE)
 
 
-def test_a_stop_takes_back_starts_that_wait_in_engine_and_control(rig: Rig, steady: str) -> None:
+def test_a_stop_cancels_starts_that_wait_in_engine_and_control(rig: Rig, steady: str) -> None:
     rig.send("/cue", "A", steady)
     rig.run(512)
     rig.send("/start_group", 0.2, "A")
@@ -147,13 +147,13 @@ def test_a_stop_takes_back_starts_that_wait_in_engine_and_control(rig: Rig, stea
     assert rig.first_sound() == -1
 
 
-# Volumes and places of starts that wait ----------------------------------------------------
+# Volumes and positions of waiting starts ---------------------------------------------------
 
 
-def test_a_volume_set_while_a_start_waits_counts(rig: Rig, steady: str) -> None:
+def test_a_volume_set_while_a_start_waits_applies(rig: Rig, steady: str) -> None:
     rig.send("/cue", "A", steady)
     rig.run(512)
-    rig.send("/start_group", 0.5, "A")  # in the engine already
+    rig.send("/start_group", 0.5, "A")  # with the engine already
     rig.run(512)
     rig.send("/stem_volume", 100, 0.5)
     rig.seconds(1)
@@ -163,7 +163,7 @@ def test_a_volume_set_while_a_start_waits_counts(rig: Rig, steady: str) -> None:
     rig.pages_a_block = 0
     rig.send("/cue", "B", steady)
     rig.send("/stop_stem", 100)
-    rig.send("/start_group", 0.0, "B")  # in control still
+    rig.send("/start_group", 0.0, "B")  # still in control
     rig.send("/stem_volume", 1100, 2.0)
     rig.seconds(0.1)
     silent = rig.desk.frame
@@ -173,7 +173,7 @@ def test_a_volume_set_while_a_start_waits_counts(rig: Rig, steady: str) -> None:
     assert rig.out[again, 0] == pytest.approx(0.5)
 
 
-def test_a_rate_and_a_place_set_while_a_start_waits_count(rig: Rig, tmp_path: Path) -> None:
+def test_a_rate_and_a_position_set_while_a_start_waits_apply(rig: Rig, tmp_path: Path) -> None:
     rig.send("/cue", "A", str(write(tmp_path / "count.wav", count(3))))
     rig.run(512)
     rig.send("/start_group", 0.5, "A")
@@ -184,8 +184,8 @@ def test_a_rate_and_a_place_set_while_a_start_waits_count(rig: Rig, tmp_path: Pa
     assert place(rig.out[start + 1000, 0]) == 4410 + 1000
 
 
-def test_a_start_elsewhere_than_at_the_cue_is_asked_for_while_it_loads(tmp_path: Path) -> None:
-    # 50 s of float stereo are 268 pages; the one that is wanted comes early, not last.
+def test_a_start_away_from_the_cue_is_requested_while_the_track_loads(tmp_path: Path) -> None:
+    # 50 s of float stereo are 268 pages; the requested one is loaded early, not last.
     file = write(tmp_path / "long.wav", count(50), subtype="FLOAT")
     rig = Rig(pages_a_block=0)
     try:
@@ -199,7 +199,7 @@ def test_a_start_elsewhere_than_at_the_cue_is_asked_for_while_it_loads(tmp_path:
         rig.close()
 
 
-def test_a_start_elsewhere_in_a_streamed_track_waits_for_its_pages(tmp_path: Path) -> None:
+def test_a_start_away_from_the_cue_of_a_streamed_track_waits_for_its_pages(tmp_path: Path) -> None:
     rig = Rig(memory_mb=16)
     try:
         file = write(tmp_path / "long.wav", count(120), subtype="FLOAT")
@@ -213,7 +213,7 @@ def test_a_start_elsewhere_in_a_streamed_track_waits_for_its_pages(tmp_path: Pat
         rig.pages_a_block = 100
         rig.run(4096)
         assert place(rig.out[-1, 0]) > 0
-        rig.send("/start_group", 0.0, "A")  # back to its cue, which may have been given up
+        rig.send("/start_group", 0.0, "A")  # back to its cue, whose pages may have been evicted
         at = rig.desk.frame
         rig.seconds(1)
         assert place(rig.out[at + 8000, 0]) == pytest.approx(8000, abs=600)
@@ -238,7 +238,7 @@ def test_a_replacement_in_a_bundle_stops_the_old_track_at_its_frame(
     assert np.all(rig.out[due + 300 :, 0] == 0.5)
 
 
-def test_of_two_starts_at_once_that_wait_the_later_counts(rig: Rig, tmp_path: Path) -> None:
+def test_a_second_immediate_start_replaces_a_waiting_one(rig: Rig, tmp_path: Path) -> None:
     rig.pages_a_block = 0
     rig.send("/load_buffer", 100, str(write(tmp_path / "count.wav", count(3))))
     rig.send("/play_stem", 100, 1.0, 1.0, 0, 0.9)
@@ -274,7 +274,7 @@ def test_random_groups_begin_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("message", [("/cue", "B"), ("/deck/B/unload",), ("/mixer_cleanup",)])
-def test_a_start_that_the_engine_holds_is_told_when_its_track_leaves(
+def test_a_start_prevented_by_an_unload_is_reported(
     rig: Rig, steady: str, tmp_path: Path, message: tuple[str, ...]
 ) -> None:
     other = str(write(tmp_path / "other.wav", level(1)))
@@ -282,15 +282,15 @@ def test_a_start_that_the_engine_holds_is_told_when_its_track_leaves(
     rig.send("/cue", "B", steady)
     rig.send("/start_group", 1.0, "B")
     rig.run(1024)
-    assert rig.core.buffers.find(1100).coming, "the engine holds the start"
+    assert rig.core.buffers.find(1100).coming, "the start is with the engine"
     rig.send(*message, *([other] if message[0] == "/cue" else []))
     rig.seconds(1.5)
-    [told] = rig.fails()
-    assert told.startswith("/start_group steady had not started yet: ")
+    [failure] = rig.fails()
+    assert failure.startswith("/start_group steady had not started yet: ")
     assert rig.first_sound() == -1
 
 
-def test_a_start_that_happens_before_its_track_leaves_is_not_said_to_have_failed(
+def test_a_start_before_the_unload_of_its_track_is_not_reported_as_failed(
     rig: Rig, steady: str, tmp_path: Path
 ) -> None:
     other = str(write(tmp_path / "other.wav", level(1)))

@@ -1,4 +1,4 @@
-"""Folders of stems on a deck: what is played of them, and what is said of the rest."""
+"""Folders of stems on a deck: which files play, and which are reported as left out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lufs(samples: np.ndarray) -> float:
 
 
 def played(path: Path, *mutes: int) -> np.ndarray:
-    """What a deck plays of a path in 4 s, with these stems muted."""
+    """Return the output of a deck that plays a path for 4 s, with these stems muted."""
     rig = Rig(memory_mb=64)
     try:
         rig.send(LOAD, str(path))
@@ -56,7 +56,7 @@ def played(path: Path, *mutes: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["Song.wav", "full.wav", "no_vocals.wav"])
-def test_what_is_the_sum_of_stems_is_not_heard_and_mutes_mute(
+def test_a_mixdown_is_not_played_so_mutes_are_effective(
     name: str, track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     whole = put(tmp_path / "whole.wav", mixed(track))
@@ -71,32 +71,32 @@ def test_what_is_the_sum_of_stems_is_not_heard_and_mutes_mute(
     assert np.abs(alone - voice).max() < 1e-4
 
 
-def test_the_reply_and_the_log_name_what_is_left_out(
+def test_the_reply_and_the_log_name_files_that_are_left_out(
     rig: Rig, track: dict[str, np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     put_all(tmp_path, {name: track[name] for name in ("drums", "bass", "other")})
     put(tmp_path / "x.wav", mixed(track, "vocals"))
     (tmp_path / "vocals.ofr").write_bytes(b"x")
-    for _ in range(2):  # heard now, and known the second time
+    for _ in range(2):  # examined now, and cached the second time
         before = len(rig.heard("/stems/left_out"))
         rig.send(LOAD, str(tmp_path))
         rig.run(512)
         assert stems(rig) == ("drums", "bass", "other")
-        told = {file: reason for _, file, reason in rig.heard("/stems/left_out")[before:]}
-        assert set(told) == {"vocals.ofr", "x.wav"} and "sum of" in told["x.wav"]
+        left_out = {file: reason for _, file, reason in rig.heard("/stems/left_out")[before:]}
+        assert set(left_out) == {"vocals.ofr", "x.wav"} and "sum of" in left_out["x.wav"]
     levels = {record.levelno for record in caplog.records if "vocals.ofr" in record.getMessage()}
     assert levels == {logging.WARNING}
 
 
-def test_sources_of_what_is_left_out_are_given_back_and_gains_stay(
+def test_sources_of_left_out_files_are_freed_and_gains_are_kept(
     rig: Rig, track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, track)
     put(tmp_path / "zz.wav", mixed(track))
     free = rig.state()["sources"]
     rig.send(LOAD, str(tmp_path))
-    rig.send("/deck/A/stem/5/mute", 1)  # before it is known that there is no fifth
+    rig.send("/deck/A/stem/5/mute", 1)  # before it is known that there is no fifth stem
     rig.send("/deck/A/stem/2/mute", 1)
     rig.run(512)
     assert rig.state()["sources"] == free - 4
@@ -118,7 +118,7 @@ def test_nine_files_of_which_one_is_the_mixdown_load(
     assert len(stems(rig)) == 8 and not rig.fails()
 
 
-def test_more_than_eight_stems_are_refused_in_one_line_and_nothing_is_left_of_them(
+def test_more_than_eight_stems_are_refused_in_one_line_and_leak_nothing(
     rig: Rig, tmp_path: Path
 ) -> None:
     names = ("Kick", "Snare", "Hats", "Bass", "Pad", "Lead", "FX", "Vocals", "Keys", "Sax")
@@ -131,19 +131,19 @@ def test_more_than_eight_stems_are_refused_in_one_line_and_nothing_is_left_of_th
     assert rig.state()["sources"] == before and not rig.state()["tracks"]
 
 
-def test_what_is_no_track_is_refused_also_where_only_listening_tells(
+def test_files_that_are_not_stems_of_one_track_are_refused(
     rig: Rig, tmp_path: Path
 ) -> None:
     for number, name in enumerate(("Keys", "Bass", "Drums")):
         put(tmp_path / f"{name}.wav", song(10.0 + 8 * number, number))
-    for _ in range(2):  # by the loader, then by what is kept
+    for _ in range(2):  # by the loader, then from the cache
         rig.send(LOAD, str(tmp_path))
         rig.run(512)
     assert len(rig.fails()) == 2
     assert all("does not hold the stems of one track" in fault for fault in rig.fails())
 
 
-def test_a_playing_deck_goes_on_while_a_folder_is_listened_to(
+def test_a_playing_deck_continues_while_a_folder_is_examined(
     rig: Rig, track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     rig.send("/deck/B/load", str(put(tmp_path / "a.wav", track["other"])))
@@ -170,7 +170,7 @@ def test_any_name_of_up_to_255_bytes_loads(
     assert not rig.heard("/grid/fault")
 
 
-def test_a_name_is_found_by_either_spelling_of_its_accents(
+def test_a_name_is_found_in_either_unicode_normalization(
     rig: Rig, track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     for form, other in SPELLINGS:
@@ -185,11 +185,11 @@ def test_a_name_is_found_by_either_spelling_of_its_accents(
     assert [stem.name for stem in hear_stems(folder).stems] == list(FOUR)
 
 
-def test_the_next_loader_listens_again_or_adopts_what_was_kept() -> None:
+def test_the_next_loader_examines_again_or_adopts_the_result() -> None:
     loader_log = LoaderLog()
     stems_ = [(7, "/m/bass.wav"), (8, "/m/drums.wav"), (9, "/m/full.wav")]
     loader_log.sent({"do": "load", "track": 1, "stems": stems_, "cue": 0.0, "folder": "/m"})
-    assert loader_log.again()[-1]["folder"] == "/m", "it died while it listened"
+    assert loader_log.again()[-1]["folder"] == "/m", "the loader died while it examined the folder"
     loader_log.heard({"event": "opened", "track": 1, "frames": 9, "files": [[1, 2], [3, 4]],
                    "streamed": False, "kept": [8, 7], "names": ["drums", "bass"]})  # fmt: skip
     to_state = json.loads(json.dumps(loader_log.to_state()))

@@ -1,4 +1,4 @@
-"""Stems over OSC: EQ, filter, mute and solo, cue bus and sends, kept with their track."""
+"""Stem commands over OSC: EQ, filter, mute and solo, cue bus and sends, kept with the track."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _heard(rig: Rig) -> float:
     return float(rig.out[-1, 0])
 
 
-def test_mute_and_solo_leave_the_gain_alone(rig: Rig, stems: str) -> None:
+def test_mute_and_solo_do_not_change_the_gain(rig: Rig, stems: str) -> None:
     playing(rig, stems)
     assert _heard(rig) == 0.375
     rig.send("/deck/A/stem/1/mute", 1)
@@ -62,7 +62,7 @@ def test_mute_and_solo_leave_the_gain_alone(rig: Rig, stems: str) -> None:
     assert rig.fails() == []
 
 
-def test_what_was_set_reaches_the_voice(rig: Rig, stems: str) -> None:
+def test_stem_settings_reach_the_voice(rig: Rig, stems: str) -> None:
     playing(rig, stems)
     rig.send("/deck/A/stem/2/eq/mid", 0.5)
     rig.send("/deck/A/stem/1/eq", -20.0, 0.0, 6.0)
@@ -81,7 +81,7 @@ def test_what_was_set_reaches_the_voice(rig: Rig, stems: str) -> None:
     assert _row(rig, VOICE_SEND + 8 + 1) == pytest.approx(0.6)
 
 
-def test_a_restart_brings_all_of_it_back_and_a_load_resets_it(rig: Rig, stems: str) -> None:
+def test_a_restart_restores_stem_settings_and_a_load_resets_them(rig: Rig, stems: str) -> None:
     playing(rig, stems)
     rig.send("/deck/A/stem/1/mute", 1)
     rig.send("/deck/A/stem/2/eq/low", 0.5)
@@ -89,7 +89,7 @@ def test_a_restart_brings_all_of_it_back_and_a_load_resets_it(rig: Rig, stems: s
     begin = rig.desk.frame
     rig.send("/deck/A/play")
     rig.seconds(0.5)
-    # From its first frame on: no bass is heard that was turned down.
+    # From the first frame on: a bass that was turned down is not audible.
     assert _row(rig, VOICE_EQ + 3) == 0.5
     assert np.max(rig.out[begin + 600 :]) < 0.1
     rig.send("/deck/A/load", stems)
@@ -99,7 +99,7 @@ def test_a_restart_brings_all_of_it_back_and_a_load_resets_it(rig: Rig, stems: s
     assert _row(rig, VOICE_EQ + 3) == 1.0
 
 
-def test_a_start_that_is_on_its_way_hears_of_it(rig: Rig, stems: str) -> None:
+def test_stem_settings_apply_to_a_pending_start(rig: Rig, stems: str) -> None:
     rig.send("/deck/A/load", stems)
     rig.seconds(0.1)
     zero = rig.desk.frame
@@ -115,7 +115,7 @@ def test_a_start_that_is_on_its_way_hears_of_it(rig: Rig, stems: str) -> None:
     assert _row(rig, VOICE_LISTEN + 1) == 0.5
 
 
-def test_scheduled_to_the_frame(rig: Rig, stems: str) -> None:
+def test_stem_commands_are_scheduled_exactly_to_the_frame(rig: Rig, stems: str) -> None:
     playing(rig, stems)
     rig.seconds(0.1)
     frame = rig.desk.frame + 5003
@@ -125,7 +125,7 @@ def test_scheduled_to_the_frame(rig: Rig, stems: str) -> None:
     assert rig.out[frame, 0] < 0.375
 
 
-def test_wrong_values_are_refused_and_change_nothing(rig: Rig, stems: str) -> None:
+def test_invalid_values_are_refused_and_change_nothing(rig: Rig, stems: str) -> None:
     playing(rig, stems)
     rig.seconds(0.1)
     before, kept = rig.desk.ramps["target"].copy(), rig.state()
@@ -148,10 +148,10 @@ def test_wrong_values_are_refused_and_change_nothing(rig: Rig, stems: str) -> No
     assert len(rig.fails()) == len(messages)
     assert np.array_equal(rig.desk.ramps["target"], before)
     assert rig.state()["buffers"] == kept["buffers"]
-    assert "3 is no stem, the track has 2" in rig.fails()[0]
+    assert "there is no stem 3, the track has 2" in rig.fails()[0]
 
 
-def test_who_is_heard() -> None:
+def test_the_effective_gains_of_mute_and_solo() -> None:
     mix = StemMix(3)
     assert mix.gains == [1.0, 1.0, 1.0]
     mix.own_gains[1] = 0.5

@@ -1,4 +1,4 @@
-"""Sync: the beats of a deck's file are the clock's, counted in frames."""
+"""Sync: the beats of a deck's file coincide with the clock's, exact to the frame."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ SPAN = RATE * 60 / FILE_BPM  # frames of a beat of the file
 
 
 def ramp_file(path: Path, seconds: float = 60.0) -> str:
-    """A file whose samples are their own places: a straight line from 0 to under 1."""
+    """Write a file whose samples encode their positions: a line from 0 to just below 1."""
     place = np.arange(round(seconds * RATE)) / (seconds * RATE)
     return str(write(path, np.stack([place, place], 1).astype(np.float32), subtype="FLOAT"))
 
 
 def heard_beat(rig: Rig, frame: int, seconds: float = 60.0) -> float:
-    """The beat of the file that sounds at a frame of the output."""
+    """Return the file's beat that is audible at a frame of the output."""
     place = float(rig.out[frame, 0]) * seconds * RATE
     return (place - DOWNBEAT * RATE) / SPAN
 
 
 def apart(rig: Rig, frame: int, ratio: float = 1.0, quantum: float = 1.0) -> float:
-    """File frames between what sounds and what the clock says, modulo the quantum."""
+    """Return the distance in file frames between audible and clock position, modulo the quantum."""
     beats = heard_beat(rig, frame) - rig.core.beats.beat(frame) * ratio
     return ((beats + quantum / 2) % quantum - quantum / 2) * SPAN
 
 
 @pytest.fixture
 def synced(rig: Rig, tmp_path: Path) -> Rig:
-    """A deck that plays in sync from beat 4 of the clock on."""
+    """Play a deck in sync from beat 4 of the clock on."""
     rig.send("/deck/A/load", ramp_file(tmp_path / "line.wav"))
     rig.run(1024)
     rig.send("/deck/A/grid", FILE_BPM, DOWNBEAT)
@@ -47,18 +47,18 @@ def synced(rig: Rig, tmp_path: Path) -> Rig:
 
 
 def in_phase(rig: Rig, since: int, ratio: float = 1.0, quantum: float = 1.0) -> None:
-    """Every hundredth frame from `since` on sounds the beat the clock is at."""
+    """Assert that every hundredth frame from `since` on is at the clock's beat."""
     frames = range(since, rig.desk.frame, 101)
-    # The sample holds a place to 2^-24 of the file, which is 0.16 frames.
+    # A sample encodes its position to 2^-24 of the file, which is 0.16 frames.
     errors = [abs(apart(rig, frame, ratio, quantum)) for frame in frames]
     assert max(errors) < 0.5, f"{max(errors)} file frames"
 
 
-def test_a_synced_deck_started_on_a_beat_starts_in_phase(synced: Rig) -> None:
+def test_a_synced_deck_started_at_a_beat_starts_in_phase(synced: Rig) -> None:
     in_phase(synced, 2 * RATE + 300)
 
 
-def test_the_phase_stays_through_tempo_ramps_to_the_frame(synced: Rig) -> None:
+def test_the_phase_is_kept_to_the_frame_through_tempo_ramps(synced: Rig) -> None:
     begin = synced.desk.frame
     synced.send("/clock/tempo", 140.0, 4.0)
     synced.seconds(2.0)
@@ -70,7 +70,7 @@ def test_the_phase_stays_through_tempo_ramps_to_the_frame(synced: Rig) -> None:
     assert synced.status()["deck.A.phase"] == pytest.approx(0.0, abs=1e-4)
 
 
-def test_the_phase_stays_through_seeks_and_jumps(synced: Rig) -> None:
+def test_the_phase_is_kept_through_seeks_and_jumps(synced: Rig) -> None:
     for address, arguments in (
         ("/deck/A/seek", (20.123,)), ("/deck/A/jump", (-8.0,)), ("/deck/A/seek/fraction", (0.5,)),
         ("/deck/A/hotcue/set", (1, 7.77)), ("/deck/A/hotcue", (1,)), ("/deck/A/seek/beat", (40,)),
@@ -81,7 +81,7 @@ def test_the_phase_stays_through_seeks_and_jumps(synced: Rig) -> None:
     assert not synced.fails()
 
 
-def test_the_phase_stays_through_loops(synced: Rig) -> None:
+def test_the_phase_is_kept_through_loops(synced: Rig) -> None:
     synced.send("/clock/tempo", 131.0, 2.0)
     synced.seconds(2)
     synced.send("/clock/next", 1, "/deck/A/loop", 2)
@@ -91,7 +91,7 @@ def test_the_phase_stays_through_loops(synced: Rig) -> None:
     synced.send("/clock/tempo", 117.0, 8.0)
     synced.seconds(6)
     errors = [abs(apart(synced, frame)) for frame in range(begin, synced.desk.frame, 101)]
-    # At the seam a few frames are crossfaded: there the sample is between two places.
+    # At the seam a few frames are crossfaded, and samples lie between two positions.
     assert float(np.quantile(errors, 0.97)) < 0.5
     synced.send("/deck/A/loop/exit")
     synced.seconds(2)
@@ -116,7 +116,7 @@ def test_half_and_double_tempo_are_found(
     assert speed == pytest.approx(bpm * ratio / FILE_BPM, rel=1e-2)
 
 
-def test_bars_meet_bars_with_a_quantum_of_four(rig: Rig, tmp_path: Path) -> None:
+def test_a_quantum_of_four_aligns_bars(rig: Rig, tmp_path: Path) -> None:
     rig.send("/deck/A/load", ramp_file(tmp_path / "line.wav"))
     rig.run(512)
     rig.send("/deck/A/grid", FILE_BPM, DOWNBEAT)
@@ -127,7 +127,7 @@ def test_bars_meet_bars_with_a_quantum_of_four(rig: Rig, tmp_path: Path) -> None
     in_phase(rig, 2 * RATE, 1.0, 4.0)
 
 
-def test_the_ratio_can_be_said_and_sync_let_go_at_the_speed_it_has(synced: Rig) -> None:
+def test_the_ratio_can_be_set_and_releasing_sync_keeps_the_speed(synced: Rig) -> None:
     synced.send("/deck/A/sync/ratio", 2.0)
     synced.seconds(1)
     assert synced.status()["deck.A.sync"] == 2.0
@@ -141,15 +141,15 @@ def test_the_ratio_can_be_said_and_sync_let_go_at_the_speed_it_has(synced: Rig) 
     assert speed == pytest.approx(2.4, rel=1e-3)
 
 
-def test_without_a_grid_sync_is_refused_with_the_way_out(rig: Rig, tmp_path: Path) -> None:
+def test_sync_without_a_grid_is_refused_with_the_remedy(rig: Rig, tmp_path: Path) -> None:
     rig.send("/deck/A/load", ramp_file(tmp_path / "line.wav", 2.0))
     rig.run(512)
     rig.send("/deck/A/sync", 1)
     [reason] = rig.fails()
-    assert "line has no beat grid: say /deck/A/grid" in reason
+    assert "line has no beat grid: send /deck/A/grid" in reason
 
 
-def test_a_speed_that_can_not_be_played_is_refused(synced: Rig) -> None:
+def test_a_speed_out_of_range_is_refused(synced: Rig) -> None:
     synced.send("/deck/A/sync/ratio", 4.0)
     assert "4.80 times as fast" in synced.fails()[0]
     assert synced.status()["deck.A.sync"] == 1.0
@@ -157,7 +157,7 @@ def test_a_speed_that_can_not_be_played_is_refused(synced: Rig) -> None:
     assert "4.80 times as fast" in synced.fails()[1]
     assert synced.status()["deck.A.bpm"] == FILE_BPM
     synced.send("/clock/tempo", 400.0)
-    assert len(synced.fails()) == 2, "four times its tempo can be played"
+    assert len(synced.fails()) == 2, "four times its tempo is in range"
 
 
 def test_a_restart_is_synced_again(synced: Rig) -> None:

@@ -16,14 +16,14 @@ LOW_RATE = 8000  # for long tracks
 
 @pytest.fixture
 def deck(rig: Rig, tmp_path: Path) -> Rig:
-    """Samples that show their places are loaded on deck A."""
+    """Load a track on deck A whose samples encode their positions."""
     rig.send("/deck/A/load", str(write(tmp_path / "numbers.wav", count(20))))
     rig.run(1024)
     return rig
 
 
 def at_end(rig: Rig) -> int:
-    """The file frame that the last frame of the output shows, of the deck's track."""
+    """Return the file frame of the deck's track that the last output frame contains."""
     position = int(rig.desk.voices["position"][0]) - 1
     assert position % 8192 == place(rig.out[-1, 0])
     return position
@@ -45,7 +45,7 @@ def test_eight_hot_cues_are_set_jumped_to_and_cleared(deck: Rig) -> None:
     deck.send("/deck/A/hotcue/clear", 5)
     deck.send("/deck/A/hotcue", 5)
     assert deck.fails() == [
-        "/deck/A/hotcue number: hot cue 5 of numbers is not set, /deck/A/hotcue/set 5 does it"
+        "/deck/A/hotcue number: hot cue 5 of numbers is not set: send /deck/A/hotcue/set 5"
     ]
     assert deck.status()["deck.A.cues"].startswith("1:2.000 2:4.000")
 
@@ -61,7 +61,7 @@ def test_a_hot_cue_set_while_it_plays_is_where_the_playhead_was(deck: Rig) -> No
     assert deck.core.buffers.deck_track(0).cues[2] == 2 * BEAT - begin
 
 
-def test_with_a_quantum_it_is_the_nearest_beat(deck: Rig) -> None:
+def test_with_a_quantum_a_hot_cue_snaps_to_the_nearest_beat(deck: Rig) -> None:
     deck.send("/deck/A/grid", 120.0, 0.1)
     deck.send("/deck/A/play")
     deck.run(round(1.4 * BEAT))
@@ -95,14 +95,14 @@ def test_a_hot_cue_of_a_stopped_deck_moves_its_cue(deck: Rig) -> None:
         ("grid", (1e9,), "out of range"),
         ("grid", (120.0, 25.0), "past the end of the track, 20.000 s"),
         ("grid/point", (4, 1.0), "has no beat grid"),
-        ("grid/points", (0, 1.0, 4), "no pairs"),
+        ("grid/points", (0, 1.0, 4), "pairs: 3 is odd"),
         ("grid/points", (0, 1.0), "2 to 512 anchors, not 1"),
         ("grid/points", (0, 1.0, 4, 1.0), "does not come after"),
         ("sync/ratio", (0.1,), "0 or 0.25 to 4"),
         ("sync", (1, 0.0), "out of range"),
     ],
 )
-def test_what_can_not_be_is_refused_and_changes_nothing(
+def test_invalid_commands_are_refused_and_change_nothing(
     deck: Rig, address: str, arguments: tuple[object, ...], reason: str
 ) -> None:
     before, free = deck.state(), deck.core.buffers.grids.free
@@ -129,7 +129,7 @@ def test_seeks_by_fraction_and_beat(deck: Rig) -> None:
         assert at_end(deck) == wanted + deck.desk.frame - 1 - at
 
 
-def test_a_place_of_a_streamed_track_is_kept_in_memory(tmp_path: Path) -> None:
+def test_a_hot_cue_of_a_streamed_track_is_kept_in_memory(tmp_path: Path) -> None:
     file = str(write(tmp_path / "long.wav", count(180, LOW_RATE), LOW_RATE))
     rig = Rig(memory_mb=4, rate=LOW_RATE)
     try:
@@ -148,7 +148,7 @@ def test_a_place_of_a_streamed_track_is_kept_in_memory(tmp_path: Path) -> None:
         rig.close()
 
 
-def test_more_cues_than_the_memory_holds_are_told(tmp_path: Path) -> None:
+def test_hot_cues_that_do_not_fit_in_memory_are_reported(tmp_path: Path) -> None:
     file = str(write(tmp_path / "long.wav", count(200, LOW_RATE), LOW_RATE))
     rig = Rig(memory_mb=1, rate=LOW_RATE)
     try:
@@ -158,7 +158,8 @@ def test_more_cues_than_the_memory_holds_are_told(tmp_path: Path) -> None:
         for number in range(1, 9):
             rig.send("/deck/A/hotcue/set", number, 20.0 * number)
             rig.run(256)
-        assert "not all hot cues and loops of long stay in memory" in rig.heard("/crowded")[0][1]
+        text = rig.heard("/crowded")[0][1]
+        assert "not all hot cues and loops of long are kept in memory" in text
         rig.send("/deck/A/play")
         rig.seconds(2)
         rig.send("/deck/A/hotcue", 8)
@@ -174,7 +175,9 @@ def test_more_cues_than_the_memory_holds_are_told(tmp_path: Path) -> None:
 # Beat grids ----------------------------------------------------------------------------------
 
 
-def test_a_tag_a_sidecar_and_a_command_in_that_order(rig: Rig, tmp_path: Path) -> None:
+def test_a_command_takes_precedence_over_a_sidecar_and_that_over_a_tag(
+    rig: Rig, tmp_path: Path
+) -> None:
     file = wav_with_acid(tmp_path / "loop.wav", 96.0)
     rig.send("/deck/A/load", str(file))
     rig.run(512)
@@ -193,14 +196,14 @@ def test_a_tag_a_sidecar_and_a_command_in_that_order(rig: Rig, tmp_path: Path) -
     assert rig.status()["deck.A.grid"] == ""
 
 
-def test_a_grid_said_while_the_track_loads_holds(rig: Rig, tmp_path: Path) -> None:
+def test_a_grid_set_while_the_track_loads_is_kept(rig: Rig, tmp_path: Path) -> None:
     rig.send("/deck/A/load", str(wav_with_acid(tmp_path / "loop.wav", 96.0)))
     rig.send("/deck/A/grid", 123.0)
     rig.run(512)
     assert rig.status()["deck.A.bpm"] == pytest.approx(123.0)
 
 
-def test_a_wrong_sidecar_is_told_and_the_track_plays(rig: Rig, tmp_path: Path) -> None:
+def test_an_invalid_sidecar_is_reported_and_the_track_plays(rig: Rig, tmp_path: Path) -> None:
     sidecar = tmp_path / "a.crowdstream.toml"
     sidecar.write_text("[grid]\nbpm = 'fast'\n")
     rig.send("/deck/A/load", str(write(tmp_path / "a.wav", level(1))))
@@ -224,7 +227,7 @@ def test_points_bend_a_grid(deck: Rig) -> None:
     assert track.grid.frame(20) == pytest.approx(9.75 * RATE)
 
 
-def test_the_first_point_of_a_steady_grid_says_its_tempo_or_its_downbeat(deck: Rig) -> None:
+def test_the_first_point_of_a_steady_grid_sets_its_tempo_or_its_downbeat(deck: Rig) -> None:
     track = deck.core.buffers.deck_track(0)
     deck.send("/deck/A/grid", 120.0, 1.0)
     deck.send("/deck/A/grid/point", 8, 5.8)
@@ -236,7 +239,7 @@ def test_the_first_point_of_a_steady_grid_says_its_tempo_or_its_downbeat(deck: R
     assert track.grid.frame(0) == pytest.approx(1.5 * RATE)
 
 
-def test_grids_go_back_when_the_engine_has_passed_them(deck: Rig) -> None:
+def test_grid_slots_are_freed_when_the_engine_has_passed_them(deck: Rig) -> None:
     grids = deck.core.buffers.grids
     deck.send("/deck/A/play")
     deck.run(512)
@@ -255,7 +258,7 @@ def test_grids_go_back_when_the_engine_has_passed_them(deck: Rig) -> None:
     assert not deck.fails()
 
 
-def test_a_grid_that_a_start_ahead_names_is_not_given_back_before(deck: Rig) -> None:
+def test_a_grid_slot_of_a_pending_start_is_not_freed(deck: Rig) -> None:
     grids = deck.core.buffers.grids
     deck.send("/deck/A/grid", 120.0)
     deck.send("/deck/A/play", 1.0, 0)
@@ -263,7 +266,7 @@ def test_a_grid_that_a_start_ahead_names_is_not_given_back_before(deck: Rig) -> 
     free = grids.free
     deck.send("/deck/A/grid", 100.0)
     deck.run(512)
-    assert grids.free == free - 1, "the start still names the old one"
+    assert grids.free == free - 1, "the start still uses the old slot"
     deck.seconds(1.2)
     assert grids.free == free
     assert int(deck.desk.voices["grid"][0]) == deck.core.buffers.deck_track(0).grid_slot

@@ -1,4 +1,4 @@
-"""Keylock and pitch of a deck: what the commands make of what plays, and of what plays next."""
+"""Keylock and pitch of a deck, applied to the playing track and to the next one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _heard(rig: Rig) -> float:
     return _hertz(rig.out[begin:, 0])
 
 
-def test_keylock_keeps_the_pitch_and_lets_it_go_again(rig: Rig, tone: str) -> None:
+def test_keylock_keeps_the_pitch_until_it_is_switched_off(rig: Rig, tone: str) -> None:
     _play(rig, tone)
     assert _heard(rig) == pytest.approx(441 * 1.06, abs=1.0)
     rig.send("/deck/A/keylock", 1)
@@ -48,7 +48,7 @@ def test_keylock_keeps_the_pitch_and_lets_it_go_again(rig: Rig, tone: str) -> No
     assert not rig.fails()
 
 
-def test_the_pitch_moves_and_the_tempo_stays(rig: Rig, tone: str) -> None:
+def test_a_pitch_shift_does_not_change_the_tempo(rig: Rig, tone: str) -> None:
     _play(rig, tone, 1.0)
     rig.send("/deck/A/pitch", 7.0)
     assert _heard(rig) == pytest.approx(441 * 2 ** (7 / 12), abs=1.0)
@@ -57,7 +57,7 @@ def test_the_pitch_moves_and_the_tempo_stays(rig: Rig, tone: str) -> None:
     assert int(rig.desk.voices["position"][0]) - before == 22050
 
 
-def test_what_is_set_before_holds_for_what_plays_next(rig: Rig, tone: str) -> None:
+def test_keylock_and_pitch_apply_to_the_next_track(rig: Rig, tone: str) -> None:
     rig.send("/deck/A/keylock", 1)
     rig.send("/deck/A/pitch", -12.0)
     _play(rig, tone, 1.2)
@@ -71,14 +71,14 @@ def test_what_is_set_before_holds_for_what_plays_next(rig: Rig, tone: str) -> No
     assert _heard(rig) == pytest.approx(220.5, abs=1.0)
 
 
-def test_another_deck_is_left_alone(rig: Rig, tone: str) -> None:
+def test_other_decks_are_not_affected(rig: Rig, tone: str) -> None:
     _play(rig, tone)
     rig.send("/deck/B/keylock", 1)
     rig.send("/deck/B/pitch", 5.0)
     assert _heard(rig) == pytest.approx(441 * 1.06, abs=1.0)
 
 
-def test_impossible_values_are_refused(rig: Rig, tone: str) -> None:
+def test_invalid_values_are_refused(rig: Rig, tone: str) -> None:
     _play(rig, tone)
     rig.send("/deck/A/pitch", 12.5)
     rig.send("/deck/A/pitch", float("nan"))
@@ -87,7 +87,7 @@ def test_impossible_values_are_refused(rig: Rig, tone: str) -> None:
     assert _heard(rig) == pytest.approx(441 * 1.06, abs=1.0)
 
 
-def test_attacks_are_looked_for_from_the_first_use_on(rig: Rig, tone: str) -> None:
+def test_attacks_are_detected_from_the_first_use_on(rig: Rig, tone: str) -> None:
     rig.send("/deck/A/load", tone)
     rig.run(4096)
     pages = np.flatnonzero(rig.desk.page_table[0, :64])
@@ -96,4 +96,4 @@ def test_attacks_are_looked_for_from_the_first_use_on(rig: Rig, tone: str) -> No
     rig.send("/deck/A/keylock", 1)
     rig.run(4096)
     assert (rig.desk.attacks[places, 0] < 31).all()
-    assert int(rig.desk.attacks[places[0], 0]) >= 1  # where the tone begins
+    assert int(rig.desk.attacks[places[0], 0]) >= 1  # the onset of the tone

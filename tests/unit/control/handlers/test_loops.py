@@ -1,4 +1,4 @@
-"""Loops, slip, reverse, brake and spin by their commands, counted in frames of the file."""
+"""Commands for loops, slip, reverse, brake and soft start, exact to the frame of the file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.support.offline_server import RATE, Rig, count, place, write
 
 BEAT = RATE // 2  # of the file and the clock, at 120 beats a minute
 LOW_RATE = 8000  # for long tracks
-SEAM = 300  # frames around a jump in which two places are crossfaded
+SEAM = 300  # frames around a jump in which two positions are crossfaded
 
 
 @pytest.fixture
 def deck(rig: Rig, tmp_path: Path) -> Rig:
-    """Samples that show their places play on deck A since frame 22050, beat 0 at its beginning."""
+    """Play samples that encode their positions on deck A from frame 22050 on, with beat 0 there."""
     rig.send("/deck/A/load", str(write(tmp_path / "numbers.wav", count(12))))
     rig.run(512)
     rig.send("/deck/A/grid", 120.0)
@@ -28,17 +28,17 @@ def deck(rig: Rig, tmp_path: Path) -> Rig:
 
 
 def places(rig: Rig, frames: range) -> list[int]:
-    """Places of the file, modulo 8192, that sound at frames of the output."""
+    """Return the file positions, modulo 8192, that frames of the output contain."""
     sounding = rig.out[frames.start : frames.stop : frames.step, 0].astype(np.float64)
     return [int(number) - 1 for number in np.round(sounding * 32768)]
 
 
 def expected(begin: int, frames: range, at: int) -> list[int]:
-    """What plays forward from file frame `begin` at output frame `at`."""
+    """Return the positions in forward playback from file frame `begin` at output frame `at`."""
     return [(begin + frame - at) % 8192 for frame in frames]
 
 
-def test_a_loop_of_beats_comes_round_to_the_frame(deck: Rig) -> None:
+def test_a_loop_of_beats_wraps_exactly_to_the_frame(deck: Rig) -> None:
     deck.send("/clock/at", 4, "/deck/A/loop", 2)  # file beats 3 to 5
     deck.run(7 * BEAT)
     for lap in range(1, 3):
@@ -84,7 +84,7 @@ def test_in_and_out_points_and_seconds(deck: Rig) -> None:
     assert not deck.fails()
 
 
-def test_a_loop_snaps_to_the_nearest_beat_where_asked(deck: Rig) -> None:
+def test_a_loop_snaps_to_the_nearest_beat_on_request(deck: Rig) -> None:
     deck.run(BEAT // 5)
     deck.send("/deck/A/loop", 1, 1)
     deck.run(512)
@@ -97,10 +97,10 @@ def test_a_jump_is_exact_and_can_be_on_a_beat(deck: Rig) -> None:
     after = range(4 * BEAT + SEAM, 5 * BEAT, 7)
     assert places(deck, after) == expected(19 * BEAT, after, 4 * BEAT)
     deck.send("/deck/A/jump", -100)
-    assert "lead out of the track" in deck.fails()[0]
+    assert "would leave the track" in deck.fails()[0]
 
 
-def test_slip_runs_on_underneath(deck: Rig) -> None:
+def test_slip_keeps_running_underneath_a_loop(deck: Rig) -> None:
     deck.send("/clock/at", 4, "/deck/A/slip", 1)
     deck.send("/clock/at", 4, "/deck/A/loop", 0.25)
     deck.send("/clock/at", 6, "/deck/A/loop/exit")
@@ -130,7 +130,7 @@ def test_brake_stops_and_spin_starts(deck: Rig) -> None:
     begin = deck.desk.frame
     deck.seconds(0.6)
     assert deck.status()["deck.A.state"] == "playing"
-    # In a straight line from 0 half as much is played as at full speed.
+    # A linear start from 0 plays half as much as full speed.
     position = int(deck.desk.voices["position"][0])
     full = deck.desk.frame - begin - 0.5 * RATE + 256
     assert position == pytest.approx(0.25 * RATE + full, abs=300)
@@ -151,24 +151,24 @@ def test_brake_stops_and_spin_starts(deck: Rig) -> None:
         ("loop", (0,), "out of range"),
         ("loop", (65,), "out of range"),
         ("loop", (0.01,), "out of range"),
-        ("loop/set", (1.0, 1.0), "0.001 s or more after"),
-        ("loop/set", (2.0, 1.0), "0.001 s or more after"),
+        ("loop/set", (1.0, 1.0), "at least 0.001 s after"),
+        ("loop/set", (2.0, 1.0), "at least 0.001 s after"),
         ("loop/set", (1.0, 13.0), "past the end of the track, 12.000 s"),
         ("loop/set", (13.0, 14.0), "past the end of the track"),
         ("loop/halve", (), "has no loop"),
         ("loop/exit", (), "has no loop"),
         ("loop/again", (), "has no loop"),
         ("loop/move", (1,), "has no loop"),
-        ("loop/out", (), "no beginning of a loop"),
+        ("loop/out", (), "no loop start"),
         ("jump", (5000,), "out of range"),
-        ("jump", (60,), "lead out of the track"),
+        ("jump", (60,), "would leave the track"),
         ("brake", (-1,), "out of range"),
         ("brake", (61,), "out of range"),
         ("slip", (2,), "out of range"),
         ("reverse", ("back",), "not a number"),
     ],
 )
-def test_what_can_not_be_is_refused_and_changes_nothing(
+def test_invalid_commands_are_refused_and_change_nothing(
     deck: Rig, address: str, arguments: tuple[object, ...], reason: str
 ) -> None:
     before = deck.state()
@@ -181,24 +181,26 @@ def test_what_can_not_be_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     "address", ["loop 1", "loop/in", "loop/exit", "jump 1", "slip 1", "reverse 1", "brake 1"]
 )
-def test_what_needs_a_playing_deck_says_so(rig: Rig, tmp_path: Path, address: str) -> None:
+def test_commands_that_need_a_playing_deck_are_refused(
+    rig: Rig, tmp_path: Path, address: str
+) -> None:
     rig.send("/deck/A/load", str(write(tmp_path / "numbers.wav", count(2))))
     rig.run(512)
     rig.send("/deck/A/grid", 120.0)
     name, *values = address.split()
     rig.send(f"/deck/A/{name}", *map(float, values))
-    assert rig.fails() == [f"/deck/A/{name} deck A does not play: start it first"]
+    assert rig.fails() == [f"/deck/A/{name} deck A is not playing: start it first"]
 
 
-def test_what_counts_in_beats_needs_a_grid(deck: Rig) -> None:
+def test_commands_in_beats_need_a_grid(deck: Rig) -> None:
     deck.send("/deck/A/grid/clear")
     for address, arguments in (("loop", (1,)), ("jump", (1,)), ("seek/beat", (1,))):
         deck.send(f"/deck/A/{address}", *arguments)
     assert len(deck.fails()) == 3
-    assert all("has no beat grid: say /deck/A/grid" in reason for reason in deck.fails())
+    assert all("has no beat grid: send /deck/A/grid" in reason for reason in deck.fails())
 
 
-def test_a_loop_that_ends_past_the_track_is_refused_by_the_engine_with_the_reason(
+def test_the_engine_refuses_a_loop_past_the_end_with_the_reason(
     deck: Rig,
 ) -> None:
     deck.send("/deck/A/seek", 11.0)
@@ -206,10 +208,10 @@ def test_a_loop_that_ends_past_the_track_is_refused_by_the_engine_with_the_reaso
     deck.send("/deck/A/loop", 4)
     deck.run(512)
     [reason] = deck.fails()
-    assert "does not fit the track" in reason
+    assert "does not fit into the track" in reason
 
 
-def test_late_loops_and_jumps_are_told(deck: Rig) -> None:
+def test_late_loops_and_jumps_are_reported(deck: Rig) -> None:
     for address, arguments in (
         ("loop", (1.0,)), ("jump", (1.0,)), ("slip", (1,)), ("hotcue/set", (1,)), ("sync", (1,)),
         ("reverse", (1,)), ("brake", ()),
@@ -270,7 +272,7 @@ def test_reverse_and_slip_of_a_streamed_track_find_their_pages(
         rig.close()
 
 
-def test_a_loop_that_is_left_at_once_goes_on_without_a_missing_page(tmp_path: Path) -> None:
+def test_a_loop_left_immediately_continues_without_a_missing_page(tmp_path: Path) -> None:
     rig = Rig(memory_mb=4, pages_a_block=1, rate=LOW_RATE)
     try:
         rig.send("/deck/A/load", str(write(tmp_path / "long.wav", count(180, LOW_RATE), LOW_RATE)))

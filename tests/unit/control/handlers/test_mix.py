@@ -1,4 +1,4 @@
-"""The mixing desk over OSC: crossfader, isolator, kills and trim."""
+"""Mixer commands over OSC: crossfader, isolator, kills, filter, limiter and trim."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _at(rig: Rig, row: int) -> float:
     return float(rig.desk.ramps["value"][row])
 
 
-def test_the_crossfader_leaves_the_old_vocabulary_alone(rig: Rig, steady: str) -> None:
+def test_the_crossfader_does_not_affect_the_old_vocabulary(rig: Rig, steady: str) -> None:
     playing(rig, steady)
     rig.send("/mix/crossfader", 1.0)
     rig.send("/crossfade_levels", 0.5, 1.0)
@@ -50,7 +50,7 @@ def test_a_slow_crossfade_follows_its_curve(rig: Rig, steady: str) -> None:
     assert np.all(rig.out[-100:] == 0.25)
 
 
-def test_wrong_values_are_refused_and_change_nothing(rig: Rig) -> None:
+def test_invalid_values_are_refused_and_change_nothing(rig: Rig) -> None:
     before = rig.desk.ramps["target"].copy()
     for address, values in (
         ("/mix/crossfader", (1.1,)),
@@ -87,7 +87,7 @@ def test_a_kill_remembers_the_gain(rig: Rig) -> None:
     rig.send("/deck/A/kill", "low", 0)
     rig.seconds(0.1)
     assert _at(rig, eq_ramp(0, 0)) == 0.5
-    # A gain that is set while it is killed stays.
+    # A gain that is set while the band is killed is kept.
     rig.send("/deck/A/kill", "low", 1)
     rig.send("/deck_eq", "A", "low", 50.0)
     rig.send("/deck/A/kill", "low", 0)
@@ -116,11 +116,11 @@ def test_trim(rig: Rig, steady: str) -> None:
     assert rig.out[-1, 0] == pytest.approx(0.25 * 10 ** (-6 / 20))
 
 
-def test_the_crossfader_stands_in_the_middle_at_the_start(rig: Rig) -> None:
+def test_the_crossfader_starts_in_the_middle(rig: Rig) -> None:
     assert _at(rig, RAMP_CROSSFADER) == 0.5
 
 
-def test_the_filter_is_turned_no_faster_than_in_20_ms(rig: Rig) -> None:
+def test_the_filter_ramps_over_at_least_20_ms(rig: Rig) -> None:
     rig.send("/deck/C/filter", -0.5, 0.0)
     rig.send("/deck/C/filter/resonance", 0.5, 0.1)
     rig.seconds(0.015)
@@ -148,7 +148,7 @@ def test_the_limiter_is_set_up_from_the_settings(steady: str) -> None:
         rig.close()
 
 
-def test_listening_beforehand(rig: Rig, steady: str) -> None:
+def test_pre_fader_listening(rig: Rig, steady: str) -> None:
     rig.send("/deck/A/level", 0.0)
     rig.send("/deck/A/listen")
     rig.send("/mix/cue/level", 0.5)
@@ -183,7 +183,7 @@ def test_automatic_trim_brings_tracks_to_one_loudness(rig: Rig, tmp_path: Path) 
     rig.seconds(0.1)
     assert rig.status()["deck.A.lufs"] == pytest.approx(-20.0, abs=0.1)
     assert rig.status()["deck.B.lufs"] == pytest.approx(-8.0, abs=0.1)
-    # To sequencers that ask for nothing, tracks sound as they were made.
+    # Without a command, tracks keep the level at which they were mastered.
     assert [rig.status()[f"deck.{deck}.trim"] for deck in "ABCD"] == [1.0] * 4
     rig.send("/mix/autotrim", 1)
     rig.seconds(0.1)
@@ -191,7 +191,7 @@ def test_automatic_trim_brings_tracks_to_one_loudness(rig: Rig, tmp_path: Path) 
     assert trims == pytest.approx([6.0, -6.0, 12.0, 0.0], abs=0.1)
 
 
-def test_a_trim_by_hand_ends_the_automatic_one(rig: Rig, tmp_path: Path) -> None:
+def test_a_manual_trim_ends_automatic_trim(rig: Rig, tmp_path: Path) -> None:
     rig.send("/deck/A/trim/auto")
     rig.send("/deck/B/trim/auto")
     rig.send("/deck/B/trim", -3.0)
@@ -204,7 +204,7 @@ def test_a_trim_by_hand_ends_the_automatic_one(rig: Rig, tmp_path: Path) -> None
     assert trims == pytest.approx([6.0, -3.0], abs=0.1)
 
 
-def test_what_plays_already_is_brought_in_line_slowly(rig: Rig, tmp_path: Path) -> None:
+def test_automatic_trim_ramps_a_playing_track_slowly(rig: Rig, tmp_path: Path) -> None:
     rig.send("/deck/A/trim/auto")
     playing(rig, _tone(tmp_path, -20.0))
     _measured(rig)
