@@ -75,7 +75,10 @@ class DjClient:
         self._set_connected(True)
 
     def heartbeat(self, request: Request) -> None:
-        """Handle a heartbeat. Raises `Refused` if the sender is not the DJ."""
+        """Handle a heartbeat, which also registers the sender if no DJ is connected.
+
+        Raises `Refused` if another DJ is registered.
+        """
         if not self.there:
             self.register(request)
         self._check(request)

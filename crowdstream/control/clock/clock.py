@@ -298,8 +298,8 @@ class BeatClock:
 
     def _changed_segments(self, now: int) -> ClockUpdates:
         # A segment that the engine has and that is no longer valid is replaced at its frame.
-        told = {frame: segment for frame, segment in self._sent.items() if frame >= now}
-        holds = {frame: self.at(frame) for frame in told}
-        holds |= {segment.frame: segment for _, segment in self._ahead}
-        self._sent = holds
-        return [(frame, s) for frame, s in sorted(holds.items()) if told.get(frame) != s]
+        sent = {frame: segment for frame, segment in self._sent.items() if frame >= now}
+        valid = {frame: self.at(frame) for frame in sent}
+        valid |= {segment.frame: segment for _, segment in self._ahead}
+        self._sent = valid
+        return [(frame, s) for frame, s in sorted(valid.items()) if sent.get(frame) != s]

@@ -46,7 +46,7 @@ class MidiTicks:
         """Send `per_beat` ticks a beat to a sender, starting with the next one; 0: none."""
         self.forget(sender)
         if per_beat:
-            next_tick = math.floor(self._beats.beat(self._sounding()) * per_beat) + 1
+            next_tick = math.floor(self._beats.beat(self._audible_frame()) * per_beat) + 1
             self._listeners[sender] = _Listener(per_beat, reply, next_tick)
 
     def to_state(self) -> list[Any]:
@@ -63,7 +63,7 @@ class MidiTicks:
         """Remove a sender's subscription."""
         self._listeners.pop(sender, None)
 
-    def _sounding(self) -> float:
+    def _audible_frame(self) -> float:
         # The frame that is audible now.
         latency = float(self._desk.clock["latency"]) * self._desk.sample_rate
         return self._clock.frame_rendered(self._monotonic()) - latency
@@ -72,32 +72,32 @@ class MidiTicks:
         """Return the instant (monotonic seconds) of the next tick; None without subscribers."""
         if not self._listeners:
             return None
-        heard = self._sounding()
+        audible = self._audible_frame()
         rate = self._desk.sample_rate
         frames = [
-            self._beats.frame_of(entry.next / entry.per_beat, heard)
+            self._beats.frame_of(entry.next / entry.per_beat, audible)
             for entry in self._listeners.values()
         ]
-        return self._monotonic() + (min(frames) - heard) / rate
+        return self._monotonic() + (min(frames) - audible) / rate
 
     def send(self) -> None:
         """Send all ticks whose moment has come."""
         if not self._listeners:
             return
-        heard = self._sounding()
-        beat = self._beats.beat(heard)
+        audible = self._audible_frame()
+        beat = self._beats.beat(audible)
         for entry in self._listeners.values():
             latest = math.floor(beat * entry.per_beat + NEAR_TICK)
             if not -1 <= latest - entry.next < MAX_CATCH_UP:
                 entry.next = latest  # the clock was reset, or was interrupted for a long time
             while entry.next <= latest:
-                self._send(entry, heard)
+                self._send(entry, audible)
                 entry.next += 1
 
-    def _send(self, entry: _Listener, heard: float) -> None:
+    def _send(self, entry: _Listener, audible: float) -> None:
         beat = entry.next / entry.per_beat
-        frame = self._beats.frame_passed(beat, heard)
-        sounds = self._clock.wall() + (frame - heard) / self._desk.sample_rate
+        frame = self._beats.frame_passed(beat, audible)
+        sounds = self._clock.wall() + (frame - audible) / self._desk.sample_rate
         if entry.per_beat > 1:
             entry.reply("/clock/tick", entry.next, beat, frame, Double(sounds))
             return

@@ -24,9 +24,9 @@ def orders_held(desk: Desk) -> np.ndarray:
     held = _copy(desk)
     for _attempt in range(MAX_ATTEMPTS):
         _wait_for_end_of_block(desk)
-        epoch, asked = int(desk.clock["epoch"]), int(desk.clock["callback_ns"])
+        epoch, callback = int(desk.clock["epoch"]), int(desk.clock["callback_ns"])
         held = _copy(desk)
-        if (int(desk.clock["epoch"]), int(desk.clock["callback_ns"])) == (epoch, asked):
+        if (int(desk.clock["epoch"]), int(desk.clock["callback_ns"])) == (epoch, callback):
             break
     left: np.ndarray = held[held["op"] != OP_NONE]
     return left

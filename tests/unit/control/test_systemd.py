@@ -1,4 +1,4 @@
-"""What systemd hears of the server, on a socket as systemd makes it."""
+"""Notifications to systemd, on a socket like systemd's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     made.close()
 
 
-def test_ready_then_life_at_half_the_time_and_only_while_frames_move(
+def test_ready_then_watchdog_at_half_the_interval_while_frames_advance(
     manager: Manager, tmp_path: Path
 ) -> None:
     now = 0.0
@@ -29,18 +29,18 @@ def test_ready_then_life_at_half_the_time_and_only_while_frames_move(
     notifier.ready(100, "fine")
     assert manager.heard() == ["READY=1\nSTATUS=fine"]
     frame = 100
-    said = []
+    sent = []
     for _ in range(2020):  # a little more than twenty seconds
         notifier.tick(frame, lambda: "fine")
-        said += [(round(now, 2), text) for text in manager.heard()]
+        sent += [(round(now, 2), text) for text in manager.heard()]
         now += 0.01
         frame += 441
-    assert [text for _, text in said] == ["WATCHDOG=1"] * 4
-    assert [moment for moment, _ in said] == pytest.approx([5, 10, 15, 20], abs=0.06)
-    for _ in range(2000):  # the frames stand
+    assert [text for _, text in sent] == ["WATCHDOG=1"] * 4
+    assert [moment for moment, _ in sent] == pytest.approx([5, 10, 15, 20], abs=0.06)
+    for _ in range(2000):  # the frames do not advance
         notifier.tick(frame, lambda: "fine")
         now += 0.01
-    # What moved before they stood counts once at most.
+    # Frames that advanced before count for at most one notification.
     assert manager.heard() in ([], ["WATCHDOG=1"])
     now += 10
     notifier.tick(frame, lambda: "fine")
@@ -49,26 +49,26 @@ def test_ready_then_life_at_half_the_time_and_only_while_frames_move(
     assert manager.heard() == ["WATCHDOG=1\nSTATUS=it plays again"]
 
 
-def test_without_a_watchdog_only_changes_are_told(manager: Manager, tmp_path: Path) -> None:
+def test_without_a_watchdog_only_changes_are_sent(manager: Manager, tmp_path: Path) -> None:
     now = 0.0
     notifier = Notifier(str(tmp_path / "notify"), 0.0, lambda: now)
     notifier.ready(0, "a")
     for frame, status in enumerate("abbcc", 1):
         now += STATUS_SECONDS + 0.1
-        notifier.tick(frame, lambda said=status: said)  # type: ignore[misc]
+        notifier.tick(frame, lambda sent=status: sent)  # type: ignore[misc]
     notifier.stopping()
     now += 100
     notifier.tick(99, lambda: "late")
     assert manager.heard() == ["READY=1\nSTATUS=a", "STATUS=b", "STATUS=c", "STOPPING=1"]
 
 
-def test_a_long_start_asks_for_time(manager: Manager, tmp_path: Path) -> None:
+def test_a_long_start_extends_the_timeout(manager: Manager, tmp_path: Path) -> None:
     notifier = Notifier(str(tmp_path / "notify"))
     notifier.starting("compiling: 3 of 9", 180.0)
     assert manager.heard() == ["EXTEND_TIMEOUT_USEC=180000000\nSTATUS=compiling: 3 of 9"]
 
 
-def test_an_address_without_a_file_is_reached() -> None:
+def test_an_abstract_socket_address_is_supported() -> None:
     name = f"crowdstream-test-{os.getpid()}"
     manager = Manager(f"\0{name}")
     Notifier.of_environment({"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000"}).ready(0, "x")
@@ -77,7 +77,7 @@ def test_an_address_without_a_file_is_reached() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/no/such/socket", "vsock:2:1", "@nobody"])
-def test_where_nobody_listens_nothing_happens(address: str) -> None:
+def test_a_socket_without_a_listener_is_ignored(address: str) -> None:
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "no number"}
     notifier = Notifier.of_environment(environ)
     notifier.ready(0, "x")
@@ -85,7 +85,7 @@ def test_where_nobody_listens_nothing_happens(address: str) -> None:
     notifier.stopping()
 
 
-def test_a_manager_that_does_not_read_holds_nothing_up(manager: Manager, tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_does_not_block(manager: Manager, tmp_path: Path) -> None:
     notifier = Notifier(str(tmp_path / "notify"), 1.0)
     for _ in range(5000):
         notifier.ready(0, "x" * 100)
