@@ -1,1 +1,1 @@
-"""A voice: playhead, sync, loops, stems, keylock."""
+"""Voices: playhead, clock sync, loops, stems and keylock."""

@@ -1,13 +1,12 @@
-"""Keylock: a voice whose tempo moves while its pitch stays, or the other way round.
+"""Keylock: change a voice's tempo without its pitch, or its pitch without its tempo.
 
-Such a voice has two heads. The *ideal* one is what the voice is for everyone else: it obeys
-tempo, sync, loops and jumps, and lays no tape. The other one sounds: its tape is read at the
-pitch ratio (1: copied, bit for bit), and `engine/voice/splice_planner.py` splices it so that it
-stays at
-the ideal one. The voice's own fields are the ideal head's; `lock_...` are the other's, and the
-two change places while tape is laid and read.
+Such a voice has two heads. The *ideal* head is the voice as all other modules see it: it obeys
+tempo, sync, loops and jumps, and lays no tape. The *audible* head reads its tape at the pitch
+ratio (at 1 the tape is copied, bit for bit), and `splice_planner` splices it such that it stays
+close to the ideal one. The voice's own fields belong to the ideal head and the `lock_...` fields
+to the audible one; the two sets are swapped while tape is laid and read.
 
-With keylock off and pitch 0 both run alike: then the heads become one again.
+With keylock off and pitch 0 both heads move alike, and are merged into one.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from crowdstream.engine.voice.stem_routing import sound_pairs
 from crowdstream.engine.voice.sync import split
 from crowdstream.engine.voice.tape import feed, file_position, skim
 
-GLIDE = 2205  # frames in which the pitch goes over when keylock is switched: 50 ms
-SAME = 1e-4  # frames by which two places may differ and still be one: -80 dB at worst
-STANDS = 1e-6  # a tape read slower than this stands still
+GLIDE = 2205  # frames of the pitch glide when keylock is switched: 50 ms
+SAME = 1e-4  # frames: positions that differ by less are the same, with an error of -80 dB at worst
+STANDS = 1e-6  # a tape read slower than this is at a standstill
 MIN_RATIO, MAX_RATIO = 0.05, 20.0
 
 
 @kernel
 def _swap(voice):
-    # The heads change places.
+    # Swap the fields of the two heads.
     cursor, fed, play, fraction = voice.cursor, voice.fed, voice.play, voice.fraction
     ended, wraps, wrap_at = voice.ended, voice.wraps, voice.wrap_at
     length, rest = voice.wrap_length, voice.loop_rest
@@ -51,7 +50,7 @@ def _swap(voice):
 
 @kernel
 def unlock(voice):
-    """The voice has one head: at a start, or when it jumps."""
+    """Reduce the voice to one head, at a start or a jump."""
     voice.locked = 0
     voice.fade_left = 0
     voice.splice_at = -1
@@ -60,7 +59,7 @@ def unlock(voice):
 
 @kernel
 def _engage(voice):
-    # A second head beside the first, on the tape that is laid already.
+    # Create the second head at the position of the first, on the tape laid so far.
     unlock(voice)
     voice.locked = 1
     voice.lock_cursor = voice.cursor
@@ -78,7 +77,7 @@ def _engage(voice):
 
 @kernel
 def _merge(voice, whole, fraction):
-    # The sounding head, which is in place, is the voice's only one from tape frame `whole` on.
+    # Merge: the audible head, now in place, becomes the only one from tape frame `whole` on.
     by = whole - voice.play
     voice.fed += by
     voice.wrap_at += by
@@ -94,7 +93,7 @@ def _merge(voice, whole, fraction):
 
 @kernel
 def switch_keylock(address, slot, on):
-    """Keep the pitch of a voice from now on, or let it go with the tempo again."""
+    """Turn a voice's keylock on or off."""
     voice = views.voices(address)[slot]
     voice.keylock = 1 if on else 0
     follow_keylock(address, slot)
@@ -102,9 +101,9 @@ def switch_keylock(address, slot, on):
 
 @kernel
 def follow_keylock(address, slot):
-    """Let the pitch go over to what it should be: keylock was switched, or is given up for now.
+    """Glide the pitch to its target after keylock was switched, or shed under overload.
 
-    A voice that is to have it keeps that mark, and gets it back.
+    A voice whose keylock is shed remains marked and gets it back afterwards.
     """
     voice = views.voices(address)[slot]
     share = 1.0 if voice.keylock and not gives_up_keylock(address) else 0.0
@@ -115,7 +114,10 @@ def follow_keylock(address, slot):
 
 @kernel
 def wants_lock(address, slot):
-    """Whether a voice's pitch is not simply that of its speed. Going backward it always is."""
+    """Return whether a voice's pitch differs from the one implied by its speed.
+
+    Always False in reverse, which has no keylock.
+    """
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
     share = ramps[base + VOICE_KEYLOCK]
@@ -127,12 +129,12 @@ def wants_lock(address, slot):
 
 @kernel
 def prepare(address, slot, count, spinning):
-    """Work out pitch and ideal place of the next `count` frames; True when the pitch changes.
+    """Compute pitch and ideal position of the next `count` frames; return True if the pitch moves.
 
-    Makes the second head.
+    Creates the second head if there is none.
 
-    `speed[1]` and, for a synced voice, `places` must be filled; while a hand is on the platter
-    also `gain[1]`, with its speed.
+    Requires `speed[1]` and, for a synced voice, `places`; while the platter is spinning up or
+    down, also its speed in `gain[1]`.
     """
     voice = views.voices(address)[slot]
     if not voice.locked:
@@ -177,7 +179,7 @@ def prepare(address, slot, count, spinning):
 
 @kernel
 def _ideal_place(address, voice, at):
-    # The file frame, with its fraction, that should sound at frame `at`. Heads are swapped.
+    # The file position, with its fraction, that is due at frame `at`. The heads are swapped.
     _swap(voice)
     whole = int(views.ideals(address)[0, at])
     skim(voice, whole - voice.fed)
@@ -188,8 +190,9 @@ def _ideal_place(address, voice, at):
 
 @kernel
 def _nudge(address, slot, at, off, settled):
-    # Read the tape a little faster or slower until the head stands on a whole frame, where the
-    # tape is copied; or, with keylock off, exactly where it should. True when it does so.
+    # Read the tape slightly faster or slower until the head is on a whole frame, from where the
+    # tape is copied, or, with keylock off, exactly at its ideal position. Returns True once it is
+    # there.
     voice = views.voices(address)[slot]
     pitches = views.pitches(address)
     ramps = views.ramps(address)
@@ -217,7 +220,7 @@ def _nudge(address, slot, at, off, settled):
 
 @kernel
 def _ask(address, slot, at):
-    # Lay the tape up to where a decision is due, and decide.
+    # Lay the tape up to the next decision, and decide.
     voice = views.voices(address)[slot]
     feed(address, slot, max(0, voice.decide_at - voice.fed))
     place = _ideal_place(address, voice, at)
@@ -235,8 +238,8 @@ def _ask(address, slot, at):
 
 @kernel
 def _walk(voice, rates, at, count, half, steps, fractions):
-    # As `walk`, up to the frame that needs tape behind the next decision. Frames, and the
-    # playhead after them.
+    # As `walk`, but stop at the frame that needs tape beyond the next decision. Returns the number
+    # of frames and the playhead after them.
     room = voice.decide_at - voice.play - half - 1
     play = 0
     fraction = voice.fraction
@@ -254,7 +257,7 @@ def _walk(voice, rates, at, count, half, steps, fractions):
 
 @kernel
 def _copy(address, slot, voice, at, count, half, gains):
-    # The tape as it is, frame by frame, up to the next decision; how many.
+    # Copy the tape unchanged up to the next decision; return the number of frames.
     count = min(count, voice.decide_at - voice.play - half)
     if count <= 0:
         return 0
@@ -267,7 +270,8 @@ def _copy(address, slot, voice, at, count, half, gains):
 
 @kernel
 def _run(address, slot, at, count, moving, gains):
-    # Sound the frames from `at` on up to the next decision; how many, 0 after a decision.
+    # Render the frames from `at` on up to the next decision; return their number, 0 after a
+    # decision.
     voice = views.voices(address)[slot]
     pitches = views.pitches(address)
     row = 0
@@ -302,9 +306,9 @@ def _run(address, slot, at, count, moving, gains):
 
 @kernel
 def sound_locked(address, slot, at, count, moving, gains):
-    """Sound frames from `at` on, at most `count`, with two heads; how many it were.
+    """Render up to `count` frames from `at` on with two heads; return their number.
 
-    Fewer when the heads have become one: then the rest is sounded without keylock.
+    It is smaller than `count` if the heads have merged; the rest is then rendered without keylock.
     """
     voice = views.voices(address)[slot]
     done = 0

@@ -1,4 +1,4 @@
-"""Loops: set, halved, moved, left. What does not fit the track is refused."""
+"""Loops: set, scale, move, leave and re-enter. A loop that does not fit the track is refused."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from crowdstream.engine.voice.playhead import go_on, lock, relay, snap, tie
 from crowdstream.engine.voice.sync import file_place, loop_frames, measure_loop, track_beat
 from crowdstream.engine.voice.voice import place_voice
 
-MIN_LOOP = 16  # frames: 0.4 ms, a tone more than a loop
+MIN_LOOP = 16  # frames: 0.4 ms; anything shorter would be a tone rather than a loop
 
 
 @kernel
 def _into_loop(address, slot, frame):
-    # A playhead behind the loop's end goes back by whole lengths, so that it stays in phase.
+    # Move a playhead that is past the loop's end back by whole loop lengths, so that it stays in
+    # phase.
     voice = views.voices(address)[slot]
     place = file_place(voice)
     length = loop_frames(voice)
@@ -49,7 +50,7 @@ def _into_loop(address, slot, frame):
 
 @kernel
 def _set_loop(address, slot, begin, exact, frame):
-    # A loop of `exact` frames from file frame `begin`; False when the track is too short.
+    # Set a loop of `exact` frames from file frame `begin`; return False if the track is too short.
     voice = views.voices(address)[slot]
     first = math.floor(begin + 0.5)
     last = first + math.floor(exact + 0.5)
@@ -79,7 +80,7 @@ def _loop_from(address, slot, place, beats, quantum, frame):
 
 @kernel
 def _snapped(address, voice, quantum):
-    # The playhead's place, or the nearest one that the quantum allows.
+    # The playhead's file position, rounded to the quantum (beats) if there is a grid.
     place = file_place(voice)
     if voice.grid < 0 or not quantum > 0.0:
         return place
@@ -136,12 +137,15 @@ def _exit_loop(address, slot, frame):
     if voice.slip:
         go_on(address, slot, frame)
     elif voice.synced:
-        lock(address, slot, frame)  # laps of a length that is no whole beat are made good
+        lock(address, slot, frame)  # make up for laps that were not a whole number of beats long
 
 
 @kernel
 def loop_voice(address, command, frame):
-    """Begin, change, leave a loop: `OP_LOOP`. What does not fit the track is refused."""
+    """Set, change or leave a loop: `OP_LOOP`.
+
+    A loop that does not fit the track is refused with `EV_REFUSED`.
+    """
     slot = command.target
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:

@@ -1,4 +1,4 @@
-"""The attacks around a voice's playhead, as the loader found them, of all its stems at once."""
+"""Look up the attacks around a voice's playhead, as found by the loader, over all its stems."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import load_acquire32
 from crowdstream.engine.jit.compile import kernel
 
-NEVER = 1 << 60  # a file frame that no file has
+NEVER = 1 << 60  # beyond any file frame
 
 
 @kernel
 def _page_record(address, number, page):
-    # The page of the arena that holds a page of a source; -1 where its attacks are not known.
+    # The arena page that holds a source's page; -1 if its attacks are not known.
     place = load_acquire32(views.page_entry_address(address, number, page)) - 1
     if place < 0 or views.attacks(views.attacks_address(address, place))[0] == UNKNOWN:
         return -1
@@ -21,7 +21,7 @@ def _page_record(address, number, page):
 
 @kernel
 def next_attack(address, voice, place, reach):
-    """The first attack from file frame `place` on, within `reach` frames; NEVER if none."""
+    """Return the first attack from file frame `place` on, within `reach` frames; NEVER if none."""
     found = NEVER
     for stem in range(voice.stems):
         number = voice.sources[stem]
@@ -51,7 +51,7 @@ def next_attack(address, voice, place, reach):
 
 @kernel
 def last_attack(address, voice, place, reach):
-    """The last attack before file frame `place`, within `reach` frames; -NEVER if none."""
+    """Return the last attack before file frame `place`, within `reach` frames; -NEVER if none."""
     found = -NEVER
     for stem in range(voice.stems):
         number = voice.sources[stem]

@@ -1,7 +1,7 @@
-"""What moves a playhead besides time: sync, jumps, slip, reverse, the hand on the platter.
+"""Commands that move a playhead: sync, seek, jump, slip, reverse and platter.
 
-Each acts at its frame, between two segments. A voice that plays on elsewhere is crossfaded
-there; one that only gets a new future has the tape ahead of the playhead taken back.
+Each takes effect at its own frame, between two segments. A voice whose position changes is
+crossfaded there. If only its future changes, the tape ahead of the playhead is taken back.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from crowdstream.engine.schedule.events import push_event
 from crowdstream.engine.voice.sync import file_place, measure_loop, track_beat
 from crowdstream.engine.voice.voice import FADE_OUT, free_voice, place_voice, rewind
 
-MIN_JUMP = 0.5  # frames: nearer than that is there already
+MIN_JUMP = 0.5  # frames: a voice this near to its target does not jump
 
 
 @kernel
 def snap(value, quantum):
-    """The nearest multiple of a quantum; the value itself for a quantum of 0."""
+    """Return the multiple of `quantum` nearest to `value`; `value` itself for a quantum of 0."""
     return math.floor(value / quantum + 0.5) * quantum if quantum > 0.0 else value
 
 
 @kernel
 def lock(address, slot, frame):
-    """Put a synced voice in phase with the clock: the offset snaps to its quantum.
+    """Put a synced voice in phase with the clock by rounding its offset to its quantum.
 
-    It is moved there with a crossfade, unless it stands within half a frame of it already.
+    The voice is crossfaded to the new position, unless it is within half a frame of it already.
     """
     voice = views.voices(address)[slot]
     if voice.state != PLAYING or not voice.synced:
@@ -43,7 +43,7 @@ def lock(address, slot, frame):
     offset = beat_on_grid(address, voice.grid, place) - clock
     voice.sync_offset = snap(offset, voice.sync_quantum)
     wanted = frame_on_grid(address, voice.grid, clock + voice.sync_offset)
-    if wanted < 0.0:  # before the file's beginning: the next one
+    if wanted < 0.0:  # before the file's beginning: take the next one
         voice.sync_offset += voice.sync_quantum
         wanted = frame_on_grid(address, voice.grid, clock + voice.sync_offset)
     if abs(wanted - place) > MIN_JUMP:
@@ -54,7 +54,7 @@ def lock(address, slot, frame):
 
 @kernel
 def tie(voice, wanted):
-    """What is on the tape under the playhead is `wanted` in the file from now on."""
+    """Declare that the tape position under the playhead is file frame `wanted` from now on."""
     voice.sync_tape = voice.play + voice.fraction - voice.direction * wanted
 
 
@@ -67,7 +67,10 @@ def _refuse_gridless(address, command, frame):
 
 @kernel
 def sync_voice(address, command, frame):
-    """Tie a voice to the clock, or let it go: `OP_SYNC`."""
+    """Sync a voice to the clock, or detach it: `OP_SYNC`.
+
+    A voice without a beat grid is refused with `EV_REFUSED`.
+    """
     slot = command.target
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:
@@ -90,9 +93,9 @@ def sync_voice(address, command, frame):
 
 @kernel
 def retie_voices(address, before, frame):
-    """After the clock was set anew: where its beat has jumped, synced voices go along.
+    """After a change of the clock, put synced voices back in phase if its beat has jumped.
 
-    `before`: the beat at `frame` as it would have been.
+    `before` is the beat that `frame` would have had without the change.
     """
     if abs(beat_at(address, frame) - before) < 1e-9:
         return
@@ -103,9 +106,9 @@ def retie_voices(address, before, frame):
 
 @kernel
 def relay(address, slot, frame):
-    """Have the tape laid anew from the playhead on, before a loop is changed.
+    """Lay the tape again from the playhead on, before a loop is changed.
 
-    Where that can't be, the voice jumps to the place where it is.
+    If the tape can't be taken back, the voice jumps to its own position.
     """
     voice = views.voices(address)[slot]
     if rewind(address, slot):
@@ -120,7 +123,7 @@ def relay(address, slot, frame):
 
 @kernel
 def seek_voice(address, command, frame):
-    """Jump to a file frame; a synced voice to the place nearest to it that is in phase."""
+    """Jump to a file frame (`OP_SEEK`); a synced voice jumps to the nearest position in phase."""
     voice = views.voices(address)[command.target]
     if voice.state == PLAYING:
         place_voice(address, command.target, float(command.start))
@@ -129,7 +132,7 @@ def seek_voice(address, command, frame):
 
 @kernel
 def jump_voice(address, command, frame):
-    """Jump by file frames or by beats of the voice's grid; its loop goes along."""
+    """Jump by file frames or by beats of the voice's grid (`OP_JUMP`), moving its loop as well."""
     slot = command.target
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:
@@ -161,7 +164,7 @@ def jump_voice(address, command, frame):
 
 @kernel
 def _underneath(address, voice, frame):
-    # Where a slipping voice would be by now.
+    # The file position that a voice in slip mode would have by now.
     if voice.synced:
         beat = voice.sync_ratio * beat_at(address, frame) + voice.slip_offset
         return frame_on_grid(address, voice.grid, beat)
@@ -170,7 +173,7 @@ def _underneath(address, voice, frame):
 
 @kernel
 def go_on(address, slot, frame):
-    """Back to where the track has run on to underneath."""
+    """Return to the slip position, in forward direction."""
     voice = views.voices(address)[slot]
     wanted = _underneath(address, voice, frame)
     voice.direction = 1
@@ -183,7 +186,7 @@ def go_on(address, slot, frame):
 
 @kernel
 def slip_voice(address, command, frame):
-    """Have the track run on underneath from now on; or go to where it has run: `OP_SLIP`."""
+    """Enter slip mode, or leave it and return to the slip position: `OP_SLIP`."""
     voice = views.voices(address)[command.target]
     if voice.state != PLAYING or voice.slip == command.index:
         return
@@ -200,7 +203,7 @@ def slip_voice(address, command, frame):
 
 @kernel
 def reverse_voice(address, command, frame):
-    """Play backward from here, or forward again: `OP_REVERSE`."""
+    """Play backward from the current position, or forward again: `OP_REVERSE`."""
     slot = command.target
     voice = views.voices(address)[slot]
     direction = -1 if command.index else 1
@@ -224,7 +227,11 @@ def reverse_voice(address, command, frame):
 
 @kernel
 def spin_voice(address, command, frame):
-    """Brake the platter, or let it spin up: `OP_SPIN`."""
+    """Brake the platter or let it spin up: `OP_SPIN`.
+
+    `command.x` is the target speed (0 to 1), `command.y` the time in frames. A synced voice is
+    detached for the time being, and synced again once the platter is back at full speed.
+    """
     slot = command.target
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:
@@ -237,12 +244,15 @@ def spin_voice(address, command, frame):
     voice.spin_stop = command.index
     frames = max(FADE_OUT, int(command.y))
     set_ramp(views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN], command.x, frames)
-    remind(address, OP_SETTLE, slot, frame + frames)  # `command` may be overwritten by it
+    remind(address, OP_SETTLE, slot, frame + frames)  # this may overwrite `command`
 
 
 @kernel
 def settle_voice(address, slot, frame):
-    """The platter has come to rest or to speed; True when the voice is to stop."""
+    """Handle a platter that has come to rest or to full speed: `OP_SETTLE`.
+
+    Returns True if the voice is to be stopped.
+    """
     voice = views.voices(address)[slot]
     spin = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN]
     if voice.state != PLAYING or spin.left > 0:
@@ -262,7 +272,7 @@ def settle_voice(address, slot, frame):
 
 @kernel
 def grid_voice(address, command, frame):
-    """Give a voice another beat grid: `OP_GRID`."""
+    """Assign another beat grid to a voice: `OP_GRID`. A negative number removes the grid."""
     voice = views.voices(address)[command.target]
     if voice.state != PLAYING or command.index >= GRIDS:
         return

@@ -1,16 +1,17 @@
-"""Where a voice with keylock is spliced: the decisions, none of the sound.
+"""Plan the splices of a voice with keylock: when and how far the audible head jumps.
 
-The tape is laid at the file's speed, while the place where the beat wants the playhead, the
-*ideal* one, moves faster or slower. Now and then the head jumps: it is crossfaded to a place
-`lag` frames away where the sound is alike. Three rules decide when and how far:
+The tape is laid at the file's speed, while the *ideal* position, demanded by the beat, moves
+faster or slower. Now and then the head is crossfaded to a position `lag` frames away where the
+sound is similar. Three rules decide when and how far:
 
-1. An attack sounds exactly when it is due. The splice before it makes the deviation zero
-   there. It keeps clear of the attack, neither repeats one nor leaves one out.
-2. Between attacks the head is spliced when it is LIMIT away, to where the sound differs
-   least: place and lag are searched together. It comes out on the other side.
-3. When speed and pitch agree again, one last splice brings it to zero.
+1. An attack sounds exactly when it is due. The splice before it reduces the deviation to zero at
+   the attack; it stays clear of the attack, and neither repeats nor skips one.
+2. Between attacks, the head is spliced once its deviation reaches LIMIT, to where the signals
+   differ least; position and lag are searched jointly. The head ends up on the other side of the
+   ideal position.
+3. Once speed and pitch agree again, one last splice reduces the deviation to zero.
 
-The whole file is in memory, so all this looks ahead, and nothing is delayed.
+The whole file is in memory, so the planner can look ahead without adding latency.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from crowdstream.engine.voice.onsets import NEVER, last_attack, next_attack
 from crowdstream.engine.voice.splice_search import STEP, WORST, gather, least, refine
 from crowdstream.engine.voice.tape import lap_frames, next_border
 
-EVERY = 128  # tape frames between two decisions: 2.9 ms
-LONG_FADE = 1024  # frames of a splice where there is room: 23 ms
-SHORT_FADE = 128  # the shortest: 2.9 ms
-CLEAR_BEFORE = 66  # frames before an attack that no splice touches: 1.5 ms
-CLEAR_AFTER = 220  # and after: 5 ms
-BODY = 882  # frames after an attack that are not played again between attacks: 20 ms
-LIMIT = 400  # frames of deviation that call for a splice: 9 ms
-SPREAD = 1150  # frames between the shortest and the longest lag that are tried: 26 ms
-REACH = 1600  # the longest lag to an attack: 36 ms
-HORIZON = 4096  # tape frames ahead in which an attack is prepared for: 93 ms
-WINDOW = 2048  # frames in which the place of the splice before an attack is chosen: 46 ms
-AHEAD = 1536  # frames ahead in which the place of another splice is chosen: 35 ms
-CLOSE = 2.0  # frames of deviation at an attack that are left alone: 0.05 ms
-TOO_FAR = 2205  # frames of deviation that are worse than an attack lost: 50 ms
-LOST = 8820  # frames of deviation at which the head jumps to the ideal place at once: 0.2 s
-JUMP_FADE = 256  # frames of that
-FAR = 6000  # frames around the head in which attacks matter
+EVERY = 128  # tape frames between decisions: 2.9 ms
+LONG_FADE = 1024  # frames of a splice's crossfade where there is room: 23 ms
+SHORT_FADE = 128  # frames of the shortest crossfade: 2.9 ms
+CLEAR_BEFORE = 66  # frames before an attack that are kept free of splices: 1.5 ms
+CLEAR_AFTER = 220  # the same after an attack: 5 ms
+BODY = 882  # frames after an attack that are not repeated between attacks: 20 ms
+LIMIT = 400  # frames of deviation that trigger a splice: 9 ms
+SPREAD = 1150  # frames between the shortest and the longest lag tried: 26 ms
+REACH = 1600  # frames of the longest lag of a splice before an attack: 36 ms
+HORIZON = 4096  # tape frames of look-ahead for attacks: 93 ms
+WINDOW = 2048  # frames of the search window for a splice before an attack: 46 ms
+AHEAD = 1536  # frames of the search window for any other splice: 35 ms
+CLOSE = 2.0  # frames of deviation at an attack that are tolerated: 0.05 ms
+TOO_FAR = 2205  # frames of deviation that are worse than a lost attack: 50 ms
+LOST = 8820  # frames of deviation at which the head jumps to the ideal position at once: 0.2 s
+JUMP_FADE = 256  # frames of that jump's crossfade
+FAR = 6000  # frames around the head in which attacks are considered
 
 
 @kernel
 def deviation(voice, place, ideal):
-    """Frames by which `place` in the file is ahead of `ideal`, on the shorter way round a loop."""
+    """Return how many frames `place` is ahead of `ideal`, the short way round a loop."""
     off = place - ideal
     length = lap_frames(voice)
     if voice.loop and place >= voice.loop_in and ideal >= voice.loop_in:
@@ -62,7 +63,7 @@ def _schedule(voice, after, lag, target, fade, alike):
 
 @kernel
 def _splice(voice):
-    # The head jumps now; what it leaves fades out.
+    # The head jumps now; its old position fades out.
     voice.cursor += voice.splice_lag
     voice.fade_lag = voice.splice_lag
     voice.fade_length = voice.splice_fade
@@ -74,10 +75,10 @@ def _splice(voice):
 
 @kernel
 def _to_attack(address, voice, lag, clear, due, attack, sounded):
-    # Plan the splice that puts an attack where it is due; False when there is no room.
-    # `due`: tape frames until then; `clear`: how many of them keep clear of it.
+    # Plan the splice that aligns an attack with its due time; return False if there is no room.
+    # `due`: tape frames until then; `clear`: how many of these to keep free of splices.
     first = max(0, sounded + CLEAR_AFTER - voice.cursor - min(0, lag))
-    first = max(first, -voice.cursor - lag)  # not before the file's beginning
+    first = max(first, -voice.cursor - lag)  # not before the beginning of the file
     room = int(min(due, float(attack - voice.cursor))) - clear
     fade = LONG_FADE
     while fade > SHORT_FADE and room - fade < first + fade // 2:
@@ -98,7 +99,7 @@ def _to_attack(address, voice, lag, clear, due, attack, sounded):
 
 @kernel
 def _freely(address, voice, off, drift, attack, sounded):
-    # Plan a splice to wherever the sound is most alike, on the other side of the ideal place.
+    # Plan a splice to the most similar position on the other side of the ideal one.
     speed = abs(drift)
     fade = LONG_FADE
     room = attack - voice.cursor - CLEAR_BEFORE - EVERY
@@ -114,7 +115,7 @@ def _freely(address, voice, off, drift, attack, sounded):
     last //= STEP
     lags = SPREAD // STEP
     back = off > 0.0 if abs(off) >= LIMIT else drift > 0.0
-    # The step from which on both heads are clear of the last attack.
+    # The first step at which both heads are clear of the last attack.
     first = max(0, (sounded + CLEAR_AFTER - here + STEP - 1) // STEP)
     nearest = here - shortest - (lags - 1) * STEP if back else here + shortest
     if back and sounded + BODY + shortest > here + last * STEP:
@@ -152,19 +153,19 @@ def _freely(address, voice, off, drift, attack, sounded):
 
 @kernel
 def _still_fits(voice, due, clear):
-    # Whether a splice planned for an attack is good although the speed may have changed.
+    # Whether a splice planned for an attack still fits after a possible change of speed.
     room = min(due, float(voice.splice_target - voice.cursor)) - clear
     return room >= voice.splice_fade and abs(voice.splice_lag) <= 2 * REACH
 
 
 @kernel
 def decide(address, voice, ideal, ratio):
-    """Decide about the voice's head, at the tape frame that is laid next.
+    """Decide whether to splice the voice's head at the tape frame that is laid next.
 
-    `ideal`: the file frame (not whole) that should sound when this tape frame does; `ratio`:
-    file frames by which it moves on in a tape frame. Sets `decide_at`, the tape frame before
-    which it wants to be asked again. Returns True when the head is where it should be and
-    stays there by itself.
+    `ideal`: the file position (may be fractional) that is due at this tape frame. `ratio`: file
+    frames by which it advances per tape frame. Sets `decide_at`, the tape frame before which the
+    next decision is due. Returns whether the head is in place and stays there by itself, and its
+    deviation in frames.
     """
     fed = voice.fed
     voice.decide_at = fed + EVERY
@@ -206,13 +207,13 @@ def decide(address, voice, ideal, ratio):
     due = (attack - ideal) / ratio
     clear = CLEAR_BEFORE
     soon = drift == 0.0 and due > HORIZON
-    if soon:  # no attack to wait for: some place soon
+    if soon:  # no attack to wait for: splice at the next suitable position
         attack = here + HORIZON
         due = attack - ideal
         clear = 0
     waiting = False
     pressed = False
-    # A head that is ahead comes to the attack before it is due.
+    # A head that is ahead reaches the attack before it is due.
     if soon or due <= HORIZON or attack - here <= HORIZON:
         exact = attack - here - due
         if abs(exact) <= (0.75 if drift == 0.0 else CLOSE):
@@ -225,7 +226,7 @@ def decide(address, voice, ideal, ratio):
             pressed = attack - here < LONG_FADE + CLEAR_BEFORE + 2 * EVERY
     outward = off * drift > 0.0 or abs(off) >= TOO_FAR
     if abs(off) >= TOO_FAR:
-        attack = NEVER  # so dense, so fast: an attack will have to be left out
+        attack = NEVER  # attacks so dense and speed so high that one has to be skipped
         sounded = -BODY
         waiting = False
     if voice.splice_at < 0 and not waiting and (pressed or (abs(off) >= LIMIT and outward)):

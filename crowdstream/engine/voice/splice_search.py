@@ -1,7 +1,7 @@
-"""Where a splice is heard least: two stretches of a voice's sound compared.
+"""Find the least audible position of a splice by comparing two stretches of a voice's sound.
 
-What is compared is the sum of all its stems without their gains, straight from the pages, so
-that the splice is the same whatever is turned up.
+The comparison uses the sum of all stems without their gains, read directly from the pages, so a
+splice does not depend on the mix.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import load_acquire32
 from crowdstream.engine.jit.compile import fast_kernel, kernel
 
-STEP = 8  # frames that are one in the coarse search: 5.5 kHz are enough to find a period
-# Shares of the channels: unequal, so that a sound whose sides are opposite does not vanish.
+STEP = 8  # decimation of the coarse search: a rate of 5.5 kHz suffices to find a period
+# Channel weights of the mono sum: unequal, so that a signal in antiphase does not cancel out.
 LEFT, RIGHT = 0.6, 0.4
 WORST = 1e30
-EMPTY = 1e-9  # energy that counts as silence
+EMPTY = 1e-9  # energy below which a signal counts as silence
 
 
 @fast_kernel
@@ -46,10 +46,10 @@ def _add_float32(samples, start, channels, count, out, at):
 
 @kernel
 def gather(address, voice, place, count, row):
-    """Lay `count` frames of the voice's sound from file frame `place` on to `wave[row]`.
+    """Write `count` frames of the voice's mono sum from file frame `place` on to `wave[row]`.
 
-    Mono. Silence where the file has not begun or is over, and where a page is missing. And
-    the same in steps of STEP frames to `scan[row]`.
+    Zeros stand for frames outside the file and for missing pages. Also writes the sums of each
+    `STEP` frames to `scan[row]`.
     """
     wave = views.wave(address)[row]
     count = min(count, WAVE)
@@ -84,7 +84,7 @@ def _thin(wave, scan, count):
         total = views.F32(0.0)
         for i in range(STEP):
             total += wave[STEP * k + i]
-        # What is no number is no match either; it must not spread.
+        # NaN and infinity match nothing, and must not spread.
         scan[k] = total if abs(total) < views.F32(WORST) else views.F32(0.0)
 
 
@@ -107,10 +107,10 @@ def _energy(a, at, count):
 
 @kernel
 def least(address, shift, first, last, fade, scale, best):
-    """The place where `scan[0]` and `scan[1]`, read `shift` steps further, differ least.
+    """Find the step at which `scan[0]` and `scan[1]`, shifted by `shift` steps, differ least.
 
-    Over `fade` steps from each of the steps `first` to `last`. Returns the squared difference
-    times `scale` and the step; -1 when nothing is below `best`.
+    Compares windows of `fade` steps that begin at each of the steps `first` to `last`. Returns the
+    squared difference times `scale`, and the step; -1 if no value is below `best`.
     """
     a = views.scan(address)[0]
     b = views.scan(address)[1]
@@ -130,10 +130,10 @@ def least(address, shift, first, last, fade, scale, best):
 
 @kernel
 def refine(address, at, behind, spread, fade):
-    """The shift within `spread` frames at which the waves differ least, and how alike they are.
+    """Find the shift within `spread` frames at which the waves differ least, and their similarity.
 
-    `wave[0]` from `at` on is compared with `wave[1]` from `behind` on. Returns frames to add
-    to `behind`, and a correlation from 0 to 1.
+    Compares `wave[0]` from `at` on with `wave[1]` from `behind` on, over `fade` frames. Returns
+    the frames to add to `behind`, and a correlation from 0 to 1.
     """
     a = views.wave(address)[0]
     b = views.wave(address)[1]

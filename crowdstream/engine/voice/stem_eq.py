@@ -1,9 +1,9 @@
-"""EQ and one-knob filter of single stems, before their gains: four stems of a voice side by side.
+"""EQ and one-knob filter of single stems, before their gains: four stems processed side by side.
 
-The same filters as the decks', on a stem's stretch of tape. That runs at the file's own rate,
-so their frequencies move with the playback rate, as the sound itself does: at rate 1.06 they
-are 6 % higher. (With the pitch kept they stay where they are.) A stem that is flat is not
-touched. One that begins with something set is filtered from its first frame on.
+These are the decks' filters, applied to a stem's tape. The tape runs at the file's own rate, so
+their frequencies scale with the playback rate as the sound itself does: at rate 1.06 they are 6 %
+higher. (With keylock they stay in place.) A flat stem is left untouched. A stem that starts with a
+setting is filtered from its first frame on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from crowdstream.engine.dsp.ramps import set_ramp
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-RING = 8192  # tape frames after a file's end in which what still rings is faded to nothing
+RING = 8192  # tape frames after a file's end over which ringing filters are faded to silence
 
 _LANES = REGIONS["stem_lanes"].offset
 _STATE = REGIONS["stem_eq"].offset
@@ -61,7 +61,7 @@ def _equalized(address, slot, stem):
 
 @kernel
 def _turned(address, slot, stem):
-    # Whether the stem goes through the filter, or one of its two knobs moves.
+    # Whether the filter is in use for the stem, or one of its two knobs is moving.
     unit = views.stem_filter(address)[slot, stem // STEM_GROUP]
     ramps = views.ramps(address)
     row = _knob_row(slot, stem)
@@ -78,7 +78,7 @@ def _filtered(address, slot, stem):
 
 @kernel
 def ring_frames(address, slot):
-    """For how many tape frames after its end a voice may still ring."""
+    """Return for how many tape frames after its end a voice may still ring."""
     frames = 0
     for stem in range(views.voices(address)[slot].stems):
         if _filtered(address, slot, stem):
@@ -88,7 +88,7 @@ def ring_frames(address, slot):
 
 @kernel
 def _fade_ring(voice, left, right, done, count):
-    # After the end: to nothing, at frames of the tape, so that the voice can be let go.
+    # After the end: fade out by position on the tape, so that the voice can be released.
     if voice.ended < 0:
         return
     for i in range(max(done, voice.ended - voice.fed), done + count):
@@ -99,7 +99,7 @@ def _fade_ring(voice, left, right, done, count):
 
 @kernel
 def _equalize_group(address, slot, group, count, begins):
-    # What lies in the lanes through the EQ.
+    # Run the EQ over the lanes of one group of stems.
     voice = views.voices(address)[slot]
     lanes = views.stem_lanes(address)
     state = views.stem_eq(address)[slot, group]
@@ -115,7 +115,7 @@ def _equalize_group(address, slot, group, count, begins):
         row = _eq_row(slot, stem)
         if prepare(address, use, state, row, 2 * (stem - first), count, rows):
             used = True
-            if begins:  # there is nothing before it that would have to be faded from
+            if begins:  # there is no earlier sound to crossfade from
                 use.eq_warm = WARM
                 use.eq_mix = 1.0
     if not used:
@@ -129,7 +129,8 @@ def _equalize_group(address, slot, group, count, begins):
 
 @kernel
 def _begin_filter(address, slot, group):
-    # As for the EQ: a knob that is turned when the sound begins has nothing to fade from.
+    # As in the EQ: if the knob is off centre when the sound starts, there is nothing to crossfade
+    # from.
     unit = views.stem_filter(address)[slot, group]
     ramps = views.ramps(address)
     for pair in range(STEM_GROUP):
@@ -143,8 +144,7 @@ def _begin_filter(address, slot, group):
 
 @kernel
 def _filter_group(address, slot, group, done, count):
-    # `count` frames, at most a segment, of the stems of a group, from frame `done` of the new
-    # ones on.
+    # Filter `count` frames (at most a segment) of one group's stems, from new frame `done` on.
     voice = views.voices(address)[slot]
     tape = views.stem_tape(address)
     lanes = views.stem_lanes(address)
@@ -198,7 +198,7 @@ def filter_stems(address, slot, count):
 
 @kernel
 def copy_filters(address, target, slot):
-    """Copy what a voice's filters know to those of slot `target`."""
+    """Copy the filter state of a voice to that of slot `target`."""
     uses = views.stem_eq_use(address)
     states = views.stem_eq(address)
     units = views.stem_filter(address)
@@ -216,7 +216,7 @@ def copy_filters(address, target, slot):
 
 @kernel
 def reset_filters(address, slot):
-    """Of a voice that starts: every stem is flat, and nothing has gone through its filters."""
+    """Reset EQ and filter of a voice that starts: every stem flat, no filter state."""
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
     for stem in range(STEMS):

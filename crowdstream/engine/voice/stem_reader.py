@@ -1,9 +1,8 @@
-"""One stem of a voice, as it lies in the file: page after page, missing pages, joins, errors.
+"""Read one stem of a voice from its pages: missing pages, crossfades and bad samples.
 
-Each stem has a stretch of tape of its own, on which it lies without any gain: `PAST` frames of
-what came before, then the new ones. A step that nobody made (a page that is missing, a file
-that ends, two ends of a loop that do not meet) is spread here, so that all that comes after
-is the stems times gains.
+Each stem has its own stretch of tape, at unity gain: `STEM_PAST` frames of history, followed by
+the new ones. Discontinuities (a missing page, the end of a file, loop ends that do not meet) are
+smoothed here, so that all later stages see only stems times gains.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from crowdstream.engine.jit.atomics import load_acquire32
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.ledger import note_gap
 
-RETURN = 64  # frames over which a stem comes back after a missing page
-OFFSET_DECAY = 0.985  # per frame: a step dies away within about 5 ms
+RETURN = 64  # frames of a stem's fade-in after a missing page
+OFFSET_DECAY = 0.985  # per frame: a step decays within about 5 ms
 OFFSET_FLOOR = 1e-6
-SEAM_RATIO = 4.0  # a join this many times steeper than what led to it is a click
+SEAM_RATIO = 4.0  # a seam this many times steeper than the signal before it is a click
 SEAM_FLOOR = 0.01
 SEAM_LOOKBACK = 8
-LOUDEST = 1e4  # a sample beyond +80 dB full scale is an error in the file
+LOUDEST = 1e4  # a sample beyond +80 dBFS is an error in the file
 
-INT16_SCALE = 1.0 / 32768.0  # full scale of 16 bits is 1
+INT16_SCALE = 1.0 / 32768.0  # maps 16-bit full scale to 1
 
-MISSING, OVER = -1, -2  # why a stem has nothing to sound
+MISSING, OVER = -1, -2  # reason why a stem is silent
 FOREVER = 1 << 62
 
 
 @kernel
 def _put_frames(data, scale, channels, first, step, count, left, right):
-    # Frames `first`, `first + step`, ... of a page to a stretch of tape.
+    # Copy frames `first`, `first + step`, ... of a page to a stretch of tape.
     if channels == 2:
         for i in range(count):
             left[i] = data[2 * (first + step * i)] * scale
@@ -48,8 +47,8 @@ def _put_frames(data, scale, channels, first, step, count, left, right):
 
 @kernel
 def _put_int16_pairs(frames, count, left, right):
-    # Forward, 16 bits, stereo, what most is: both samples of a frame as one number, because the
-    # compiler can read those several at a time.
+    # The common case: forward, 16-bit, stereo. Both samples of a frame are read as one number,
+    # because the compiler can vectorize those reads.
     scale = views.F32(INT16_SCALE)
     for i in range(count):
         both = frames[i]
@@ -59,14 +58,14 @@ def _put_int16_pairs(frames, count, left, right):
 
 @kernel
 def _put_page(address, source, page, position, step, count, tape, at):
-    # One stem's frames out of one page, from a file position on, to a stretch of tape.
-    # Stretches that begin at 0: with a place added to each index the compiler would not know
-    # that none is negative, and take one frame after another.
+    # Copy `count` frames of one stem from one page, starting at a file position, to its tape. The
+    # slices begin at index 0: with an offset added to each index, the compiler could not prove
+    # that no index is negative, and would not vectorize.
     left, right = tape[0, at : at + count], tape[1, at : at + count]
     channels = source.channels
     place = views.page_address(address, page)
     first = position & ((1 << source.page_shift) - 1)
-    # Each direction has a call of its own, so that the compiler knows the step.
+    # A separate call for each direction makes the step a compile-time constant.
     if source.format == INT16:
         scale = views.F32(INT16_SCALE)
         data16 = views.int16_samples(place)
@@ -98,7 +97,7 @@ def _put_silence(tape, at, count):
 
 @kernel
 def page_frames_left(source, position, direction):
-    """Frames from a file position on, in that direction, within its page."""
+    """Return the number of frames from `position` on, in `direction`, within its page."""
     size = 1 << source.page_shift
     within = position & (size - 1)
     return size - within if direction > 0 else within + 1
@@ -106,7 +105,7 @@ def page_frames_left(source, position, direction):
 
 @kernel
 def page_of(address, number, source, position):
-    """The arena page under a file position, or -1."""
+    """Return the arena page that holds file frame `position` of a source, or -1 if none does."""
     if position >= source.frames or position < 0:
         return -1
     entry = views.page_entry_address(address, number, position >> source.page_shift)
@@ -122,9 +121,9 @@ def _silent_from(ramp):
 
 @kernel
 def heard_frames(address, slot, stem):
-    """For how many of the next tape frames a stem is heard anywhere.
+    """Return for how many of the next tape frames a stem is audible at any output.
 
-    It tells the same frame however the time until then is cut into blocks.
+    The result names the same frame however the time until then is divided into blocks.
     """
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot + stem
@@ -133,9 +132,9 @@ def heard_frames(address, slot, stem):
 
 @kernel
 def fall_silent(voice, stem, tape, at, why):
-    """A stem stops short at `at` of its tape: what it gave last dies away instead of dropping.
+    """Silence a stem from tape index `at` on; its last value decays instead of dropping to 0.
 
-    True when it had been sounding until then.
+    Returns True if it had been sounding until then.
     """
     if voice.hole[stem] < 0:
         return False
@@ -148,7 +147,7 @@ def fall_silent(voice, stem, tape, at, why):
 
 @kernel
 def _smooth_seam(voice, stem, tape, at):
-    # After a wrap without a crossfade: where the two ends do not meet, spread the step.
+    # After a wrap without crossfade: if the two ends do not meet, let the step decay.
     for channel in range(2):
         steepest = views.F32(0.0)
         for i in range(at - SEAM_LOOKBACK, at):
@@ -160,7 +159,7 @@ def _smooth_seam(voice, stem, tape, at):
 
 @kernel
 def _apply_offset(voice, stem, tape, at, count):
-    """Add what is left of a step that is being hidden to `count` frames of the stem's tape."""
+    """Add the decaying remainder of a step to `count` frames of the stem's tape."""
     for channel in range(2):
         offset = voice.offset[stem, channel]
         if offset == 0.0:
@@ -176,7 +175,7 @@ def _apply_offset(voice, stem, tape, at, count):
 
 @kernel
 def _silence_errors(address, left, right, count):
-    # One bad sample of a file must not live on in filters and fades behind this.
+    # A single bad sample must not persist in the filters and fades behind this stage.
     bad = 0
     for i in range(count):
         bad += not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST)
@@ -191,7 +190,7 @@ def _silence_errors(address, left, right, count):
 
 @kernel
 def _add_before(address, number, source, place, step, shares, tape, at, count):
-    # What leads up to the place that a lap begins at, onto the end of the lap before it.
+    # Add the frames that precede a lap's beginning, times `shares`, to the end of the lap before.
     other = views.stem_tape(address)[STEMS]
     done = 0
     while done < count:
@@ -212,7 +211,7 @@ def _add_before(address, number, source, place, step, shares, tape, at, count):
 
 @kernel
 def _weigh(voice, stem, tape, at, count, shares):
-    # Less of what was laid: `shares` belongs to a join, and a stem comes back gradually.
+    # Attenuate the frames just laid: by the share of a crossfade, and by the fade-in after a gap.
     weights = shares[1]
     for i in range(count):
         weights[i] = views.F32(1.0) - shares[0, i]
@@ -258,7 +257,7 @@ def _lay(address, voice, stem, at, count, join, into_border, before):
 
 @kernel
 def _splice(address, voice, stem, at, count):
-    # After a splice: what was laid comes, and what was left goes on for a while.
+    # After a splice: fade the new position in, and add the old one, which fades out.
     number = voice.sources[stem]
     source = views.sources(address)[number]
     tape = views.stem_tape(address)[stem]
@@ -272,11 +271,11 @@ def _splice(address, voice, stem, at, count):
 
 @kernel
 def lay_stem(address, slot, stem, at, count, heard, join, into_border, before, seam):
-    """Lay a stem's next `count` frames, which lie in one page, at `at` of its tape.
+    """Lay a stem's next `count` frames, which lie in one page, at index `at` of its tape.
 
-    `heard`: how many of them are heard at all. `into_border`: how far the first one is into
-    the `join` frames before a border, or negative; `before`: the file position that is faded
-    in there, or -1. `seam`: the first one follows a wrap that was not crossfaded.
+    `heard`: how many of them are audible. `into_border`: how far the first one is into the `join`
+    frames before a boundary, or negative. `before`: the file position that is faded in there, or
+    -1. `seam`: the first frame follows a wrap without crossfade.
     """
     voice = views.voices(address)[slot]
     tape = views.stem_tape(address)[stem]
@@ -288,7 +287,7 @@ def lay_stem(address, slot, stem, at, count, heard, join, into_border, before, s
         if seam:
             _smooth_seam(voice, stem, tape, at)
         _apply_offset(voice, stem, tape, at, some)
-    if some < count:  # from here on it is as if it had never sounded
+    if some < count:  # a stem that is not audible leaves no trace in the state
         _put_silence(tape, at + some, count - some)
         voice.offset[stem, 0] = 0.0
         voice.offset[stem, 1] = 0.0
@@ -297,14 +296,14 @@ def lay_stem(address, slot, stem, at, count, heard, join, into_border, before, s
 
 @kernel
 def lay_end(voice, stem, tape, at, count):
-    """Lay `count` frames after the end at `at` of a stem's tape: what dies away."""
+    """Lay `count` frames past the end at index `at` of a stem's tape: its last step's decay."""
     _put_silence(tape, at, count)
     _apply_offset(voice, stem, tape, at, count)
 
 
 @kernel
 def recall_stem(address, slot, stem):
-    """Put the latest frames of a stem before the new ones on its tape."""
+    """Copy a stem's history to its tape, before the new frames."""
     tape = views.stem_tape(address)[stem]
     past = views.stem_past(address)[slot]
     for channel in range(2):
@@ -314,7 +313,7 @@ def recall_stem(address, slot, stem):
 
 @kernel
 def keep_stem(address, slot, stem, count):
-    """Keep the latest frames of a stem, after `count` new ones."""
+    """Save a stem's latest frames, after `count` new ones, as its history."""
     tape = views.stem_tape(address)[stem]
     past = views.stem_past(address)[slot]
     for channel in range(2):

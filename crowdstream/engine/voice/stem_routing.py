@@ -1,10 +1,11 @@
-"""What a voice's stems are mixed to: the deck, the cue bus, the send buses, each stem alone.
+"""Route a voice's stems: to the deck, the cue bus, the send buses, and their own recordings.
 
-Each is a pair of tracks (left and right) of the voice's tape, so each is interpolated like the
-others. Only those in use cost anything. None of them changes a bit of what goes to the deck.
+Each destination is a pair of tracks (left and right) of the voice's tape and is interpolated like
+the others. Pairs that are not in use cost nothing, and none of them changes a bit of the deck's
+signal.
 
-The cue bus hears a stem before its gain, after its EQ and filter, as a mixer's pre-fade listen
-does; buses and recordings get it as it goes into the deck.
+The cue bus receives a stem after its EQ and filter but before its gain (pre-fader listen). Send
+buses and recordings receive it as it enters the deck.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def _sounds(ramp):
 
 @kernel
 def _wanted(address, slot):
-    # The pairs that something is added to now, a bit each.
+    # Bit mask of the pairs that receive a signal now.
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
     taps = views.stem_taps(address)
@@ -75,7 +76,7 @@ def _add(address, stem, pair, gains, count):
 
 @kernel
 def _add_steady(address, stem, pair, gain, count):
-    # The same where the gain does not move.
+    # As `_add`, with a constant gain.
     for channel in range(2):
         to = views.tape(address)[pair, channel, HISTORY : HISTORY + count]
         sound = views.stem_tape(address)[stem, channel, STEM_PAST : STEM_PAST + count]
@@ -116,10 +117,10 @@ def _mix_stem(address, slot, stem, count):
 
 @kernel
 def mix_stems(address, slot, count):
-    """Mix `count` new frames of the stems to the pairs, behind their history.
+    """Mix `count` new frames of the stems into the pairs, after their history.
 
-    Returns the pairs that are in use, a bit each. A pair stays in use until what was added to
-    it last is out of the interpolator's sight.
+    Returns a bit mask of the pairs in use. A pair stays in use until its last input has left the
+    interpolator's window.
     """
     voice = views.voices(address)[slot]
     tape = views.tape(address)
@@ -163,11 +164,11 @@ def _sound_pair(address, voice, pair, plain, base, at, count, gains, out, column
 
 @kernel
 def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
-    """Add `count` frames of each pair, times `gains`, to where it goes, from `at` on.
+    """Add `count` frames of each pair, times `gains`, to its destination from frame `at` on.
 
-    `pairs`: those in use, a bit each; `base`: the place on the tape under the playhead;
-    `plain`: the frames are taken as they are, else interpolated at the run's steps and
-    fractions, the same for all, so that stems stay together to the sample.
+    `pairs`: bit mask of those in use. `base`: tape index under the playhead. `plain`: copy the
+    frames as they are; otherwise interpolate at the run's steps and fractions, which are the same
+    for all pairs, so that stems stay aligned to the sample.
     """
     voice = views.voices(address)[slot]
     lanes = views.lanes(address)
@@ -186,7 +187,7 @@ def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
 
 @kernel
 def clear_pairs(address, slot):
-    """Forget what was on a voice's tape."""
+    """Mark all pairs of a voice's tape as empty."""
     voice = views.voices(address)[slot]
     for pair in range(TAPE_PAIRS):
         voice.pair_until[pair] = 0
@@ -194,9 +195,10 @@ def clear_pairs(address, slot):
 
 @kernel
 def in_use(voice, pair):
-    """Whether the tape of a voice holds sound in this pair.
+    """Return whether a voice's tape holds sound in this pair.
 
-    With keylock two heads read it; the one that sounds has been fed less than the other, or more.
+    With keylock, two heads read the tape, and the audible one may have been fed less or more than
+    the other.
     """
     fed = min(voice.fed, voice.lock_fed) if voice.locked else voice.fed
     return voice.pair_until[pair] > fed
@@ -204,7 +206,7 @@ def in_use(voice, pair):
 
 @kernel
 def copy_pairs(address, target, slot):
-    """Copy what lies on a voice's tape to the one of slot `target`."""
+    """Copy the history of a voice's pairs to those of slot `target`."""
     voice = views.voices(address)[slot]
     history = views.history(address)
     for pair in range(TAPE_PAIRS):
@@ -216,7 +218,7 @@ def copy_pairs(address, target, slot):
 
 @kernel
 def shift_pairs(address, slot, count):
-    """Take the latest `count` frames off the pairs."""
+    """Remove the latest `count` frames from the history of the pairs."""
     history = views.history(address)[slot]
     for pair in range(TAPE_PAIRS):
         for channel in range(2):
@@ -227,7 +229,7 @@ def shift_pairs(address, slot, count):
 
 @kernel
 def reset_sends(address, slot):
-    """Of a voice that starts: no stem is listened to or sent anywhere."""
+    """Turn off all cue and bus sends of the stems of a voice that starts."""
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
     for row in range(base + VOICE_LISTEN, base + VOICE_SEND + STEMS * BUSES):
@@ -236,9 +238,9 @@ def reset_sends(address, slot):
 
 @kernel
 def clear_outlets(address, count):
-    """Silence what voices add to besides the lanes: cue bus, send buses, stems that are recorded.
+    """Silence what voices add to besides the lanes: cue bus, send buses and recorded stems.
 
-    Which stems are recorded is looked up here, once a segment.
+    Determines once per segment which stems are recorded.
     """
     cue = views.cue(address)
     bus = views.bus(address)
@@ -254,7 +256,8 @@ def clear_outlets(address, count):
     for number in range(DECKS * STEMS):
         on = load_acquire(address + _ON + _TAP_BYTES * (TAP_STEM + number)) != 0
         if on or wanted[number]:
-            # The whole of it at the end: a tap that comes on meanwhile finds silence.
+            # When it ends, clear the whole buffer: a tap that is enabled in the meantime reads
+            # silence.
             for i in range(count if on else SEGMENT):
                 out[number, i, 0] = 0.0
                 out[number, i, 1] = 0.0

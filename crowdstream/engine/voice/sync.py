@@ -1,11 +1,11 @@
-"""A synced voice: its place in the file is a function of the clock, so it cannot drift.
+"""Sync: the file position of a synced voice is a function of the clock, so it cannot drift.
 
-    beat of the track = ratio * beat of the clock + offset
-    place in the file = its grid at that beat
-    place on the tape = direction * place in the file + sync_tape
+    track beat    = ratio * clock beat + offset
+    file position = position of that beat in the track's beat grid
+    tape position = direction * file position + sync_tape
 
-Going backward, the track's beat falls as the clock's rises. A loop takes its length off the
-offset at each lap. Nothing is added up from frame to frame.
+In reverse, the track's beat falls as the clock's rises. A loop subtracts its length from the
+offset at each lap. Nothing is accumulated from frame to frame.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import beat_at, beat_on_grid, beats_per_frame, grid_at
 from crowdstream.engine.voice.tape import file_position
 
-WHOLE = 1e-6  # a place this near to a whole frame is that frame
-AS_RECORDED = 1e-9  # a rate this near to 1 is 1: a frame off after six hours, and put right then
+WHOLE = 1e-6  # frames: a position this near to a whole frame is that frame
+# a rate this near to 1 counts as 1: one frame in six hours, and corrected when reached
+AS_RECORDED = 1e-9
 
 
 @kernel
 def file_place(voice):
-    """File frame under the playhead, with its fraction."""
+    """Return the file frame under the playhead, including its fraction."""
     return file_position(voice, voice.play) + voice.direction * voice.fraction
 
 
 @kernel
 def track_beat(address, voice, frame):
-    """The beat of a synced voice's track that sounds at a frame."""
+    """Return the beat of a synced voice's track that sounds at engine frame `frame`."""
     return voice.direction * voice.sync_ratio * beat_at(address, frame) + voice.sync_offset
 
 
 @kernel
 def loop_frames(voice):
-    """Exact length of the voice's loop, file frames."""
+    """Return the exact length of the voice's loop in file frames (may be fractional)."""
     if voice.loop_exact > 0.0:
         return voice.loop_exact
     return float(voice.loop_out - voice.loop_in)
@@ -44,7 +45,7 @@ def loop_frames(voice):
 
 @kernel
 def measure_loop(address, voice):
-    """Work out the loop's length in beats of the voice's grid."""
+    """Compute the loop's start and length in beats of the voice's grid; 0 without a grid."""
     voice.loop_beats = 0.0
     voice.loop_beat = 0.0
     if voice.grid >= 0:
@@ -55,7 +56,8 @@ def measure_loop(address, voice):
 
 @kernel
 def _lap(voice, beat):
-    # Past the loop's end: what belongs to the lap goes off the beat and onto the tape.
+    # Past the loop's end: subtract whole laps from the beat and the offset, and add their frames
+    # to the tape position.
     if not voice.loop or voice.loop_beats <= 0.0:
         return beat
     if voice.direction > 0:
@@ -73,9 +75,10 @@ def _lap(voice, beat):
 
 @kernel
 def fill_places(address, voice, frame, count):
-    """Write where a synced voice stands on the tape at `count + 1` frames to `places`.
+    """Write a synced voice's tape positions at `count + 1` frames to `places`.
 
-    And how fast it moves there, in file frames a frame, to `speed[1]`. True if that changes.
+    The speed at each of `count` frames, in file frames per output frame, goes to `speed[1]`.
+    Returns True if the speed is not constant.
     """
     places = views.places(address)
     speed = views.speed(address)[1]
@@ -84,12 +87,13 @@ def fill_places(address, voice, frame, count):
     point, at_point, frames, begin, end = 0.0, 0.0, 1.0, 0.0, 0.0
     for i in range(count + 1):
         beat = track_beat(address, voice, frame + i)
-        if i < count:  # the lap of the frame behind the last one is the next segment's
+        # the frame after the last one belongs to the next segment, and so does its lap
+        if i < count:
             beat = _lap(voice, beat)
         if not begin <= beat < end:
             point, at_point, frames, begin, end = grid_at(address, voice.grid, beat)
         place = voice.direction * (at_point + (beat - point) * frames) + voice.sync_tape
-        # The tape is as long as the highest rate needs; a grid may ask for more.
+        # The tape is sized for `MAX_RATE`; a beat grid may ask for more.
         places[i] = min(max(place, stands), stands + MAX_RATE * i + 0.5)
         if i < count:
             value = voice.sync_ratio * beats_per_frame(address, frame + i) * frames
@@ -100,7 +104,10 @@ def fill_places(address, voice, frame, count):
 
 @kernel
 def split(place):
-    """A place on the tape as a whole frame and a fraction, 0 where it is as good as whole."""
+    """Split a tape position into a whole frame and a fraction.
+
+    The fraction is 0 if the position is within `WHOLE` of a whole frame.
+    """
     whole = math.floor(place)
     fraction = place - whole
     if fraction < WHOLE:

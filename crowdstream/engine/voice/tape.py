@@ -1,12 +1,12 @@
-"""The tape: a voice's stems at the file's own rate, one frame after another.
+"""The tape: a voice's stems at the file's own sample rate, one frame after another.
 
-Everything that happens in the file is settled here and in `stems`, and nowhere else: page
-borders, loop wraps, sections, the end of the file, pages that are not there. What comes after
-sees an endless even stream, in the order in which it is heard: a voice that runs backward is
-fed backward. The stems are mixed onto it as `pairs` says.
+This module and `stem_reader` handle everything that happens in a file: page boundaries, loop
+wraps, sections, the end of the file and missing pages. Later stages see an endless, continuous
+stream in playing order; a voice in reverse is fed backward. `stem_routing` mixes the stems onto
+the tape.
 
-A loop whose length is no whole number of frames is cut into laps of whole frames, so that after
-any number of laps the sum is within half a frame of the exact one.
+A loop whose length is not a whole number of frames is divided into laps of whole frames, such that
+after any number of laps their sum is within half a frame of the exact length.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from crowdstream.engine.voice.stem_reader import (
 )
 from crowdstream.engine.voice.stem_routing import clear_pairs, copy_pairs, mix_stems, shift_pairs
 
-JOIN = 128  # frames over which a loop or section end is faded (2.9 ms: too short to hear)
+# frames of the crossfade at the end of a loop or section (2.9 ms: too short to be heard)
+JOIN = 128
 MIN_SMOOTHED_LOOP_FRAMES = (
-    128  # frames of a loop whose seam is smoothed; a shorter one is a waveform
+    128  # frames: the seam of a shorter loop is not smoothed, as that loop is a waveform
 )
-PREROLL = 64  # frames of the file before a start that the interpolator is given to look back at
+PREROLL = 64  # frames of the file fed before a start, for the interpolator's left-hand taps
 
 
 @kernel
 def lap_frames(voice):
-    """Whole frames of the lap that a looping voice is in."""
+    """Return the length in whole frames of the lap that a looping voice is playing."""
     if voice.loop_exact <= 0.0:
         return max(1, voice.loop_out - voice.loop_in)
     return max(1, math.floor(voice.loop_exact + voice.loop_rest + 0.5))
@@ -47,7 +48,7 @@ def lap_frames(voice):
 
 @kernel
 def _in_loop(voice):
-    # Whether the loop's border lies ahead. What is past it plays on, to the end.
+    # Whether the loop's boundary lies ahead. A cursor past it plays on to the end of the file.
     if not voice.loop:
         return False
     if voice.direction > 0:
@@ -57,7 +58,7 @@ def _in_loop(voice):
 
 @kernel
 def _border_ahead(voice):
-    # Frames from the cursor to the loop's border, or to the end.
+    # Frames from the cursor to the loop's boundary, or to the end.
     if voice.direction > 0:
         border = voice.loop_in + lap_frames(voice) if _in_loop(voice) else voice.end
         return border - voice.cursor
@@ -66,7 +67,7 @@ def _border_ahead(voice):
 
 @kernel
 def _join_frames(voice):
-    # Length of the fade before the loop's or section's end; 0 where the file's own end is.
+    # Length of the fade before the end of the loop or section; 0 at the end of the file itself.
     if not _in_loop(voice):
         if voice.direction < 0 or voice.end >= voice.length:
             return 0
@@ -79,9 +80,9 @@ def _join_frames(voice):
 
 @kernel
 def _crossfades(voice, join):
-    # Whether what leads up to a lap's beginning is faded in while the lap's end is faded out.
-    # Too near the beginning of the file (its end, backward) there is not enough of it: then
-    # only the end is.
+    # Whether the frames before a lap's beginning are faded in while the lap's end fades out. Too
+    # near the beginning of the file (in reverse: its end) there are not enough of them, and the
+    # lap's end only fades out.
     if join == 0 or not _in_loop(voice):
         return False
     if voice.direction > 0:
@@ -91,34 +92,35 @@ def _crossfades(voice, join):
 
 @kernel
 def joining(voice):
-    """Whether what is fed now is the end of a lap that is being faded into the next one.
+    """Return whether the cursor is in the end of a lap that is being faded into the next one.
 
-    A loop that is changed or left here has to be jumped out of: what was fed last is not what
-    comes before the cursor in the file.
+    A change of the loop here requires a jump: the frames fed last are not those that precede the
+    cursor in the file.
     """
     return _in_loop(voice) and _border_ahead(voice) <= _join_frames(voice)
 
 
 @kernel
 def _wrap(voice, at):
-    # From the lap's border back to where a lap begins. `at`: tape frame of the first frame there.
+    # Move the cursor from the lap's boundary to the beginning of the next lap. `at` is the tape
+    # frame of the first frame there.
     lap = lap_frames(voice)
     voice.cursor -= voice.direction * lap
     if voice.loop_exact > 0.0:
         voice.loop_rest += voice.loop_exact - lap
-    voice.fade_lag -= voice.direction * lap  # what fades out goes on where it is
+    voice.fade_lag -= voice.direction * lap  # the side that fades out keeps its position
     voice.wraps += 1
     voice.wrap_at = at
     voice.wrap_length = lap
     if voice.direction > 0:
         for stem in range(voice.stems):
-            if voice.hole[stem] == OVER:  # its beginning comes as it was made
+            if voice.hole[stem] == OVER:  # its beginning plays unaltered
                 voice.hole[stem] = 0
 
 
 @kernel
 def _run_frames(address, voice, most):
-    # How many frames from the cursor on lie within one page of each stem, or past its end.
+    # Number of frames from the cursor on that lie within one page of each stem, or past its end.
     for stem in range(voice.stems):
         source = views.sources(address)[voice.sources[stem]]
         most = min(most, page_frames_left(source, voice.cursor, voice.direction))
@@ -132,7 +134,8 @@ def _run_frames(address, voice, most):
 
 @kernel
 def _fill_fades(address, voice, count):
-    # The two sides of a splice: cosine-shaped, and of equal power as far as they are not alike.
+    # Gains of the two sides of a splice: cosine-shaped, with equal gain for identical signals and
+    # equal power for uncorrelated ones.
     fades = views.fades(address)
     done = voice.fade_length - voice.fade_left
     for i in range(count):
@@ -146,7 +149,8 @@ def _fill_fades(address, voice, count):
 
 @kernel
 def _lay_run(address, slot, done, count, wrapped):
-    # Up to `count` more frames of all stems, after `done`: as far as nothing changes. How many.
+    # Lay up to `count` more frames of all stems after the first `done`, as far as nothing changes.
+    # Returns the number of frames.
     voice = views.voices(address)[slot]
     ahead = _border_ahead(voice)
     join = _join_frames(voice)
@@ -172,10 +176,10 @@ def _lay_run(address, slot, done, count, wrapped):
 
 @kernel
 def feed(address, slot, count):
-    """Lay `count` new frames on the tape, behind `HISTORY` frames of what came before.
+    """Lay `count` new frames on the tape, after `HISTORY` frames of the past.
 
-    The new frames lie at `tape[pair, :, HISTORY : HISTORY + count]`. Returns the pairs that
-    are in use, a bit each: while all stems are silent, none is.
+    The new frames are at `tape[pair, :, HISTORY : HISTORY + count]`. Returns a bit mask of the
+    pairs in use: 0 while all stems are silent.
     """
     voice = views.voices(address)[slot]
     tape = views.stem_tape(address)
@@ -213,9 +217,9 @@ def feed(address, slot, count):
 
 @kernel
 def begin_tape(address, slot, start):
-    """Put the playhead at file frame `start` of the voice's sources, with nothing before it.
+    """Put the playhead at file frame `start` of the voice's sources, with an empty history.
 
-    What has gone through the stems' filters rings on.
+    The stems' filters keep their state and ring on.
     """
     voice = views.voices(address)[slot]
     voice.cursor = start
@@ -240,7 +244,7 @@ def begin_tape(address, slot, start):
 
 @kernel
 def copy_tape(address, target, slot):
-    """Give slot `target`, whose voice has been copied from `slot`, all that its tape knows."""
+    """Copy the tape state of `slot` to slot `target`, whose voice has been copied already."""
     past = views.stem_past(address)
     for stem in range(views.voices(address)[slot].stems):
         for channel in range(2):
@@ -252,7 +256,7 @@ def copy_tape(address, target, slot):
 
 @kernel
 def take_back(address, slot, count):
-    """Take the latest `count` frames off a voice's tape; they are fed anew."""
+    """Remove the latest `count` frames from a voice's tape; they will be fed again."""
     voice = views.voices(address)[slot]
     voice.cursor = file_position(voice, voice.fed - count)
     voice.fed -= count
@@ -268,14 +272,14 @@ def take_back(address, slot, count):
 
 @kernel
 def next_border(voice):
-    """The file frame at which the loop or the section ends that a voice plays into, forward."""
+    """Return the file frame at which the current loop or section ends, in forward direction."""
     return voice.cursor + _border_ahead(voice)
 
 
 @kernel
 def skim(voice, count):
-    """Move the voice on by `count` frames as `feed` would, without laying any tape."""
-    lag = voice.fade_lag  # that is a matter of the tape
+    """Advance the voice by `count` frames as `feed` would, without laying tape."""
+    lag = voice.fade_lag  # concerns only the head that lays tape
     done = 0
     while done < count:
         some = count - done
@@ -291,10 +295,10 @@ def skim(voice, count):
 
 @kernel
 def file_position(voice, tape_frame):
-    """The file frame that lies at a frame of the tape (counted as `voice.fed`).
+    """Return the file frame at tape frame `tape_frame` (counted like `voice.fed`).
 
-    Exact as far back as the wrap before the latest one, and as long as the voice has not
-    been sent elsewhere; past the end it is the frame behind the last one.
+    Exact back to the wrap before the latest one, provided that the voice has not jumped since.
+    Past the end, it is the frame after the last one.
     """
     fed = voice.fed
     if voice.ended >= 0:
@@ -309,7 +313,7 @@ def file_position(voice, tape_frame):
         return position
     lap = voice.wrap_length
     position += direction * lap
-    if voice.wraps > 1:  # a loop so short that more laps than one lie in between
+    if voice.wraps > 1:  # the loop is so short that several laps lie in between
         if direction > 0 and position < voice.loop_in:
             position += (voice.loop_in - position + lap - 1) // lap * lap
         elif direction < 0 and position >= voice.loop_in + lap:
@@ -319,18 +323,18 @@ def file_position(voice, tape_frame):
 
 @kernel
 def preroll(address, slot):
-    """Have a voice that has just been put somewhere begin a little earlier on its tape.
+    """Feed up to `PREROLL` frames of the file before the playhead of a voice just positioned.
 
-    Its playhead stays where it is in the file, with up to `PREROLL` frames of the file fed
-    before it, so that the interpolator is right from its first frame. Does nothing where a
-    page of them is missing. For a voice with nothing fed yet.
+    The playhead keeps its file position; with its history filled, the interpolator is exact from
+    the first frame on. Does nothing if one of their pages is missing. Call only before anything
+    has been fed.
     """
     voice = views.voices(address)[slot]
     step = voice.direction
     if step > 0:
         count = min(PREROLL, voice.cursor)
         border = voice.loop_in + lap_frames(voice) if voice.loop else voice.end
-        if voice.cursor > border:  # not across it
+        if voice.cursor > border:  # stay on this side of it
             count = min(count, voice.cursor - border - 1)
     else:
         count = min(PREROLL, voice.length - 1 - voice.cursor)

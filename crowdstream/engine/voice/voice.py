@@ -1,4 +1,8 @@
-"""Voices: playheads that start, stop, jump and sound onto their deck."""
+"""Voices: start, stop and reposition playheads, and mix their sound into their deck.
+
+All times are counted in frames at the engine's sample rate; positions in a file are counted in
+frames at the file's own rate. Kernels run in the audio callback and take the desk's base address.
+"""
 
 from __future__ import annotations
 
@@ -51,15 +55,16 @@ from crowdstream.engine.voice.tape import (
     take_back,
 )
 
-FADE_OUT = 256  # frames of a stop, or of what is left behind by a jump: 5.8 ms
-FADE_IN = 64  # frames of a start inside a file: 1.5 ms, which keeps an attack
-SLOW = 0.1  # speed of the platter under which it gets quieter
-TAIL = 1408  # tape frames after the end: the last step, of any size, is exactly zero by then
+FADE_OUT = 256  # frames of the fade-out at a stop, and of the old position after a jump: 5.8 ms
+# frames of the fade-in at a start inside a file: 1.5 ms, short enough to keep an attack
+FADE_IN = 64
+SLOW = 0.1  # platter speed (1 is normal) below which the level falls with the speed
+TAIL = 1408  # tape frames after the end: by then a decaying step of any size is exactly zero
 
 
 @kernel
 def free_voice(address, slot):
-    """Let a synced voice go: it keeps its speed."""
+    """Detach a synced voice from the clock; it keeps its current speed."""
     voice = views.voices(address)[slot]
     if voice.synced:
         voice.synced = 0
@@ -69,7 +74,8 @@ def free_voice(address, slot):
 
 @kernel
 def _leave_ghost(address, slot, frames):
-    # Let what sounds now fade out in a slot of its own. What has not sounded yet just goes.
+    # Copy the sounding voice to a free ghost slot, where it fades out over `frames` frames. A
+    # voice that has not produced sound yet needs no ghost.
     all_voices = views.voices(address)
     if all_voices[slot].state == FREE or all_voices[slot].fed == 0:
         return
@@ -82,7 +88,7 @@ def _leave_ghost(address, slot, frames):
                 ramps[left + i] = ramps[right + i]
             copy_tape(address, ghost, slot)
             all_voices[ghost].state = ENDING
-            # What is left behind goes on by itself, whatever becomes of the voice.
+            # The ghost must not depend on the voice, whatever happens to that.
             free_voice(address, ghost)
             set_ramp(ramps[left + VOICE_ENVELOPE], 0.0, frames)
             return
@@ -91,21 +97,24 @@ def _leave_ghost(address, slot, frames):
 
 @kernel
 def _begin(address, slot, start, fade):
-    # Put the playhead at file frame `start`, with an empty past.
+    # Put the playhead at file frame `start`, with an empty history.
     voice = views.voices(address)[slot]
     voice.position = start
     voice.bank_left = 0
     unlock(voice)
     begin_tape(address, slot, start)
     envelope = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_ENVELOPE]
-    # The beginning of a file is played as it was made; anywhere else it is faded in.
+    # The beginning of a file plays unaltered; a start anywhere else fades in.
     set_ramp(envelope, 1.0 if start == 0 else 0.0, 0)
     set_ramp(envelope, 1.0, fade)
 
 
 @kernel
 def start_voice(address, command, frame):
-    """Start (or restart) the voice that `command` describes."""
+    """Start or restart the voice described by `command` (`OP_START`).
+
+    `frame` is the engine frame at which it starts; `EV_STARTED` reports it.
+    """
     slot = command.target
     _leave_ghost(address, slot, FADE_OUT)
     voice = views.voices(address)[slot]
@@ -148,10 +157,10 @@ def start_voice(address, command, frame):
 
 @kernel
 def place_voice(address, slot, place):
-    """Jump to `place` in the file (frames, need not be whole), whatever the direction.
+    """Jump to `place`, a file position in frames (may be fractional), in either direction.
 
-    What sounded fades out while the new place fades in; both of equal length when the two may
-    be the same sound.
+    The old position fades out in a ghost slot while the new one fades in. When both may play the
+    same sound, the two fades are equally long.
     """
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:
@@ -170,14 +179,15 @@ def place_voice(address, slot, place):
 
 @kernel
 def rewind(address, slot):
-    """Take back what is on the tape ahead of the playhead: it is laid anew; False if it can't be.
+    """Discard the tape ahead of the playhead so that it is fed again; return False if impossible.
 
-    So a loop that is set, or let go, holds from the playhead on. What has gone through a
-    stem's filters can't be taken back, nor the end of a lap that fades into the next one.
+    A loop that is set or left thereby takes effect at the playhead. Frames that have passed a
+    stem's filters can't be taken back, nor can the end of a lap that is crossfaded into the next
+    one.
     """
     voice = views.voices(address)[slot]
     ahead = voice.fed - voice.play
-    if voice.locked:  # its tape is the other head's, which follows by itself
+    if voice.locked:  # the tape belongs to the audible head, which follows by itself
         if ahead > 0:
             voice.cursor = file_position(voice, voice.play)
             voice.fed = voice.play
@@ -192,7 +202,7 @@ def rewind(address, slot):
 
 @kernel
 def stop_voice(address, slot):
-    """Fade the voice out; its slot is free when it is silent."""
+    """Fade the voice out; its slot becomes free when it is silent."""
     voice = views.voices(address)[slot]
     if voice.state == PLAYING:
         voice.state = ENDING
@@ -210,7 +220,8 @@ def _release(address, slot, frame, stopped):
 
 @kernel
 def _fill_rates(address, slot, count, tempo_moving):
-    # A free voice's tape frames a frame: its rate times the tempo, times the platter's speed.
+    # Speed of an unsynced voice, in tape frames per output frame: its rate times the tempo factor
+    # times the platter's speed.
     ramps = views.ramps(address)
     speed = views.speed(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
@@ -224,14 +235,15 @@ def _fill_rates(address, slot, count, tempo_moving):
     fill_ramp(spin, gain[1], count)
     for i in range(count):
         speed[1, i] *= gain[1, i]
-        # A record that hardly turns gives hardly any sound.
+        # A record that barely turns is barely audible.
         gain[0, i] *= min(1.0, gain[1, i] / SLOW)
     return True
 
 
 @kernel
 def _slip_on(address, slot, count):
-    # Where the voice would be by now without loops, jumps and the hand on the platter.
+    # Advance the slip position: where the voice would be without loops, jumps, reverse and
+    # platter.
     voice = views.voices(address)[slot]
     rate = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value
     factor = views.speed(address)[0]
@@ -241,7 +253,7 @@ def _slip_on(address, slot, count):
 
 @kernel
 def _steps(address, voice, moving, at, count):
-    # Where the playhead stands at each frame of a run, relative to where it stands first.
+    # The playhead's offset from its first position, at each frame of a run.
     steps = views.steps(address)
     fractions = views.fractions(address)
     if not voice.synced:
@@ -258,7 +270,7 @@ def _steps(address, voice, moving, at, count):
 
 @kernel
 def _sound_run(address, slot, moving, at, count, gains):
-    # The frames from `at` on that go through the same filters; their number.
+    # Render the frames from `at` on that share one choice of filter banks; return their number.
     voice = views.voices(address)[slot]
     rates = views.speed(address)[1]
     count = choose_run(voice, first_bank(address), rates, moving, at, count)
@@ -284,7 +296,11 @@ def _sound_run(address, slot, moving, at, count, gains):
 
 @kernel
 def sound_voice(address, slot, count, frame, tempo_moving):
-    """Add the voice's next `count` frames to its deck's lanes and move its playhead."""
+    """Add the voice's next `count` frames to its deck's lanes and advance its playhead.
+
+    `frame` is the engine frame of the first one. `tempo_moving` is true if the tempo factors in
+    `speed[0]` differ from each other.
+    """
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
