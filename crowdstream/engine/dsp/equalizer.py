@@ -1,13 +1,13 @@
-"""The three-band EQ: four decks, or four stems of a voice, left and right, side by side in 8 lanes.
+"""Three-band EQ: four decks, or four stems of a voice, as stereo pairs in eight SIMD lanes.
 
     low  = L1 x           L, A: low-pass and all-pass of a Linkwitz-Riley crossover,
     rest = A1 x - L1 x    1 the lower and 2 the upper one; high-pass = A - L
 
     y = A2 (gl low + gh rest) + (gm - gh) L2 rest
 
-With equal gains that is the gain times A2 A1 x: flat. A signal whose gains are all exactly 1
-is bypassed, bit for bit; coming into use, the filters first run unheard until they have
-settled, then are crossfaded in.
+With equal gains g this is g A2 A1 x, a flat magnitude response. A signal whose gains are all
+exactly 1 is bypassed, bit for bit. When the EQ comes into use, its filters first run unheard until
+they have settled, and are then crossfaded in.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ STATE = REGIONS["eq"].offset
 CURVES = REGIONS["curves"].offset
 CURVE = SEGMENT * BYTES
 
-WARM = 512  # frames of settling: 12 ms, three periods of the lower crossover
+WARM = 512  # frames for the filters to settle: 12 ms, three periods of the lower crossover
 MIX = 256  # frames of the crossfade between dry and filtered
 
 
 @kernel
 def _section(x, state, c):
-    # One state variable filter: its band-pass, its low-pass and its next state.
+    # One state-variable filter; returns its band-pass, its low-pass and its next state.
     a1, a2, a3, _k2 = c
     s1, s2 = state
     v3 = x - s2
@@ -55,7 +55,7 @@ def _allpass(x, state, c):
 
 @kernel
 def _split(x, state, c):
-    # The first section of a crossover gives its low-pass and its all-pass at once.
+    # The first section of a crossover yields its low-pass and its all-pass at once.
     v1, v2, state = _section(x, state, c)
     return v2, x - c[3] * v1, state
 
@@ -86,17 +86,16 @@ def _keep(place, section, state):
 
 @kernel
 def run_equalizer(address, dry, state, count, rows):
-    """Filter `count` frames of eight lanes to the scratch memory `wet`, gains from `curves`.
+    """Filter `count` frames of eight lanes to scratch memory `wet`, with gains from `curves`.
 
-    `rows`: how many rows of gains there are: `count`, or 1 where none of them moves.
-
-    `dry`: absolute address of float32 `[count, LANES]`; `state`: of float32
-    `[EQ_SECTIONS, 2, LANES]`, which moves on.
+    `dry`: absolute address of float32 `[count, LANES]`. `state`: absolute address of float32
+    `[EQ_SECTIONS, 2, LANES]`, which is updated. `rows`: number of rows of gains, `count`, or 1 if
+    all gains are constant.
     """
     wet = address + WET
     gains = address + CURVES
     step = BYTES if rows > 1 else 0
-    # The states stay in local variables: on their way through memory they would cost most.
+    # The states stay in registers: memory round trips would dominate the cost.
     lower = _coefficients(address, 0)
     lower_2 = _coefficients(address, 1)
     upper = _coefficients(address, 2)
@@ -145,7 +144,7 @@ def run_equalizer(address, dry, state, count, rows):
 
 @kernel
 def is_flat(address, row):
-    """Whether the three gains from a row of the ramps on are and stay 1."""
+    """Return whether the three gains at ramp rows `row` to `row + 2` are 1 and stay there."""
     ramps = views.ramps(address)
     for band in range(BANDS):
         if ramps[row + band].left > 0 or ramps[row + band].value != 1.0:
@@ -155,7 +154,7 @@ def is_flat(address, row):
 
 @kernel
 def curve_rows(address, row, count):
-    """Rows of gains that lanes with three ramps from `row` on need: 1, or `count` if one moves."""
+    """Return how many rows of gains three ramps from `row` on need: 1, or `count` if one moves."""
     ramps = views.ramps(address)
     for band in range(BANDS):
         if ramps[row + band].left > 0:
@@ -165,7 +164,7 @@ def curve_rows(address, row, count):
 
 @kernel
 def _gains(address, row, column, count, rows):
-    # The three gains, frame by frame; the frame from which on all are and stay 1.
+    # Fill in the three gains, frame by frame. Returns the frame from which on all are and stay 1.
     ramps = views.ramps(address)
     curves = views.curves(address)
     flat_from = 0
@@ -182,11 +181,11 @@ def _gains(address, row, column, count, rows):
 
 @kernel
 def prepare(address, use, state, row, column, count, rows):
-    """Make lanes `column` and `column + 1` ready for the filters: gains, and state when new.
+    """Prepare lanes `column` and `column + 1` for the filters: gains, and a cleared state if new.
 
-    `use`: a `layout.EQ_USE` record; `state`: the filters' state as an array;
-    `row`: the first of three rows of ramps, which move on. `rows`: of gains, the most that any
-    of the lanes needs (`curve_rows`). False: it is bypassed.
+    `use`: an `EQ_USE` record. `state`: the filters' state as an array. `row`: the first of three
+    ramp rows, which advance. `rows`: the largest number of gain rows that any lane needs (see
+    `curve_rows`). Returns False if the pair is bypassed.
     """
     if use.eq_state == 0 and is_flat(address, row):
         return False
@@ -204,7 +203,7 @@ def prepare(address, use, state, row, column, count, rows):
 
 @kernel
 def blend(use, lanes, wet, column, count):
-    """Crossfade two lanes to their filtered counterpart, as far as they are on their way."""
+    """Crossfade two lanes between dry and filtered, depending on the state in `use`."""
     if use.eq_warm >= WARM and use.eq_mix == 1.0 and use.eq_flat >= count:
         for i in range(count):
             lanes[i, column] = wet[i, column]
@@ -230,7 +229,7 @@ def blend(use, lanes, wet, column, count):
 
 @kernel
 def equalize(address, count):
-    """Filter `count` frames of the decks' lanes in place, where a deck's gains are not all 1."""
+    """Filter `count` frames of the decks' lanes in place. Flat decks are bypassed."""
     uses = views.eq_use(address)
     state = views.eq(address)
     used = False

@@ -1,11 +1,11 @@
-"""The one-knob filter: low-pass to the left, high-pass to the right, off in the middle.
+"""One-knob filter: low-pass to the left, high-pass to the right, off in the middle.
 
-Two state variable filters in a row, in their trapezoidal form (Simper, "Linear Trapezoidal
-Integrated SVF", 2013): its state is that of the integrators, so it stays stable and makes no
-noise of its own however fast the coefficients move. To the left of the middle the high-pass
-stands open at a frequency below hearing and the low-pass comes down; to the right the other
-way round. So nothing is switched when the knob passes the middle. In the middle the sound goes
-past both, to the bit, with a crossfade on the way.
+Two state-variable filters in series, in their trapezoidal form (Simper, "Linear Trapezoidal
+Integrated SVF", 2013). The state is that of the integrators, so the filter stays stable and adds
+no noise however fast its coefficients move. Left of the middle, the high-pass rests at a cut-off
+frequency below hearing and the low-pass sweeps down; right of the middle, the other way round.
+Nothing is switched when the knob passes the middle. In the middle the signal bypasses both filters
+bit for bit, with a crossfade on the way.
 
 Four pairs of lanes are filtered side by side: four decks, or four stems of a voice.
 """
@@ -20,14 +20,15 @@ from crowdstream.engine.dsp.simd import BYTES, load, store
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-DEAD_ZONE = 0.01  # of the knob on either side of 0: a controller's middle is not exact
+DEAD_ZONE = 0.01  # of the knob's travel on either side of 0: a controller's centre is not exact
 MIX = 256  # frames of the crossfade between dry and filtered
-FLAT_DAMPING = 1.4142135623730951  # 1/Q of a Butterworth filter, without a peak
-MIN_DAMPING = 0.12  # 1/Q at full resonance: a peak of 18 dB, well short of ringing for ever
-# Resonance comes in over the first tenth of the way: the open end has no peak at 20 kHz.
+FLAT_DAMPING = 1.4142135623730951  # 1/Q of a Butterworth filter, which has no peak
+MIN_DAMPING = 0.12  # 1/Q at full resonance: a peak of 18 dB, well short of self-oscillation
+# Resonance is faded in over the first tenth of the travel, so that the open end has no peak at 20
+# kHz.
 PEAK_FROM = 0.1
 
-# Eight lanes each: a1, a2, a3 of the low-pass; a1, a2, a3, k of the high-pass.
+# Rows of eight lanes each: a1, a2, a3 of the low-pass; a1, a2, a3, k of the high-pass.
 _LOW, _HIGH = 0, 3
 CURVES = REGIONS["filter_curves"].offset
 CURVE = FILTER_STEP * BYTES
@@ -44,7 +45,8 @@ def _damping(amount, resonance):
 
 @kernel
 def _tangent(table, side, amount):
-    # tan(pi f / rate) of the side's cutoff, from a table over the knob's way.
+    # tan(pi f / rate) at the side's cut-off frequency, interpolated in a table over the knob's
+    # travel.
     place = amount * (FILTER_TABLE - 1)
     row = min(int(place), FILTER_TABLE - 2)
     here = table[side, row]
@@ -62,7 +64,7 @@ def _set_section(curves, at, i, pair, g, k):
 
 @kernel
 def _set_frame(address, i, pair, knob, resonance):
-    # Coefficients of one pair of lanes at frame i of the step.
+    # Set the coefficients of one pair of lanes at frame i of the step.
     curves = views.filter_curves(address)
     table = views.filter_table(address)
     amount = min(abs(knob), 1.0)
@@ -77,8 +79,8 @@ def _set_frame(address, i, pair, knob, resonance):
 
 @kernel
 def _run(address, sound, state, stride, count):
-    # `count` frames through both filters. `stride`: bytes from one frame's coefficients to the
-    # next one's, 0 while they stand still.
+    # Run `count` frames through both filters. `stride`: bytes from one frame's coefficients to the
+    # next one's, 0 while they are constant.
     s1 = load(state)
     s2 = load(state + BYTES)
     s3 = load(state + 2 * BYTES)
@@ -114,7 +116,7 @@ def _clear(unit, pair):
 
 @kernel
 def _blend(unit, pair, knobs, sound, wet, at, count):
-    # Dry in the dead zone, filtered outside of it, and a crossfade from one to the other.
+    # Dry inside the dead zone, filtered outside of it, with a crossfade in between.
     mix = unit.mix[pair]
     for i in range(count):
         if abs(knobs[pair, i]) <= DEAD_ZONE:
@@ -132,12 +134,12 @@ def _blend(unit, pair, knobs, sound, wet, at, count):
 
 @kernel
 def filter_pairs(address, sound, unit_address, knob_row, resonance_row, count):
-    """Filter four pairs of lanes in place, `count` frames.
+    """Filter `count` frames of four pairs of lanes in place.
 
-    `sound`: absolute address of float32 `[count, LANES]`, lanes 2p and 2p + 1 being pair p.
-    `unit_address`: absolute address of one `layout.FILTER` record that belongs to them; zeroed
-    memory is a filter out of use. `knob_row`, `resonance_row`: rows of the ramps of pair 0, the
-    others' follow; this advances them. Pairs whose knob stands at 0 are not touched.
+    `sound`: absolute address of float32 `[count, LANES]`; lanes 2p and 2p + 1 are pair p.
+    `unit_address`: absolute address of the `FILTER` record that belongs to them; zeroed memory is
+    an unused filter. `knob_row`, `resonance_row`: ramp rows of pair 0, followed by those of the
+    other pairs; they advance. Pairs whose knob rests at 0 are not touched.
     """
     unit = views.filter_unit(unit_address)[0]
     ramps = views.ramps(address)

@@ -1,20 +1,21 @@
-"""The limiter: a ceiling that neither a sample nor what lies between two samples passes.
+"""Look-ahead limiter: keep samples and inter-sample peaks below a ceiling.
 
-The sound is delayed by the look-ahead, so the gain is down before the peak comes:
+The signal is delayed by the look-ahead, so that the gain is down before the peak arrives:
 
-    r  = min(1, ceiling / true peak)              at each frame, both channels alike
-    m  = the smallest r of the look-ahead         a sliding minimum
-    e  = m, coming back exponentially             the release
-    g  = e through two moving averages in a row   a smooth way down, nowhere above r
+    r  = min(1, ceiling / true peak)              per frame, stereo-linked
+    m  = the minimum of r over the look-ahead     a sliding minimum
+    e  = m, recovering exponentially              the release
+    g  = e through two moving averages in series  a smooth attack, nowhere above r
 
-Every averaged value of m covers the peak, so g is at most r there. The averages are sums of
-whole numbers: no rounding piles up, and where nothing is to be limited g is 1, to the bit.
+Every value averaged at a peak covers that peak, so g is at most r there. The averages are integer
+sums: no rounding error accumulates, and while nothing is limited g is exactly 1.
 
 A true peak is the largest value of the signal between its samples (ITU-R BS.1770-4, annex 2).
-Four times oversampling, the least that recommendation allows, can miss 0.5 dB at high
-frequencies; eight times with 32 taps misses 0.08 dB at 20 kHz and comes out as one vector.
+Fourfold oversampling, the minimum of that recommendation, can miss 0.5 dB at high frequencies.
+Eightfold oversampling with 32 taps misses at most 0.08 dB at 20 kHz, and its eight phases fill one
+vector.
 
-Without look-ahead there is no delay: the gain falls at once, and samples alone are looked at.
+Without look-ahead there is no delay: the gain falls instantly, and only samples are considered.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from crowdstream.engine.dsp.simd import BYTES, larger, largest, load, magnitude,
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-RELEASE_SECONDS = 0.12  # slow enough not to pump on a kick, fast enough to recover in a beat
-RELEASED = 0.99999  # from here on it is 1
-GUARD = 8  # frames before a peak at which the gain is down already: a peak is made of neighbours
-AIM = 0.99  # of the ceiling: 0.09 dB for what the detector misses and the gain adds by moving
-ONE = 1 << 30  # a gain of 1 as a whole number
-STEP = 32  # frames of which none is oversampled when all are too soft for it
+# release time constant: slow enough not to pump on a kick, fast enough to recover in a beat
+RELEASE_SECONDS = 0.12
+RELEASED = 0.99999  # a recovering gain above this is set to 1
+GUARD = 8  # frames by which the gain is down ahead of a peak: a peak is made of its neighbours, too
+# of the ceiling: 0.09 dB for what the detector misses and for overshoot by a moving gain
+AIM = 0.99
+ONE = 1 << 30  # fixed-point representation of a gain of 1
+STEP = 32  # frames per step; a step is only oversampled if it may contain a peak
 
 HALF = PEAK_TAPS // 2
 MASK = DELAY_FRAMES - 1
@@ -43,7 +46,7 @@ TAPS = REGIONS["peak_taps"].offset
 
 @kernel
 def set_lookahead(address, frames):
-    """Look `frames` ahead from now on; 0: not at all. What is on its way is lost."""
+    """Set the look-ahead to `frames` frames; 0 disables it. Frames in the delay line are lost."""
     state = views.limiter(address)[0]
     guard = min(GUARD, frames // 4)
     span = frames - guard + 1
@@ -73,7 +76,7 @@ def set_lookahead(address, frames):
 
 @kernel
 def _true_peak(address, line, at):
-    # The largest value between frame `at + HALF - 1` of the line and the next one.
+    # The true peak between frame `at + HALF - 1` of the line and the next one.
     left = splat(line[0, at]) * load(address + TAPS)
     right = splat(line[1, at]) * load(address + TAPS)
     for tap in range(1, PEAK_TAPS):
@@ -85,7 +88,7 @@ def _true_peak(address, line, at):
 
 @kernel
 def _peaks(address, peaks, begin, count):
-    # The peak at each frame that comes out of the detector now; 0 where it is surely harmless.
+    # The peak at each frame that leaves the detector now; 0 where it is certainly harmless.
     mix = views.mix(address)
     if views.limiter(address)[0].lookahead == 0:
         for i in range(count):
@@ -117,8 +120,8 @@ def _peaks(address, peaks, begin, count):
 
 @kernel
 def _lowest(address, state, frame, gain):
-    # The smallest gain of the window that ends here. Only those below 1 are kept, and of these
-    # the ones that no later one undercuts.
+    # The minimum gain over the window that ends here, from a monotonic queue: only gains below 1
+    # are stored, and of these only those that no later one undercuts.
     lows = views.limiter_lows(address)
     places = views.limiter_places(address)
     while state.oldest < state.newest and places[state.oldest & MASK] < frame - state.reach:
@@ -134,7 +137,7 @@ def _lowest(address, state, frame, gain):
 
 @kernel
 def _smoothed(address, state, frame, gain):
-    # The gain through both moving averages.
+    # Run the gain through both moving averages.
     boxes = views.limiter_boxes(address)
     whole = int(gain * ONE)
     state.first_sum += whole - boxes[0, (frame - state.first_box) & MASK]
@@ -146,9 +149,9 @@ def _smoothed(address, state, frame, gain):
 
 @kernel
 def limit(address, out, at, count):
-    """Keep `count` frames of `mix` below the ceiling and write them to `out[2 * at ...]`.
+    """Limit `count` frames of `mix` to the ceiling; write them interleaved to `out[2 * at ...]`.
 
-    They come out `limiter.delay` frames late.
+    They leave `limiter.delay` frames late.
     """
     state = views.limiter(address)[0]
     master = views.master(address)[0]
@@ -165,7 +168,7 @@ def limit(address, out, at, count):
         kept[place, 2] = gain[0, i]
     peaks = gain[1]
     _peaks(address, peaks, begin, count)
-    late = state.delay - state.lookahead  # of the detector
+    late = state.delay - state.lookahead  # the detector's delay
     rate = views.header(address)[0].sample_rate
     recover = 1.0 - math.exp(-1.0 / (RELEASE_SECONDS * rate))
     aim = 1.0 if state.lookahead == 0 else AIM

@@ -1,7 +1,7 @@
-"""Ramps: every gain, level and rate moves in a straight line to where it is told to go.
+"""Ramps: every gain, level and rate moves linearly to its target.
 
-A ramp is a function of frames, not of blocks: cutting a block differently gives the same
-values, bit for bit.
+A ramp is a function of frames, not of blocks: any division into blocks yields the same values, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from crowdstream.engine.jit.compile import kernel
 
 @kernel
 def set_ramp(ramp, target, frames):
-    """Send the ramp to `target` in `frames` frames, from what it is now; 0: at once."""
+    """Move the ramp to `target` within `frames` frames, from its current value; 0 sets it at once.
+    """
     ramp.target = target
     if frames <= 0 or ramp.value == target:
         ramp.value = target
@@ -24,7 +25,7 @@ def set_ramp(ramp, target, frames):
 
 @kernel
 def fill_ramp(ramp, out, count):
-    """Write the next `count` values to `out` and advance; True when they are not all equal."""
+    """Write the next `count` values to `out` and advance; return whether the ramp was moving."""
     if ramp.left == 0:
         value = ramp.value
         for i in range(count):

@@ -1,4 +1,4 @@
-"""From the tape to the deck: playback rate, by windowed-sinc interpolation."""
+"""Resampling from the tape to the deck at the playback rate, by windowed-sinc interpolation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset
 PAIR_BYTES = 4 * 2 * TAPE_FRAMES
 
-PLACE_BITS = 48  # of a playhead's fraction: a rate is right to 1 frame in 100 years
+PLACE_BITS = 48  # fraction bits of a playhead: a rate is exact to 1 frame in 100 years
 ONE = 1 << PLACE_BITS
 FRACTION_BITS = 24
 
-BANK_FADE = 64  # frames over which one filter bank takes over from another
+BANK_FADE = 64  # frames of the crossfade from one filter bank to the next
 
 
 @kernel
 def bank_taps(bank):
-    """Taps of an interpolator bank."""
+    """Return the number of taps of an interpolator bank."""
     taps = 0
     for i in range(len(BANK_TAPS)):
         if i == bank:
@@ -36,7 +36,7 @@ def bank_taps(bank):
 
 @kernel
 def bank_offset(bank):
-    """Where a bank begins in the table of coefficients."""
+    """Return the offset of a bank in the coefficient table, in float32 values."""
     offset = 0
     for i in range(len(BANK_TAPS)):
         if i < bank:
@@ -46,7 +46,7 @@ def bank_offset(bank):
 
 @kernel
 def bank_for(rate):
-    """The bank with the fewest taps that is made for `rate`."""
+    """Return the bank with the fewest taps whose cut-off frequency suits `rate`."""
     for i in range(len(BANK_RATES)):
         if rate <= BANK_RATES[i]:
             return i
@@ -55,11 +55,10 @@ def bank_for(rate):
 
 @kernel
 def choose_run(voice, first, rates, moving, at, count):
-    """How many frames from `at` on go through the same filter banks; sets the voice's banks.
+    """Return how many frames from `at` on use the same filter banks, and set the voice's banks.
 
-    `first`: see `first_bank`.
-
-    Which bank a frame goes through depends on that frame alone, not on how blocks fall.
+    `first`: see `first_bank`. The bank of a frame depends on that frame alone, not on the division
+    into blocks.
     """
     bank = first + bank_for(rates[at])
     length = count - at
@@ -76,14 +75,14 @@ def choose_run(voice, first, rates, moving, at, count):
 
 @kernel
 def walk(fraction, rates, moving, at, count, steps, fractions):
-    """Where the playhead stands at each of `count` frames from `at` on, and after them.
+    """Compute the playhead's position at each of `count` frames from `at` on, and after them.
 
-    `rates`: tape frames a frame, not all equal if `moving`. `steps` gets whole tape frames past
-    where it stands first, `fractions` what remains.
-    Returns the playhead after the last frame: tape frames past the first, fraction.
+    `rates`: tape frames per output frame, not constant if `moving`. `steps` receives whole tape
+    frames past the first position, `fractions` the remainders. Returns the playhead after the last
+    frame: tape frames past the first position, and fraction.
 
-    It is counted in whole numbers, `ONE` to a tape frame. These add up to the same in any
-    order, so at an even rate no frame has to wait for the one before it.
+    Positions are fixed-point integers with `ONE` per tape frame. Their sums do not depend on the
+    order, so at a constant rate no frame has to wait for its predecessor.
     """
     place = int(fraction * ONE)
     rates = rates[at : at + count]
@@ -105,23 +104,24 @@ def walk(fraction, rates, moving, at, count, steps, fractions):
 
 @kernel
 def _fraction(place):
-    # As many bits as a float32 below 1 has for sure.
+    # 24 bits: a float32 below 1 represents that many exactly.
     bits = np.int32((place & (ONE - 1)) >> (PLACE_BITS - FRACTION_BITS))
     return views.F32(bits) * views.F32(1.0 / (1 << FRACTION_BITS))
 
 
 @kernel
 def _sample(address, bank, fraction, place):
-    # The value of a pair of the tape at `fraction` past the frame at address `place`, from two rows
-    # of coefficients, mixed by how far it is between their phases.
+    # Interpolate a pair of the tape at `fraction` past the frame at address `place`, between the
+    # two nearest phases of the interpolation kernel.
     return _weighted(address, TABLE + 4 * bank_offset(bank), bank_taps(bank), fraction, place)
 
 
 @kernel
 def _weighted(address, table, taps, fraction, place):
-    # Eight taps at a time.
+    # Eight taps per vector.
     phase = fraction * views.F32(PHASES)
-    whole = np.int32(phase)  # a fraction of nearly 1 may have become 1: then `far` has no weight
+    # a fraction just below 1 may have been rounded to 1; then the second phase has no weight
+    whole = np.int32(phase)
     between = splat(phase - views.F32(whole))
     row = address + table + 4 * taps * whole
     left = place - 4 * (taps // 2 - 1)
@@ -139,7 +139,7 @@ def _weighted(address, table, taps, fraction, place):
 
 
 def _of_bank(bank: int) -> Any:
-    # The same for one bank, whose number of taps the compiler knows.
+    # `_sample` specialized for one bank, whose number of taps is a compile-time constant.
     taps = BANK_TAPS[bank]
     table = TABLE + 4 * (PHASES + 1) * sum(BANK_TAPS[:bank])
 
@@ -167,9 +167,8 @@ def _any_sample(address, bank, fraction, place):
 def interpolate(address, voice, pair, base, at, count, gains, out, column):
     """Add `count` interpolated frames of a pair, times `gains`, to two columns of `out`.
 
-    `base` is the place on the tape that the playhead stands at; `at` the first frame's place
-    in the segment; `out`: frames in rows. The run must have been chosen by `choose_run`, and
-    is over with `end_run` when all pairs are done.
+    `base`: tape index under the playhead. `at`: the first frame's index in the segment. `out`:
+    shape `(frames, columns)`. Call `choose_run` first, and `end_run` once all pairs are done.
     """
     steps = views.steps(address)
     fractions = views.fractions(address)
@@ -178,7 +177,7 @@ def interpolate(address, voice, pair, base, at, count, gains, out, column):
     start = address + TAPE + PAIR_BYTES * pair + 4 * base
     out = out[at : at + count]
     gains = gains[at : at + count]
-    if bank == 0 and left_of_fade <= 0:  # what nearly all frames come through
+    if bank == 0 and left_of_fade <= 0:  # the path of nearly all frames
         for i in range(count):
             a, b = _usual_sample(address, fractions[i], start + 4 * steps[i])
             out[i, column] += a * gains[i]
@@ -204,7 +203,7 @@ def interpolate(address, voice, pair, base, at, count, gains, out, column):
 
 @kernel
 def copy_frames(address, pair, base, at, count, gains, out, column):
-    """The same for a playhead that moves by one frame a frame and stands on whole ones."""
+    """As `interpolate`, for a playhead on whole frames that advances by one frame per frame."""
     tape = views.tape(address)
     for i in range(count):
         out[at + i, column] += tape[pair, 0, base + i] * gains[at + i]
@@ -213,6 +212,6 @@ def copy_frames(address, pair, base, at, count, gains, out, column):
 
 @kernel
 def end_run(voice, count):
-    """Move on by `count` frames with the crossfade from one bank to the next."""
+    """Advance the crossfade between filter banks by `count` frames."""
     if voice.bank_left > 0:
         voice.bank_left -= count

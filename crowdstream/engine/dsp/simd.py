@@ -1,8 +1,7 @@
-"""Eight float32 numbers at once: left and right of all four decks, in one register or two.
+"""SIMD vectors of eight float32: left and right of all four decks, in one or two registers.
 
-A compiler does not find this by itself in loops over an array that a kernel also writes to,
-because the arrays might overlap. So kernels get a type for it, with `+`, `-`, `*` and
-a few functions.
+Compilers do not vectorize loops over an array that the kernel also writes to, because the arrays
+might overlap. Kernels therefore get a vector type with `+`, `-`, `*` and a few functions.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from crowdstream.engine.jit.kept_parts import named_type
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 BYTES = 4 * LANES
 
-# A product and a sum may become one instruction, as in the other kernels.
+# Permit fused multiply-add, as in the other kernels.
 _FLAGS = ("contract", "nsz")
 
 
 class Lanes(types.Type):  # type: ignore[misc]
-    """The type of eight lanes, for numba."""
+    """The numba type of a vector of eight lanes."""
 
     def __init__(self) -> None:
         super().__init__(name="crowdstream.lanes")
@@ -63,7 +62,7 @@ _declare(operator.mul, "fmul")
 
 @intrinsic
 def load(typingctx: Any, address: Any) -> Any:
-    """The eight numbers at `address`."""
+    """Load the eight float32 at `address`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = builder.inttoptr(args[0], _VECTOR.as_pointer())
@@ -74,7 +73,7 @@ def load(typingctx: Any, address: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, address: Any, value: Any) -> Any:
-    """Write eight numbers to `address`."""
+    """Store a vector to `address`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[1], builder.inttoptr(args[0], _VECTOR.as_pointer()), align=4)
@@ -85,7 +84,7 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def splat(typingctx: Any, value: Any) -> Any:
-    """One float32 in all eight lanes."""
+    """Broadcast one float32 to all eight lanes."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         empty = ir.Constant(_VECTOR, ir.Undefined)
@@ -97,7 +96,7 @@ def splat(typingctx: Any, value: Any) -> Any:
 
 
 def _intrinsic(builder: Any, name: str, result: Any, args: Any) -> Any:
-    # A function of LLVM's own: no call is left of it in the machine code.
+    # Call an LLVM intrinsic, which compiles to instructions rather than a call.
     kind = ir.FunctionType(result, [arg.type for arg in args])
     function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
     return builder.call(function, args)
@@ -105,7 +104,7 @@ def _intrinsic(builder: Any, name: str, result: Any, args: Any) -> Any:
 
 @intrinsic
 def magnitude(typingctx: Any, value: Any) -> Any:
-    """The eight numbers without their signs."""
+    """Return the absolute value of each lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _intrinsic(builder, f"llvm.fabs.v{LANES}f32", _VECTOR, args)
@@ -115,7 +114,7 @@ def magnitude(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def larger(typingctx: Any, a: Any, b: Any) -> Any:
-    """The larger one of two in each lane; finite numbers only."""
+    """Return the larger of `a` and `b` in each lane; finite numbers only."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *args), *args)
@@ -125,7 +124,7 @@ def larger(typingctx: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def largest(typingctx: Any, value: Any) -> Any:
-    """The largest of the eight, float32; finite numbers only."""
+    """Return the largest of the eight lanes as float32; finite numbers only."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0]
@@ -147,10 +146,11 @@ def largest(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def sums(typingctx: Any, a: Any, b: Any) -> Any:
-    """The sum of each of two vectors' eight numbers, two float32."""
+    """Return the sums over the lanes of two vectors, as two float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # One beside the other: halves of both are added, halves of these, and so on.
+        # Both reductions side by side: add the halves of both vectors, then the halves of these,
+        # and so on.
         first, second = args
         half = LANES // 2
         low = [*range(half), *range(LANES, LANES + half)]

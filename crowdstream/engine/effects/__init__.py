@@ -1,1 +1,1 @@
-"""Effect chains in the engine: which instances run, in which order, and their bypass."""
+"""Effect chains in the engine: instances, their order, and their bypass."""

@@ -1,8 +1,8 @@
-"""Effects that are left out for want of time, and come back.
+"""Bypass optional effects under CPU overload, and restore them afterwards.
 
-Such an instance goes out by the crossfade of one that is moved to another place of its chain.
-Then it costs next to nothing. It comes back as new: what it held would be heard again, as old as it
-is. Its memory may be megabytes, so that is zeroed a little in each frame.
+An instance is faded out as if it were moved to another position in its chain; after that it costs
+next to nothing. It returns with cleared memory: its old content would otherwise be heard again, as
+old as it is. As the memory may be megabytes, it is cleared a little per frame.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-WIPE = 16  # numbers that are zeroed in a frame, in 3 ns: 1.5 s for the largest memory
-# What `wiped` is while the instance sounds: what it has read in a turn that another engine may
-# have to render again stays as it is until then.
+WIPE = 16  # float32 values cleared per frame, in 3 ns: 1.5 s for the largest memory
+# Value of `wiped` while the instance sounds: memory read in a turn that another engine may have to
+# render again must stay intact for that long.
 UNTOUCHED = -WIPE * TURN
 
 
 @kernel
 def move_ramps(address, number, count):
-    """Go on by `count` frames with the ramps of an instance that is not computed."""
+    """Advance the ramps of an instance that is not processed by `count` frames."""
     effect = views.effects(address)[number]
     ramps = views.ramps(address)
     first = RAMP_EFFECT + ROWS * number
@@ -33,9 +33,9 @@ def move_ramps(address, number, count):
 
 @kernel
 def settle_spared(address, number, spare):
-    """Let an optional instance go, or come back; frames until there is something to do here.
+    """Bypass or restore an optional instance; return the frames until it needs the next call.
 
-    `spare`: whether optional effects are left out now.
+    `spare`: whether optional effects are shed now.
     """
     effect = views.effects(address)[number]
     if spare:
@@ -43,7 +43,7 @@ def settle_spared(address, number, spare):
             effect.lift = 0
         effect.spared = 1
         return effect.lift if effect.lift > 0 else PERIOD
-    if effect.lift > 0 or effect.asleep:  # still going out, or silent by itself
+    if effect.lift > 0 or effect.asleep:  # still fading out, or already asleep
         effect.spared = 0
         return PERIOD
     left = effect.floats - effect.wiped
@@ -59,7 +59,7 @@ def settle_spared(address, number, spare):
 
 @kernel
 def stay_out(address, number, count):
-    """Go on by `count` frames with an instance that is out: its ramps move, its memory empties."""
+    """Advance a bypassed instance by `count` frames: move its ramps, clear more of its memory."""
     effect = views.effects(address)[number]
     move_ramps(address, number, count)
     until = min(effect.floats, effect.wiped + WIPE * count)

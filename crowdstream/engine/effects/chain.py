@@ -1,17 +1,17 @@
-"""Chains of effects: instances that come, go and change places while they sound.
+"""Effect chains: insert, remove and reorder effect instances while they sound.
 
-Control prepares an instance (its memory zero, its ramps set) and tells the engine to link it
-into a chain. It comes in by a crossfade. One that leaves goes out by one, rings out if it has a
-tail, and is then reported free. To change places an instance goes out, is linked elsewhere and
-comes in again, with all that it remembers. Whatever an instance is doing, what it adds to
-the sound is a straight line between two things that both sound.
+Control prepares an instance (memory cleared, ramps set) and sends a command to link it into a
+chain. The engine crossfades it in. An instance that leaves is crossfaded out, rings out if it has
+a tail, and is then reported as free. To change position, an instance is faded out, linked
+elsewhere and faded in again, with all of its state. Whatever an instance is doing, its
+contribution is a linear crossfade between two continuous signals.
 
-Each instance turns its input x into `dry * x + wet * made`. Where it is off or out, dry is
-exactly 1 and wet 0: then x passes bit for bit. A module with a tail gets less and less of x
-instead, and what it makes of what it got before stays.
+Each instance turns its input x into `dry * x + wet * made`. While it is off or faded out, dry is
+exactly 1 and wet 0, so x passes bit for bit. In a module with a tail, its input is faded out
+instead, and the output made from earlier input remains.
 
-Whether an instance may fall asleep is decided at frames that are multiples of `PERIOD`, so
-that it does not depend on how time is cut into blocks.
+Whether an instance may fall asleep is decided at frames that are multiples of `PERIOD`, so that it
+does not depend on the division into blocks.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from crowdstream.engine.schedule.events import push_event
 from crowdstream.engine.schedule.load_shedding import spares_optional
 
 FADE = 256  # frames of a crossfade: 5.8 ms
-SILENT = 3e-5  # -90 dB: a tail is over when it stays under this
-CEILING = 64.0  # +36 dB: what is beyond is a fault, and no module is given it
-SMALL = 16384  # numbers of memory that can be zeroed while sounding: 64 KiB, a microsecond
+SILENT = 3e-5  # -90 dB: a tail that stays below this has ended
+CEILING = 64.0  # +36 dB: larger samples are faults and are withheld from modules
+SMALL = 16384  # float32 values that can be cleared while sounding: 64 KiB take a microsecond
 
 LANES_AT = REGIONS["lanes"].offset
 
 
 @kernel
 def _link(address, number, after):
-    # Put an instance behind another one of its chain, or at the beginning.
+    # Link an instance after another one of its chain, or at the beginning.
     effects = views.effects(address)
     chains = views.chains(address)
     effect = effects[number]
@@ -68,7 +68,7 @@ def _link(address, number, after):
 
 @kernel
 def _unlink(address, number):
-    # Take an instance out of its chain; which one stood before it, -1 none.
+    # Unlink an instance from its chain; return its predecessor, or -1.
     effects = views.effects(address)
     chains = views.chains(address)
     chain = effects[number].chain
@@ -84,7 +84,7 @@ def _unlink(address, number):
 
 @kernel
 def change_chain(address, command):
-    """Carry out an `OP_EFFECT`: one instance comes in, one leaves, or both."""
+    """Apply `OP_EFFECT`: one instance enters a chain, one leaves, or both."""
     effects = views.effects(address)
     if command.index >= 0 and effects[command.index].state == IDLE:
         effect = effects[command.index]
@@ -107,7 +107,7 @@ def change_chain(address, command):
 
 @kernel
 def move_effect(address, command):
-    """Carry out an `OP_EFFECT_MOVE`: the instance changes places when it has gone out."""
+    """Apply `OP_EFFECT_MOVE`: the instance changes its position once it has faded out."""
     effect = views.effects(address)[command.index]
     if effect.state == ACTIVE and command.start != command.index:
         effect.moving = 1
@@ -135,7 +135,7 @@ def _fall_asleep(address, number):
     if effect.moving:
         effect.lift = 0
     if effect.tail == 0 and effect.floats <= SMALL:
-        # What it holds would be heard again, as old as it is, when it wakes up.
+        # Its old content would otherwise be heard again, as old as it is, after waking up.
         registers = views.effect_registers(address)[number]
         memory = views.effect_memory(address)[number]
         for i in range(REGISTERS):
@@ -146,7 +146,7 @@ def _fall_asleep(address, number):
 
 @kernel
 def _review(address, number, frame):
-    # At the end of a period: has it gone silent, and for long enough?
+    # At the end of a period: has it been silent for long enough?
     effect = views.effects(address)[number]
     switch = views.ramps(address)[RAMP_EFFECT + ROWS * number + ROW_ON]
     off = switch.value == 0.0 and switch.left == 0
@@ -164,7 +164,7 @@ def _review(address, number, frame):
 
 @kernel
 def settle_effects(address, frame):
-    """Do what is due at `frame`; how many frames may be rendered before the next call."""
+    """Apply changes due at `frame`; return how many frames may be rendered before the next call."""
     room = PERIOD - frame % PERIOD
     effects = views.effects(address)
     spare = spares_optional(address)
@@ -196,7 +196,8 @@ def read_clock(address, frame, count):
 
 @kernel
 def _weigh(effect, values, dry, wet, feed, count):
-    # How much of what goes in passes, how much of what is made is added, how much it gets.
+    # Compute the gains per frame: `dry` of the input, `wet` of the effect's output, `feed` of the
+    # effect's input.
     fade = effect.fade
     lift = effect.lift
     warm = effect.warm
@@ -239,7 +240,7 @@ def _weigh(effect, values, dry, wet, feed, count):
 
 @kernel
 def _sound(address, number, count):
-    # One instance, in place on the first two rows of the scratch memory.
+    # Process one instance in place on the first two rows of scratch memory.
     effect = views.effects(address)[number]
     scratch = views.effect_scratch(address)
     values = views.effect_values(address)
@@ -273,7 +274,7 @@ def _sound(address, number, count):
 
 @kernel
 def _rest(address, number, count):
-    # The ramps of an instance that sleeps go on; True when it is to wake up.
+    # Advance the ramps of a sleeping instance; return True if it must wake up.
     effect = views.effects(address)[number]
     ramps = views.ramps(address)
     first = RAMP_EFFECT + ROWS * number
@@ -288,11 +289,11 @@ def _rest(address, number, count):
 
 @kernel
 def run_chain(address, chain, place, stride, count):
-    """Send `count` frames through a chain, in place.
+    """Process `count` frames in place through a chain.
 
-    `place`: address of the first left sample (float32), with its right one behind it;
-    `stride`: samples from one frame to the next. A chain of nothing that is awake touches
-    nothing.
+    `place`: address of the first left sample (float32), followed by the right one. `stride`:
+    samples from one frame to the next. A chain without an awake instance leaves the frames
+    untouched.
     """
     number = views.chains(address)[chain]
     if number < 0:
@@ -323,7 +324,7 @@ def run_chain(address, chain, place, stride, count):
 
 @kernel
 def run_deck_chains(address, frame, count):
-    """The decks' own chains, on their lanes; before that the clock is read for all chains."""
+    """Run the decks' chains on their lanes, after reading the clock for all chains."""
     chains = views.chains(address)
     used = False
     for chain in range(CHAINS):

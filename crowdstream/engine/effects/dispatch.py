@@ -1,4 +1,4 @@
-"""From the number of an effect module to its kernel."""
+"""Dispatch from the number of an effect module to its kernel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _namespaces: dict[str, dict[str, Any]] = {}
 
 
 def _namespace(file: str) -> dict[str, Any]:
-    # What a file of effects sees, with its functions, and those it has from its neighbours, as
-    # kernels. The file itself stays as it is.
+    # The globals of an effect module, in which its own functions, and those imported from other
+    # effects, are replaced by kernels. The module itself remains unchanged.
     if file not in _namespaces:
         seen = _namespaces[file] = dict(vars(sys.modules[file]))
         for name, value in seen.items():
@@ -37,7 +37,7 @@ def _compiled(function: FunctionType) -> Any:
 
 
 def _chosen(number: int, processes: Sequence[Any]) -> Any:
-    # A list of kernels can't be indexed in a kernel: one choice wrapped into the other can.
+    # A kernel can't index a list of kernels, but nested conditionals can select one.
     if not processes:
 
         @kernel
@@ -59,4 +59,4 @@ def _chosen(number: int, processes: Sequence[Any]) -> Any:
 
 
 process = _chosen(0, [_namespace(file.__name__)["process"] for file in effects.FILES])
-"""`process(kind, ...)`: what module number `kind` makes of its arguments (see `Module`)."""
+"""`process(kind, ...)`: run module number `kind` on the remaining arguments (see `Module`)."""

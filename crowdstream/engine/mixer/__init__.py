@@ -1,1 +1,1 @@
-"""From decks to outputs: faders, buses, cue, master, meters, taps."""
+"""The mixer from decks to outputs: faders, buses, cue, master, meters and taps."""

@@ -1,8 +1,8 @@
-"""From the decks' lanes to the master: levels, patches, send buses.
+"""Mix the decks' lanes to the master: levels, routing matrix and send buses.
 
-Six sources, the decks and the two buses, go to three destinations, the buses and the master,
-each by a gain of its own. Control sees to it that the buses never feed each other in a circle;
-the one that feeds the other is processed first.
+Six sources, the decks and the two buses, feed three destinations, the buses and the master, each
+with its own gain. Control ensures that the buses never form a feedback loop; the bus that feeds
+the other one is processed first.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from crowdstream.engine.mixer.fader import deck_gain
 
 MIX = REGIONS["mix"].offset
 BUS = REGIONS["bus"].offset
-MASTER = BUSES  # the master's number as a destination
+MASTER = BUSES  # number of the master as a destination
 
 
 @kernel
 def _patched(address, source, destination):
-    # Whether anything goes that way.
+    # Whether the route from a source to a destination is open.
     ramp = views.ramps(address)[RAMP_PATCH + 4 * source + destination]
     return ramp.left > 0 or ramp.value != 0.0
 
 
 @kernel
 def _fill_patch(address, source, destination, gains, count):
-    # The gain of a way, frame by frame.
+    # Fill in the gain of a route, frame by frame.
     fill_ramp(views.ramps(address)[RAMP_PATCH + 4 * source + destination], gains, count)
 
 
 @kernel
 def _send_deck(address, deck, bus, level, count):
-    # A deck to a bus: after its level, before it, or on the way from one to the other.
+    # Add a deck to a bus: post-fader, pre-fader, or fading from one to the other.
     gains = views.effect_scratch(address)[4]
     before = views.effect_scratch(address)[5]
     _fill_patch(address, deck, bus, gains, count)
@@ -75,7 +75,7 @@ def _mix_deck(address, deck, count):
 
 @kernel
 def _mix_bus(address, number, first, count):
-    # A bus through its chain and on to the master; the first of them also to the other one.
+    # Run a bus through its chain and add it to the master; the first one also to the other bus.
     bus = views.bus(address)
     silent = views.chains(address)[CHAIN_BUS + number] < 0
     for i in range(count):
@@ -98,7 +98,7 @@ def _mix_bus(address, number, first, count):
 
 @kernel
 def mix_down(address, count):
-    """Decks and buses to the master's mix: `count` frames, through the master's chain."""
+    """Mix `count` frames of decks and buses to the master, and run the master's effect chain."""
     mix = views.mix(address)
     for i in range(count):
         mix[i, 0] = 0.0

@@ -1,8 +1,8 @@
-"""The cue bus: what the DJ listens to beforehand, on the headphones.
+"""The cue bus: pre-fader listen for the DJ's headphones.
 
-Decks come to it after their EQ, filter and effects and before their level; what is added to
-the region `cue` before that (single stems) is heard too. It leaves as late as the master does,
-so that a beat heard on both is one beat.
+Decks are taken after their EQ, filter and effects and before their level. Single stems have been
+added to the region `cue` before. The cue bus has the same delay as the master, so that a beat
+heard on both coincides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FULL_SCALE = 1.0
 
 @kernel
 def listen_decks(address, count):
-    """Add the decks that are listened to: `count` frames of the lanes as they are now."""
+    """Add the decks in pre-fader listen to the cue bus: `count` frames of the current lanes."""
     ramps = views.ramps(address)
     lanes = views.lanes(address)
     gain = views.gain(address)
@@ -38,10 +38,11 @@ def listen_decks(address, count):
 
 @kernel
 def finish_cue(address, at, count):
-    """Level, limit and delay the cue bus: to the region `cue`, and to `cue_out` from `at` on.
+    """Apply level, limiter and delay to `count` frames of the cue bus.
 
-    Before the master's `limit`, whose delay it takes. Its limiter is an instant one: a click on
-    the headphones, if ever, spoils nothing.
+    The result goes to the region `cue`, and to `cue_out` from `at` on. Call before the master's
+    `limit`, whose delay it adopts. The limiter has no look-ahead: an occasional click on the
+    headphones does no harm.
     """
     master = views.master(address)[0]
     limiter = views.limiter(address)[0]

@@ -1,8 +1,8 @@
-"""How loud a deck goes into the mix: its trim, its level and the crossfader.
+"""A deck's gain in the mix: trim, level and crossfader.
 
-A deck is assigned to the crossfader's left or right side, or goes through past it. The curve
-is worked out at every frame, so a long fade follows it. Assignments and curves are weights
-that move along ramps of their own, so changing one in the middle of a fade is a short fade.
+A deck is assigned to the crossfader's left or right side, or passes it by. The curve is evaluated
+at every frame, so even a long fade follows it. Assignments and curves are weights with ramps of
+their own: a change in mid-fade becomes a short fade.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-CUT_WIDTH = 0.04  # way in which the cut curve opens: a fader's first millimetres
+CUT_WIDTH = 0.04  # travel over which the cut curve opens: the first millimetres of a fader
 
 
 @kernel
 def _side(open_by, additive, power, cut):
-    # Gain of a side that the fader has been moved by `open_by` (0 to 1) away from its far end.
+    # Gain of a side when the fader is `open_by` (0 to 1) away from the opposite end.
     gain = additive * min(1.0, 2.0 * open_by)
     if power != 0.0:
         gain += power * math.sin(0.5 * math.pi * open_by)
@@ -37,11 +37,12 @@ def _side(open_by, additive, power, cut):
 
 @kernel
 def move_crossfader(address, count):
-    """Work out the gains of the crossfader's two sides for the next `count` frames.
+    """Compute the gains of the crossfader's two sides for the next `count` frames.
 
     With the position x from 0 (left) to 1 (right), the gain of the right side is min(1, 2 x) on
-    the additive curve (both are full in the middle), sin(x pi / 2) on the constant-power one
-    (the squares add up to 1), and min(1, x / CUT_WIDTH) on the cut. The left side mirrors it.
+    the additive curve (both sides are full in the middle), sin(x pi / 2) on the constant-power
+    curve (the squares add up to 1), and min(1, x / CUT_WIDTH) on the cut curve. The left side
+    mirrors it.
     """
     ramps = views.ramps(address)
     curves = views.fade_curves(address)
@@ -64,7 +65,8 @@ def move_crossfader(address, count):
 
 @kernel
 def _rests(fade, count):
-    # Whether neither side changes; added up, because a loop that may end early is slower.
+    # Whether neither side changes. A sum over all frames, because a loop with an early exit is
+    # slower.
     different = 0
     for i in range(count):
         different += (fade[0, i] != fade[0, 0]) | (fade[1, i] != fade[1, 0])
@@ -73,9 +75,9 @@ def _rests(fade, count):
 
 @kernel
 def deck_gain(address, deck, out, count):
-    """Write the deck's linear gain at each of `count` frames to `out`: level times crossfader.
+    """Write the deck's linear gain, level times crossfader, at each of `count` frames to `out`.
 
-    Once for each deck and segment, after `move_crossfader`.
+    Call once per deck and segment, after `move_crossfader`.
     """
     ramps = views.ramps(address)
     fill_ramp(ramps[RAMP_DECK + deck], out, count)
@@ -100,7 +102,7 @@ def deck_gain(address, deck, out, count):
 
 @kernel
 def trim_decks(address, count):
-    """Apply the trims to `count` frames of the lanes; a trim of exactly 1 touches nothing."""
+    """Apply the trims to `count` frames of the lanes; a trim of exactly 1 changes nothing."""
     ramps = views.ramps(address)
     lanes = views.lanes(address)
     gain = views.gain(address)

@@ -1,4 +1,4 @@
-"""The end of the mix: test tone, master level, and on to the limiter."""
+"""The end of the mix: test tone, master level and limiter."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-TONE_FADE = 441  # frames at either end of the test tone
+TONE_FADE = 441  # frames of the test tone's fade-in and fade-out
 
 
 @kernel
 def start_tone(address, hertz, gain, frames):
-    """Sound a sine on the master for `frames` frames; one that sounds already turns into it."""
+    """Add a sine to the master for `frames` frames; a tone that is sounding changes into it.
+
+    `hertz`: frequency. `gain`: linear amplitude.
+    """
     master = views.master(address)[0]
     if master.tone_left == 0:
         master.tone_phase = 0.0
@@ -48,7 +51,11 @@ def _add_tone(master, mix, count):
 
 @kernel
 def finish(address, out, at, count):
-    """Master level and limiter: `count` frames of the mix, to `out[2 * at ...]`, interleaved."""
+    """Apply master level and limiter to `count` frames of the mix.
+
+    Writes interleaved stereo to `out[2 * at ...]`. Non-finite samples are replaced by 0 and
+    counted.
+    """
     ledger = views.ledger(address)[0]
     mix = views.mix(address)
     _add_tone(views.master(address)[0], mix, count)

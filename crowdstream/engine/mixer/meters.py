@@ -1,8 +1,7 @@
 """Meters: peak, mean square and K-weighted mean square of decks, outputs and stems.
 
-While nobody asks, this is one look at a flag. Four stereo signals are measured side by side, in
-hops of 10 ms that lie at fixed frames; a reader adds up as many as it needs. The weighting is
-that of ITU-R BS.1770-4.
+Unread meters cost one test of a flag. Four stereo signals are measured side by side, in hops of 10
+ms at fixed frames; a reader sums as many hops as it needs. The weighting follows ITU-R BS.1770-4.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ _ON = REGIONS["metering"].offset + _FIELDS["on"][1]
 _HEAD = REGIONS["metering"].offset + _FIELDS["head"][1]
 _GROUPS = REGIONS["meters"].offset
 _GROUP = METER.itemsize
-_SUMS = 4 * BYTES  # behind the filters' state: peak, squares, weighted squares
+_SUMS = 4 * BYTES  # follow the filters' state: peak, squares, weighted squares
 
 
 @kernel
 def _weigh(address, group, sound, count):
-    # `count` frames of eight lanes at the absolute address `sound`, into the group's sums.
+    # Accumulate `count` frames of eight lanes, at absolute address `sound`, in the group's sums.
     table = views.meter_weights(address)
     b0, b1, b2 = splat(table[0, 0]), splat(table[0, 1]), splat(table[0, 2])
     a1, a2 = splat(table[0, 3]), splat(table[0, 4])
@@ -72,7 +71,7 @@ def _weigh(address, group, sound, count):
 
 @kernel
 def _measure(address, group, sound, count, frame):
-    # Cut at the hops; a hop that is full goes into the ring.
+    # Split at the hops; a complete hop is written to the ring.
     hop = views.metering(address)[0].hop
     record = views.meters(address)[group]
     ring = views.meter_ring(address)
@@ -91,7 +90,7 @@ def _measure(address, group, sound, count, frame):
 
 @kernel
 def meter_sources(address, count, frame):
-    """Measure `count` frames of the decks before their levels, and of the stems if asked for."""
+    """Measure `count` frames of the decks before their levels, and of the stems if requested."""
     on = load_acquire(address + _ON)
     if on == 0:
         return

@@ -1,7 +1,7 @@
-"""Taps: what passes through a place of the mixer, copied to where others can read it.
+"""Taps: copies of the signal at points of the mixer, for other processes to read.
 
-A tap that nobody reads costs one look at its counter. What is copied is announced once a
-block; readers must allow for the frames that the engine is writing meanwhile.
+An unread tap costs one test of its counter. New frames are published once per turn; readers must
+allow for the frames that the engine is writing in the meantime.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MASK = TAP_FRAMES - 1
 
 @kernel
 def _wanted(address, tap, frame, count):
-    # Whether anybody reads the tap; if so, `count` frames from `frame` on are now its latest.
+    # Whether the tap has a reader; if so, record that it now holds `count` frames from `frame` on.
     if load_acquire(address + _ON + _BYTES * tap) == 0:
         return False
     record = views.taps(address)[tap]
@@ -44,7 +44,7 @@ def _wanted(address, tap, frame, count):
 
 @kernel
 def tap_sources(address, count, frame):
-    """Copy `count` frames of the decks and of their stems, as they are before the levels."""
+    """Copy `count` frames of the decks and of their stems, before the levels."""
     lanes = views.lanes(address)
     stems = views.stem_out(address)
     rings = views.tap_rings(address)
@@ -66,8 +66,8 @@ def tap_sources(address, count, frame):
 def tap_outputs(address, out, at, count, frame):
     """Copy `count` frames of the master, from `out[2 * at ...]`, and of the cue bus.
 
-    They leave the limiter later than they were mixed. In the rings they have the frame at which
-    they were mixed, as the decks and stems that they are made of do.
+    These leave the limiter later than they were mixed. The rings store them at the frame at which
+    they were mixed, aligned with the decks and stems that they are made of.
     """
     rings = views.tap_rings(address)
     frame -= views.limiter(address)[0].delay
@@ -86,7 +86,7 @@ def tap_outputs(address, out, at, count, frame):
 
 @kernel
 def publish_taps(address):
-    """Announce what this block has put into the rings."""
+    """Publish the frames written to the rings since the last call."""
     taps = views.taps(address)
     for tap in range(TAPS):
         if taps[tap].next != taps[tap].head:

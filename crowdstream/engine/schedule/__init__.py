@@ -1,1 +1,1 @@
-"""Commands and events in frames, the beat clock, the ledger, load shedding."""
+"""Scheduled commands and events, the beat clock, the ledger and load shedding."""

@@ -1,4 +1,7 @@
-"""Musical time: the clock's beat at a frame, and where a beat lies in a track."""
+"""Musical time: the clock's beat at a frame, and the position of a beat in a track.
+
+Frames are those of the engine; file frames are those of a track's file.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import math
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-# A beat that falls this little (in frames) after a frame belongs to that frame.
+# Frames: a beat that falls this little after a frame belongs to that frame.
 ROUNDING = 1e-6
-FAR = 1 << 60  # no frame is that late
+FAR = 1 << 60  # later than any frame
 
 
 @kernel
 def beats_per_frame(address, frame):
-    """The clock's tempo at a frame, in beats a frame."""
+    """Return the clock's tempo at a frame, in beats per frame."""
     clock = views.clock(address)[0]
     passed = frame - clock.tempo_frame
     if passed >= clock.tempo_left:
@@ -24,7 +27,7 @@ def beats_per_frame(address, frame):
 
 @kernel
 def beat_at(address, frame):
-    """The clock's beat at a frame: the integral of the tempo, in closed form."""
+    """Return the clock's beat at a frame: the integral of the tempo, in closed form."""
     clock = views.clock(address)[0]
     passed = frame - clock.tempo_frame
     ramp = min(max(0, passed), clock.tempo_left)
@@ -35,7 +38,7 @@ def beat_at(address, frame):
 
 @kernel
 def frame_of_beat(address, beat):
-    """The first frame at which the clock has come to `beat`."""
+    """Return the first frame at which the clock has reached `beat`."""
     clock = views.clock(address)[0]
     left = beat - clock.tempo_beat
     if left <= 0.0:
@@ -46,7 +49,7 @@ def frame_of_beat(address, beat):
         if left >= in_ramp:
             passed = ramp + (left - in_ramp) / clock.tempo_end
         else:
-            # The root of a quadratic, in the form that loses no digits for small slopes.
+            # The root of a quadratic, in the form without cancellation for small slopes.
             root = math.sqrt(clock.tempo_rate**2 + 2.0 * clock.tempo_slope * left)
             passed = 2.0 * left / (clock.tempo_rate + root)
     if not abs(passed) < FAR:
@@ -56,7 +59,7 @@ def frame_of_beat(address, beat):
 
 @kernel
 def set_clock(address, command):
-    """The clock goes on as `command` says: see `OP_CLOCK`."""
+    """Set the clock as described by `command`: see `OP_CLOCK`."""
     clock = views.clock(address)[0]
     clock.tempo_frame = command.start
     clock.tempo_beat = command.x
@@ -72,7 +75,7 @@ def set_clock(address, command):
 
 @kernel
 def fill_tempo(address, frame, count):
-    """Write the tempo over the base tempo, frame by frame, to `speed[0]`; True if it moves."""
+    """Write the tempo relative to the base tempo to `speed[0]`, per frame; True if it moves."""
     clock = views.clock(address)[0]
     factor = views.speed(address)[0]
     if frame >= clock.tempo_frame + clock.tempo_left:
@@ -87,7 +90,7 @@ def fill_tempo(address, frame, count):
 
 @kernel
 def _stretch_of(beats, count, beat):
-    # The stretch of a grid that holds `beat`: the index of its first point.
+    # The index of the first point of the grid segment that contains `beat`.
     low = 0
     high = count - 2
     while low < high:
@@ -101,9 +104,9 @@ def _stretch_of(beats, count, beat):
 
 @kernel
 def grid_at(address, number, beat):
-    """The stretch of a grid around `beat`: `(beat, file frame, frames a beat, begin, end)`.
+    """Return the segment of a grid around `beat`: `(beat, file frame, frames a beat, begin, end)`.
 
-    The first two are one point of it; it holds from beat `begin` until before beat `end`.
+    The first two are a point of the segment, which extends from beat `begin` to before beat `end`.
     """
     grid = views.grids(address)[number]
     at = _stretch_of(grid.beats, grid.count, beat)
@@ -115,14 +118,14 @@ def grid_at(address, number, beat):
 
 @kernel
 def frame_on_grid(address, number, beat):
-    """The file frame (not whole) of a beat of a grid."""
+    """Return the file frame (may be fractional) of a beat of a grid."""
     point, frame, frames, _begin, _end = grid_at(address, number, beat)
     return frame + (beat - point) * frames
 
 
 @kernel
 def beat_on_grid(address, number, frame):
-    """The beat of a grid at a file frame (which need not be whole)."""
+    """Return the beat of a grid at a file frame (may be fractional)."""
     grid = views.grids(address)[number]
     at = _stretch_of(grid.frames, grid.count, frame)
     frames = (grid.frames[at + 1] - grid.frames[at]) / (grid.beats[at + 1] - grid.beats[at])

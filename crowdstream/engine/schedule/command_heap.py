@@ -1,4 +1,4 @@
-"""Commands waiting for their frame: a heap in the desk, soonest first."""
+"""The heap of scheduled commands in the desk, ordered by frame, then by arrival."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import frame_of_beat
 from crowdstream.engine.schedule.events import push_event
 
-CANCELLED = 2.0  # value of the event of a start that never came
+CANCELLED = 2.0  # value of `EV_ENDED` for a start that was cancelled
 NEVER = 1 << 62
 
 
@@ -33,7 +33,7 @@ def _sooner(pending, order, a, b):
 
 @kernel
 def _push(address, master):
-    # Sift the element at the heap's end up to its place.
+    # Sift the last element of the heap up to its position.
     heap = views.heap(address)
     pending = views.pending(address)
     order = views.order(address)
@@ -48,7 +48,7 @@ def _push(address, master):
 
 @kernel
 def take_next(address):
-    """Remove the soonest command; the index in `pending` where it still stands."""
+    """Remove the soonest command; return its index in `pending`, where its record remains."""
     master = views.master(address)[0]
     heap = views.heap(address)
     pending = views.pending(address)
@@ -74,7 +74,7 @@ def take_next(address):
 
 @kernel
 def next_frame(address):
-    """The frame of the soonest waiting command, `NEVER` when none waits."""
+    """Return the frame of the soonest scheduled command, or `NEVER` if there is none."""
     if views.master(address)[0].pending == 0:
         return NEVER
     return views.pending(address)[views.heap(address)[0]].frame
@@ -82,9 +82,10 @@ def next_frame(address):
 
 @kernel
 def cancel(address, voice, before):
-    """Make nothing of the waiting starts and jumps of a voice; a start is reported as ended.
+    """Cancel a voice's scheduled starts and jumps; a cancelled start is reported as ended.
 
-    Only those with an arrival number under `before`: what was sent after the cancel stays.
+    Only commands with an arrival number of at most `before` are cancelled, so those sent after the
+    cancel command remain.
     """
     pending = views.pending(address)
     order = views.order(address)
@@ -101,12 +102,13 @@ def cancel(address, voice, before):
 
 @kernel
 def remind(address, op, target, frame):
-    """The engine's own note to itself: do `op` at `frame`. Dropped when the table is full."""
+    """Schedule a command of the engine's own: `op` at `frame`. Dropped if the table is full."""
     master = views.master(address)[0]
     if master.pending >= PENDING:
         views.ledger(address)[0].pending_refused += 1
         return
-    # Not the place that was freed last: what stood there may have to be carried out once more.
+    # Use a slot other than the one freed last, whose command may have to be applied again after a
+    # failover.
     spare = views.spare(address)
     slot = spare[PENDING - 1]
     spare[PENDING - 1] = spare[master.pending]
@@ -125,7 +127,7 @@ def remind(address, op, target, frame):
 
 @kernel
 def sort_waiting(address):
-    """Put the heap in order, whatever order it is in."""
+    """Restore the heap order, whatever order the elements are in."""
     master = views.master(address)[0]
     waiting = master.pending
     for i in range(waiting):
@@ -136,7 +138,7 @@ def sort_waiting(address):
 
 @kernel
 def place_beats(address, now):
-    """After the clock was set anew: give what waits for a beat the frame of that beat."""
+    """After a change of the clock, recompute the frames of commands scheduled by beat."""
     heap = views.heap(address)
     pending = views.pending(address)
     for i in range(views.master(address)[0].pending):
@@ -148,12 +150,12 @@ def place_beats(address, now):
 
 @kernel
 def receive(address, now):
-    """Take every published command off the ring and into the heap.
+    """Move every published command from the ring to the heap.
 
-    Their places in the ring are given back at the end of the turn.
+    Their slots in the ring are released at the end of the turn.
 
-    A command without a frame, or whose frame has passed, is due `now`; how late it is goes
-    into the ledger and back to control.
+    A command without a frame, or whose frame has passed, is due `now`. Its lateness is entered in
+    the ledger and reported to control.
     """
     undo_log = views.undo_log(address)[0]
     tail = undo_log.command_tail

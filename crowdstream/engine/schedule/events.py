@@ -1,4 +1,4 @@
-"""What the engine tells control: its side of the ring of events."""
+"""Events from the engine to control: the engine's end of the event ring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crowdstream.engine.jit.compile import kernel
 
 @kernel
 def push_event(address, kind, target, serial, frame, wanted, value):
-    """Add one event, or count it as lost when control is not reading.
+    """Append an event, or count it as lost if the ring is full because control is not reading.
 
     Control sees it at the end of the turn.
     """

@@ -1,4 +1,4 @@
-"""The engine's account of itself: how long each block took, and why there was a gap."""
+"""The ledger: how long each block took, and the cause of each gap."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ _FIELDS = CLOCK.fields
 assert _FIELDS is not None
 _STAMP = REGIONS["clock"].offset + _FIELDS["stamp"][1]
 
-# A callback this much later than its period, in thousandths, explains a gap.
+# A callback interval this many thousandths of the period explains a gap.
 LATE_THOUSANDTHS = 1500
 STANDSTILL_NS = 500_000_000  # longer than the longest block lasts
 
 
 @kernel
 def histogram_bin(nanoseconds):
-    """Quarter-octave bins from 1 us: bin 4 k + j begins at 1024 * 2^k * (1 + j / 4) ns."""
+    """Return the quarter-octave bin of a duration, starting at 1 us.
+
+    Bin 4 k + j begins at 1024 * 2^k * (1 + j / 4) ns.
+    """
     octave = 0
     scaled = nanoseconds
     while scaled >= 2048 and octave < 15:
@@ -47,7 +50,7 @@ def histogram_bin(nanoseconds):
 
 @kernel
 def note_gap(address, cause, excess_ns, now_ns):
-    """Enter one gap, with its cause and by how much the limit was missed."""
+    """Record a gap with its cause, and by how many nanoseconds the deadline was missed."""
     ledger = views.ledger(address)[0]
     ledger.gaps[cause] += 1
     gap = views.gaps(address)[ledger.gap_count % GAPS]
@@ -60,7 +63,10 @@ def note_gap(address, cause, excess_ns, now_ns):
 
 @entry(types.void(types.int64, types.int64, types.int64, types.int64))
 def begin_block(address, frames, now_ns, flagged):
-    """The device asks for `frames` frames; `flagged`: one of `FLAG_...`."""
+    """Record that the device requests `frames` frames; `flagged` is one of `FLAG_...`.
+
+    `now_ns`: monotonic clock.
+    """
     clock = views.clock(address)[0]
     ledger = views.ledger(address)[0]
     if ledger.reset_seen != ledger.reset_serial:
@@ -77,7 +83,7 @@ def begin_block(address, frames, now_ns, flagged):
         ledger.interval_max_ns = max(ledger.interval_max_ns, interval)
     if flagged >= FLAG_TAKEN or clock.callback_ns == 0:
         excuse_slowness(address)
-    # A flag may come with the late block or with the one after it.
+    # The flag may arrive with the late block or with the one after it.
     lately = interval
     if clock.previous_ns > 0:
         lately = max(interval, clock.callback_ns - clock.previous_ns)
@@ -92,7 +98,8 @@ def begin_block(address, frames, now_ns, flagged):
         cause = CAUSE_ENGINE if flagged == FLAG_TAKEN else CAUSE_LOST
         note_gap(address, cause, lease.gap_ns, now_ns)
     elif interval > STANDSTILL_NS and flagged == FLAG_NONE:
-        # Whatever the device says of it: nothing was asked for, and it has not as much in store.
+        # Regardless of the device's flag: no block was requested for longer than the device can
+        # buffer.
         ledger.device_flags += 1
         note_gap(address, CAUSE_DEVICE, interval - period_ns, now_ns)
     elif flagged == FLAG_UNDERFLOW:
@@ -105,7 +112,7 @@ def begin_block(address, frames, now_ns, flagged):
             note_gap(address, CAUSE_DEVICE, 0, now_ns)
     stamp = clock.stamp
     store_release(address + _STAMP, stamp + 1)
-    fence()  # what follows must not be seen before the odd stamp
+    fence()  # the stores below must not become visible before the odd stamp
     clock.previous_ns = clock.callback_ns
     clock.callback_ns = now_ns
     clock.callback_frame = clock.frame
@@ -114,7 +121,7 @@ def begin_block(address, frames, now_ns, flagged):
 
 @entry(types.void(types.int64, types.int64, types.int64))
 def end_block(address, frames, render_ns):
-    """The block of `frames` frames has been made in `render_ns` nanoseconds."""
+    """Record that a block of `frames` frames took `render_ns` nanoseconds to render."""
     ledger = views.ledger(address)[0]
     ledger.render_ns = render_ns
     ledger.render_max_ns = max(ledger.render_max_ns, render_ns)

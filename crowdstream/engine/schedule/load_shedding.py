@@ -1,11 +1,11 @@
-"""What gives way when the machine has too little time, and when it comes back.
+"""Load shedding: reduce quality under CPU overload and restore it afterwards.
 
-Decided at the end of each block from how long it took, and done when the next one begins: how a
-stretch of time is cut into blocks changes nothing while the level stays. What each level
-leaves out is done where it sounds: `engine/effects/chain.py`, `engine/voice/keylock.py`,
+The level is decided at the end of each block from its render time, and takes effect when the next
+block begins: while the level stays, the division into blocks changes nothing. Each reduction is
+implemented where the sound is made: `engine/effects/chain.py`, `engine/voice/keylock.py`,
 `engine/dsp/resample.py`.
 
-Time is counted in what has sounded, so with the same render times the same is decided.
+Time is counted in rendered audio, so that equal render times lead to equal decisions.
 """
 
 from __future__ import annotations
@@ -27,47 +27,49 @@ from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.events import push_event
 
-# Shares of a block's length. Above HIGH the next thing that wakes up on this core makes it late;
-# what one level saves is less than what is between them, as a rule, so it does not swing.
+# Fractions of a block's duration. Above HIGH, any other task that wakes up on this core makes the
+# block late. One level usually saves less than the difference between the two, which prevents
+# oscillation.
 HIGH = 0.70
 LOW = 0.55
-MAX_LOAD = 2.0  # a block that took longer says no more than that
+MAX_LOAD = 2.0  # longer blocks count as this
 
-# How fast the load that is looked at rises and falls: a slow block alone does not lower
-# the quality, 20 ms of them do; a peak every half second is not forgotten in between.
+# Attack and release times of the smoothed load: a single slow block does not lower the quality, 20
+# ms of them do; a peak every half second is not forgotten in between.
 RISE_NS = 20e6
 FALL_NS = 500e6
 
-STEP_NS = 60_000_000  # between two steps down: keylock takes 50 ms to go over
-LATE_STEP_NS = 10_000_000  # the same when a block was late: an effect takes 6 ms to go out
-WARM_NS = 200_000_000  # an engine's first blocks find no cache warm: they lower nothing
-CALM_NS = 4_000_000_000  # of low load before a step back up: a bar of slow music
-# Lowered again within this time, a restored step was too early: it waits twice as long.
+STEP_NS = 60_000_000  # between two steps down: the keylock glide takes 50 ms
+LATE_STEP_NS = 10_000_000  # the same after a late block: an effect takes 6 ms to fade out
+WARM_NS = 200_000_000  # an engine's first blocks run with cold caches and do not lower the quality
+CALM_NS = 4_000_000_000  # low load required before a step up: a bar of slow music
+# If lowered again within this time, the step up was too early, and the next one waits twice as
+# long.
 RELAPSE_NS = 10_000_000_000
 MAX_CALM_NS = 120_000_000_000
 
 
 @kernel
 def spares_optional(address):
-    """Whether optional effects are left out."""
+    """Return whether optional effects are shed."""
     return views.quality(address)[0].level >= NO_OPTIONAL
 
 
 @kernel
 def gives_up_keylock(address):
-    """Whether the pitch goes with the tempo although it should be kept."""
+    """Return whether keylock is shed, so that the pitch follows the tempo."""
     return views.quality(address)[0].level >= NO_KEYLOCK
 
 
 @kernel
 def first_bank(address):
-    """The first of the interpolator banks in use: the usual ones, or those with short filters."""
+    """Return the first interpolator bank in use: 0, or `BANKS` for those with short filters."""
     return BANKS if views.quality(address)[0].level >= SHORT_FILTERS else 0
 
 
 @kernel
 def settle_quality(address, frame):
-    """Go over to the level that is wanted, and tell: when a block begins, or by a command."""
+    """Switch to the wanted level and report it, at the beginning of a block or by a command."""
     quality = views.quality(address)[0]
     if quality.level != quality.wanted:
         quality.level = quality.wanted
@@ -77,7 +79,7 @@ def settle_quality(address, frame):
 
 @kernel
 def excuse_slowness(address):
-    """An engine begins to render: its first blocks say nothing about the load."""
+    """Exempt the first blocks of an engine that begins to render from load shedding."""
     quality = views.quality(address)[0]
     quality.lowered_ns = -WARM_NS
 
@@ -94,14 +96,14 @@ def _lower(quality, reason):
     quality.lowered_ns = 0
     quality.calm_ns = 0
     quality.lowered += 1
-    quality.load = 0.0  # what it was before says nothing about the level below
+    quality.load = 0.0  # the past load does not predict the load at the lower level
     quality.wanted += 1
     quality.why = reason
 
 
 @kernel
 def follow_load(address, frames, render_ns):
-    """A block of `frames` frames took `render_ns`: the level for the next one."""
+    """Decide on the level for the next block, after a block of `frames` frames took `render_ns`."""
     quality = views.quality(address)[0]
     period = frames * 1e9 / views.header(address)[0].sample_rate
     now = min(render_ns / period, MAX_LOAD)
@@ -134,7 +136,10 @@ def follow_load(address, frames, render_ns):
 
 @kernel
 def hold_quality(address, level, frame):
-    """Carry out an `OP_QUALITY`: hold a level, or (-1) follow the load from the present one on."""
+    """Apply `OP_QUALITY`: hold a level, or follow the load from the current level on.
+
+    `level`: the level to hold, or -1 to follow the load.
+    """
     quality = views.quality(address)[0]
     quality.patience_ns = CALM_NS
     quality.restored_ns = 0
