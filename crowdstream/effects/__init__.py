@@ -1,9 +1,9 @@
 """The effects, one module each: a declaration `MODULE` and a function `process`.
 
-The modules are found by listing this folder, in alphabetical order. They are plain Python:
-`engine/effects/dispatch.py` compiles their functions for the engine. Processes without numba, such
-as control and the DJ, read the declarations, and an effect can be tried without a compiler. A file
-whose name begins with an underscore is not an effect.
+Modules are found by listing this folder in alphabetical order; a file whose name begins with an
+underscore is not an effect. They are plain Python: `engine/effects/dispatch.py` compiles their
+functions for the engine. Processes without numba, such as control and the DJ, read the
+declarations, and an effect can be tried without a compiler.
 """
 
 from __future__ import annotations

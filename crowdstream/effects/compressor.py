@@ -1,4 +1,4 @@
-"""Compressor: turns down what is louder than a threshold, both sides alike."""
+"""Compressor: a feed-forward, stereo-linked compressor with a soft knee."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
 
 MODULE = Module(
     "compressor",
-    "Turns down what is louder than the threshold, both sides alike; soft knee of 6 dB.",
+    "Attenuates the signal above a threshold, stereo-linked, with a soft knee of 6 dB.",
     (
-        Parameter("threshold", "level from which it works", -60, 0, -18, "dB"),
-        Parameter("ratio", "dB more that go in for one dB more out", 1, 20, 4),
-        Parameter("attack", "how fast it turns down", 0.0001, 0.2, 0.005, "s"),
-        Parameter("release", "how fast it comes back", 0.01, 2, 0.15, "s"),
-        Parameter("makeup", "gain after it", 0, 24, 0, "dB"),
+        Parameter("threshold", "level above which the signal is attenuated", -60, 0, -18, "dB"),
+        Parameter("ratio", "dB of input above the threshold per dB of output", 1, 20, 4),
+        Parameter("attack", "attack time constant", 0.0001, 0.2, 0.005, "s"),
+        Parameter("release", "release time constant", 0.01, 2, 0.15, "s"),
+        Parameter("makeup", "gain after compression", 0, 24, 0, "dB"),
     ),
     optional=False,
 )
 THRESHOLD, RATIO, ATTACK = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2
 RELEASE, MAKEUP = ROW_FIRST + 3, ROW_FIRST + 4
-KNEE = 6.0  # dB around the threshold over which the ratio comes in
-FLOOR = 1e-6  # -120 dB: the detector hears nothing below
+KNEE = 6.0  # knee width in dB, centred on the threshold
+FLOOR = 1e-6  # -120 dB: lower limit of the detector
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: dB it turns down; attack and release as they were last, and their shares.
+    """Compress in place.
+
+    Registers: gain reduction in dB; attack and release times last used, and their smoothing
+    coefficients.
 
     Gain computer and smoothing after Giannoulis, Massberg and Reiss, "Digital Dynamic Range
-    Compressor Design", JAES 60 (2012): feed-forward, smoothed in dB behind the gain computer.
+    Compressor Design", JAES 60 (2012): feed-forward, with smoothing in dB after the gain computer.
     """
     down = registers[0]
     for i in range(count):

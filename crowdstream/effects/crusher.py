@@ -1,4 +1,4 @@
-"""Bit crusher: fewer bits, fewer samples a second."""
+"""Bit crusher: reduce bit depth and sample rate."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
 
 MODULE = Module(
     "crusher",
-    "Fewer bits and fewer samples a second, without a filter before: rough on purpose.",
+    "Reduces bit depth and sample rate, without an anti-aliasing filter: rough on purpose.",
     (
-        Parameter("bits", "bits that are kept", 1, 16, 8, "bit"),
-        Parameter("rate", "samples a second that are kept", 200, 192000, 11025, "Hz"),
+        Parameter("bits", "bit depth", 1, 16, 8, "bit"),
+        Parameter("rate", "reduced sample rate", 200, 192000, 11025, "Hz"),
     ),
     optional=False,
 )
@@ -19,7 +19,10 @@ BITS, RATE = ROW_FIRST, ROW_FIRST + 1
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: samples until the next one is taken, the one that is held."""
+    """Crush in place.
+
+    Registers: samples until the next one is taken, and the two samples being held.
+    """
     until, held_left, held_right = registers[0], registers[1], registers[2]
     for i in range(count):
         if until < 1e-9:

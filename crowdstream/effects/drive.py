@@ -1,4 +1,4 @@
-"""Drive: saturation, at twice the sample rate so that little of it folds back."""
+"""Drive: saturation at twice the sample rate, which reduces aliasing."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
 
 MODULE = Module(
     "drive",
-    "Saturation, from warm to broken, made at twice the sample rate; then a low-pass.",
+    "Saturation, from warm to broken, at twice the sample rate, followed by a low-pass.",
     (
-        Parameter("drive", "gain into it", 0, 40, 12, "dB"),
-        Parameter("tone", "the low-pass behind it", 500, 20000, 12000, "Hz"),
-        Parameter("level", "gain behind it", -24, 12, 0, "dB"),
+        Parameter("drive", "gain before the saturation", 0, 40, 12, "dB"),
+        Parameter("tone", "cut-off frequency of the low-pass", 500, 20000, 12000, "Hz"),
+        Parameter("level", "output gain", -24, 12, 0, "dB"),
     ),
 )
 DRIVE, TONE, LEVEL = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2
 
-# Coefficients of the two branches of a half-band filter of all-passes (structure of Valenzuela
-# and Constantinides, 1983): measured, 0.1 dB down at 0.21 of the doubled rate's sampling, 53 dB
-# down from 0.3 on.
+# Coefficients of the two all-pass branches of a half-band filter (structure of Valenzuela and
+# Constantinides, 1983). Measured: 0.1 dB down at 0.21 of the doubled sample rate, 53 dB down from
+# 0.3 on.
 EVEN = (0.12073211751675449, 0.6632020224193995)
 ODD = (0.3903621872345006, 0.890786832653497)
-STATES = 16  # registers of one side: eight all-passes of two
-FIRST = 8  # the first of them
+STATES = 16  # registers per channel: eight all-passes with two states each
+FIRST = 8  # index of the first one
 
 
 def _allpass(registers, at, x, c):
@@ -34,13 +34,13 @@ def _allpass(registers, at, x, c):
 
 
 def _saturate(x):
-    # tanh, as a fraction that reaches 1 at 3 with a slope of 0 (Pade).
+    # A Pade approximation of tanh that reaches 1 at 3 with a slope of 0.
     x = min(max(x, -3.0), 3.0)
     return x * (27.0 + x * x) / (27.0 + 9.0 * x * x)
 
 
 def _side(registers, at, x):
-    # Up to twice the rate, through the saturation, and down again.
+    # Upsample by two, saturate, downsample.
     even = _allpass(registers, at + 2, _allpass(registers, at, x, EVEN[0]), EVEN[1])
     odd = _allpass(registers, at + 6, _allpass(registers, at + 4, x, ODD[0]), ODD[1])
     even = _saturate(even)
@@ -51,8 +51,10 @@ def _side(registers, at, x):
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: parameters as they were last, gain into it, share of the low-pass, gain behind
-    it, two states of the low-pass, then those of the two sides.
+    """Saturate in place.
+
+    Registers: the parameters last used, input gain, smoothing coefficient of the low-pass, output
+    gain, two states of the low-pass, then the all-pass states of the two channels.
     """
     low_left, low_right = registers[6], registers[7]
     for i in range(count):
@@ -60,7 +62,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
         if drive != registers[0] or level != registers[2] or registers[3] == 0.0:
             registers[0], registers[2] = drive, level
             registers[3] = 10.0 ** (registers[0] / 20.0)
-            # Half of the gain, in dB, is taken back behind it: about as loud, for music.
+            # The output gain compensates half of the drive in dB: about equal loudness for music.
             registers[5] = 10.0 ** ((registers[2] - 0.5 * registers[0]) / 20.0)
         if values[TONE, i] != registers[1]:
             registers[1] = values[TONE, i]

@@ -1,4 +1,4 @@
-"""Echo: repeats in time with the clock."""
+"""Echo: a feedback delay in time with the clock."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import math
 from crowdstream.desk.constants import TURN
 from crowdstream.desk.effects import MEMORY, POWER, ROW_FIRST, Module, Parameter
 
-MAX_DELAY_SECONDS = 4.0  # seconds
+MAX_DELAY_SECONDS = 4.0  # longest delay; sizes the ring
 
 
 def frames(rate: float) -> int:
-    """Frames of the ring of past sound."""
+    """Return the length of the delay ring in frames, for a sample rate in Hz."""
     return min(int(MAX_DELAY_SECONDS * rate) + 2 + TURN, MEMORY // 2)
 
 
 def memory(rate: float) -> int:
-    """Numbers of memory: both sides of the ring."""
+    """Return the float32 values of memory needed: both channels of the ring."""
     return 2 * frames(rate)
 
 
 MODULE = Module(
     "echo",
-    "Repeats, in time with the clock or by seconds, with a tail. A new time comes in by a "
-    "crossfade, so that the pitch stays.",
+    "Feedback delay in time with the clock, or by seconds, with a tail. A new delay time is "
+    "crossfaded in, so that the pitch does not bend.",
     (
-        Parameter("beats", "time between repeats, up to 4 s", 1 / 32, 8, 3 / 4, "beats", 0),
-        Parameter("seconds", "the same in seconds; 0: by beats", 0, MAX_DELAY_SECONDS, 0, "s", 0),
-        Parameter("feedback", "how much of a repeat goes into the next", 0, 0.98, 0.5),
-        Parameter("tone", "each repeat loses what is above", 200, 20000, 6000, "Hz"),
-        Parameter("pingpong", "how much repeats change sides", 0, 1, 0),
+        Parameter("beats", "delay time, up to 4 s", 1 / 32, 8, 3 / 4, "beats", 0),
+        Parameter("seconds", "the same in seconds; 0: use beats", 0, MAX_DELAY_SECONDS, 0, "s", 0),
+        Parameter("feedback", "gain from one repeat to the next", 0, 0.98, 0.5),
+        Parameter("tone", "low-pass in the feedback path", 200, 20000, 6000, "Hz"),
+        Parameter("pingpong", "how far repeats alternate between the sides", 0, 1, 0),
     ),
     memory,
     mix=0.4,
@@ -38,7 +38,7 @@ MODULE = Module(
 )
 BEATS, SECONDS, FEEDBACK = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2
 TONE, PINGPONG = ROW_FIRST + 3, ROW_FIRST + 4
-FADE = 0.02  # seconds from one time between repeats to the next
+FADE = 0.02  # seconds of the crossfade to a new delay time
 
 
 def _past(memory, size, write, delay, side):
@@ -49,8 +49,11 @@ def _past(memory, size, write, delay, side):
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: where the ring is written next, the delay and the one that comes in (frames),
-    frames left of that, tone as it was last and its share, two states of the low-pass.
+    """Delay in place.
+
+    Registers: write position in the ring, current delay and the one being faded in (frames),
+    frames left of that crossfade, tone last used and its smoothing coefficient, two states of the
+    low-pass.
     """
     size = frames(rate)
     fade_frames = int(FADE * rate) + 1

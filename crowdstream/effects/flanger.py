@@ -1,4 +1,4 @@
-"""Flanger: the sound and a copy of it whose delay swings."""
+"""Flanger: mix the signal with a copy whose delay is modulated by the clock."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import math
 from crowdstream.desk.constants import TURN
 from crowdstream.desk.effects import ROW_FIRST, Module, Parameter
 
-MAX_DELAY_SECONDS = 0.025  # seconds: twice the longest delay, and room to read between frames
+MAX_DELAY_SECONDS = 0.025  # twice the longest delay, and room for interpolation
 
 
 def frames(rate: float) -> int:
-    """Frames of the ring of past sound."""
+    """Return the length of the delay ring in frames, for a sample rate in Hz."""
     return int(MAX_DELAY_SECONDS * rate) + 4 + TURN
 
 
 def memory(rate: float) -> int:
-    """Numbers of memory: both sides of the ring."""
+    """Return the float32 values of memory needed: both channels of the ring."""
     return 2 * frames(rate)
 
 
 MODULE = Module(
     "flanger",
-    "Mixes in a copy whose delay swings as slowly as a number of beats, the right side a "
-    "quarter of a swing behind the left one.",
+    "Mixes in a copy with a modulated delay. The period is a number of beats; the right side "
+    "lags a quarter of a period behind the left one.",
     (
-        Parameter("beats", "length of a swing", 1 / 4, 64, 8, "beats"),
-        Parameter("delay", "delay in the middle of the swing", 0.0005, 0.01, 0.003, "s", 0.1),
-        Parameter("depth", "how far it swings", 0, 1, 0.8),
-        Parameter("feedback", "of the copy; negative ones sound hollow", -0.95, 0.95, 0.5),
+        Parameter("beats", "period of the modulation", 1 / 4, 64, 8, "beats"),
+        Parameter("delay", "centre of the modulated delay", 0.0005, 0.01, 0.003, "s", 0.1),
+        Parameter("depth", "depth of the modulation", 0, 1, 0.8),
+        Parameter("feedback", "of the copy; negative values sound hollow", -0.95, 0.95, 0.5),
     ),
     memory,
     mix=0.5,
 )
 BEATS, DELAY, DEPTH, FEEDBACK = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2, ROW_FIRST + 3
-FARTHEST = 0.95  # share of the delay that the deepest swing goes to either side
+FARTHEST = 0.95  # fraction of the delay by which full depth deviates to either side
 
 
 def _read(memory, size, place, side):
-    # Between two frames, in a straight line: never louder than what is there.
+    # Linear interpolation: never louder than the samples themselves.
     if place < 0.0:
         place += size
     whole = int(place)
@@ -49,7 +49,7 @@ def _read(memory, size, place, side):
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: where the ring is written next, place in the swing 0..1."""
+    """Flange in place. Registers: write position in the ring, phase of the modulation (0 to 1)."""
     size = frames(rate)
     write = int(registers[0])
     swing = registers[1]

@@ -1,4 +1,4 @@
-"""Gate: opens and closes on the beat, by a pattern of steps."""
+"""Gate: open and close on the beat, by a pattern of steps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MODULE = Module(
     "Opens and closes on the clock's beat: a stutter, or any pattern of up to 16 steps.",
     (
         Parameter("step", "length of a step", 1 / 32, 4, 1 / 4, "beats", 0),
-        Parameter("steps", "steps after which the pattern begins again", 1, 16, 2, "", 0, True),
+        Parameter("steps", "steps after which the pattern repeats", 1, 16, 2, "", 0, True),
         Parameter(
-            "pattern", "open steps: 1 is the first, 2 the second, 4 the third ..., added up",
+            "pattern", "sum of the open steps: 1 for the first, 2 for the second, 4 for the third",
             0, 65535, 1, "", 0, True,
         ),
-        Parameter("open", "share of an open step that it stays open", 0.05, 1, 1, "", 0),
-        Parameter("depth", "how far it closes", 0, 1, 1),
-        Parameter("edge", "time from open to closed and back", 0.001, 0.1, 0.003, "s"),
+        Parameter("open", "fraction of an open step that is open", 0.05, 1, 1, "", 0),
+        Parameter("depth", "attenuation when closed; 1 is silence", 0, 1, 1),
+        Parameter("edge", "time to close, and to open", 0.001, 0.1, 0.003, "s"),
     ),
     optional=False,
 )  # fmt: skip
@@ -27,7 +27,7 @@ OPEN, DEPTH, EDGE = ROW_FIRST + 3, ROW_FIRST + 4, ROW_FIRST + 5
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Register: how far it is closed, 0..1."""
+    """Gate in place. Register: how far the gate is closed, 0 to 1."""
     closed = registers[0]
     for i in range(count):
         place = beats[i] / values[STEP, i] + 1e-9

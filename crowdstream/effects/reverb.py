@@ -8,23 +8,24 @@ from crowdstream.desk.constants import TURN
 from crowdstream.desk.effects import POWER, ROW_FIRST, Module, Parameter
 
 LINES = 8
-PREDELAY = 0.25  # seconds, at most
+PREDELAY = 0.25  # longest predelay in seconds
 MAX_SIZE = 2.0
-# Delays of the lines at size 1, and of the all-passes before them, in seconds: no two of them
-# have a simple ratio, so that echoes do not fall on top of each other.
+# Delays of the lines at size 1, and of the all-passes before them, in seconds. No two of them have
+# a simple ratio, so that their echoes do not coincide.
 DELAYS = (0.03171, 0.03713, 0.04019, 0.04421, 0.04831, 0.05387, 0.05953, 0.06709)
-DIFFUSERS = (0.00477, 0.00360, 0.01273, 0.00931)  # of the left side (Dattorro, JAES 45, 1997)
-WIDER = 1.07  # the right side's are longer by this much
+DIFFUSERS = (0.00477, 0.00360, 0.01273, 0.00931)  # left side (Dattorro, JAES 45, 1997)
+WIDER = 1.07  # ratio of the right side's delays to the left side's
 DIFFUSION = 0.65
-SWING = 0.0003  # seconds by which the lines' delays swing, so that no tone rings on
+SWING = 0.0003  # depth in seconds of the lines' delay modulation, which prevents ringing tones
 SWING_HZ = 0.4
-SLEW = 0.05  # frames by which a delay may change each frame: a new size bends, it does not jump
-EARLY = 0.4  # of what the all-passes make, heard at once: before the first line speaks
-LOUDNESS = 0.35  # of the lines' sum: about as loud as what goes in, for music at decay 2 s
+SLEW = 0.05  # largest change of a delay per frame: a new size bends the pitch instead of clicking
+# gain of the all-passes' direct output: early reflections, before the lines' first echo
+EARLY = 0.4
+LOUDNESS = 0.35  # gain of the lines' sum: about as loud as the input, for music at a decay of 2 s
 
 
 def _early(rate: float) -> int:
-    # Frames of the ring before everything else.
+    # Frames of the predelay ring.
     return int(PREDELAY * rate) + 4 + TURN
 
 
@@ -33,30 +34,33 @@ def _longest_diffuser(rate: float) -> int:
 
 
 def _lines_at(rate: float) -> tuple[int, int]:
-    # Where the lines' memory begins, and the numbers of each.
+    # Offset of the lines' memory, and its length per line, in float32 values.
     first = 2 * _early(rate) + 8 * _longest_diffuser(rate)
     return first, int((DELAYS[7] * MAX_SIZE + SWING) * rate) + 4 + TURN
 
 
 def memory(rate: float) -> int:
-    """Numbers of memory: predelay, all-passes and lines."""
+    """Return the float32 values of memory needed: predelay, all-passes and lines."""
     first, length = _lines_at(rate)
     return first + LINES * length
 
 
 def rewritten(rate: float) -> tuple[int, int]:
-    """The all-passes, as long as their delays: longer ones would leave the processor's cache."""
+    """Return the memory of the all-passes, whose rings are no longer than their delays.
+
+    With longer rings the all-passes would not fit the processor's cache.
+    """
     return 2 * _early(rate), 8 * _longest_diffuser(rate)
 
 
 MODULE = Module(
     "reverb",
-    "A room: eight delay lines that feed each other, with a tail.",
+    "Room simulation by a feedback delay network of eight lines, with a tail.",
     (
-        Parameter("decay", "time until it is 60 dB down", 0.1, 20, 2, "s"),
-        Parameter("size", "of the room", 0.3, MAX_SIZE, 1, "", 0.5),
-        Parameter("damping", "what is above dies away sooner", 500, 20000, 6000, "Hz"),
-        Parameter("predelay", "time before it begins", 0, PREDELAY, 0.01, "s", 0.2),
+        Parameter("decay", "time to decay by 60 dB", 0.1, 20, 2, "s"),
+        Parameter("size", "size of the room; 1 is normal", 0.3, MAX_SIZE, 1, "", 0.5),
+        Parameter("damping", "above this the tail decays sooner", 500, 20000, 6000, "Hz"),
+        Parameter("predelay", "delay before the reverb", 0, PREDELAY, 0.01, "s", 0.2),
     ),
     memory,
     rewritten,
@@ -69,13 +73,13 @@ DECAY, SIZE, DAMPING, PREDELAY_ROW = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2, RO
 # Registers.
 WRITE_PRE, AT_PRE, AT_SIZE, PHASE = 0, 1, 2, 3
 KNOWN_DECAY, KNOWN_SIZE, KNOWN_DAMPING, SHARE = 4, 5, 6, 7
-GAINS, LOW, SUM = 8, 16, 24  # eight each: gain of a line, its low-pass, what comes out of it
+GAINS, LOW, SUM = 8, 16, 24  # eight each: gain of a line, state of its low-pass, its output
 WRITE_LINE = 32
 WRITE_ALLPASS = 33  # eight
 
 
 def _read(memory, first, length, write, delay):
-    # `delay` frames ago, between two frames in a straight line.
+    # The value `delay` frames ago, by linear interpolation.
     place = write - delay
     if place < 0.0:
         place += length
@@ -86,7 +90,7 @@ def _read(memory, first, length, write, delay):
 
 
 def _diffuse(memory, registers, rate, side, x):
-    # Four all-passes in a row, which make many echoes of one.
+    # Four all-passes in series, which turn one echo into many.
     length = _longest_diffuser(rate)
     first = 2 * _early(rate) + 4 * side * length
     for k in range(4):
@@ -102,7 +106,8 @@ def _diffuse(memory, registers, rate, side, x):
 
 
 def _tune(registers, decay, damping, size, rate):
-    # Gains of the lines by their length, so that all die away as fast; share of the low-pass.
+    # The gains of the lines, such that all decay equally fast whatever their length; the
+    # coefficient of the low-pass.
     registers[KNOWN_DECAY] = decay
     registers[KNOWN_DAMPING] = damping
     registers[KNOWN_SIZE] = size
@@ -112,7 +117,7 @@ def _tune(registers, decay, damping, size, rate):
 
 
 def _mingle(registers):
-    # Hadamard's matrix: every line into every other one, nothing lost and nothing gained.
+    # Multiply by a Hadamard matrix, which distributes each line to all lines and preserves energy.
     half = 1
     while half < LINES:
         for k in range(LINES):
@@ -125,7 +130,10 @@ def _mingle(registers):
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """A feedback delay network (Jot and Chaigne, AES 90, 1991); see the registers above."""
+    """Reverberate in place, by a feedback delay network (Jot and Chaigne, AES 90, 1991).
+
+    The registers are listed above.
+    """
     first, length = _lines_at(rate)
     pre = _early(rate)
     matrix = 1.0 / math.sqrt(LINES)
@@ -168,9 +176,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
         write = int(registers[WRITE_LINE])
         for k in range(LINES):
             moved = up if k % 4 == 0 else across if k % 4 == 1 else 0.0
-            past = _read(
-                memory, first + k * length, length, write, DELAYS[k] * size * rate + moved
-            )
+            past = _read(memory, first + k * length, length, write, DELAYS[k] * size * rate + moved)
             registers[LOW + k] += registers[SHARE] * (past - registers[LOW + k])
             registers[SUM + k] = registers[GAINS + k] * registers[LOW + k]
         left[i] = EARLY * a + LOUDNESS * (

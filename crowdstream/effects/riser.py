@@ -1,4 +1,4 @@
-"""Riser: noise that climbs."""
+"""Riser: noise through a rising band-pass."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from crowdstream.desk.effects import ADD, ROW_FIRST, ROW_ON, Module, Parameter
 
 MODULE = Module(
     "riser",
-    "Noise through a band-pass that climbs from 100 Hz to 16 kHz, put on top of the sound. It "
-    "begins to climb when it is switched on, or follows `position`, whichever is higher.",
+    "Adds noise through a band-pass that rises from 100 Hz to 16 kHz. It starts to rise when "
+    "switched on, or follows `position`, whichever is higher.",
     (
-        Parameter("level", "how loud", 0, 1, 0.25),
-        Parameter("position", "where the band-pass is at least", 0, 1, 0),
-        Parameter("beats", "how long it takes to climb by itself; 0: it does not", 0, 128, 16,
+        Parameter("level", "level of the noise", 0, 1, 0.25),
+        Parameter("position", "lowest position: 0 is 100 Hz, 1 is 16 kHz", 0, 1, 0),
+        Parameter("beats", "time to rise; 0: follow `position` only", 0, 128, 16,
                   "beats", 0),
         Parameter("resonance", "how narrow the band is", 0, 1, 0.3),
     ),
@@ -26,7 +26,7 @@ OCTAVES = math.log2(16000.0 / LOW_HZ)
 
 
 def _noise(registers, at):
-    # Uniform in -1..1: Park and Miller's generator (Comm. ACM 31, 1988), exact in float64.
+    # Uniform in -1 to 1: Park and Miller's generator (Comm. ACM 31, 1988), exact in float64.
     state = registers[at]
     if state == 0.0:
         state = 12345.0 + 54321.0 * at
@@ -37,7 +37,7 @@ def _noise(registers, at):
 
 
 def _band(registers, at, x, g, k):
-    # Band-pass of a state variable filter (Simper 2013), stable at any speed of turning.
+    # Band-pass of a state-variable filter (Simper 2013), stable at any speed of modulation.
     v1 = (registers[at] + g * (x - registers[at + 1])) / (1.0 + g * (g + k))
     v2 = registers[at + 1] + g * v1
     registers[at] = 2.0 * v1 - registers[at]
@@ -46,7 +46,11 @@ def _band(registers, at, x, g, k):
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: how far it has climbed, two states of noise, two of each side's filter."""
+    """Replace the input by filtered noise; the chain adds it to the sound.
+
+    Registers: position reached so far, two states of the noise generators, two filter states per
+    channel.
+    """
     for i in range(count):
         if values[ROW_ON, i] == 0.0:
             registers[0] = 0.0

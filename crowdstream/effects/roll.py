@@ -1,4 +1,4 @@
-"""Roll: what was played last, over and over, while it is on."""
+"""Roll: repeat the last beats while it is on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from crowdstream.desk.effects import MEMORY, ROW_FIRST, ROW_ON, Module, Paramete
 
 
 def memory(rate: float) -> int:
-    """Numbers of memory: all of it, 12 s at 44.1 kHz."""
+    """Return the float32 values of memory needed: all of it, 12 s at 44.1 kHz."""
     return MEMORY
 
 
 MODULE = Module(
     "roll",
-    "Repeats the beats before it was switched on, over and over, exactly on the clock. The "
-    "sound behind it goes on in the meantime.",
+    "Repeats the beats before it was switched on, exactly on the clock. The input continues "
+    "unheard in the meantime.",
     (
-        Parameter("beats", "length that is repeated", 1 / 32, 4, 1 / 2, "beats", 0),
+        Parameter("beats", "length of the repeated section", 1 / 32, 4, 1 / 2, "beats", 0),
     ),
     memory,
     listens=True,
@@ -25,16 +25,18 @@ MODULE = Module(
     optional=False,
 )  # fmt: skip
 BEATS = ROW_FIRST
-SIZE = MEMORY // 2  # frames of the ring of past sound
-SEAM = 64  # frames over which one lap goes over into the next: 1.5 ms
-MAX_BEATS = 4.0  # beats that may be repeated
+SIZE = MEMORY // 2  # frames of the ring of past input
+SEAM = 64  # frames of the crossfade from one lap to the next: 1.5 ms
+MAX_BEATS = 4.0  # longest section in beats
 
 
 def process(memory, registers, values, beats, tempo, left, right, count, rate):
-    """Registers: where the ring is written next, frames it holds, whether it rolls, beat at
-    which that began, lap, the two places that are read (the second fades out for as many frames
-    as the next one says), length in beats as it was last, where the ring was written when
-    it began, frames that may still be recorded meanwhile, frames that the ring held.
+    """Repeat the ring's latest beats in place.
+
+    Registers: write position in the ring, frames it holds, whether the roll is active, the beat at
+    which it started, lap, the two read positions (the second fades out over the number of frames
+    in the next register), length in beats last used, write position at the start of the roll,
+    frames that may still be recorded meanwhile, frames that the ring held at the start.
     """
     write, held, rolls = int(registers[0]), int(registers[1]), registers[2]
     began, lap = registers[3], registers[4]
@@ -70,7 +72,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
                     old = head
                     seam = SEAM
                 back = int(min(values[BEATS, i] / tempo[i] + 0.5, registers[11], SIZE // 2))
-                # More than 0 where a length changes, or two laps are as short as a seam.
+                # Greater than 0 if a length changes, or if laps are as short as a crossfade.
                 inside = int((place - whole) * values[BEATS, i] / tempo[i])
                 head = (begin - back + inside) % SIZE
                 lap = whole

@@ -1,4 +1,4 @@
-"""An engine's two pipes: what it says, and its standard input, which keeps it alive."""
+"""An engine's pipes: reports to control, and standard input, which keeps it alive."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Any, NoReturn
 
 
 class Ended(Exception):
-    """Standard input has closed."""
+    """Raised when standard input has been closed."""
 
 
-def say(message: dict[str, Any]) -> None:
-    """Tell control something; nobody has to hear it."""
-    # Control may be gone just now; its successor looks at the desk.
+def report(message: dict[str, Any]) -> None:
+    """Send a JSON message to control. Losing it is harmless."""
+    # Control may have died; its successor reads the state from the desk.
     with contextlib.suppress(OSError):
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
 
 
 def pause(seconds: float | None) -> None:
-    """Wait so long. Raises `Ended`."""
+    """Wait for `seconds` seconds; None waits indefinitely. Raises `Ended`."""
     if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
         raise Ended
 
 
-def await_word() -> None:
-    """Wait until control has said something. Raises `Ended`."""
+def wait_for_message() -> None:
+    """Wait for a message from control. Raises `Ended`."""
     while True:
         select.select([0], [], [])
-        said = os.read(0, 4096)
-        if not said:
+        received = os.read(0, 4096)
+        if not received:
             raise Ended
-        if said.strip():  # a control after another writes a newline
+        if received.strip():  # a restarted control process writes a newline
             return
 
 
-def sleep() -> NoReturn:
-    """Do nothing any more. Raises `Ended`."""
-    while True:  # a control after another writes a newline
+def sleep_until_ended() -> NoReturn:
+    """Sleep until standard input is closed. Raises `Ended`."""
+    while True:  # a restarted control process writes a newline
         pause(None)

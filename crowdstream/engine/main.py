@@ -1,10 +1,10 @@
-"""The engine process: opens the device, then sleeps while its callback plays the desk.
+"""The engine process: opens the device and sleeps while its callback renders the desk.
 
-Started by control with the desk's descriptor. There are four kinds: the first one, which begins to
-play; a standby, which is ready to go on where another one stops; one that looks for a device that
-has gone, and goes on there; and one that goes on with blocks of another size. Its standard input is
-a lifeline: when it closes, the server ends or has no use for this engine any more. It says what it
-does in JSON lines on standard output, and nobody has to hear it.
+Control starts it with the desk's file descriptor, in one of four roles: the first engine, which
+begins to play; a standby, ready to take over; an engine that searches for a lost device and
+resumes there; and one that resumes with another block size. Standard input is its lifeline: when
+it is closed, the server shuts down or does not need this engine any more. The engine reports to
+control in JSON lines on standard output, and does not depend on a reader.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.callback import Callback, Change, raise_priority
 from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
-from crowdstream.engine.lifeline import Ended, await_word, pause, say, sleep
+from crowdstream.engine.lifeline import Ended, pause, report, sleep_until_ended, wait_for_message
 from crowdstream.engine.precompiled import kernels
 from crowdstream.engine.standby import StandbyMonitor
 
-SEARCH_SECONDS = 1.0  # between two looks for a device that is gone
-HANDOVER_SECONDS = 1.0  # that an engine may take to hand over when it is asked to
-CHANGE_SECONDS = 3.0  # within which a stream has its first block when another one has handed over
-SURELY_SECONDS = 0.003  # by which an engine is asked earlier to hand over before a block is due
-GLANCE = 0.005  # seconds between two looks whether it has happened
-REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that has died
-REOPEN_PAUSE = 0.002
-FIRST_BLOCK_LOOKS, FIRST_BLOCK_PAUSE = 100, 0.005  # before it is told who plays
+SEARCH_SECONDS = 1.0  # between attempts to open a lost device
+HANDOVER_SECONDS = 1.0  # that an engine may take to hand over on request
+CHANGE_SECONDS = 3.0  # within which a stream renders its first block after a handover
+HANDOVER_MARGIN_SECONDS = 0.003  # by which a handover is requested before a block is due
+POLL_SECONDS = 0.005  # between checks for a condition
+REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that died
+REOPEN_INTERVAL_SECONDS = 0.002
+# Checks for the first block before the takeover is reported.
+FIRST_BLOCK_CHECKS, FIRST_BLOCK_INTERVAL_SECONDS = 100, 0.005
 
 
 class Engine:
-    """One engine of a server; `request` is what control wants of it."""
+    """One engine process; `request` is control's JSON request, decoded."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self._request = request
@@ -56,37 +57,37 @@ class Engine:
         self._info: StreamInfo | None = None
 
     def run(self) -> int:
-        """Play, or wait for the turn to; returns when there is nothing left to do."""
+        """Run in the requested role. Returns the exit status when there is nothing left to do."""
         role = self._request["role"]
         try:
             if role == "first":
-                return self._begin()
+                return self._run_first()
             if role == "search":
-                self._search()
+                self._run_search()
             elif role == "resize":
-                self._resize()
+                self._run_resize()
             else:
-                self._stand_by()
+                self._run_standby()
         except Ended:
             pass
         finally:
             self._stop()
         return 0
 
-    # The first one -----------------------------------------------------------------------
+    # The first engine -----------------------------------------------------------------------
 
-    def _begin(self) -> int:
+    def _run_first(self) -> int:
         try:
             self._driver, info = self._first_driver()
         except DeviceError as error:
-            say({"error": str(error)})
+            report({"error": str(error)})
             return 1
         self._lease.take()
-        self._settle()
+        self._disable_garbage_collection()
         self._driver.start()
-        raise_priority()  # of this thread, too: with it the process ends sooner when it is killed
-        say({"ready": asdict(info)})
-        sleep()
+        raise_priority()  # of this thread, too: a killed process then ends sooner
+        report({"ready": asdict(info)})
+        sleep_until_ended()
 
     def _first_driver(self) -> tuple[Driver, StreamInfo]:
         request, desk = self._request, self._desk
@@ -102,67 +103,67 @@ class Engine:
                 driver.stop()
                 if request["driver"] == "pyaudio" or request["device"] is not None:
                     raise
-                note = f"running on the built-in clock, where nothing is heard: {error}"
+                note = f"no sound output, running on the built-in clock: {error}"
         desk.set_sample_rate(rate)
         info = self._clock_info(note)
         self._describe(info)
         return InternalClockDriver(self._callback, rate, self._frames), info
 
-    # A standby -----------------------------------------------------------------------------
+    # Standby -----------------------------------------------------------------------------
 
-    def _stand_by(self) -> None:
+    def _run_standby(self) -> None:
         self._info, running = self._prepare(self._request["standby"] == "warm")
-        self._settle()
-        raise_priority()  # of this thread: it decides, and may have to do so at once
-        say({"standby": "running" if running else "warm"})
+        self._disable_garbage_collection()
+        raise_priority()  # of this thread: it decides on a takeover, and must not be delayed
+        report({"standby": "running" if running else "warm"})
         active = self._driver.alive if self._driver is not None else bool
-        successor = StandbyMonitor(self._desk, self._lease, self._callback, running, active)
-        why = successor.wait()
+        monitor = StandbyMonitor(self._desk, self._lease, self._callback, running, active)
+        why = monitor.wait()
         if why == "ended":
             return
         flag = FLAG_LOST if why == "device" else FLAG_TAKEN
-        lost = why == "device" or not self._go_on()
+        lost = why == "device" or not self._reopen_device()
         if lost and self._request["lost"] == "wait":
-            say({"lost": "device"})
+            report({"lost": "device"})
             return
         before = int(self._desk.lease["takeovers"])
         if lost:
-            clock = self._go_on_with_clock(flag)
-            successor.take()
+            clock = self._continue_on_internal_clock(flag)
+            monitor.take_over()
             clock.start()
         else:
             self._callback.first_flag = flag
-            successor.take()
+            monitor.take_over()
             if not running and self._driver is not None:
                 self._driver.start()
         self._describe(self._info)
-        self._await_sound(before)
-        say({"took": asdict(self._info), "why": why, "lost": lost})
-        sleep()
+        self._wait_for_first_block(before)
+        report({"took": asdict(self._info), "why": why, "lost": lost})
+        sleep_until_ended()
 
-    def _go_on_with_clock(self, flag: int) -> InternalClockDriver:
-        # The built-in clock makes up for the time lost.
+    def _continue_on_internal_clock(self, flag: int) -> InternalClockDriver:
+        # The built-in clock catches up on the time lost.
         since = int(self._desk.clock["callback_ns"])
-        self._renew_callback()
+        self._replace_callback()
         self._callback.first_flag = flag
         self._driver = InternalClockDriver(self._callback, self._rate, self._frames, since * 1e-9)
         self._info = self._clock_info()
         return self._driver
 
-    def _renew_callback(self) -> None:
-        # A stream that only stalled may call its callback again: one thread renders, no two.
+    def _replace_callback(self) -> None:
+        # A stream that only stalled may call its callback again, but only one thread may render.
         self._callback.retired = True
         self._callback = Callback(self._desk, self._frames, int(self._request["number"]))
 
-    def _await_sound(self, takeovers: int) -> None:
-        # The first block says how much was lost.
-        for _ in range(FIRST_BLOCK_LOOKS):
+    def _wait_for_first_block(self, takeovers: int) -> None:
+        # The first block records how much time was lost.
+        for _ in range(FIRST_BLOCK_CHECKS):
             if int(self._desk.lease["takeovers"]) != takeovers:
                 return
-            pause(FIRST_BLOCK_PAUSE)
+            pause(FIRST_BLOCK_INTERVAL_SECONDS)
 
     def _prepare(self, warm: bool) -> tuple[StreamInfo, bool]:
-        # Have a silent stream run beside the one that sounds, where the device takes two, unless it
+        # Run a silent stream beside the audible one if the device accepts two, unless this engine
         # is to be `warm` only.
         if self._request["driver"] == "null":
             clock = InternalClockDriver(self._callback, self._rate, self._frames)
@@ -183,13 +184,13 @@ class Engine:
             driver.stop()
             return self._clock_info(), False
 
-    def _go_on(self) -> bool:
-        # Whether the device can be played on.
+    def _reopen_device(self) -> bool:
+        # Open the device if necessary; return whether playback can resume on it.
         if self._info is not None and self._info.driver == self._wanted_driver():
             return True
         driver = self._driver
         assert isinstance(driver, PortAudioDriver)
-        tries = int(REOPEN_SECONDS / REOPEN_PAUSE)
+        tries = int(REOPEN_SECONDS / REOPEN_INTERVAL_SECONDS)
         for _ in range(tries):
             with contextlib.suppress(DeviceError):
                 info = driver.open()
@@ -197,42 +198,42 @@ class Engine:
                     self._info = info
                     return True
             driver.stop()
-            pause(REOPEN_PAUSE)
+            pause(REOPEN_INTERVAL_SECONDS)
         return False
 
     def _wanted_driver(self) -> str:
         return "null" if self._request["driver"] == "null" else "pyaudio"
 
-    # One that looks for the device ------------------------------------------------------------
+    # Search for a lost device ------------------------------------------------------------
 
-    def _search(self) -> None:
-        self._settle()
-        while not self._found():
+    def _run_search(self) -> None:
+        self._disable_garbage_collection()
+        while not self._find_device():
             pause(SEARCH_SECONDS)
         assert self._info is not None
         raise_priority()
-        successor = StandbyMonitor(self._desk, self._lease, self._callback, True)
-        if successor.alive():
-            self._ask_for_turn(successor)
+        monitor = StandbyMonitor(self._desk, self._lease, self._callback, True)
+        if monitor.alive():
+            self._request_handover(monitor)
         else:
             self._callback.first_flag = FLAG_LOST
-            successor.take()
+            monitor.take_over()
         self._describe(self._info)
-        say({"took": asdict(self._info), "why": "found", "lost": False})
-        sleep()
+        report({"took": asdict(self._info), "why": "found", "lost": False})
+        sleep_until_ended()
 
-    def _ask_for_turn(self, successor: StandbyMonitor, ahead: int = 0) -> None:
-        # The other engine hands over, or it has ended: this one is to render.
+    def _request_handover(self, monitor: StandbyMonitor, ahead: int = 0) -> None:
+        # Request the other engine to hand over, or kill it: afterwards this one renders.
         self._lease.ask(ahead)
         waited = 0.0
         while not self._lease.held():
-            pause(GLANCE)
-            waited += GLANCE
-            if waited > HANDOVER_SECONDS or not successor.alive():
-                successor.end_other()
-                successor.take()
+            pause(POLL_SECONDS)
+            waited += POLL_SECONDS
+            if waited > HANDOVER_SECONDS or not monitor.alive():
+                monitor.kill_other()
+                monitor.take_over()
 
-    def _found(self) -> bool:
+    def _find_device(self) -> bool:
         wanted: list[str | None] = [self._request["device"]]
         if self._request["fallback"]:
             wanted.append(None)
@@ -249,69 +250,71 @@ class Engine:
             driver.stop()
         return False
 
-    # One with blocks of another size ------------------------------------------------------------
+    # Change of the block size ------------------------------------------------------------
 
-    def _resize(self) -> None:
+    def _run_resize(self) -> None:
         self._info, beside = self._prepare(warm=False)
-        self._settle()
-        say({"prepared": asdict(self._info) if beside else None})
-        await_word()
+        self._disable_garbage_collection()
+        report({"prepared": asdict(self._info) if beside else None})
+        wait_for_message()
         raise_priority()
-        successor = StandbyMonitor(self._desk, self._lease, self._callback, beside)
+        monitor = StandbyMonitor(self._desk, self._lease, self._callback, beside)
         self._callback.first_flag = FLAG_RESIZED
         if beside:
             self._callback.change = Change(self._frames, self._info.latency)
-        if successor.alive():
-            self._ask_for_turn(successor, self._ahead() if beside else 0)
+        if monitor.alive():
+            self._request_handover(monitor, self._handover_frames() if beside else 0)
         else:
             self._callback.first_flag, self._callback.change = FLAG_TAKEN, None
             self._describe(self._info)
-            successor.take()
-        lost = not beside and not self._reopen(successor)
+            monitor.take_over()
+        lost = not beside and not self._reopen(monitor)
         if lost and self._request["lost"] == "wait":
-            say({"lost": "device"})
+            report({"lost": "device"})
             return
         deadline = time.monotonic() + CHANGE_SECONDS
         while not self._callback.renders and time.monotonic() < deadline:
-            pause(GLANCE)
+            pause(POLL_SECONDS)
         self._describe(self._info)
-        say({"took": asdict(self._info), "why": "resized", "lost": lost})
-        sleep()
+        report({"took": asdict(self._info), "why": "resized", "lost": lost})
+        sleep_until_ended()
 
-    def _ahead(self) -> int:
-        # Frames that the other engine has to play from when it hands over until this one is heard.
-        # With blocks that are longer it is to do so shortly before the next one is due here.
+    def _handover_frames(self) -> int:
+        # Frames that the other engine must play from its handover until this one is heard. If its
+        # blocks are longer, this engine requests the handover shortly before its own next block is
+        # due.
         assert self._info is not None
         theirs, own = (
             frames / self._rate for frames in (self._desk.header["block_frames"], self._frames)
         )
         until = 0.5 * own
         if own > theirs:
-            until = 0.5 * (theirs + SURELY_SECONDS)
-            due = self._callback.called_ns * 1e-9 + own - theirs - SURELY_SECONDS
+            until = 0.5 * (theirs + HANDOVER_MARGIN_SECONDS)
+            due = self._callback.called_ns * 1e-9 + own - theirs - HANDOVER_MARGIN_SECONDS
             pause(max(0.0, due - time.monotonic()))
         more = self._info.latency - float(self._desk.clock["latency"])
         return max(0, round((until + more) * self._rate))
 
-    def _reopen(self, successor: StandbyMonitor) -> bool:
-        # The device takes one stream at a time: the other engine has to let go of it first. With
-        # a size that it refuses the old one is taken up again; False when it can't be had at all.
-        successor.end_other()
+    def _reopen(self, monitor: StandbyMonitor) -> bool:
+        # The device accepts one stream at a time, so the other engine must release it first. If
+        # the device refuses the new size, fall back to the old one. Returns False if it can't be
+        # opened at all.
+        monitor.kill_other()
         change = Change(self._frames, 0.0, time.monotonic_ns())
         frames = int(self._desk.header["block_frames"])
-        found = self._go_on()
+        found = self._reopen_device()
         if not found and frames != self._frames:
             self._frames = change.frames = frames
-            self._renew_callback()
+            self._replace_callback()
             self._driver = self._device(self._request["device"])
-            found = self._go_on()
+            found = self._reopen_device()
         if found:
             assert self._info is not None and self._driver is not None
             change.latency = self._info.latency
             self._callback.first_flag, self._callback.change = FLAG_RESIZED, change
             self._driver.start()
         elif self._request["lost"] != "wait":
-            self._go_on_with_clock(FLAG_LOST).start()
+            self._continue_on_internal_clock(FLAG_LOST).start()
         return found
 
     # ---------------------------------------------------------------------------------------
@@ -320,7 +323,7 @@ class Engine:
         driver = PortAudioDriver(
             self._callback, device, self._rate, self._frames, self._request["cue_channels"]
         )
-        # The first engine sets the desk to the device's rate; after that it can't change.
+        # The first engine sets the desk's sample rate to the device's; afterwards it can't change.
         driver.keep_rate = self._request["role"] != "first"
         return driver
 
@@ -332,8 +335,8 @@ class Engine:
         self._desk.header["block_frames"] = info.buffer_size
         self._desk.clock["latency"] = info.latency
 
-    def _settle(self) -> None:
-        # From here on nothing is to take the interpreter's time.
+    def _disable_garbage_collection(self) -> None:
+        # From here on, the interpreter must not be interrupted by garbage collection.
         kernels()
         gc.collect()
         gc.freeze()
@@ -345,8 +348,8 @@ class Engine:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until standard input closes. `arguments`: the request as one JSON text."""
-    # A terminal's Ctrl-C goes to the whole group; it is for control to end the engine.
+    """Run until standard input is closed. `arguments`: the request as one JSON text."""
+    # A terminal's Ctrl-C reaches the whole process group, but ending the engine is up to control.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return Engine(json.loads(arguments[0])).run()
 
@@ -354,4 +357,4 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(status)  # a sound system that has died must not hold up the end
+    os._exit(status)  # a dead sound system must not delay the exit

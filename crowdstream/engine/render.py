@@ -1,4 +1,7 @@
-"""`render`: the next frames of the mix, as a function of the desk alone."""
+"""`render`: the next frames of the mix, as a function of the desk alone.
+
+Live playback, offline rendering and failover all use this function.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ from crowdstream.engine.voice.voice import sound_voice, start_voice, stop_voice
 
 @kernel
 def _ramp_frames(address, row, frames):
-    # What belongs to a stem moves along the tape: its ramps are counted in frames of the file.
+    # A stem's parameters move along the tape, so their ramps are counted in file frames.
     if row < RAMP_VOICE or (row - RAMP_VOICE) % VOICE_ROWS < VOICE_STEM:
         return frames
     slot = (row - RAMP_VOICE) // VOICE_ROWS
@@ -182,7 +185,7 @@ def _segment(address, out, at, count, frame):
 
 @kernel
 def _turn(address, out, at, frames):
-    # `frames` frames of the block, from its frame `at` on.
+    # Render `frames` frames of the block, from its frame `at` on; return the frame after them.
     frame = views.clock(address)[0].frame
     settle_quality(address, frame)
     receive(address, frame)
@@ -202,7 +205,10 @@ def _turn(address, out, at, frames):
 
 @entry(types.void(types.int64, types.int64, types.int64))
 def render_at(address, out_address, frames):
-    """The kernel itself, for the callback: desk address, address of `out`, frames."""
+    """Render `frames` frames to interleaved float32 stereo at `out_address`, for the callback.
+
+    `address`: of the desk.
+    """
     control = flush_denormals()
     out = views.float32_samples(out_address)
     done = 0
@@ -218,10 +224,11 @@ def render_at(address, out_address, frames):
 
 
 def render(desk: Desk, out: np.ndarray) -> None:
-    """Write the next `len(out)` frames of the mix to `out` and move the playheads.
+    """Write the next `len(out)` frames of the mix to `out` and advance the playheads.
 
-    `out`: float32, C-contiguous, shape `(frames, 2)`. Any length from 1 up; how a stretch of
-    time is cut into blocks does not change a bit of it. Commands that were published before
-    the call act at their frame. Only one process may render a desk at a time.
+    `out`: float32, C-contiguous, shape `(frames, 2)`, linear samples. It may have any length from
+    1 frame up; the division of time into blocks does not change a bit of the output. Commands
+    published before the call take effect at their frames. Only one process may render a desk at a
+    time.
     """
     render_at(desk.address, out.ctypes.data, len(out))

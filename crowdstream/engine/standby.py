@@ -1,4 +1,4 @@
-"""A standby's watch over the engine that plays, and how it takes its place."""
+"""Failover: a standby engine monitors the active engine and takes over from it."""
 
 from __future__ import annotations
 
@@ -17,39 +17,42 @@ from crowdstream.desk.opcodes import WORK_RENDERS
 from crowdstream.engine.drivers.callback import Callback
 from crowdstream.engine.precompiled import kernels
 
-# An engine that has not been asked for a block for so long hangs, if it is not the device that
-# has stopped asking: periods, and seconds beside them.
+# An engine whose callback has not been called for this long hangs, unless the device itself has
+# stopped: in periods, plus seconds.
 HANG_PERIODS = 2.5
 HANG_SECONDS = 0.017
-HANG_CALLS = 3  # blocks that this engine's own stream was asked for meanwhile
-# After so long it is looked at more closely.
+# Callbacks of this engine's own stream meanwhile, which prove that the device is running.
+HANG_CALLS = 3
+# After this long without a callback, the active engine is checked more closely.
 ALARM_PERIODS = 1.5
 ALARM_SECONDS = 0.001
-CLOSE_LOOK = 0.001  # seconds between two such looks
-PAUSE = 0.02  # between two looks where the alarm comes from this engine's own stream
-# After so long a device that asks nobody is gone: one that says so or whose thread has ended, and
-# one that may only be waking up, which takes some sound servers two seconds.
+CLOSE_CHECK_SECONDS = 0.001  # between close checks
+CHECK_SECONDS = 0.02  # between checks if this engine's own stream raises the alarm
+# A device that calls no callback for this long is gone: the first applies if it reports so or if
+# its thread has ended; the second if it may only be waking up, which takes some sound servers two
+# seconds.
 ENDED_SECONDS = 0.4
 LOST_SECONDS = 2.5
-END_SECONDS = 0.5  # that the system may take to end a process that is killed
-STOPPED = "tTZXx"  # states of a thread that does nothing any more
-ENDS = 0x4 | 0x400  # PF_EXITING and PF_SIGNALED of the kernel: it never gets back to its program
-STATE, FLAGS = 0, 6  # fields of /proc/.../stat behind the name
+KILL_SECONDS = 0.5  # that the system may take to end a killed process
+STOPPED = "tTZXx"  # states of a thread that does not run any more
+# PF_EXITING and PF_SIGNALED of the kernel: the thread never returns to its program.
+EXITING_FLAGS = 0x4 | 0x400
+STATE, FLAGS = 0, 6  # fields of /proc/.../stat after the name
 KILL_BIT = 1 << signal.SIGKILL - 1
 
 
 class Task(NamedTuple):
-    """A thread as the system sees it."""
+    """State of a thread, as reported by the system."""
 
     state: str
-    ends: bool
+    exiting: bool
 
 
 class StandbyMonitor:
-    """Waits for the end of the engine that has the lease. For the main thread of another one.
+    """Detects that the engine with the lease has died or hangs, in another engine's main thread.
 
-    `running`: this engine's own stream is called, so that a device that has stopped can be told
-    from an engine that has; `active` says whether its device still has it.
+    `running`: whether this engine's own stream is being called, which distinguishes a stopped
+    device from a stopped engine. `active`: returns whether the device still serves that stream.
     """
 
     def __init__(
@@ -70,34 +73,34 @@ class StandbyMonitor:
         self._process: int | None = None
         with contextlib.suppress(OSError):
             self._process = os.pidfd_open(self._pid)
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK)
+        self._alarm_event = os.eventfd(0, os.EFD_NONBLOCK)
         self._period = int(desk.header["block_frames"]) / desk.sample_rate
-        self._beat = 0
-        self._calls = 0  # at the latest block of the other one
-        self._latest = 0
-        self._called = time.monotonic()
+        self._last_callback_ns = 0
+        self._calls_at_last_block = 0  # own callbacks at the other engine's latest block
+        self._last_calls = 0
+        self._called_at = time.monotonic()
 
     def alive(self) -> bool:
-        """Whether the process of that engine runs."""
+        """Return whether the other engine's process runs."""
         return self._process is not None and not select.select([self._process], [], [], 0)[0]
 
     def wait(self) -> str:
-        """Wait for something to do; returns what happened.
+        """Wait for a reason to act; return it.
 
-        "died", "hung": the other engine has ended now; "device": so has it, and the device asks
-        for nothing any more. "ended": standard input has closed, or the server ends.
+        "died", "hung": the other engine has now ended. "device": so has it, and the device
+        requests no blocks any more. "ended": standard input was closed, or the server shuts down.
         """
         alarm = ALARM_PERIODS * self._period + ALARM_SECONDS
         self._callback.alarm_ns = int(alarm * 1e9)
-        self._callback.alarm = partial(os.eventfd_write, self._bell, 1)
-        watched = [0, self._bell] + ([] if self._process is None else [self._process])
-        usual = PAUSE if self._running else max(0.002, min(PAUSE, self._period / 2))
+        self._callback.alarm = partial(os.eventfd_write, self._alarm_event, 1)
+        watched = [0, self._alarm_event] + ([] if self._process is None else [self._process])
+        usual = CHECK_SECONDS if self._running else max(0.002, min(CHECK_SECONDS, self._period / 2))
         pause = usual
         try:
             while True:
                 ready = select.select(watched, [], [], pause)[0]
-                if self._bell in ready:
-                    os.eventfd_read(self._bell)
+                if self._alarm_event in ready:
+                    os.eventfd_read(self._alarm_event)
                 if 0 in ready and not os.read(0, 4096):
                     return "ended"
                 if self._lease.closing:
@@ -105,58 +108,57 @@ class StandbyMonitor:
                     return "ended"
                 if not self.alive():
                     return "died"
-                stale = self._stale()
-                pause = usual if stale < alarm or stale > ENDED_SECONDS else CLOSE_LOOK
-                trouble = self._trouble(stale) if stale > alarm else ""
+                stale = self._seconds_since_callback()
+                pause = usual if stale < alarm or stale > ENDED_SECONDS else CLOSE_CHECK_SECONDS
+                trouble = self._diagnose(stale) if stale > alarm else ""
                 if trouble:
-                    self.end_other()
+                    self.kill_other()
                     return trouble
         finally:
             self._callback.alarm = None
 
-    def _stale(self) -> float:
-        # Seconds since the other engine was asked for a block.
+    def _seconds_since_callback(self) -> float:
         now = time.monotonic()
         beat = int(self._clock["callback_ns"])
         calls = self._callback.calls
-        if calls != self._latest:
-            self._latest = calls
-            self._called = now
-        if beat != self._beat:
-            self._beat = beat
-            self._calls = calls
+        if calls != self._last_calls:
+            self._last_calls = calls
+            self._called_at = now
+        if beat != self._last_callback_ns:
+            self._last_callback_ns = beat
+            self._calls_at_last_block = calls
         return now - beat * 1e-9 if beat else 0.0
 
-    def _trouble(self, stale: float) -> str:
+    def _diagnose(self, stale: float) -> str:
         thread = self._task(self._lease.thread)
-        if self._dying(thread):
+        if self._is_dying(thread):
             return "died"
         if stale < HANG_PERIODS * self._period + HANG_SECONDS:
             return ""
         if self._running:
-            # The same device asks this engine for sound, or it does not.
-            if self._callback.calls - self._calls >= HANG_CALLS:
+            # Check whether the same device still calls this engine.
+            if self._callback.calls - self._calls_at_last_block >= HANG_CALLS:
                 return "hung"
-            silent = min(stale, time.monotonic() - self._called)
+            silent = min(stale, time.monotonic() - self._called_at)
             ended = silent > ENDED_SECONDS and (thread is None or not self._active())
             return "device" if ended or silent > LOST_SECONDS else ""
-        if thread is None or thread.state in STOPPED or self._renders():
+        if thread is None or thread.state in STOPPED or self._is_mid_turn():
             return "hung"
         return "device" if stale > LOST_SECONDS else ""
 
-    def _renders(self) -> bool:
-        # It began with a turn and does not come to its end.
+    def _is_mid_turn(self) -> bool:
+        # Without a dead thread or a silent device, only an unfinished turn proves a hang.
         return int(self._desk.undo_log["state"]) == WORK_RENDERS
 
-    def _dying(self, thread: Task | None) -> bool:
-        # A process that is killed takes a while to end; but its threads never get back to their
-        # program. A thread that has gone by itself is a device's that has failed.
-        if not self._lease.thread or (thread is not None and not thread.ends):
+    def _is_dying(self, thread: Task | None) -> bool:
+        # A killed process takes a while to end, but its threads never return to their program. A
+        # thread that ended by itself belongs to a device that has failed.
+        if not self._lease.thread or (thread is not None and not thread.exiting):
             return False
         leader = self._task(self._pid)
-        return leader is None or leader.ends or self._killed()
+        return leader is None or leader.exiting or self._is_killed()
 
-    def _killed(self) -> bool:
+    def _is_killed(self) -> bool:
         try:
             with open(f"/proc/{self._pid}/status", encoding="utf-8", errors="replace") as file:
                 pending = next(line for line in file if line.startswith("SigPnd:"))
@@ -165,29 +167,29 @@ class StandbyMonitor:
             return True
 
     def _task(self, thread: int) -> Task | None:
-        # None: there is no such thread of the other engine.
+        # None if the other engine has no such thread.
         try:
             with open(f"/proc/{self._pid}/task/{thread}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
             state = fields[STATE].decode()
-            return Task(state, state in "ZXx" or bool(int(fields[FLAGS]) & ENDS))
+            return Task(state, state in "ZXx" or bool(int(fields[FLAGS]) & EXITING_FLAGS))
         except (OSError, IndexError, ValueError):
             return None
 
-    def end_other(self) -> None:
-        """See to it that the other engine has ended: there are never two on one device."""
+    def kill_other(self) -> None:
+        """Kill the other engine and wait for its end: a device must never have two engines."""
         if self._process is None:
             return
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
-        deadline = time.monotonic() + END_SECONDS
+        deadline = time.monotonic() + KILL_SECONDS
         while self.alive() and time.monotonic() < deadline:
             thread = self._task(self._lease.thread)
-            if self._lease.thread and (thread is None or thread.ends):
+            if self._lease.thread and (thread is None or thread.exiting):
                 return
-            time.sleep(CLOSE_LOOK / 4)
+            time.sleep(CLOSE_CHECK_SECONDS / 4)
 
-    def take(self) -> None:
-        """Go on where the other engine stopped, to the frame. It has ended."""
+    def take_over(self) -> None:
+        """Take over where the other engine stopped, to the frame. Call after it has ended."""
         kernels().recover(self._desk.address)
         self._lease.take()

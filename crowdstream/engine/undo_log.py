@@ -1,14 +1,14 @@
-"""A turn is rendered as a whole or not at all, whenever the process may be killed.
+"""The undo log: a turn is rendered completely or not at all, even if the engine is killed.
 
-Before a turn of at most `TURN` frames, what it is going to change is copied. If the engine dies
-in the middle of it, the next one puts all of that back and renders the turn again, from the same
-commands, with the same result. What others are told (the frame reached, commands taken, events,
-taps) is published at the end of the turn, from numbers that are written down before: who is
-killed in the middle of that has it done by the next engine.
+Before a turn of at most `TURN` frames, everything it is going to change is copied. If an engine
+dies in mid-turn, its successor restores the saved state and renders the turn again, from the same
+commands and with the same result. The results visible to other processes (the frame reached,
+commands taken, events, taps) are published at the end of the turn, from numbers recorded
+beforehand: if an engine dies while publishing, its successor publishes them again.
 
-Not copied is what comes out the same when it is done again: scratch memory; rings that are
-longer than what is read of them by at least a turn (delay lines, taps); slots that were free and
-are filled anew by the command that starts them.
+State that is reproduced by rendering again is not copied: scratch memory; rings that are longer
+than their readers need by at least a turn (delay lines, taps); slots that were free and are
+initialized by the command that starts them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _STATE = REGIONS["undo_log"].offset + _UNDO_LOG_FIELDS["state"][1]
 
 
 def _piece(name: str) -> tuple[int, int]:
-    # Where a region lies, and how many words it has.
+    # Offset of a region, and its size in words.
     region = REGIONS[name]
     words = region.dtype.itemsize // 4
     for length in region.shape:
@@ -59,7 +59,7 @@ def _piece(name: str) -> tuple[int, int]:
 
 
 def _row(name: str) -> tuple[int, int, int]:
-    # Where a region lies, bytes from one of its rows to the next, and words of a row.
+    # Offset of a region, bytes from one of its rows to the next, and words per row.
     offset, words = _piece(name)
     words //= REGIONS[name].shape[0]
     return offset, 4 * words, words
@@ -98,7 +98,7 @@ def _copy(to, source, words):
 
 @kernel
 def _keep(address, offset, words):
-    # Copy `words` words from `offset` on, to be put back by `recover`.
+    # Save `words` words from `offset` on, for `recover` to restore.
     undo_log = views.undo_log(address)[0]
     if undo_log.entries >= UNDO_ENTRIES or undo_log.words + words > UNDO_WORDS:
         return
@@ -135,14 +135,12 @@ def _keep_effect(address, number):
     _keep(address, _RAMPS + _RAMP_BYTES * (RAMP_EFFECT + ROWS * number), _RAMP_WORDS * ROWS)
     _keep(address, _REGISTERS + _REGISTER_BYTES * number, _REGISTER_WORDS)
     if effect.asleep == 0 and effect.rewritten > 0:
-        _keep(
-            address, _MEMORY + _MEMORY_BYTES * number + 4 * effect.rewrites_at, effect.rewritten
-        )
+        _keep(address, _MEMORY + _MEMORY_BYTES * number + 4 * effect.rewrites_at, effect.rewritten)
 
 
 @kernel
 def _keep_limiter(address):
-    # The past of its detector, and the gains that it still holds.
+    # The history of the peak detector, and the gains in the window of the sliding minimum.
     for row in range(2):
         _keep(address, _PEAKS + _PEAK_BYTES * row, PEAK_TAPS - 1)
     state = views.limiter(address)[0]
@@ -157,7 +155,7 @@ def _keep_limiter(address):
 
 @kernel
 def begin_turn(address):
-    """Copy what is about to change. From here until `end_turn` the desk can be put back."""
+    """Save everything that is about to change. From here to `end_turn` the desk can be restored."""
     undo_log = views.undo_log(address)[0]
     rings = views.rings(address)[0]
     undo_log.command_tail = rings.command_tail
@@ -180,7 +178,7 @@ def begin_turn(address):
         if effects[number].state != IDLE:
             _keep_effect(address, number)
     store_release(address + _STATE, WORK_RENDERS)
-    fence()  # nothing is changed before that can be seen
+    fence()  # no change may become visible before this state does
 
 
 @kernel
@@ -196,7 +194,7 @@ def _publish(address):
 
 @kernel
 def end_turn(address, frame):
-    """The turn is done, and the next one begins with `frame`: everybody may know."""
+    """Complete the turn and publish its results; the next turn begins with `frame`."""
     undo_log = views.undo_log(address)[0]
     undo_log.frame = frame
     undo_log.epoch = views.clock(address)[0].epoch + 1
@@ -210,7 +208,7 @@ def _put_back(address):
     undo_log = views.undo_log(address)[0]
     all_voices = views.voices(address)
     for slot in range(SLOTS):
-        all_voices[slot].state = FREE  # those that sounded get theirs back
+        all_voices[slot].state = FREE  # sounding voices get their saved state back below
     now_ns = views.clock(address)[0].callback_ns
     at = 0
     pieces = views.undo_pieces(address)
@@ -221,7 +219,7 @@ def _put_back(address):
     taps = views.taps(address)
     for tap in range(TAPS):
         taps[tap].next = taps[tap].head
-    # Places in the table of what waits that nothing waits in are free, in whatever order.
+    # Rebuild the list of free slots in the table of scheduled commands; its order does not matter.
     waits = views.waits(address)
     heap = views.heap(address)
     spare = views.spare(address)
@@ -240,7 +238,10 @@ def _put_back(address):
 
 @entry(types.void(types.int64))
 def recover(address):
-    """Make the desk whole after an engine died, whenever it did. Nobody may render meanwhile."""
+    """Make the desk consistent after an engine died, at whatever point.
+
+    No other process may render the desk meanwhile.
+    """
     state = views.undo_log(address)[0].state
     if state == WORK_RENDERS:
         _put_back(address)

@@ -30,12 +30,10 @@ from crowdstream.engine.dsp.simd import BYTES, larger, largest, load, magnitude,
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-# release time constant: slow enough not to pump on a kick, fast enough to recover in a beat
-RELEASE_SECONDS = 0.12
+RELEASE_SECONDS = 0.12  # slow enough not to pump on a kick, fast enough to recover in a beat
 RELEASED = 0.99999  # a recovering gain above this is set to 1
 GUARD = 8  # frames by which the gain is down ahead of a peak: a peak is made of its neighbours, too
-# of the ceiling: 0.09 dB for what the detector misses and for overshoot by a moving gain
-AIM = 0.99
+AIM = 0.99  # of the ceiling: a margin of 0.09 dB for detector error and for gain movement
 ONE = 1 << 30  # fixed-point representation of a gain of 1
 STEP = 32  # frames per step; a step is only oversampled if it may contain a peak
 

@@ -11,8 +11,7 @@ from crowdstream.engine.jit.compile import kernel
 
 @kernel
 def set_ramp(ramp, target, frames):
-    """Move the ramp to `target` within `frames` frames, from its current value; 0 sets it at once.
-    """
+    """Move the ramp from its value to `target` within `frames` frames; 0 sets it at once."""
     ramp.target = target
     if frames <= 0 or ramp.value == target:
         ramp.value = target

@@ -7,7 +7,7 @@ elsewhere and faded in again, with all of its state. Whatever an instance is doi
 contribution is a linear crossfade between two continuous signals.
 
 Each instance turns its input x into `dry * x + wet * made`. While it is off or faded out, dry is
-exactly 1 and wet 0, so x passes bit for bit. In a module with a tail, its input is faded out
+exactly 1 and wet 0, so x passes bit for bit. For a module with a tail, the input is faded out
 instead, and the output made from earlier input remains.
 
 Whether an instance may fall asleep is decided at frames that are multiples of `PERIOD`, so that it

@@ -20,9 +20,11 @@ def _namespace(file: str) -> dict[str, Any]:
         seen = _namespaces[file] = dict(vars(sys.modules[file]))
         for name, value in seen.items():
             if isinstance(value, FunctionType) and value.__module__.startswith(effects.__name__):
-                seen[name] = _compiled(value) if value.__module__ == file else _namespace(
-                    value.__module__
-                )[value.__name__]
+                seen[name] = (
+                    _compiled(value)
+                    if value.__module__ == file
+                    else _namespace(value.__module__)[value.__name__]
+                )
     return _namespaces[file]
 
 

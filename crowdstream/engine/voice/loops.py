@@ -173,6 +173,4 @@ def loop_voice(address, command, frame):
     elif what == LOOP_AGAIN:
         done = _set_loop(address, slot, float(voice.loop_in), loop_frames(voice), frame)
     if not done:
-        push_event(
-            address, EV_REFUSED, slot, command.serial, frame, command.frame, REFUSED_LOOP
-        )
+        push_event(address, EV_REFUSED, slot, command.serial, frame, command.frame, REFUSED_LOOP)
