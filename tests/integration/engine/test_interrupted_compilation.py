@@ -1,4 +1,4 @@
-"""A compilation whose process is killed goes on where it was."""
+"""A killed compilation resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def start(place: Path, parts: int = 1000, disk: str = "") -> subprocess.Popen[str]:
-    """Compile the kernels in a process that stops behind a number of parts."""
+    """Compile the kernels in a process that stops after `parts` parts."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", PROGRAM, str(parts), disk], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True, env=child_environment(
@@ -72,13 +72,13 @@ def start(place: Path, parts: int = 1000, disk: str = "") -> subprocess.Popen[st
 
 
 def lines(process: subprocess.Popen[str]) -> list[str]:
-    """All that a process prints until its end."""
+    """Return all lines that a process prints until it ends."""
     printed = process.communicate(timeout=300)[0].splitlines()
     assert process.returncode == 0
     return printed
 
 
-def test_a_killed_compilation_is_continued(place: Path) -> None:
+def test_a_killed_compilation_is_resumed(place: Path) -> None:
     process = start(place, parts=2)
     assert process.stdout and process.stdin
     assert [process.stdout.readline().strip() for _ in range(2)] == PARTS[:2]
@@ -87,10 +87,10 @@ def test_a_killed_compilation_is_continued(place: Path) -> None:
     process.stdin.close()
     process.stdout.close()
     assert lines(start(place)) == [*PARTS[2:], RESULT]
-    assert lines(start(place)) == [RESULT], "and this one is numba's"
+    assert lines(start(place)) == [RESULT], "the last run loads numba's own cache"
 
 
-def test_two_compilations_at_once_and_one_on_a_full_disk(place: Path) -> None:
+def test_compilations_may_run_concurrently_or_on_a_full_disk(place: Path) -> None:
     assert lines(start(place, disk="full")) == [*PARTS, RESULT]
     assert not list((place / "cache" / "parts").iterdir())
     both = [start(place), start(place)]

@@ -1,4 +1,4 @@
-"""An engine may be killed at any moment: the next one goes on as if nothing had happened."""
+"""An engine may be killed at any moment: its successor continues bit-exactly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = PROJECT / "tests" / "support" / "killed_renders.py"
 
 
 def copy_of(fd: int) -> int:
-    """A descriptor of a memory file with the same contents; holes stay holes."""
+    """Return the descriptor of a memory file with the same contents; holes stay holes."""
     size = os.fstat(fd).st_size
     made = os.memfd_create("copy")
     os.ftruncate(made, size)
@@ -30,7 +30,7 @@ def copy_of(fd: int) -> int:
     while True:
         try:
             begin = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:  # nothing but a hole is left
+        except OSError:  # only a hole is left
             return made
         at = os.lseek(fd, begin, os.SEEK_HOLE)
         while begin < at:
@@ -38,7 +38,7 @@ def copy_of(fd: int) -> int:
 
 
 def rendered(fd: int, kills: int, seed: int) -> tuple[np.ndarray, list[int]]:
-    """What comes out of a desk, killed so often; in which state of its undo_log it died."""
+    """Render a desk with `kills` kills; return the sound, and the log's state at each kill."""
     out = os.memfd_create("out")
     os.ftruncate(out, 8 * FRAMES)
     done = subprocess.run(
@@ -52,7 +52,7 @@ def rendered(fd: int, kills: int, seed: int) -> tuple[np.ndarray, list[int]]:
 
 
 def left(fd: int) -> dict[str, bytes | str]:
-    """What a desk has come to, but for what depends on how time was cut into blocks."""
+    """Return the final state of a desk, except for parts that depend on the block division."""
     kept: dict[str, bytes | str] = {}
     for name in ("effects", "effect_registers", "chains", "eq", "filter"):
         region = REGIONS[name]
@@ -71,8 +71,8 @@ def left(fd: int) -> dict[str, bytes | str]:
     return kept
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_bit(tmp_path: Path) -> None:
-    """Sound, voices, effects and events are those of an engine that lived."""
+def test_an_engine_killed_at_any_moment_is_replaced_bit_exactly(tmp_path: Path) -> None:
+    """Compare sound, voices, effects and events with those of an undisturbed engine."""
     with Rig(memory_mb=64, block=256) as rig:
         scene(rig, tmp_path)
         plain, kept = copy_of(rig.desk.fd), copy_of(rig.desk.fd)

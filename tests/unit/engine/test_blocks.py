@@ -1,4 +1,4 @@
-"""How time is cut into blocks does not change a bit of the sound."""
+"""The division of time into blocks does not change a bit of the output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH = 60000
 
 
 def _everything(harness: RenderHarness) -> None:
-    # Every kind of command and change, at frames that are no multiple of anything.
+    # Every kind of command and change, at frames that are not multiples of anything.
     drums = harness.load(noise(30000, 2, seed=1, peak=0.3))
     bass = harness.load(sine(90.0, 26000, level=0.3))
     vocals = harness.load((noise(30000, 2, seed=2, peak=0.2) / 32768).astype(np.float32), [1])
@@ -57,7 +57,7 @@ def _everything(harness: RenderHarness) -> None:
     harness.ramp(voice_ramp(0, VOICE_STEM), 1.0, 300, frame=4100)
     for deck in range(4):
         harness.ramp(deck_level_ramp(deck), 0.8, 555, frame=12000 + deck)
-    # Into use and out of it again, once before the filters have settled.
+    # Enabled and disabled again, once before the filters have settled.
     harness.ramp(eq_ramp(0, 0), 0.0, 333, frame=2222)
     harness.ramp(eq_ramp(0, 0), 1.0, 333, frame=6666)
     harness.ramp(eq_ramp(0, 2), 0.5, 100, frame=13000)
@@ -66,7 +66,7 @@ def _everything(harness: RenderHarness) -> None:
     harness.ramp(eq_ramp(1, 1), 1.0, 901, frame=35000)
     harness.ramp(eq_ramp(3, 1), 0.0, 1, frame=9300)
     harness.ramp(eq_ramp(3, 1), 1.0, 1, frame=9801)
-    harness.ramp(RAMP_MASTER, 1.4, 3000, frame=16000)  # with the limiter at work
+    harness.ramp(RAMP_MASTER, 1.4, 3000, frame=16000)  # with the limiter active
     harness.ramp(RAMP_MASTER, 1.0, 3000, frame=40000)
 
 
@@ -74,7 +74,7 @@ def _rendered(blocks: list[int]) -> np.ndarray:
     with RenderHarness() as harness:
         _everything(harness)
         first = harness.render(10000, blocks)
-        harness.bring(3, 0)  # the missing page comes in, while it sounds
+        harness.bring(3, 0)  # the missing page is loaded while it sounds
         rest = harness.render(LENGTH - 10000, blocks)
         ledger = harness.desk.ledger
         assert int(ledger["limited_frames"]) > 0
@@ -101,7 +101,7 @@ def test_random_block_lengths_change_nothing(whole: np.ndarray, seed: int) -> No
     assert np.array_equal(_rendered(lengths), whole)
 
 
-def test_the_sound_is_what_it_was(whole: np.ndarray) -> None:
-    # Four excerpts in which most happens.
+def test_the_output_matches_the_golden_file(whole: np.ndarray) -> None:
+    # Four excerpts with the most activity.
     places = (2000, 5000, 9000, 20000)
     check_golden("everything", np.concatenate([whole[at : at + 1500] for at in places]))

@@ -1,4 +1,4 @@
-"""An engine hands over to one with blocks of another size: to the ear nothing is missing."""
+"""An engine hands over to one with another block size, without losing a frame."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def harness() -> Iterator[RenderHarness]:
 
 
 def pair(harness: RenderHarness, frames: int, channels: int = 2) -> tuple[Callback, Callback]:
-    """The engine that plays with blocks of 256, and one with other blocks that waits."""
+    """Return the active engine with blocks of 256, and a waiting one with other blocks."""
     made = Callback(harness.desk, 256, 1), Callback(harness.desk, frames, 2)
     for one in made:
-        one._first = False  # the test's own thread keeps its priority
+        one._first = False  # keeps the priority of the test's thread
         one.channels = channels
     harness.desk.header["block_frames"] = 256
     return made
@@ -35,7 +35,7 @@ def pair(harness: RenderHarness, frames: int, channels: int = 2) -> tuple[Callba
 
 @pytest.mark.parametrize("ahead", [0, 100, 256, 1000, 16384])
 @pytest.mark.parametrize("channels", [2, 4])
-def test_what_was_rendered_beforehand_is_played(
+def test_frames_rendered_ahead_are_played(
     harness: RenderHarness, ahead: int, channels: int
 ) -> None:
     samples = noise(40000)
@@ -57,7 +57,7 @@ def test_what_was_rendered_beforehand_is_played(
     del first, second
 
 
-def test_the_cue_bus_is_rendered_beforehand_too(harness: RenderHarness) -> None:
+def test_the_cue_bus_is_rendered_ahead_too(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(40000)))
     harness.ramp(40, 1.0)  # RAMP_LISTEN of deck A
     first, second = pair(harness, 1024, 4)
@@ -70,14 +70,14 @@ def test_the_cue_bus_is_rendered_beforehand_too(harness: RenderHarness) -> None:
     del first, second
 
 
-def test_one_that_asks_no_longer_gets_nothing(harness: RenderHarness) -> None:
+def test_a_withdrawn_request_is_not_granted(harness: RenderHarness) -> None:
     samples = noise(40000)
     harness.start(0, harness.load(samples))
     first, second = pair(harness, 1024)
     lease = Lease(harness.desk, 2)
     first.fill(256, False)
     lease.ask()
-    harness.desk.lease["wanted"] = 0  # it was ended
+    harness.desk.lease["wanted"] = 0  # its request was withdrawn
     assert first.fill(256, False).any() and first.renders
     assert not Lease(harness.desk, 1).hand_over()
     assert int(harness.desk.lease["owner"]) == 1
@@ -87,13 +87,13 @@ def test_one_that_asks_no_longer_gets_nothing(harness: RenderHarness) -> None:
 @pytest.mark.parametrize(
     ("latency", "late", "plays", "silence"),
     [
-        (0.05, 0.0, False, 0.0),  # the other one is heard for another 0.1 s and a block
+        (0.05, 0.0, False, 0.0),  # the other engine is audible for another 0.1 s and a block
         (0.05, 0.045, False, 0.0),
         (0.05, 0.5, True, 0.45),
         (0.4, 0.0, True, 0.3),
     ],
 )
-def test_it_waits_until_the_other_one_is_heard_no_longer(
+def test_a_new_engine_waits_until_the_old_one_is_no_longer_audible(
     harness: RenderHarness, latency: float, late: float, plays: bool, silence: float
 ) -> None:
     harness.start(0, harness.load(noise(40000)))

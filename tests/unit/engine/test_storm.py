@@ -1,4 +1,4 @@
-"""Whatever is sent, as long as each value is in its range: finite, within full scale, no hang."""
+"""Random commands in their valid ranges: output finite and within full scale, no hang."""
 
 from __future__ import annotations
 
@@ -92,26 +92,48 @@ _commands = st.one_of(
     _op(OP_CLOCK, start=_frame, x=_beats, y=_tempo, z=_tempo, loop_out=st.integers(0, 3000)),
     _op(OP_GRID, target=_voice, index=st.integers(-1, 1)),
     _op(
-        OP_SYNC, target=_voice, index=st.integers(0, 1), x=st.sampled_from([0.5, 1.0, 2.0]),
-        y=st.sampled_from([0.0, 1.0, 4.0]), by_beat=st.integers(0, 1), beat=_beats,
+        OP_SYNC,
+        target=_voice,
+        index=st.integers(0, 1),
+        x=st.sampled_from([0.5, 1.0, 2.0]),
+        y=st.sampled_from([0.0, 1.0, 4.0]),
+        by_beat=st.integers(0, 1),
+        beat=_beats,
     ),
     _op(
-        OP_LOOP, target=_voice, index=st.integers(0, 7), x=_beats, y=_beats,
-        z=st.floats(-1.0, FRAMES), loop_in=st.integers(-5, FRAMES), loop_out=st.integers(0, FRAMES),
+        OP_LOOP,
+        target=_voice,
+        index=st.integers(0, 7),
+        x=_beats,
+        y=_beats,
+        z=st.floats(-1.0, FRAMES),
+        loop_in=st.integers(-5, FRAMES),
+        loop_out=st.integers(0, FRAMES),
     ),
-    _op(OP_JUMP, target=_voice, index=st.integers(0, 1), y=_beats, by_beat=st.integers(0, 1),
-        beat=_beats),
+    _op(
+        OP_JUMP,
+        target=_voice,
+        index=st.integers(0, 1),
+        y=_beats,
+        by_beat=st.integers(0, 1),
+        beat=_beats,
+    ),
     _op(OP_JUMP, target=_voice, y=st.floats(-FRAMES, FRAMES)),
     _op(OP_SLIP, target=_voice, index=st.integers(0, 1)),
     _op(OP_REVERSE, target=_voice, index=st.integers(0, 1)),
-    _op(OP_SPIN, target=_voice, index=st.integers(0, 1), x=st.sampled_from([0.0, 0.3, 1.0, 1.5]),
-        y=st.integers(0, 3000)),
+    _op(
+        OP_SPIN,
+        target=_voice,
+        index=st.integers(0, 1),
+        x=st.sampled_from([0.0, 0.3, 1.0, 1.5]),
+        y=st.integers(0, 3000),
+    ),
 )
 
 
 @settings(max_examples=80)
 @given(st.data())
-def test_any_commands(data: st.DataObject) -> None:
+def test_random_commands_stay_finite_and_can_be_stopped(data: st.DataObject) -> None:
     batches = data.draw(
         st.lists(
             st.tuples(st.lists(_commands, max_size=12), st.integers(1, 2500)),
@@ -141,17 +163,17 @@ def test_any_commands(data: st.DataObject) -> None:
         assert np.all(np.isfinite(desk.ramps["value"]))
         assert set(np.unique(desk.voices["state"])) <= {0, 1, 2}
         assert (desk.voices["fraction"] >= 0).all() and (desk.voices["fraction"] < 1).all()
-        # And everything can be stopped: then there is silence, to the bit, and nothing left.
+        # Everything can be stopped: afterwards the output is exactly silent and nothing is left.
         for voice in range(VOICES):
             harness.send(OP_CANCEL, target=voice)
         harness.send(OP_STOP_ALL)
-        # What waits for a beat finds that it has passed.
+        # Commands scheduled by beat find that it has passed.
         harness.send(OP_CLOCK, start=desk.frame, x=1000.0, y=1e-5, z=1e-5)
         harness.render(800)
         for deck in range(4):
             for band in range(3):
                 harness.ramp(eq_ramp(deck, band), 1.0)
-        # Ramps and tones that were still to come may come.
+        # Ramps and tones that are still scheduled take effect.
         harness.render(9000 + 9000 + 3000)
         assert not harness.render(1000).any()
         assert not desk.voices["state"].any()

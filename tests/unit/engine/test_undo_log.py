@@ -1,4 +1,4 @@
-"""An engine's undo_log: what a turn has changed is put back, and the turn is done again."""
+"""The undo log: a turn's changes are restored, and the turn is rendered again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ STATE = (
 )  # fmt: skip
 
 
-def test_every_turn_can_be_taken_back_and_done_again(tmp_path: Path) -> None:
-    """What is put back is all that a turn changes: done again, it has the same result."""
+def test_every_turn_can_be_restored_and_rendered_again(tmp_path: Path) -> None:
+    """Restore all changes of a turn: rendered again, it has the same result."""
     with Rig(memory_mb=64, block=256) as rig:
         scene(rig, tmp_path)
         desk = rig.desk
@@ -38,7 +38,7 @@ def test_every_turn_can_be_taken_back_and_done_again(tmp_path: Path) -> None:
             return out.tobytes(), state
 
         out = np.zeros((256, 2), np.float32)
-        turn()  # takes the commands, which are not published again
+        turn()  # receives the commands, which are not published again
         for _ in range(5 * RATE // 256):
             frame, epoch = desk.frame, int(desk.clock["epoch"])
             events = int(desk.rings["event_head"])
@@ -53,7 +53,7 @@ def test_every_turn_can_be_taken_back_and_done_again(tmp_path: Path) -> None:
             assert [name for name in STATE if after[name] != state[name]] == [], f"frame {frame}"
 
 
-def test_what_was_not_told_any_more_is_told_by_the_next_engine(tmp_path: Path) -> None:
+def test_unpublished_results_are_published_by_the_successor(tmp_path: Path) -> None:
     with Rig(memory_mb=64, block=256) as rig:
         scene(rig, tmp_path)
         desk = rig.desk
@@ -62,7 +62,7 @@ def test_what_was_not_told_any_more_is_told_by_the_next_engine(tmp_path: Path) -
         after = desk.frame, int(desk.clock["epoch"]), int(desk.rings["command_tail"])
         assert after[0] == before[0] + 256 and after[1] == before[1] + 1 and after[2] > before[2]
         desk.clock["frame"], desk.clock["epoch"], desk.rings["command_tail"] = before
-        desk.clock["stamp"] += 1  # it died while it wrote the time as well
+        desk.clock["stamp"] += 1  # it also died while writing the time
         desk.undo_log["state"] = WORK_PUBLISHES
         kernels().recover(desk.address)
         assert (desk.frame, int(desk.clock["epoch"]), int(desk.rings["command_tail"])) == after

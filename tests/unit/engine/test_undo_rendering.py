@@ -1,4 +1,4 @@
-"""The undo log, kernel by kernel: exactly what a turn may change is put back, and no more."""
+"""The undo log, kernel by kernel: it restores exactly what a turn may change, and no more."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from crowdstream.desk.ramps import RAMP_EFFECT, RAMP_VOICE, VOICE_ROWS
 from crowdstream.desk.rings import push_commands
 from tests.support.interpreted import address_of, interpreted
 
-# Regions that no turn changes, or that are rebuilt: what is in them is not compared byte by byte.
+# Regions that no turn changes, or that are rebuilt: not compared byte by byte.
 APART = {
     "header", "rings", "lease", "undo_log", "undo_pieces", "undo", "waits", "loader", "gaps",
     "sources", "commands", "events", "pending", "spare", "order", "grids", "tap_rings", "taps",
     "page_table", "effect_memory", "metering", "table", "filter_table", "heap",
 }  # fmt: skip
-MEMORY_SHOWN = 200  # numbers of each effect's memory that are compared
+MEMORY_SHOWN = 200  # float32 values of each effect's memory that are compared
 SOUNDING = {3: 2, SLOTS - 1: 8}  # slot: stems
 EQUALIZED = 3
 AWAKE, ASLEEP, GOING = 2, 7, EFFECTS - 1
 
 
 class Killed(Exception):
-    """The engine's process is killed here."""
+    """Raised where the engine's process is killed."""
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def desk() -> Iterator[Desk]:
 
 
 def region(desk: Desk, name: str) -> np.ndarray:
-    """A region as bytes, in its shape: an axis for the bytes of each element comes last."""
+    """Return a region as bytes: its shape, plus a last axis for the bytes of each element."""
     found = REGIONS[name]
     return np.ndarray((*found.shape, found.dtype.itemsize), np.uint8, desk._map, found.offset)
 
@@ -75,7 +75,7 @@ def scramble(desk: Desk, seed: int) -> None:
 
 
 def make_scene(desk: Desk) -> None:
-    """Anything in every region, but for what says which parts of it are in use."""
+    """Fill every region with random bytes, except for the fields that mark parts as in use."""
     scramble(desk, 1)
     desk.clock["frame"], desk.clock["epoch"], desk.clock["stamp"] = 512, 9, 4
     desk.master["pending"] = 0
@@ -99,7 +99,7 @@ def make_scene(desk: Desk) -> None:
 
 
 def kept_parts(desk: Desk) -> dict[str, np.ndarray]:
-    """Which bytes of the compared regions are to be put back, from the rules of the module."""
+    """Return masks of the bytes to be restored, by the rules of the module."""
     mask = {name: np.zeros(view.shape, bool) for name, view in compared(desk).items()}
     for name in (
         "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
@@ -126,7 +126,7 @@ def kept_parts(desk: Desk) -> dict[str, np.ndarray]:
     return mask
 
 
-def test_what_a_turn_may_change_is_put_back_and_nothing_else(desk: Desk, undo_log: Any) -> None:
+def test_all_changes_of_a_turn_are_restored_and_nothing_else(desk: Desk, undo_log: Any) -> None:
     make_scene(desk)
     for slot in SOUNDING:
         pairs = interpreted("voice.stem_routing")
@@ -142,7 +142,7 @@ def test_what_a_turn_may_change_is_put_back_and_nothing_else(desk: Desk, undo_lo
     changed = {name: view.copy() for name, view in compared(desk).items()}
     undo_log.recover(address_of(desk))
     assert int(desk.undo_log["state"]) == WORK_IDLE
-    # The device has asked for a block since then; a free voice is free whatever else it holds.
+    # The device has requested a block since then. A free voice is free whatever else it holds.
     assert int(desk.clock["callback_ns"]) == 123_456
     fields = REGIONS["clock"].dtype.fields
     assert fields is not None
@@ -160,7 +160,7 @@ def test_what_a_turn_may_change_is_put_back_and_nothing_else(desk: Desk, undo_lo
         assert len(wrong) == 0, f"{name}: {wrong[:3].tolist()}"
 
 
-def test_one_turn_does_not_put_back_the_turn_before(desk: Desk, undo_log: Any) -> None:
+def test_a_turn_does_not_restore_the_previous_turn(desk: Desk, undo_log: Any) -> None:
     make_scene(desk)
     for turn in (1, 2):
         undo_log.begin_turn(address_of(desk))
@@ -174,9 +174,7 @@ def test_one_turn_does_not_put_back_the_turn_before(desk: Desk, undo_log: Any) -
     assert (desk.decks["peak"] == 2.0).all()
 
 
-def test_waiting_commands_are_put_back_and_their_places_found_again(
-    desk: Desk, undo_log: Any
-) -> None:
+def test_scheduled_commands_and_free_slots_are_restored(desk: Desk, undo_log: Any) -> None:
     queue = interpreted("schedule.command_heap")
     batch = np.zeros(20, COMMAND)
     batch["frame"], batch["serial"] = [*range(2000, 1990, -1), *range(1500, 1510)], np.arange(20)
@@ -202,7 +200,7 @@ def test_waiting_commands_are_put_back_and_their_places_found_again(
     assert taken == sorted(batch["frame"].tolist())
 
 
-def test_taps_go_on_from_what_was_announced(desk: Desk, undo_log: Any) -> None:
+def test_taps_resume_at_the_published_frame(desk: Desk, undo_log: Any) -> None:
     undo_log.begin_turn(address_of(desk))
     desk.taps["head"] = np.arange(TAPS) + 7
     desk.taps["next"] = 9999
@@ -210,7 +208,7 @@ def test_taps_go_on_from_what_was_announced(desk: Desk, undo_log: Any) -> None:
     assert desk.taps["next"].tolist() == desk.taps["head"].tolist() == list(range(7, TAPS + 7))
 
 
-def test_where_nobody_goes_on_nothing_is_kept(desk: Desk, undo_log: Any) -> None:
+def test_a_disabled_log_saves_nothing(desk: Desk, undo_log: Any) -> None:
     desk.rings["command_tail"], desk.rings["event_head"] = 31, 17
     desk.undo_log["off"] = 1
     desk.undo_log["entries"], desk.undo_log["words"] = 5, 6
@@ -230,7 +228,7 @@ def test_where_nobody_goes_on_nothing_is_kept(desk: Desk, undo_log: Any) -> None
         (0, UNDO_WORDS - 3, False),
     ],
 )
-def test_the_log_does_not_grow_over_its_end(
+def test_a_full_log_is_not_overrun(
     desk: Desk, undo_log: Any, entries: int, words: int, kept: bool
 ) -> None:
     desk.undo_log["entries"], desk.undo_log["words"] = entries, words
@@ -251,7 +249,7 @@ def test_the_log_does_not_grow_over_its_end(
 
 
 def end_of_turn(desk: Desk, undo_log: Any) -> None:
-    """A turn from frame 512 to 768, whose commands, events and taps are not published yet."""
+    """Start a turn from frame 512 to 768, with unpublished commands, events and taps."""
     undo_log.begin_turn(address_of(desk))
     desk.undo_log["command_tail"], desk.undo_log["event_head"] = 41, 23
     desk.taps["head"] = 512
@@ -267,7 +265,7 @@ def published(desk: Desk) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_end_of_a_turn_publishes_all_of_it(desk: Desk, undo_log: Any) -> None:
+def test_the_end_of_a_turn_publishes_everything(desk: Desk, undo_log: Any) -> None:
     end_of_turn(desk, undo_log)
     undo_log.end_turn(address_of(desk), 768)
     heads = [768 if tap in (0, 5, TAPS - 1) else 512 for tap in range(TAPS)]
@@ -278,7 +276,7 @@ def test_the_end_of_a_turn_publishes_all_of_it(desk: Desk, undo_log: Any) -> Non
 
 
 def killed_at(undo_log: Any, monkeypatch: pytest.MonkeyPatch, step: int) -> Callable[[], int]:
-    """Raise `Killed` in place of the store or fence number `step`; the number of those made."""
+    """Raise `Killed` at store or fence number `step`; return a function that counts those made."""
     count = 0
 
     def counted(name: str) -> Callable[..., Any]:
@@ -298,7 +296,7 @@ def killed_at(undo_log: Any, monkeypatch: pytest.MonkeyPatch, step: int) -> Call
     return lambda: count
 
 
-def test_an_end_that_is_killed_anywhere_is_published_by_the_next_engine(
+def test_a_turn_killed_while_publishing_is_published_by_the_successor(
     undo_log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, ended = 0, False
@@ -324,10 +322,10 @@ def test_an_end_that_is_killed_anywhere_is_published_by_the_next_engine(
         assert desk.taps["head"][5] == (768 if done else 512)
         desk.close()
         step += 1
-    assert step == 8, "seven steps: renders, publishes, four numbers, idle"
+    assert step == 8, "seven steps: rendering, publishing, four numbers, idle"
 
 
-def test_nothing_can_be_seen_before_the_state_that_goes_with_it(
+def test_state_is_stored_before_the_changes_it_announces(
     desk: Desk, undo_log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[Any] = []
@@ -349,7 +347,8 @@ def test_nothing_can_be_seen_before_the_state_that_goes_with_it(
     undo_log.end_turn(address_of(desk), 768)
     assert steps[0] == (state, WORK_PUBLISHES) and steps[1] == "fence"
     assert "taps" in steps and steps[-1] == (state, WORK_IDLE)
-    # Places in the ring may be used again once the tail is seen; the block counts as over last.
+    # Ring slots may be reused once the tail is visible. The epoch, which ends the block, comes
+    # last.
     epoch = REGIONS["clock"].dtype.fields
     assert epoch is not None
     assert steps[-2] == (REGIONS["clock"].offset + epoch["epoch"][1], 10)
@@ -358,9 +357,7 @@ def test_nothing_can_be_seen_before_the_state_that_goes_with_it(
 # --- recovery ---------------------------------------------------------------------------------
 
 
-def test_an_engine_that_died_between_two_turns_leaves_nothing_to_do(
-    desk: Desk, undo_log: Any
-) -> None:
+def test_recovery_between_two_turns_changes_nothing(desk: Desk, undo_log: Any) -> None:
     make_scene(desk)
     undo_log.begin_turn(address_of(desk))
     undo_log.end_turn(address_of(desk), 768)
@@ -372,7 +369,7 @@ def test_an_engine_that_died_between_two_turns_leaves_nothing_to_do(
 
 
 @pytest.mark.parametrize(("stamp", "after"), [(0, 0), (7, 8), (8, 8), (9, 10)])
-def test_a_time_that_was_being_written_is_whole_again(
+def test_recovery_completes_an_interrupted_clock_write(
     desk: Desk, undo_log: Any, stamp: int, after: int
 ) -> None:
     desk.clock["stamp"] = stamp

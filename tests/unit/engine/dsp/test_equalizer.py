@@ -1,4 +1,4 @@
-"""The EQ against scipy's filters; flat is flat to the bit; nothing clicks."""
+"""The EQ against scipy's filters; flat gains are bit-exact; no clicks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from crowdstream.desk.ramps import eq_ramp
 from crowdstream.engine.dsp.equalizer import MIX, WARM
 from tests.support.render_harness import RATE, RenderHarness, as_float, check_golden, noise, sine
 
-READY = 2000  # frames in which filters and crossfade have come into use
+READY = 2000  # frames after which filters and crossfade have settled
 TAIL = 1 << 15
 
 
 def _response(gains: tuple[float, float, float], rate: float = RATE) -> tuple[np.ndarray, ...]:
-    # Frequencies and measured complex response: an impulse through the EQ in use.
+    # Frequencies and complex response, measured with an impulse through the active EQ.
     samples = np.zeros((READY + TAIL, 1), np.float32)
     samples[READY] = 0.4
     with RenderHarness(rate) as harness:
@@ -29,7 +29,7 @@ def _response(gains: tuple[float, float, float], rate: float = RATE) -> tuple[np
 
 
 def _oracle(gains: tuple[float, float, float], hertz: np.ndarray, rate: float) -> np.ndarray:
-    # A Linkwitz-Riley pair of 8th order is a 4th-order Butterworth filter twice.
+    # An 8th-order Linkwitz-Riley pair is two 4th-order Butterworth filters in series.
     def pair(crossover: float) -> tuple[np.ndarray, np.ndarray]:
         found = []
         for kind in ("low", "high"):
@@ -40,7 +40,7 @@ def _oracle(gains: tuple[float, float, float], hertz: np.ndarray, rate: float) -
 
     low, rest = pair(LOW_HZ)
     mid_low, mid_high = pair(HIGH_HZ)
-    around = mid_low + mid_high  # the low band passes the upper crossover's phase too
+    around = mid_low + mid_high  # the low band passes the upper crossover's all-pass, too
     total: np.ndarray = (
         gains[0] * low * around + gains[1] * rest * mid_low + gains[2] * rest * mid_high
     )
@@ -52,7 +52,7 @@ def _oracle(gains: tuple[float, float, float], hertz: np.ndarray, rate: float) -
     "gains",
     [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (0.3, 1.7, 0.6)],
 )
-def test_response_is_that_of_the_textbook(gains: tuple[float, float, float], rate: float) -> None:
+def test_the_response_matches_the_textbook(gains: tuple[float, float, float], rate: float) -> None:
     hertz, response = _response(gains, rate)
     heard = (hertz >= 20) & (hertz <= min(20000, 0.45 * rate))
     expected = _oracle(gains, hertz[heard], rate)
@@ -69,7 +69,7 @@ def test_equal_gains_are_flat(gain: float) -> None:
 
 @pytest.mark.parametrize(("band", "hertz"), [(0, 60.0), (1, 790.0), (2, 8000.0)])
 @pytest.mark.parametrize("rate", [44100.0, 48000.0])
-def test_killed_band_is_gone(band: int, hertz: float, rate: float) -> None:
+def test_a_killed_band_is_60_db_down(band: int, hertz: float, rate: float) -> None:
     with RenderHarness(rate) as harness:
         harness.ramp(eq_ramp(1, band), 0.0)
         harness.start(0, harness.load(sine(hertz, 40000, rate=rate, level=0.9)), deck=1)
@@ -78,7 +78,7 @@ def test_killed_band_is_gone(band: int, hertz: float, rate: float) -> None:
 
 
 @pytest.mark.parametrize(("band", "hertz"), [(0, 8000.0), (1, 60.0), (2, 60.0)])
-def test_other_bands_are_left_alone(band: int, hertz: float) -> None:
+def test_a_killed_band_leaves_the_other_bands_alone(band: int, hertz: float) -> None:
     with RenderHarness() as harness:
         harness.ramp(eq_ramp(0, band), 0.0)
         harness.start(0, harness.load(sine(hertz, 40000, level=0.9)))
@@ -86,7 +86,7 @@ def test_other_bands_are_left_alone(band: int, hertz: float) -> None:
     assert abs(20 * np.log10(np.max(np.abs(out)) / 0.9)) < 0.1
 
 
-def test_flat_is_bit_exact_before_and_after_use() -> None:
+def test_a_flat_eq_is_bit_exact_before_and_after_use() -> None:
     samples = noise(40000, peak=0.4)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -115,8 +115,8 @@ def test_one_decks_eq_leaves_the_others_alone() -> None:
     assert np.max(np.abs(out - expected)) < 1e-6
 
 
-def test_all_decks_and_channels_have_states_of_their_own() -> None:
-    # Each lane gets another tone; each comes out as if it were alone.
+def test_lanes_do_not_share_filter_state() -> None:
+    # Each lane gets a different tone and must sound as if it were alone.
     def played(decks: range, alone: int | None) -> np.ndarray:
         with RenderHarness() as harness:
             for band, gain in enumerate((0.1, 0.7, 0.4)):
@@ -135,20 +135,20 @@ def test_all_decks_and_channels_have_states_of_their_own() -> None:
 
 @pytest.mark.parametrize("frames", [200, 1000])
 @pytest.mark.parametrize("band", [0, 1, 2])
-def test_no_click_into_use_out_of_it_and_on_the_way(band: int, frames: int) -> None:
+def test_enabling_moving_and_disabling_the_eq_makes_no_click(band: int, frames: int) -> None:
     hertz = 110.0
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(hertz, 60000, level=0.5)))
         for step, gain in enumerate((0.0, 1.4, 0.5, 0.0, 1.0)):
             harness.ramp(eq_ramp(0, band), gain, frames, frame=3000 + 6000 * step)
         out = harness.render(45000)[:, 0].astype(np.float64)
-    # What a gain that moves by 1.4 in this time, or the crossfade, may do to such a wave: its
-    # spectrum stays near the tone. A click would reach up to where it has nothing.
+    # A gain moving by 1.4 within this time, or the crossfade, only adds spectrum near the tone. A
+    # click would reach up to frequencies where the tone has none.
     high = signal.sosfilt(signal.butter(8, 5000, "high", fs=RATE, output="sos"), out)
     assert np.max(np.abs(high[2000:])) < 0.5 * 10 ** (-50 / 20)
 
 
-def test_fast_moves_for_a_long_time_stay_bounded() -> None:
+def test_rapid_gain_moves_stay_bounded() -> None:
     rng = np.random.default_rng(3)
     with RenderHarness() as harness:
         source = harness.load(noise(44100, peak=0.1))
@@ -167,7 +167,7 @@ def test_silence_stays_silent() -> None:
         assert not harness.render(5000).any()
 
 
-def test_the_sound_is_what_it_was() -> None:
+def test_the_output_matches_the_golden_file() -> None:
     samples = np.zeros(1600, np.float32)
     samples[1000] = 1.0
     with RenderHarness() as harness:

@@ -1,4 +1,4 @@
-"""The one-knob filter against scipy; off is off to the bit; it takes any turning."""
+"""The one-knob filter against scipy; off is bit-exact; stable however it is moved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crowdstream.desk.ramps import RAMP_FILTER, RAMP_RESONANCE
 from crowdstream.engine.dsp.filter import DEAD_ZONE, FLAT_DAMPING, MIN_DAMPING, MIX
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 
-READY = 2000  # frames in which the filter has come into use
+READY = 2000  # frames after which the filter has settled
 TAIL = 1 << 15
 
 
@@ -34,11 +34,13 @@ def _cutoff(way: tuple[float, float], amount: float, rate: float) -> float:
 def _oracle(knob: float, resonance: float, hertz: np.ndarray, rate: float) -> np.ndarray:
     total = np.ones(len(hertz), complex)
     for kind, way, amount in (
-        ("low", LOWPASS_HZ, max(0.0, -knob)), ("high", HIGHPASS_HZ, max(0.0, knob)),
+        ("low", LOWPASS_HZ, max(0.0, -knob)),
+        ("high", HIGHPASS_HZ, max(0.0, knob)),
     ):
         share = min(1.0, amount / 0.1)
         peak = (FLAT_DAMPING - MIN_DAMPING) * (1 - (1 - resonance) ** 2)
-        # The analogue prototype, warped so that the bilinear transform meets the cutoff.
+        # The analogue prototype, prewarped so that the bilinear transform meets the cut-off
+        # frequency.
         w = 2 * rate * np.tan(np.pi * _cutoff(way, amount, rate) / rate)
         bottom = [1.0, (FLAT_DAMPING - share * peak) * w, w * w]
         top = [w * w] if kind == "low" else [1.0, 0.0, 0.0]
@@ -52,18 +54,18 @@ def _oracle(knob: float, resonance: float, hertz: np.ndarray, rate: float) -> np
     ("knob", "resonance"),
     [(-0.02, 0.0), (-0.5, 0.0), (-0.7, 0.8), (-1.0, 0.5), (0.3, 0.0), (0.6, 1.0), (1.0, 0.3)],
 )
-def test_response_is_that_of_the_textbook(knob: float, resonance: float, rate: float) -> None:
+def test_the_response_matches_the_textbook(knob: float, resonance: float, rate: float) -> None:
     hertz, response = _response(knob, resonance, rate)
     heard = (hertz >= 20) & (hertz <= 0.45 * rate)
     expected = _oracle(knob, resonance, hertz[heard], rate)
     assert np.max(np.abs(response[heard] - expected)) < 2e-3
-    # And in decibels where it matters.
+    # And in dB, where the response is not negligible.
     loud = np.abs(expected) > 1e-2
     found = 20 * np.log10(np.abs(response[heard][loud]) / np.abs(expected[loud]))
     assert np.max(np.abs(found)) < 0.1
 
 
-def test_off_is_off_to_the_bit_and_comes_back_to_it() -> None:
+def test_the_filter_is_bit_exact_when_off_before_and_after_use() -> None:
     samples = noise(40000, peak=0.05)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples), deck=1)
@@ -90,7 +92,7 @@ def test_other_decks_are_untouched() -> None:
     assert np.array_equal(out, as_float(samples))
 
 
-def test_each_deck_and_channel_has_a_filter_of_its_own() -> None:
+def test_lanes_do_not_share_filter_state() -> None:
     def alone(deck: int, channel: int) -> np.ndarray:
         samples = np.zeros((6000, 2), np.float32)
         samples[:, channel] = noise(6000, 1, seed=deck)[:, 0] / 65536
@@ -114,8 +116,8 @@ def test_each_deck_and_channel_has_a_filter_of_its_own() -> None:
     assert np.allclose(together, sum(heard), atol=1e-6)
 
 
-def _thrown_about(frames: int, resonance: float) -> np.ndarray:
-    # A low tone through a filter that jumps about, each time in so many frames.
+def _moved_at_random(frames: int, resonance: float) -> np.ndarray:
+    # A low tone through a filter whose knob jumps at random, within `frames` frames each time.
     with RenderHarness() as harness:
         harness.ramp(RAMP_RESONANCE, resonance)
         harness.start(0, harness.load(sine(55.0, 60000, level=0.1)))
@@ -127,20 +129,20 @@ def _thrown_about(frames: int, resonance: float) -> np.ndarray:
 
 @pytest.mark.parametrize("frames", [1, 20, 177])
 @pytest.mark.parametrize("resonance", [0.0, 1.0])
-def test_stable_at_any_speed(frames: int, resonance: float) -> None:
-    assert np.max(np.abs(_thrown_about(frames, resonance))) < 0.5
+def test_the_filter_is_stable_at_any_speed_of_the_knob(frames: int, resonance: float) -> None:
+    assert np.max(np.abs(_moved_at_random(frames, resonance))) < 0.5
 
 
-@pytest.mark.parametrize("frames", [882, 4410])  # from the least that a command gives
+@pytest.mark.parametrize("frames", [882, 4410])  # the shortest ramp of a command, and a longer one
 @pytest.mark.parametrize("resonance", [0.0, 1.0])
-def test_turning_makes_no_noise_of_its_own(frames: int, resonance: float) -> None:
-    out = _thrown_about(frames, resonance)
+def test_turning_the_knob_adds_no_noise(frames: int, resonance: float) -> None:
+    out = _moved_at_random(frames, resonance)
     high = signal.sosfilt(signal.butter(8, 8000, "high", fs=RATE, output="sos"), out)
     assert np.max(np.abs(high)) < 5e-4
 
 
-def test_a_slow_turn_has_no_zipper() -> None:
-    # The knob moves along a ramp: above the tone and its modulation there is nothing.
+def test_a_slow_turn_has_no_zipper_noise() -> None:
+    # The knob moves along a ramp, so nothing may appear above the tone and its modulation.
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(1000.0, 100000, level=0.5)))
         harness.ramp(RAMP_FILTER, -0.2)
@@ -153,7 +155,7 @@ def test_a_slow_turn_has_no_zipper() -> None:
 
 
 @pytest.mark.parametrize("speed", [177, 882, 4000])
-def test_through_the_middle_without_a_click(speed: int) -> None:
+def test_passing_the_middle_makes_no_click(speed: int) -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(440.0, 60000, level=0.5)))
         harness.ramp(RAMP_FILTER, -0.05)
@@ -165,15 +167,19 @@ def test_through_the_middle_without_a_click(speed: int) -> None:
     assert np.max(np.abs(high[2000:])) < 1e-3
 
 
-def test_storm_stays_bounded() -> None:
+def test_random_knob_moves_stay_bounded() -> None:
     rng = np.random.default_rng(5)
     with RenderHarness() as harness:
         for deck in range(4):
             harness.start(deck, harness.load(noise(60000, peak=0.05, seed=deck)), deck=deck)
         for frame in range(100, 58000, 150):
             deck = int(rng.integers(4))
-            harness.ramp(RAMP_FILTER + deck, float(rng.choice([-1, 1, 0, rng.uniform(-1, 1)])),
-                       int(rng.choice([1, 10, 200])), frame=frame)
+            harness.ramp(
+                RAMP_FILTER + deck,
+                float(rng.choice([-1, 1, 0, rng.uniform(-1, 1)])),
+                int(rng.choice([1, 10, 200])),
+                frame=frame,
+            )
             harness.ramp(RAMP_RESONANCE + deck, float(rng.uniform(0, 1)), 1, frame=frame)
         out = harness.render(60000)
         assert int(harness.desk.ledger["nonfinite"]) == 0

@@ -1,4 +1,4 @@
-"""The look-ahead limiter: nothing over the ceiling, not between samples either; else a delay."""
+"""The look-ahead limiter: no sample or true peak above the ceiling; otherwise a pure delay."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _limited(
 
 
 def _band(hertz: float, seed: int = 1) -> np.ndarray:
-    # Noise of peak 1, `(LENGTH, 2)`, with nothing above that frequency.
+    # Noise with a peak of 1, shape `(LENGTH, 2)`, band-limited to `hertz`.
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=(LENGTH, 2)), axis=0)
     spectrum[np.fft.rfftfreq(LENGTH, 1 / RATE) > hertz] = 0
     wave = np.fft.irfft(spectrum, LENGTH, axis=0)
@@ -54,15 +54,15 @@ def _decibels(ratio: float) -> float:
 
 
 @pytest.mark.parametrize("blocks", [256, 100])
-def test_below_the_ceiling_it_is_a_delay_to_the_bit(blocks: int) -> None:
+def test_below_the_ceiling_the_limiter_is_a_bit_exact_delay(blocks: int) -> None:
     samples = noise(20000, peak=0.3)
     out = _limited(samples, frames=20000 + DELAY, blocks=blocks)
     assert not out[:DELAY].any()
     assert np.array_equal(out[DELAY:], as_float(samples))
 
 
-def test_loud_but_below_is_to_the_bit_too() -> None:
-    # Loud enough that the detector has to look between the samples.
+def test_a_loud_signal_below_the_ceiling_is_bit_exact() -> None:
+    # Loud enough that the detector has to oversample.
     samples = sine(1000.0, 20000, level=0.96)
     out = _limited(samples)
     assert np.array_equal(out[DELAY:, 0], samples[: 20000 - DELAY])
@@ -84,12 +84,13 @@ def test_true_peaks_stay_at_the_ceiling(kind: str, peak: float, lookahead: int) 
     assert np.max(np.abs(out)) <= np.float32(CEILING)
     for times in (8, 16):
         assert _decibels(_true_peak(out, times) / CEILING) < 0.1
-    # And it is no softer than it has to be.
+    # And it is not attenuated more than necessary.
     assert _decibels(_true_peak(out, 8) / CEILING) > -0.3
 
 
-def test_a_sine_between_the_samples() -> None:
-    # At a quarter of the rate, 45 degrees off: all samples are 3 dB below the peak.
+def test_the_true_peak_of_a_sine_between_its_samples_is_limited() -> None:
+    # At a quarter of the sample rate and a phase of 45 degrees, all samples are 3 dB below the
+    # peak.
     wave = 1.3 * np.sin(np.pi / 2 * np.arange(20000) + np.pi / 4)
     out = _limited(wave.astype(np.float32))[2000:]
     assert np.max(np.abs(out)) == pytest.approx(AIM * CEILING / np.sqrt(2), rel=2e-3)
@@ -105,19 +106,19 @@ def test_the_gain_is_down_before_the_peak_and_moves_smoothly() -> None:
     assert gain[10000] == pytest.approx(AIM / peak, rel=0.01)
     assert np.all(gain[: 10000 - LOOKAHEAD - 1] == 1.0)
     assert np.max(np.abs(np.diff(gain))) < 3 * (1 - 1 / peak) / LOOKAHEAD
-    # It comes back exponentially and ends at exactly 1.
+    # The gain recovers exponentially and ends at exactly 1.
     after = 10000 + int(RELEASE_SECONDS * RATE)
     assert gain[after] == pytest.approx(1 - (1 - 1 / peak) / np.e, abs=0.01)
 
 
-def test_it_ends_at_exactly_one() -> None:
+def test_the_gain_returns_to_exactly_one() -> None:
     samples = np.full((90000, 2), 0.5, np.float32)
     samples[1000] = 2.0
     out = _limited(samples, ceiling=1.0)
     assert np.array_equal(out[-5000:], samples[-5000:])
 
 
-def test_a_ceiling_that_moves_is_kept() -> None:
+def test_a_moving_ceiling_is_never_exceeded() -> None:
     samples = (1.5 * _band(15000)).astype(np.float32)
     with RenderHarness() as harness:
         harness.send(OP_LOOKAHEAD, x=LOOKAHEAD)
@@ -131,7 +132,7 @@ def test_a_ceiling_that_moves_is_kept() -> None:
     assert np.max(out[11000:20000]) > 0.45
 
 
-def test_a_bad_sample_does_not_stay() -> None:
+def test_a_non_finite_sample_leaves_no_trace() -> None:
     samples = np.full((20000, 2), 0.25, np.float32)
     samples[5000] = np.inf
     out = _limited(samples)
@@ -139,7 +140,7 @@ def test_a_bad_sample_does_not_stay() -> None:
     assert np.array_equal(out[-100:], samples[-100:])
 
 
-def test_the_bound_that_spares_the_detector_holds() -> None:
+def test_the_bound_for_skipping_oversampling_holds() -> None:
     taps = peak_detector()
     assert np.max(np.abs(taps).sum(axis=0)) * 1.001 < PEAK_BOUND
     assert np.array_equal(taps[:, 0], (np.arange(len(taps)) == HALF - 1).astype(np.float32))

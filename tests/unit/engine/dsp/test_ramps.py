@@ -1,4 +1,4 @@
-"""Ramps: a straight line from where a value is to where it is sent, whatever the blocks."""
+"""Ramps: linear from the current value to the target, independent of block lengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.interpreted import interpreted
 
 
 def ramp_at(value: float) -> Any:
-    """A ramp that stands; its other fields are what an earlier one left."""
+    """A resting ramp, whose other fields are left over from an earlier one."""
     made = np.zeros(1, RAMP).view(np.recarray)[0]
     made.value = made.target = value
     made.step = 99.0
@@ -33,14 +33,14 @@ def fill(ramp: Any, count: int, room: int = 0) -> tuple[list[float], bool]:
 
 
 @pytest.mark.parametrize("frames", [0, -1])
-def test_without_frames_the_value_is_there_at_once(frames: int) -> None:
+def test_a_ramp_of_no_frames_sets_the_value_at_once(frames: int) -> None:
     ramp = ramp_at(0.25)
     ramp.left = 5
     interpreted("dsp.ramps").set_ramp(ramp, 1.0, frames)
     assert state(ramp) == (1.0, 0.0, 1.0, 0)
 
 
-def test_a_ramp_to_where_it_is_does_not_move() -> None:
+def test_a_ramp_to_the_current_value_does_not_move() -> None:
     ramp = ramp_at(0.5)
     ramp.left, ramp.target = 5, 1.0
     interpreted("dsp.ramps").set_ramp(ramp, 0.5, 100)
@@ -48,7 +48,7 @@ def test_a_ramp_to_where_it_is_does_not_move() -> None:
 
 
 @pytest.mark.parametrize(("target", "step"), [(1.0, 0.125), (0.0, -0.125)])
-def test_a_ramp_goes_in_even_steps(target: float, step: float) -> None:
+def test_a_ramp_moves_in_equal_steps(target: float, step: float) -> None:
     ramp = ramp_at(0.5)
     interpreted("dsp.ramps").set_ramp(ramp, target, 4)
     assert state(ramp) == (0.5, step, target, 4)
@@ -58,20 +58,20 @@ def test_a_ramp_goes_in_even_steps(target: float, step: float) -> None:
     assert float(ramp.value) == target and int(ramp.left) == 0
 
 
-def test_one_frame_is_a_ramp_too() -> None:
+def test_a_ramp_may_last_one_frame() -> None:
     ramp = ramp_at(0.0)
     interpreted("dsp.ramps").set_ramp(ramp, 1.0, 1)
     assert state(ramp) == (0.0, 1.0, 1.0, 1)
     assert fill(ramp, 1) == ([1.0], True)
 
 
-def test_a_ramp_that_stands_fills_with_its_value() -> None:
+def test_a_resting_ramp_fills_with_its_value() -> None:
     ramp = ramp_at(0.75)
     assert fill(ramp, 3, room=5) == ([0.75] * 3, False)
     assert state(ramp) == (0.75, 99.0, 0.75, 0)
 
 
-def test_a_ramp_that_is_sent_elsewhere_goes_on_from_where_it_is() -> None:
+def test_a_redirected_ramp_starts_at_its_current_value() -> None:
     ramp = ramp_at(0.0)
     kernels = interpreted("dsp.ramps")
     kernels.set_ramp(ramp, 1.0, 4)
@@ -84,7 +84,7 @@ def test_a_ramp_that_is_sent_elsewhere_goes_on_from_where_it_is() -> None:
     value=st.floats(-1.0, 4.0), target=st.floats(-1.0, 4.0), frames=st.integers(1, 300),
     blocks=st.lists(st.integers(1, 80), min_size=1, max_size=8),
 )  # fmt: skip
-def test_cutting_into_blocks_changes_no_bit(
+def test_block_lengths_change_no_bit(
     value: float, target: float, frames: int, blocks: list[int]
 ) -> None:
     kernels = interpreted("dsp.ramps")

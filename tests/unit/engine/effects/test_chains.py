@@ -1,4 +1,4 @@
-"""Chains: what comes, goes and changes places makes no click and no gap, and costs no bit."""
+"""Effect chains: inserting, removing and moving effects makes no click or gap, and costs no bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.render_harness import RATE, RenderHarness, as_float, noise, s
 
 TONE = sine(RATE / 210, 21000, level=0.5)
 TONE_STEP = largest_step(TONE[:, None])
-QUIET = 0.05  # of the deck: nothing reaches the limiter
+QUIET = 0.05  # deck level, below the limiter
 
 
 def _tone(harness: RenderHarness) -> None:
@@ -27,15 +27,15 @@ def _tone(harness: RenderHarness) -> None:
 
 
 def _smooth(out: np.ndarray, loudest: float = 1.0) -> None:
-    # No step but the tone's own, so much steeper, and that of a crossfade between two sounds.
+    # No step larger than the tone's own, including its gain, plus that of a crossfade.
     allowed = QUIET * loudest * (1.3 * TONE_STEP + 2 * 0.5 / FADE)
     assert largest_step(out) <= allowed
-    # And no gap: in each period of the tone there is sound.
+    # And no gap: each period of the tone is audible.
     periods = np.abs(out[: len(out) // 210 * 210, 0]).reshape(-1, 210).max(axis=1)
     assert periods[2:].min() > 0.05 * QUIET
 
 
-def test_insert_swap_and_remove_while_a_tone_plays() -> None:
+def test_inserting_swapping_and_removing_effects_makes_no_click() -> None:
     with RenderHarness() as harness:
         _tone(harness)
         put(harness, 0, "drive", {"drive": 6}, frame=3001)
@@ -51,7 +51,7 @@ def test_insert_swap_and_remove_while_a_tone_plays() -> None:
         assert set(freed(harness)) >= {0, 1, 3}
 
 
-def test_a_swap_before_the_last_one_is_over() -> None:
+def test_a_swap_may_start_before_the_last_one_has_finished() -> None:
     with RenderHarness() as harness:
         _tone(harness)
         put(harness, 0, "drive", frame=2000)
@@ -66,7 +66,7 @@ def test_a_swap_before_the_last_one_is_over() -> None:
 @pytest.mark.parametrize(("number", "after", "expected"), [
     (0, 2, [1, 2, 0]), (2, -1, [2, 0, 1]), (1, -1, [1, 0, 2]), (0, 0, [0, 1, 2]), (1, 2, [0, 2, 1]),
 ])  # fmt: skip
-def test_an_effect_changes_places(number: int, after: int, expected: list[int]) -> None:
+def test_an_effect_moves_to_another_position(number: int, after: int, expected: list[int]) -> None:
     with RenderHarness() as harness:
         _tone(harness)
         put(harness, 0, "drive", {"drive": 6})
@@ -79,7 +79,7 @@ def test_an_effect_changes_places(number: int, after: int, expected: list[int]) 
         _smooth(out, 1.6)
 
 
-def test_moving_twice_removing_on_the_way_and_moving_behind_what_leaves() -> None:
+def test_moves_may_overlap_with_moves_and_removals() -> None:
     with RenderHarness() as harness:
         _tone(harness)
         for number in range(4):
@@ -95,7 +95,7 @@ def test_moving_twice_removing_on_the_way_and_moving_behind_what_leaves() -> Non
         assert order(harness) == [2, 3, 0]
 
 
-def test_an_effect_keeps_what_it_knows_while_it_moves() -> None:
+def test_an_effect_keeps_its_state_while_it_moves() -> None:
     samples = noise(60000, peak=0.4)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -111,7 +111,7 @@ def test_an_effect_keeps_what_it_knows_while_it_moves() -> None:
         assert np.max(np.abs(out[begin + SEAM : begin + 5500] - there)) < 1e-6
 
 
-def test_cuts_of_time_change_nothing() -> None:
+def test_block_lengths_change_nothing() -> None:
     def played(blocks: list[int]) -> np.ndarray:
         with RenderHarness() as harness:
             harness.start(0, harness.load(noise(50000, peak=0.3)), loop=(0, 50000))
@@ -143,7 +143,7 @@ def test_cuts_of_time_change_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["echo", "reverb"])
 @pytest.mark.parametrize("how", ["stop", "off", "remove", "swap"])
-def test_tails_ring_on(name: str, how: str) -> None:
+def test_tails_ring_out(name: str, how: str) -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(44100, peak=0.3)), loop=(0, 44100))
         put(harness, 0, name, {"mix": 0.5})
@@ -170,7 +170,7 @@ def test_tails_ring_on(name: str, how: str) -> None:
         assert asleep == (how == "off")
 
 
-def test_a_tail_that_would_ring_for_minutes_ends_after_it_was_removed() -> None:
+def test_a_removed_effect_with_an_endless_tail_is_freed() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(20000, peak=0.3)))
         put(harness, 0, "echo", {"feedback": 0.98, "seconds": 4.0})
@@ -181,12 +181,12 @@ def test_a_tail_that_would_ring_for_minutes_ends_after_it_was_removed() -> None:
         out = harness.render(round(4 * RATE), 4096)
         assert freed(harness) == [0]
         assert not out[-10000:].any()
-        # It went by a crossfade, not by a cut.
+        # It was crossfaded out, not cut off.
         assert largest_step(out[-60000:]) < 1.0
 
 
-def test_what_can_not_be_ordered_is_left_alone() -> None:
-    # As it may come when orders for frames to come were overtaken by others.
+def test_commands_for_missing_effects_are_ignored() -> None:
+    # Such commands can result when scheduled commands are overtaken by immediate ones.
     samples = noise(9000, peak=0.3)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))

@@ -1,4 +1,4 @@
-"""What holds of every module: found by walking the declarations, so a new one is tested too."""
+"""Requirements for every effect module, found by walking the declarations, new ones included."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from tests.support.render_harness import RATE, RenderHarness, as_float, noise, s
 
 EVERY = [(name, parameter) for name in NAMES for parameter in MODULES[name].parameters]
 IDS = [f"{name}-{parameter.name}" for name, parameter in EVERY]
-LOW_LEVEL = 0.01  # of the deck: nothing reaches the limiter
+LOW_LEVEL = 0.01  # deck level, below the limiter
 LONG = 60000
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_declarations_make_sense(name: str) -> None:
+def test_declarations_are_consistent(name: str) -> None:
     module = MODULES[name]
     assert module.name == name.lower()
     assert module.help.endswith(".")
@@ -42,7 +42,7 @@ def test_declarations_make_sense(name: str) -> None:
     assert ROW_FIRST + len(module.parameters) <= ROWS
     for rate in (8000.0, 44100.0, 96000.0, 192000.0):
         assert 0 <= module.memory(rate) <= MEMORY
-    # What is zeroed while it sounds must be small.
+    # Memory that is cleared while sounding must be small.
     assert module.tail or module.listens or module.memory(192000.0) <= SMALL
     names = [parameter.name for parameter in module.parameters]
     assert len(set(names) | {"mix", "on"}) == len(names) + 2
@@ -60,7 +60,7 @@ def test_modules_are_numbered_by_name() -> None:
 
 
 def _busy(harness: RenderHarness, name: str) -> None:
-    # One instance, off and on, each parameter moving at odd frames.
+    # One instance, switched off and on, with each parameter moving at odd frames.
     harness.start(0, harness.load(noise(LONG, peak=0.4)))
     put(harness, 0, name, frame=501)
     for at, parameter in enumerate(MODULES[name].parameters):
@@ -87,7 +87,7 @@ def test_block_length_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_off_passes_bit_for_bit(name: str) -> None:
+def test_an_effect_that_is_off_is_bit_exact(name: str) -> None:
     samples = noise(LONG, peak=0.4)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -100,7 +100,7 @@ def test_what_is_off_passes_bit_for_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_does_something_and_its_absence_is_bit_exact_again(name: str) -> None:
+def test_an_effect_is_audible_and_bit_exact_again_once_removed(name: str) -> None:
     samples = noise(LONG, peak=0.4)
     dry = as_float(samples)
     with RenderHarness() as harness:
@@ -122,7 +122,7 @@ def test_it_does_something_and_its_absence_is_bit_exact_again(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_silence_goes_to_sleep_and_wakes_up(name: str) -> None:
+def test_an_effect_sleeps_in_silence_and_wakes_up(name: str) -> None:
     with RenderHarness() as harness:
         put(harness, 0, name, on=0.0)
         harness.render(round((MODULES[name].tail + 0.3) * RATE))
@@ -132,15 +132,15 @@ def test_silence_goes_to_sleep_and_wakes_up(name: str) -> None:
         assert int(harness.desk.effects["asleep"][0]) == 0
 
 
-# A sine of whole periods, so that its loop has no seam.
+# A sine of whole periods, whose loop has no seam.
 SMOOTH = sine(RATE / 210, 21000, level=0.5)
 SETTLED = 8000  # frames after which an instance has faded in
-OWN_SOUND = {"riser"}  # noise, whose largest step may be long in coming
+OWN_SOUND = {"riser"}  # noise, whose largest step may take long to occur
 
 
 @functools.cache
 def _still_step(name: str, parameter: Parameter) -> float:
-    # The largest step with the parameter held at places across its range.
+    # The largest step with the parameter held constant at points across its range.
     steps = []
     frames = 4 * len(SMOOTH) if name in OWN_SOUND else len(SMOOTH)
     for place in (0.0, *np.geomspace(1e-4, 0.1, 12), *np.linspace(0.2, 1, 7)):
@@ -171,7 +171,7 @@ def test_moving_a_parameter_makes_no_click(name: str, parameter: Parameter) -> N
             value = round(value) if parameter.whole else value
             harness.ramp(row(0, name, parameter.name), value, ramp)
             steps.append(largest_step(harness.render(int(rng.integers(200, 2800)), 300)))
-    # What a gain of the sound may do in the least ramp, besides.
+    # Plus what a change of gain may do within the shortest ramp.
     besides = 2 * 0.5 * LOW_LEVEL / (0.004 * RATE)
     assert max(steps) <= 1.25 * allowed + besides
 
@@ -198,7 +198,7 @@ _values = st.floats(0.0, 1.0)
 
 @settings(max_examples=12)
 @given(st.data())
-def test_storms_stay_finite_and_bounded_and_end(data: st.DataObject) -> None:
+def test_random_parameters_stay_finite_and_bounded_and_tails_end(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=6))
     with RenderHarness(pages=32) as harness:
         wild = np.where(np.arange(3000) % 97 == 0, np.float32(3e38), np.float32(0.9))

@@ -1,4 +1,4 @@
-"""Modules that follow the clock: exact to the frame."""
+"""Effects that follow the clock are exact to the frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _impulse(frames: int, side: int | None = None) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("bpm", "beats"), [(120, 0.75), (124, 0.5), (93.7, 1.0), (174, 0.25)])
-def test_echo_repeats_after_so_many_beats(bpm: float, beats: float) -> None:
+def test_echo_repeats_after_its_beats(bpm: float, beats: float) -> None:
     delay = int(beats * 60 / bpm * RATE + 0.5)
     with RenderHarness() as harness:
         harness.desk.set_tempo(bpm)
@@ -38,7 +38,7 @@ def test_echo_repeats_after_so_many_beats(bpm: float, beats: float) -> None:
     assert peaks[1] / peaks[0] == pytest.approx(0.5 * peaks[0] / 0.5, rel=0.02)
 
 
-def test_echo_by_seconds_and_from_side_to_side() -> None:
+def test_echo_by_seconds_with_pingpong() -> None:
     delay = round(0.1 * RATE)
     with RenderHarness() as harness:
         put(harness, 0, "echo", {"seconds": 0.1, "tone": 20000, "mix": 1.0, "pingpong": 1.0})
@@ -94,7 +94,7 @@ def test_gate_plays_its_pattern() -> None:
 
 @pytest.mark.parametrize("beats", [1 / 32, 1 / 8, 1 / 2, 1.0, 2.0])
 @pytest.mark.parametrize("bpm", [120, 127.3])
-def test_roll_repeats_what_was_before_it(beats: float, bpm: float) -> None:
+def test_roll_repeats_the_beats_before_it(beats: float, bpm: float) -> None:
     length = beats * 60 / bpm * RATE
     samples = noise(150000, peak=0.4)
     dry = as_float(samples)
@@ -118,7 +118,7 @@ def test_roll_repeats_what_was_before_it(beats: float, bpm: float) -> None:
     assert np.array_equal(out[on + 60000 :], dry[on + 60000 :])
 
 
-def test_roll_goes_over_to_another_length_and_remembers_what_came_meanwhile() -> None:
+def test_roll_changes_length_and_records_meanwhile() -> None:
     samples = noise(250000, peak=0.4)
     dry = as_float(samples)
     with RenderHarness() as harness:
@@ -133,13 +133,13 @@ def test_roll_goes_over_to_another_length_and_remembers_what_came_meanwhile() ->
     there = dry[100000 - 5513 + SEAM : 100000 - 13]
     found = [n for n in range(lap - 6000, lap + 6000) if np.array_equal(out[n : n + 5436], there)]
     assert len(found) >= 1
-    # What is rolled the second time was heard by it while it rolled the first time.
+    # The second roll repeats sound that was recorded during the first.
     whole = 5513
     assert np.array_equal(out[160000 : 160000 + whole - 1], dry[160000 - whole : 159999])
 
 
-def test_roll_goes_from_lap_to_lap_without_a_click() -> None:
-    # A lap is 26 and a quarter periods: cut off, the tone would jump by half of full scale.
+def test_roll_crossfades_from_lap_to_lap() -> None:
+    # A lap is 26.25 periods: if cut off, the tone would jump by half of full scale.
     tone = sine(RATE / 210, 84000, level=0.5)
     with RenderHarness() as harness:
         harness.start(0, harness.load(tone))
@@ -151,7 +151,7 @@ def test_roll_goes_from_lap_to_lap_without_a_click() -> None:
     assert largest_step(out) < 1.1 * largest_step(tone[:, None]) + 1.0 / SEAM
 
 
-def test_riser_climbs_on_the_beat_and_begins_anew() -> None:
+def test_riser_rises_on_the_beat_and_restarts() -> None:
     with RenderHarness() as harness:
         put(harness, 0, "riser", {"beats": 4, "level": 0.5}, on=0.0)
         assert not harness.render(20000).any()

@@ -1,4 +1,4 @@
-"""Patches: who is heard where, and how loud."""
+"""The routing matrix: which source feeds which destination, and at what gain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _play(harness: RenderHarness) -> None:
         harness.start(deck, harness.load(SAMPLES[deck]), deck=deck)
 
 
-def test_at_first_decks_go_to_the_master_and_nothing_else_is_changed() -> None:
+def test_by_default_decks_feed_only_the_master_bit_exact() -> None:
     with RenderHarness() as harness:
         _play(harness)
         out = harness.render(FRAMES)
@@ -31,7 +31,7 @@ def test_at_first_decks_go_to_the_master_and_nothing_else_is_changed() -> None:
 
 @pytest.mark.parametrize("deck", range(4))
 @pytest.mark.parametrize("bus", range(2))
-def test_every_way_is_one_of_its_own(deck: int, bus: int) -> None:
+def test_each_route_from_a_deck_to_a_bus_is_independent(deck: int, bus: int) -> None:
     with RenderHarness() as harness:
         for other in range(4):
             harness.ramp(patch_ramp(other, 2), 0.0)
@@ -44,7 +44,7 @@ def test_every_way_is_one_of_its_own(deck: int, bus: int) -> None:
 
 
 @pytest.mark.parametrize("first", range(2))
-def test_a_bus_feeds_the_other_one_whichever_it_is(first: int) -> None:
+def test_either_bus_can_feed_the_other(first: int) -> None:
     with RenderHarness() as harness:
         for other in range(4):
             harness.ramp(patch_ramp(other, 2), 0.0)
@@ -56,7 +56,7 @@ def test_a_bus_feeds_the_other_one_whichever_it_is(first: int) -> None:
     assert np.array_equal(out, as_float(SAMPLES[1]) * np.float32(0.25))
 
 
-def test_a_send_follows_the_level_unless_it_is_before_it() -> None:
+def test_a_send_is_post_fader_unless_set_to_pre_fader() -> None:
     with RenderHarness() as harness:
         for other in range(4):
             harness.ramp(patch_ramp(other, 2), 0.0)
@@ -70,7 +70,7 @@ def test_a_send_follows_the_level_unless_it_is_before_it() -> None:
     assert np.array_equal(out[4100:], samples[4100:])
 
 
-def test_a_way_opens_by_its_ramp() -> None:
+def test_a_route_opens_along_its_ramp() -> None:
     with RenderHarness() as harness:
         harness.ramp(patch_ramp(0, 2), 0.0, 1000, frame=1000)
         harness.start(0, harness.load(np.full(FRAMES, 16384, np.int16)))
@@ -79,7 +79,7 @@ def test_a_way_opens_by_its_ramp() -> None:
     assert np.max(np.abs(out - expected)) < 1e-6
 
 
-def test_chains_of_buses_and_master_hear_their_own() -> None:
+def test_chains_of_buses_and_master_process_only_their_own_signal() -> None:
     with RenderHarness() as harness:
         for other in range(1, 4):
             harness.ramp(patch_ramp(other, 2), 0.0)

@@ -1,4 +1,4 @@
-"""The cue bus: decks before their level, as late as the master, for outputs 3 and 4."""
+"""The cue bus: decks before their level, with the master's delay, for outputs 3 and 4."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.render_harness import RenderHarness, as_float, noise
 
 
 def _filled(harness: RenderHarness, frames: int, block: int = 256) -> np.ndarray:
-    # Master and cue side by side, as a card with four outputs gets them: `(frames, 4)`.
+    # Master and cue side by side, as sent to a device with four outputs, shape `(frames, 4)`.
     callback = Callback(harness.desk, block)
     callback._first = False
     callback.channels = 4
@@ -25,7 +25,7 @@ def _filled(harness: RenderHarness, frames: int, block: int = 256) -> np.ndarray
     return np.concatenate(blocks)
 
 
-def test_a_deck_is_heard_before_its_level() -> None:
+def test_the_cue_bus_is_pre_fader() -> None:
     samples = noise(5000, peak=0.3)
     with RenderHarness() as harness:
         harness.ramp(deck_level_ramp(1), 0.0)
@@ -37,7 +37,7 @@ def test_a_deck_is_heard_before_its_level() -> None:
     assert np.array_equal(out[:, :2], as_float(noise(5000, seed=2)))
 
 
-def test_after_its_filter_and_with_a_level_of_its_own() -> None:
+def test_the_cue_bus_is_post_filter_and_has_its_own_level() -> None:
     samples = noise(9000, peak=0.3)
     with RenderHarness() as harness:
         harness.ramp(RAMP_LISTEN, 0.5)
@@ -49,7 +49,7 @@ def test_after_its_filter_and_with_a_level_of_its_own() -> None:
     assert not np.allclose(out[:, :2], as_float(samples), atol=0.05)
 
 
-def test_cue_and_master_are_in_time_with_each_other() -> None:
+def test_cue_and_master_have_the_same_delay() -> None:
     samples = noise(5000, peak=0.3)
     with RenderHarness() as harness:
         harness.send(OP_LOOKAHEAD, x=66)
@@ -60,7 +60,7 @@ def test_cue_and_master_are_in_time_with_each_other() -> None:
     assert not out[: 66 + HALF].any() and out[66 + HALF].any()
 
 
-def test_silent_unless_somebody_listens() -> None:
+def test_the_cue_bus_is_silent_without_pfl() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(3000)))
         out = _filled(harness, 3000)
@@ -68,7 +68,7 @@ def test_silent_unless_somebody_listens() -> None:
     assert not out[:, 2:].any()
 
 
-def test_never_over_full_scale() -> None:
+def test_the_cue_bus_never_exceeds_full_scale() -> None:
     with RenderHarness() as harness:
         for deck in range(4):
             harness.ramp(RAMP_LISTEN + deck, 4.0)
@@ -77,7 +77,7 @@ def test_never_over_full_scale() -> None:
         assert float(np.max(np.abs(out))) == 1.0
 
 
-def test_listening_is_ramped() -> None:
+def test_pfl_is_ramped() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(np.full((6000, 2), 0.5, np.float32)))
         harness.ramp(RAMP_LISTEN, 1.0, 882, frame=1000)
@@ -100,7 +100,7 @@ def test_block_length_changes_nothing(block: int) -> None:
     assert np.array_equal(rendered(block), rendered(256))
 
 
-def test_a_block_longer_than_a_device_asks_for_is_rendered() -> None:
+def test_blocks_longer_than_a_device_requests_are_rendered() -> None:
     with RenderHarness() as harness:
         harness.ramp(RAMP_LISTEN, 1.0)
         harness.start(0, harness.load(noise(40000)))

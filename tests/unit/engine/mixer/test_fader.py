@@ -1,4 +1,4 @@
-"""Trim, level and crossfader: gains at every frame, and to the bit nothing at neutral."""
+"""Trim, level and crossfader: the gain at every frame, and bit-exact output at neutral settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _right_gain(curve: int, place: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("curve", [CURVE_ADDITIVE, CURVE_POWER, CURVE_CUT])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_a_long_move_follows_the_curve(curve: int, side: str) -> None:
+def test_a_long_crossfade_follows_the_curve(curve: int, side: str) -> None:
     row = RAMP_LEFT if side == "left" else RAMP_RIGHT
     with RenderHarness() as harness:
         _curve(harness, curve)
@@ -50,13 +50,13 @@ def test_a_long_move_follows_the_curve(curve: int, side: str) -> None:
     place = np.clip((np.arange(22000) - 999) / 20000, 0, 1)
     expected = _right_gain(curve, 1 - place if side == "left" else place)
     assert np.allclose(out, expected, atol=1e-6)
-    # At its own end a side is untouched, at the other one it is silent.
+    # At its own end a side is unchanged; at the opposite end it is silent.
     closed, full = (out[21000:], out[:1000]) if side == "left" else (out[:1000], out[21000:])
     assert not closed.any()
     assert np.all(full == 1.0)
 
 
-def test_constant_power_is_constant() -> None:
+def test_the_power_curve_keeps_the_power_constant() -> None:
     with RenderHarness() as harness:
         harness.ramp(RAMP_LEFT, 1.0)
         harness.ramp(RAMP_RIGHT + 1, 1.0)
@@ -70,7 +70,7 @@ def test_constant_power_is_constant() -> None:
     assert np.allclose(np.sum((out / 0.25) ** 2, axis=1), 1.0, atol=1e-5)
 
 
-def test_decks_that_go_through_are_untouched_to_the_bit() -> None:
+def test_unassigned_decks_are_bit_exact() -> None:
     samples = noise(8000)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples), deck=2)
@@ -80,7 +80,7 @@ def test_decks_that_go_through_are_untouched_to_the_bit() -> None:
     assert np.array_equal(out, as_float(samples))
 
 
-def test_a_new_curve_or_side_is_a_short_fade() -> None:
+def test_a_change_of_curve_or_side_is_a_short_fade() -> None:
     with RenderHarness() as harness:
         harness.ramp(RAMP_LEFT, 1.0)
         harness.start(0, harness.load(STEADY))
@@ -92,13 +92,13 @@ def test_a_new_curve_or_side_is_a_short_fade() -> None:
         harness.ramp(RAMP_CROSSFADER, 0.0, 882, frame=15000)
         out = harness.render(18000)[:, 0] / 0.25
     assert out[2000] == pytest.approx(np.sqrt(0.5))
-    # Cut: full in the middle, and on its own side.
+    # Cut curve: full gain in the middle, and on its own side.
     assert np.allclose(out[3882:15000], 1.0, atol=1e-6)
     assert np.all(out[15000:] == 1.0)
     assert np.max(np.abs(np.diff(out))) < 1 / 800
 
 
-def test_crossfader_times_level() -> None:
+def test_crossfader_and_level_multiply() -> None:
     with RenderHarness() as harness:
         harness.ramp(RAMP_LEFT, 1.0)
         harness.ramp(deck_level_ramp(0), 0.5)
@@ -107,7 +107,7 @@ def test_crossfader_times_level() -> None:
     assert np.allclose(out, 0.25 * 0.5 * np.sqrt(0.5))
 
 
-def test_trim_comes_before_the_eq_and_ends_bit_exact() -> None:
+def test_trim_is_applied_before_the_eq_and_ends_bit_exact() -> None:
     samples = noise(9000, peak=0.2)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples), deck=3)
@@ -119,7 +119,7 @@ def test_trim_comes_before_the_eq_and_ends_bit_exact() -> None:
     assert np.allclose(out, plain * gain, atol=1e-6)
     for part in (slice(0, 1000), slice(5000, None)):
         assert np.array_equal(out[part], plain[part])
-    # Before the EQ: its filters go on from what they heard louder.
+    # Before the EQ: its filters still ring from the louder signal.
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
         harness.ramp(eq_ramp(0, 0), 0.0)

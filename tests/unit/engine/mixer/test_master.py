@@ -1,4 +1,4 @@
-"""The master: transparent below full scale, never above it, and no bad number gets out."""
+"""The master: transparent below full scale, never above it, and always finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crowdstream.engine.dsp.limiter import RELEASE_SECONDS
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 
 
-def test_transparent_up_to_full_scale() -> None:
+def test_the_master_is_transparent_up_to_full_scale() -> None:
     samples = np.tile(np.array([[32767, -32768], [-32768, 32767]], np.int16), (3000, 1))
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -24,7 +24,7 @@ def test_transparent_up_to_full_scale() -> None:
     assert np.array_equal(out, as_float(samples))
 
 
-def test_limits_both_channels_alike_and_recovers() -> None:
+def test_the_limiter_is_stereo_linked_and_recovers() -> None:
     samples = np.full((70000, 2), (0.5, 0.25), np.float32)
     samples[1000:1010] = (2.0, 0.5)
     with RenderHarness() as harness:
@@ -35,7 +35,7 @@ def test_limits_both_channels_alike_and_recovers() -> None:
     assert np.max(np.abs(out)) <= 1.0
     assert np.allclose(out[1000:1010, 0], 1.0, atol=1e-3)
     assert np.allclose(out[1000:1010, 1], 0.25, atol=1e-3)
-    # It comes back exponentially: after one time constant to within 1/e of the way.
+    # The gain recovers exponentially: after one time constant, to within 1/e of the way.
     gain = out[1010:, 0] / 0.5
     after = int(RELEASE_SECONDS * RATE)
     assert abs(1 - gain[after] - 0.5 / np.e) < 0.005
@@ -44,7 +44,7 @@ def test_limits_both_channels_alike_and_recovers() -> None:
 
 
 @pytest.mark.parametrize("over", [1.0000001, 1.00001, 1.00005, 1.001])
-def test_a_hair_over_full_scale_is_limited_too(over: float) -> None:
+def test_the_slightest_overshoot_is_limited(over: float) -> None:
     samples = np.full((3000, 2), 0.5, np.float32)
     samples[1000] = (-over, 0.25)
     with RenderHarness() as harness:
@@ -64,7 +64,9 @@ def test_a_hair_over_full_scale_is_limited_too(over: float) -> None:
     level=st.floats(0.0, 4.0),
     rate=st.sampled_from([1.0, 1.06, 0.5, 3.0]),
 )
-def test_never_over_full_scale(seed: int, peaks: list[float], level: float, rate: float) -> None:
+def test_the_master_never_exceeds_full_scale(
+    seed: int, peaks: list[float], level: float, rate: float
+) -> None:
     rng = np.random.default_rng(seed)
     with RenderHarness(pages=16) as harness:
         for deck, peak in enumerate(peaks):
@@ -82,7 +84,9 @@ BAD = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e20]
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("rate", [1.0, 1.06])
 @pytest.mark.parametrize("with_eq", [False, True])
-def test_a_bad_sample_is_silence_and_is_counted(bad: float, rate: float, with_eq: bool) -> None:
+def test_a_non_finite_sample_is_silenced_and_counted(
+    bad: float, rate: float, with_eq: bool
+) -> None:
     samples = sine(300.0, 30000, level=0.5)
     samples[5000] = bad
     samples[7000:7003] = bad
@@ -93,7 +97,7 @@ def test_a_bad_sample_is_silence_and_is_counted(bad: float, rate: float, with_eq
         out = harness.render(20000)
         assert int(harness.desk.ledger["nonfinite"]) == 4
     assert np.all(np.isfinite(out))
-    # The music goes on: a little later it is as if nothing had been.
+    # Playback continues: shortly afterwards no trace is left.
     clean = sine(300.0, 30000, level=0.5)
     with RenderHarness() as harness:
         if with_eq:
@@ -106,7 +110,7 @@ def test_a_bad_sample_is_silence_and_is_counted(bad: float, rate: float, with_eq
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("place", ["last", "first", "loop", "all"])
-def test_a_bad_sample_at_a_border_does_not_stay(bad: float, place: str) -> None:
+def test_a_non_finite_sample_at_a_boundary_leaves_no_trace(bad: float, place: str) -> None:
     samples = sine(300.0, 8000, level=0.5)
     places: dict[str, int | slice] = {"last": 7999, "first": 0, "loop": 5999, "all": slice(None)}
     samples[places[place]] = bad
@@ -123,7 +127,7 @@ def test_a_bad_sample_at_a_border_does_not_stay(bad: float, place: str) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_stem_that_ends_on_a_bad_sample_leaves_the_others_alone(bad: float) -> None:
+def test_a_stem_ending_on_a_non_finite_sample_does_not_affect_others(bad: float) -> None:
     long, short = sine(300.0, 9000, level=0.5), np.zeros(3000, np.float32)
     short[-1] = bad
     with RenderHarness() as harness:
@@ -149,11 +153,11 @@ def test_levels_multiply() -> None:
     assert np.allclose(out, expected, atol=1e-7)
 
 
-def test_a_ramp_is_a_straight_line_from_where_it_is() -> None:
+def test_a_ramp_is_linear_from_its_current_value() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(np.full(4000, 0.5, np.float32)))
         harness.ramp(deck_level_ramp(0), 0.0, 1000, frame=100)
-        harness.ramp(deck_level_ramp(0), 1.0, 1000, frame=600)  # turned round half way
+        harness.ramp(deck_level_ramp(0), 1.0, 1000, frame=600)  # reversed halfway
         out = harness.render(4000)[:, 0] / 0.5
     steps = np.arange(1, 501)
     assert np.allclose(out[100:600], 1 - steps / 1000, atol=1e-6)
@@ -161,7 +165,7 @@ def test_a_ramp_is_a_straight_line_from_where_it_is() -> None:
     assert np.all(out[1600:4000] == 1.0)
 
 
-def test_tone() -> None:
+def test_the_tone_has_the_requested_pitch_level_and_length() -> None:
     with RenderHarness() as harness:
         harness.send(OP_TONE, x=440.0, y=0.1, start=44100, frame=1000)
         out = harness.render(50000, 700)
@@ -171,12 +175,12 @@ def test_tone() -> None:
     middle = slice(2000, 44000)
     angle = 2 * np.pi * 440 / RATE * np.arange(50000)
     assert np.allclose(out[middle, 0], 0.1 * np.sin(angle - angle[1000])[middle], atol=1e-6)
-    # It begins and ends softly.
+    # It fades in and out.
     assert np.max(np.abs(np.diff(out[990:1100, 0]))) < 0.002
     assert np.max(np.abs(np.diff(out[45000:45110, 0]))) < 0.002
 
 
-def test_tone_after_tone_without_a_click() -> None:
+def test_successive_tones_make_no_click() -> None:
     with RenderHarness() as harness:
         for frame, hertz in ((100, 440.0), (300, 660.0), (5000, 330.0), (9900, 440.0)):
             harness.send(OP_TONE, x=hertz, y=0.1, start=5000, frame=frame)
@@ -185,7 +189,7 @@ def test_tone_after_tone_without_a_click() -> None:
     assert not out[14901:].any()
 
 
-def test_tone_ends_with_stop_all() -> None:
+def test_stop_all_ends_the_tone() -> None:
     with RenderHarness() as harness:
         harness.send(OP_TONE, x=440.0, y=0.1, start=44100)
         harness.send(OP_STOP_ALL, frame=5000)

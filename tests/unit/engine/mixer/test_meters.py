@@ -1,4 +1,4 @@
-"""Meters of the engine against numpy and pyloudnorm's weighting."""
+"""The engine's meters against numpy and pyloudnorm's weighting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _weighted(samples: np.ndarray) -> np.ndarray:
 
 
 def _expected(samples: np.ndarray) -> np.ndarray:
-    # `(hops, 3, 2)`: peak, squares, weighted squares of a stereo signal from frame 0 on.
+    # Shape `(hops, 3, 2)`: peak, squares and weighted squares of a stereo signal from frame 0 on.
     hops = samples[:LENGTH].astype(np.float64).reshape(HOPS, HOP, 2)
     weighted = _weighted(samples[:LENGTH]).reshape(HOPS, HOP, 2)
     return np.stack(
@@ -37,7 +37,7 @@ def _close(found: np.ndarray, expected: np.ndarray) -> bool:
     return bool(np.allclose(found, expected, rtol=1e-3, atol=1e-6))
 
 
-def test_decks_before_their_level_master_and_cue_as_they_leave() -> None:
+def test_decks_are_metered_pre_fader_and_outputs_as_they_leave() -> None:
     samples = [noise(LENGTH, peak=0.2, seed=seed) for seed in range(4)]
     with RenderHarness() as harness:
         harness.desk.metering["on"] = METERS_MIX
@@ -61,7 +61,7 @@ def test_decks_before_their_level_master_and_cue_as_they_leave() -> None:
     assert not ring[:, METER_STEMS:].any()
 
 
-def test_stems_are_measured_from_their_taps() -> None:
+def test_stems_are_metered_as_they_enter_the_deck() -> None:
     with RenderHarness() as harness:
         harness.desk.metering["on"] = METERS_MIX | METERS_STEMS
         harness.desk.stem_out[STEMS * 2 + 5] = 0.25
@@ -72,7 +72,7 @@ def test_stems_are_measured_from_their_taps() -> None:
     assert loud.tolist() == [[lane // 4, 2 * (lane % 4)], [lane // 4, 2 * (lane % 4) + 1]]
 
 
-def test_nothing_is_measured_while_nobody_asks() -> None:
+def test_meters_without_readers_measure_nothing() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(LENGTH)))
         harness.render(LENGTH)
@@ -80,7 +80,7 @@ def test_nothing_is_measured_while_nobody_asks() -> None:
         assert not harness.desk.meter_ring.any()
 
 
-def test_measuring_changes_no_bit() -> None:
+def test_metering_changes_no_bit() -> None:
     def rendered(on: int) -> np.ndarray:
         with RenderHarness() as harness:
             harness.desk.metering["on"] = on
@@ -103,7 +103,7 @@ def test_block_length_changes_nothing(block: int) -> None:
     assert np.array_equal(measured(block), measured(256))
 
 
-def test_the_ring_goes_round() -> None:
+def test_the_ring_wraps_around() -> None:
     with RenderHarness() as harness:
         harness.desk.metering["on"] = METERS_MIX
         harness.start(0, harness.load(np.full(60000, 0.25, np.float32)))

@@ -1,4 +1,4 @@
-"""Taps hold exactly what passes through their place, however time is cut into blocks."""
+"""Taps hold exactly the signal at their point of the mixer, whatever the block lengths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.render_harness import RenderHarness, as_float, noise
 
 
 def _mix(harness: RenderHarness) -> None:
-    # Two decks that move, loud enough for the limiter.
+    # Two decks with moving gains, loud enough for the limiter.
     harness.start(0, harness.load(noise(30000, seed=1)), loop=(0, 30000))
     harness.start(1, harness.load(noise(9000, seed=2)), deck=2, rate=1.06, loop=(10, 8000))
     harness.ramp(eq_ramp(0, 0), 0.0, 1000, frame=777)
@@ -32,7 +32,7 @@ def _mix(harness: RenderHarness) -> None:
 
 
 @pytest.mark.parametrize("blocks", [[256], [1], [7, 64, 1023], [2048]])
-def test_taps_hold_what_passes(blocks: list[int]) -> None:
+def test_taps_hold_the_signal_at_their_point(blocks: list[int]) -> None:
     with RenderHarness() as harness, RenderHarness() as plain:
         used = [TAP_MASTER, TAP_CUE, *range(TAP_DECK, TAP_DECK + DECKS), *range(TAP_STEM, TAPS)]
         readers = {tap: TapReader(harness.desk, tap, LISTENERS) for tap in used}
@@ -41,7 +41,7 @@ def test_taps_hold_what_passes(blocks: list[int]) -> None:
         out = harness.render(6000, blocks)
         held = {tap: reader.read() for tap, reader in readers.items()}
         assert int(harness.desk.ledger["limited_frames"]) > 0
-        # To be read changes nothing.
+        # A reader changes nothing.
         assert np.array_equal(out, plain.render(6000))
         assert all(lost == 0 and len(frames) == 6000 for lost, frames in held.values())
         assert np.array_equal(held[TAP_MASTER][1], out)
@@ -49,7 +49,7 @@ def test_taps_hold_what_passes(blocks: list[int]) -> None:
         assert not held[TAP_DECK + 1][1].any() and not held[TAP_DECK + 3][1].any()
 
 
-def test_a_deck_is_tapped_after_its_eq_and_before_its_level() -> None:
+def test_a_deck_tap_is_post_eq_and_pre_fader() -> None:
     def tapped(level: float, high: float) -> np.ndarray:
         with RenderHarness() as harness:
             harness.ramp(deck_level_ramp(1), level)
@@ -76,7 +76,7 @@ def _tap(address, out, count, frame):  # type: ignore[no-untyped-def]
     publish_taps(address)
 
 
-def test_stems_and_the_cue_bus_are_copied_from_their_places() -> None:
+def test_stem_and_cue_taps_copy_their_regions() -> None:
     generator = np.random.default_rng(1)
     with RenderHarness() as harness:
         desk = harness.desk
@@ -92,7 +92,7 @@ def test_stems_and_the_cue_bus_are_copied_from_their_places() -> None:
             assert np.array_equal(cue, desk.cue[:count])
 
 
-def test_a_tap_that_is_off_is_not_touched() -> None:
+def test_a_tap_without_a_reader_is_not_written() -> None:
     with RenderHarness() as harness:
         _mix(harness)
         harness.render(3000)
@@ -105,7 +105,7 @@ def test_a_tap_that_is_off_is_not_touched() -> None:
         before = harness.desk.tap_rings[TAP_MASTER].copy()
         harness.render(1000)
         assert np.array_equal(harness.desk.tap_rings[TAP_MASTER], before)
-        # Switched on again, it begins there, and what was held before is not taken for it.
+        # When it is enabled again, it starts there, and its old content is not mistaken for new.
         reader = TapReader(harness.desk, TAP_MASTER, LISTENERS, start=3500)
         assert reader.first is None or reader.first == 3500
         out = harness.render(700)
@@ -115,7 +115,7 @@ def test_a_tap_that_is_off_is_not_touched() -> None:
         assert np.array_equal(frames, out)
 
 
-def test_the_ring_goes_round() -> None:
+def test_the_ring_wraps_around() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(30011)), loop=(0, 30011))
         reader = TapReader(harness.desk, TAP_MASTER, LISTENERS)

@@ -1,4 +1,4 @@
-"""Sync, loops and jumps, by reading off where the playhead is."""
+"""Sync, loops and jumps, by measuring the playhead's position in the output."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_synced_deck_has_no_phase_error(harness: RenderHarness, ratio: float) 
     assert np.abs(phase_error(harness, out, 0, ratio)[SETTLED:]).max() < 0.05
 
 
-def test_nor_through_tempo_ramps(harness: RenderHarness) -> None:
+def test_a_synced_deck_has_no_phase_error_through_tempo_ramps(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.tempo(1.1, 50001, frame=10007)
     harness.tempo(0.9, 7, frame=70001)
@@ -66,7 +66,7 @@ def test_nor_through_tempo_ramps(harness: RenderHarness) -> None:
     assert np.abs(phase_error(harness, out, 0)[SETTLED:]).max() < 0.6
 
 
-def test_nor_after_hours(harness: RenderHarness) -> None:
+def test_a_synced_deck_has_no_phase_error_after_hours(harness: RenderHarness) -> None:
     begin = 6 * 3600 * int(RATE)
     harness.desk.clock["frame"] = begin
     harness.start(0, track(harness), grid=grid(harness), loop=(5000, 105000))
@@ -75,7 +75,7 @@ def test_nor_after_hours(harness: RenderHarness) -> None:
     out = harness.render(200000, 2048)
     joins = _joins(out)
     error = np.abs(phase_error(harness, out, begin))
-    assert np.all(error[_away_from(joins, len(out))] < 0.55)  # a lap is whole frames
+    assert np.all(error[_away_from(joins, len(out))] < 0.55)  # a lap has a whole number of frames
 
 
 def _joins(out: np.ndarray) -> np.ndarray:
@@ -88,11 +88,11 @@ def _away_from(joins: np.ndarray, length: int) -> np.ndarray:
     away[:SETTLED] = False
     for join in joins:
         away[max(0, join - SETTLED) : join + SETTLED] = False
-    # Fades leave values between the two places.
+    # Crossfades yield values between the two positions.
     return away
 
 
-def test_nor_through_seeks_and_jumps(harness: RenderHarness) -> None:
+def test_a_synced_deck_has_no_phase_error_after_seeks_and_jumps(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.send(OP_SEEK, target=0, start=91234, frame=20011)
     harness.send(OP_JUMP, target=0, index=1, y=-2.0, frame=50001)
@@ -119,17 +119,17 @@ def test_beat_loops_repeat_exactly(harness: RenderHarness, beats: float) -> None
     heard = places(out)[int(BEAT * 2) + SETTLED :]
     begin = FIRST + 2 * TRACK_BEAT
     assert heard.max() < begin + beats * TRACK_BEAT + 1
-    assert heard.min() > begin - 130  # faded in from just before
-    # One lap later the same sound is heard, to the frame.
+    assert heard.min() > begin - 130  # crossfaded in from just before the loop
+    # One lap later the same sound is repeated, to the frame.
     lap = beats * BEAT
     late = places(out)[-6000:-4000]
     whole = round(lap)
     if abs(lap - whole) < 1e-9 and len(out) > 3 * whole + 6000:
         early = places(out)[-6000 - whole : -4000 - whole]
-        assert np.abs(late - early).max() < 1.1  # a lap is cut to whole frames of the file
+        assert np.abs(late - early).max() < 1.1  # a lap is a whole number of file frames
 
 
-def test_a_loop_that_is_left_leaves_no_phase_error(harness: RenderHarness) -> None:
+def test_leaving_a_loop_leaves_no_phase_error(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.25, y=0.25, frame=30000)
     harness.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=90000)
@@ -137,7 +137,7 @@ def test_a_loop_that_is_left_leaves_no_phase_error(harness: RenderHarness) -> No
     assert np.abs(phase_error(harness, out, 0)[90000 + SETTLED :]).max() < 0.05
 
 
-def test_loops_by_hand_halved_doubled_moved(harness: RenderHarness) -> None:
+def test_manual_loops_can_be_scaled_moved_left_and_re_entered(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     at = [int(BEAT * beat) for beat in range(20)]
     harness.send(OP_LOOP, target=0, index=LOOP_IN, y=1.0, frame=at[1] + 700)
@@ -167,7 +167,7 @@ def test_loops_by_hand_halved_doubled_moved(harness: RenderHarness) -> None:
     assert harness.desk.voices[0]["loop"] and loop() == (3.0, 2.0)
 
 
-def test_what_does_not_fit_the_track_is_refused(harness: RenderHarness) -> None:
+def test_a_loop_that_does_not_fit_the_track_is_refused(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.render(100)
     harness.events()
@@ -185,17 +185,17 @@ def test_what_does_not_fit_the_track_is_refused(harness: RenderHarness) -> None:
     assert harness.desk.voices[0]["loop"] == before == 0
 
 
-def test_a_playhead_behind_a_new_loop_goes_into_it(harness: RenderHarness) -> None:
+def test_a_playhead_past_a_new_loop_jumps_into_it(harness: RenderHarness) -> None:
     harness.start(0, track(harness))
     harness.send(OP_LOOP, target=0, index=LOOP_SET, loop_in=10000, loop_out=14000, frame=30500)
     out = harness.render(40000)
     heard = places(out)
     assert heard[30499] == pytest.approx(30499, abs=0.1)
-    # 30500 is 4 whole loops and 500 frames behind 14000 - 1: the same place of the loop.
+    # 30500 is 4 loop lengths and 500 frames past 14000: the same position within the loop.
     assert heard[31000] == pytest.approx(10000 + (31000 - 10000) % 4000, abs=0.1)
 
 
-def test_letting_sync_go_keeps_the_speed(harness: RenderHarness) -> None:
+def test_turning_sync_off_keeps_the_speed(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.send(OP_SYNC, target=0, index=0, frame=20000)
     harness.tempo(1.2, 0, frame=30000)
@@ -251,7 +251,7 @@ def test_a_beat_that_has_passed_is_late(harness: RenderHarness) -> None:
     assert late["value"].tolist() == [100.0]
 
 
-def test_a_new_beat_takes_synced_decks_along(harness: RenderHarness) -> None:
+def test_a_jump_of_the_clock_realigns_synced_decks(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     base = float(harness.desk.clock["tempo_base"])
     harness.send(OP_CLOCK, frame=30000, start=30000, x=0.0, y=base, z=base)
@@ -270,7 +270,7 @@ def test_sync_needs_a_grid(harness: RenderHarness) -> None:
     assert not harness.desk.voices[0]["synced"]
 
 
-def test_a_matching_tempo_is_played_as_recorded(harness: RenderHarness) -> None:
+def test_a_synced_deck_at_the_recorded_tempo_is_bit_exact(harness: RenderHarness) -> None:
     samples = noise(60000)
     grid = harness.grid((0.0, 0.0), (1.0, BEAT))
     harness.start(0, harness.load(samples), grid=grid)
@@ -279,7 +279,7 @@ def test_a_matching_tempo_is_played_as_recorded(harness: RenderHarness) -> None:
     assert np.array_equal(out, samples[:50000] / np.float32(32768))
 
 
-def test_blocks_change_no_bit() -> None:
+def test_block_lengths_change_no_bit() -> None:
     def rendered(blocks: list[int]) -> np.ndarray:
         with RenderHarness() as harness:
             harness.start(0, harness.load(noise(200000)), grid=grid(harness))

@@ -1,4 +1,4 @@
-"""The heap of waiting commands, kernel by kernel: order, refusals, lateness, cancelling."""
+"""The command heap, kernel by kernel: order, refusals, lateness and cancellation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.interpreted import address_of, interpreted
 
 
 class Heap:
-    """The engine's side of a desk: only the kernels of the heap run on it."""
+    """The engine's side of a desk, on which only the heap's kernels run."""
 
     def __init__(self) -> None:
         self.desk = Desk.create(0)
@@ -41,7 +41,7 @@ class Heap:
         self.serial = 0
 
     def push(self, *frames: int, op: int = OP_MARK, **fields: float) -> list[int]:
-        """Commands for these frames, on the ring; their serial numbers."""
+        """Publish commands for these frames to the ring; return their serial numbers."""
         batch = np.zeros(len(frames), COMMAND)
         batch["frame"], batch["op"] = frames, op
         batch["serial"] = np.arange(self.serial, self.serial + len(frames)) + 1
@@ -55,7 +55,7 @@ class Heap:
         self.kernels.receive(self.address, now)
 
     def publish(self) -> None:
-        """The end of a turn: what was taken is off the ring, and events can be read."""
+        """End the turn: commands taken leave the ring, and events become visible."""
         self.desk.rings["command_tail"] = self.desk.undo_log["command_tail"]
         self.desk.rings["event_head"] = self.desk.undo_log["event_head"]
 
@@ -65,7 +65,7 @@ class Heap:
         return [tuple(event[name].item() for name in names) for event in pop_events(self.desk)]
 
     def take(self) -> tuple[int, int]:
-        """The soonest command: its frame and its serial number."""
+        """Take the soonest command; return its frame and its serial number."""
         before = self.waiting
         slot = int(self.kernels.take_next(self.address))
         assert self.waiting == before - 1
@@ -85,7 +85,7 @@ class Heap:
         return int(self.kernels.next_frame(self.address))
 
     def check(self) -> None:
-        """Every place is free or waits, once; no child is sooner than its parent."""
+        """Check that every slot is either free or in the heap, and that the heap is in order."""
         heap: Any = self.desk.heap  # type: ignore[attr-defined]
         taken = heap[: self.waiting].tolist()
         free = self.desk.spare[self.waiting :].tolist()
@@ -115,7 +115,7 @@ def test_equal_frames_keep_their_order_in_a_large_heap(heap: Heap) -> None:
     assert heap.take_all() == [(9, serial) for serial in serials]
 
 
-def test_commands_are_taken_off_the_ring_when_the_turn_is_published(heap: Heap) -> None:
+def test_commands_leave_the_ring_when_the_turn_is_published(heap: Heap) -> None:
     heap.push(5, 6)
     heap.receive()
     assert int(heap.desk.undo_log["command_tail"]) == 2
@@ -125,7 +125,7 @@ def test_commands_are_taken_off_the_ring_when_the_turn_is_published(heap: Heap) 
     assert ledger(heap)["commands"] == 2
 
 
-def test_the_ring_is_read_past_its_end(heap: Heap) -> None:
+def test_reading_the_ring_wraps_around(heap: Heap) -> None:
     for name in ("command_head", "command_tail"):
         heap.desk.rings[name] = COMMAND_RING - 2
     heap.desk.undo_log["command_tail"] = COMMAND_RING - 2
@@ -134,7 +134,7 @@ def test_the_ring_is_read_past_its_end(heap: Heap) -> None:
     assert heap.take_all() == list(zip((1, 2, 3, 4), reversed(serials), strict=True))
 
 
-def test_a_command_that_comes_too_late_is_due_now_and_reported(heap: Heap) -> None:
+def test_a_late_command_is_due_now_and_reported(heap: Heap) -> None:
     (early, now, late, later) = heap.push(101, 100, 99, 40, target=7)
     heap.receive(100)
     assert heap.take_all() == [(100, now), (100, late), (100, later), (101, early)]
@@ -148,7 +148,7 @@ def test_a_command_that_comes_too_late_is_due_now_and_reported(heap: Heap) -> No
     }  # fmt: skip
 
 
-def test_the_latest_command_is_remembered(heap: Heap) -> None:
+def test_the_ledger_keeps_the_largest_lateness(heap: Heap) -> None:
     heap.push(40)
     heap.receive(100)
     heap.push(99)
@@ -172,7 +172,7 @@ def tempo(heap: Heap, frame: int, beat: float, frames_per_beat: float) -> None:
     clock["tempo_rate"] = clock["tempo_end"] = 1.0 / frames_per_beat
 
 
-def test_a_command_at_a_beat_has_the_frame_of_the_clock(heap: Heap) -> None:
+def test_a_command_at_a_beat_gets_its_frame_from_the_clock(heap: Heap) -> None:
     tempo(heap, 1000, 4.0, 50.0)
     (serial,) = heap.push(7, by_beat=1, beat=6.0)
     heap.receive(20)
@@ -188,7 +188,7 @@ def test_a_command_at_a_beat_has_the_frame_of_the_clock(heap: Heap) -> None:
     ]
 
 
-def test_after_the_clock_is_set_what_waits_for_a_beat_moves(heap: Heap) -> None:
+def test_commands_at_beats_move_when_the_clock_is_set(heap: Heap) -> None:
     tempo(heap, 0, 0.0, 100.0)
     fixed = heap.push(250)[0]
     beats = [heap.push(1, by_beat=1, beat=beat)[0] for beat in (3.0, 2.0, 1.0)]
@@ -200,7 +200,7 @@ def test_after_the_clock_is_set_what_waits_for_a_beat_moves(heap: Heap) -> None:
     assert heap.take_all() == [(60, one), (100, two), (150, three), (250, fixed)]
 
 
-def test_what_waits_for_a_beat_may_come_before_all_others(heap: Heap) -> None:
+def test_a_moved_command_may_become_the_first(heap: Heap) -> None:
     tempo(heap, 0, 0.0, 1000.0)
     fixed = heap.push(100, 150)
     (beat,) = heap.push(1, by_beat=1, beat=3.0)
@@ -212,7 +212,7 @@ def test_what_waits_for_a_beat_may_come_before_all_others(heap: Heap) -> None:
     assert heap.take_all() == [(30, beat), (100, fixed[0]), (150, fixed[1])]
 
 
-def test_the_heap_is_put_in_order_whatever_order_it_is_in(heap: Heap) -> None:
+def test_a_heap_in_any_order_is_sorted(heap: Heap) -> None:
     serials = heap.push(*range(1, 31))
     heap.receive()
     entries: Any = heap.desk.heap  # type: ignore[attr-defined]
@@ -243,7 +243,7 @@ def test_a_full_heap_refuses_and_reports(heap: Heap) -> None:
     heap.check()
 
 
-def test_cancelling_makes_nothing_of_starts_and_jumps_of_one_voice(heap: Heap) -> None:
+def test_cancel_drops_starts_and_jumps_of_one_voice(heap: Heap) -> None:
     kinds = (OP_START, OP_SEEK, OP_JUMP, OP_STOP, OP_RAMP, OP_CANCEL)
     for target in (3, 4):
         for frame, op in enumerate(kinds):
@@ -256,19 +256,19 @@ def test_cancelling_makes_nothing_of_starts_and_jumps_of_one_voice(heap: Heap) -
     assert [left[serial] for serial in range(7, 13)] == [OP_NONE] * 3 + list(kinds[3:])
     assert heap.kernels.CANCELLED == 2.0
     assert heap.events() == [(EV_ENDED, 4, 7, 50, 0, 2.0)]
-    assert heap.waiting == 12, "they keep their places until their frame comes"
+    assert heap.waiting == 12, "cancelled commands keep their slots until their frame"
 
 
-def test_what_is_sent_after_a_cancel_stays(heap: Heap) -> None:
+def test_cancel_spares_commands_that_arrived_later(heap: Heap) -> None:
     heap.push(50, 51, 52, op=OP_START, target=4)
     heap.receive()
-    heap.kernels.cancel(heap.address, 4, 1)  # the arrival number of the second
+    heap.kernels.cancel(heap.address, 4, 1)  # the second command's arrival number
     pending: Any = heap.desk.pending  # type: ignore[attr-defined]
     by_serial = {int(one["serial"]): int(one["op"]) for one in pending if one["serial"]}
     assert by_serial == {1: OP_NONE, 2: OP_NONE, 3: OP_START}
 
 
-def test_the_engines_own_note_comes_after_what_was_sent_before_it(heap: Heap) -> None:
+def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -> None:
     before = heap.push(80, 80)
     heap.receive()
     free = int(heap.desk.spare[heap.waiting])
@@ -277,7 +277,7 @@ def test_the_engines_own_note_comes_after_what_was_sent_before_it(heap: Heap) ->
     stale["by_beat"][last], stale["serial"][last] = 1, 77
     heap.kernels.remind(heap.address, OP_STOP, 5, 80)
     heap.check()
-    assert int(heap.desk.spare[PENDING - 1]) == free, "not the place that is used next"
+    assert int(heap.desk.spare[PENDING - 1]) == free, "not the slot that is used next"
     after = heap.push(80)
     heap.receive()
     command = stale[last]
@@ -288,13 +288,13 @@ def test_the_engines_own_note_comes_after_what_was_sent_before_it(heap: Heap) ->
     assert sorted(serial for _frame, serial in taken[2:]) == sorted([0, *after])
 
 
-def test_the_place_that_was_freed_last_keeps_its_command(heap: Heap) -> None:
+def test_the_slot_freed_last_keeps_its_command(heap: Heap) -> None:
     (serial,) = heap.push(10)
     heap.receive()
     slot = int(heap.kernels.take_next(heap.address))
     heap.kernels.remind(heap.address, OP_STOP, 1, 20)
     pending: Any = heap.desk.pending  # type: ignore[attr-defined]
-    assert int(pending["serial"][slot]) == serial, "it may have to be carried out once more"
+    assert int(pending["serial"][slot]) == serial, "the command may have to be applied again"
     assert heap.next == 20
 
 
@@ -304,7 +304,7 @@ def test_the_place_that_was_freed_last_keeps_its_command(heap: Heap) -> None:
         st.tuples(st.lists(st.integers(1, 12), max_size=12), st.integers(0, 12)), max_size=8
     )
 )
-def test_commands_come_out_by_frame_and_then_as_they_came(
+def test_commands_are_ordered_by_frame_then_arrival(
     turns: list[tuple[list[int], int]],
 ) -> None:
     heap = Heap()

@@ -1,4 +1,4 @@
-"""Loops whose length is no whole number of frames, and where the playhead is said to be."""
+"""Loops of a fractional number of frames, and the reported position of the playhead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXACT = 10333.37
 
 
 def _numbered(frames: int) -> np.ndarray:
-    # A file whose samples tell their frame: left counts, right is 0.
+    # A file whose samples encode their frame: left is proportional to it, right is 0.
     wave = np.zeros((frames, 2), np.float32)
     wave[:, 0] = np.arange(frames) / 2.0**20
     return wave
@@ -26,7 +26,7 @@ def _frames(out: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_thousand_laps_stay_within_half_a_frame(direction: int) -> None:
-    # A file of silence but for its frame numbers would take long: only positions are compared.
+    # Rendering sound would take too long, so only positions are compared.
     with RenderHarness(pages=16) as harness:
         harness.start(0, harness.load(np.zeros(30000, np.int16)), start=8000, loop=(8000, 18333))
         harness.render(1)
@@ -48,7 +48,7 @@ def test_a_thousand_laps_stay_within_half_a_frame(direction: int) -> None:
                 lap, exact = divmod(at - 2, EXACT)
                 place = 7999 + EXACT - int(voice["position"])
             error = place - exact
-            if abs(error) > EXACT / 2:  # one of the two has wrapped, the other has not yet
+            if abs(error) > EXACT / 2:  # only one of the two has wrapped yet
                 error -= np.sign(error) * EXACT
             worst = max(worst, abs(error))
             laps = int(lap)
@@ -56,7 +56,7 @@ def test_a_thousand_laps_stay_within_half_a_frame(direction: int) -> None:
     assert worst <= 0.5 + 1e-6
 
 
-def test_laps_are_heard_as_they_are_counted() -> None:
+def test_laps_sound_at_the_counted_frames() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(_numbered(30000)), loop=(200, 10000), start=200)
         harness.render(1)
@@ -71,7 +71,7 @@ def test_laps_are_heard_as_they_are_counted() -> None:
 
 @pytest.mark.parametrize("rate", [1.0, 1.06, 0.7, 2.3])
 @pytest.mark.parametrize("length", [20, 150, 3000])
-def test_the_position_told_is_the_frame_heard(rate: float, length: int) -> None:
+def test_the_reported_position_is_the_audible_frame(rate: float, length: int) -> None:
     with RenderHarness() as harness:
         harness.start(
             0, harness.load(_numbered(30000)), start=1000, loop=(1000, 1000 + length), rate=rate
@@ -81,14 +81,14 @@ def test_the_position_told_is_the_frame_heard(rate: float, length: int) -> None:
             heard = harness.render(31)[-1]
             place = int(harness.desk.voices[0]["position"])
             assert 1000 <= place < 1000 + length
-            # Between two joins what is heard is linear, so interpolation gives its place.
+            # Between two crossfades the output is linear, so interpolation preserves the position.
             frame = heard[0] * 2.0**20
             inside = 40 * rate + 20
             if 1000 + inside < place < 1000 + length - JOIN - inside:
                 assert rate - 1.01 <= place - frame <= rate + 0.01
 
 
-def test_what_lies_behind_the_loop_plays_on() -> None:
+def test_a_start_past_the_loop_plays_to_the_end() -> None:
     samples = noise(20000, peak=0.4)
     samples[-40:] = 0
     with RenderHarness() as harness:
@@ -99,7 +99,7 @@ def test_what_lies_behind_the_loop_plays_on() -> None:
     assert np.array_equal(out[FADE_IN:11000], as_float(samples)[9000 + FADE_IN :])
 
 
-def test_a_loop_that_is_left_plays_on() -> None:
+def test_playback_continues_after_leaving_a_loop() -> None:
     samples = noise(20000, peak=0.4)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples), loop=(2000, 5000), end=20000)
@@ -113,14 +113,16 @@ def test_a_loop_that_is_left_plays_on() -> None:
 
 
 @pytest.mark.parametrize("start", [17, 68, 1000, 16384, 16400])
-def test_a_start_knows_what_came_before_it(start: int) -> None:
-    # The interpolator looks 16 frames back; without them the first frames would be wrong.
+def test_a_start_inside_a_file_has_its_preroll(start: int) -> None:
+    # The interpolator has 16 taps before the playhead; without them the first frames would be
+    # wrong.
     samples = noise(30000, peak=0.4)
     with RenderHarness() as harness, RenderHarness() as other:
         harness.start(0, harness.load(samples), start=start, rate=1.0625)
         out = harness.render(1000)
         assert int(harness.desk.voices[0]["fed"]) - int(harness.desk.voices[0]["play"]) < 64
-        # The same frames from the beginning on, where the playhead meets them on whole frames.
+        # The same frames, played from the beginning, where the playhead meets them on whole
+        # frames.
         other.start(0, other.load(samples), start=start % 17, rate=1.0625)
         before = (start - start % 17) // 17 * 16
         whole = other.render(before + 1000)[before:]
@@ -129,7 +131,7 @@ def test_a_start_knows_what_came_before_it(start: int) -> None:
     assert np.array_equal(out[FADE_IN:], whole[FADE_IN:])
 
 
-def test_no_preroll_from_a_page_that_is_missing() -> None:
+def test_a_missing_page_gives_no_preroll() -> None:
     samples = noise(60000, peak=0.4)
     with RenderHarness() as harness:
         source = harness.load(samples, missing=[0])

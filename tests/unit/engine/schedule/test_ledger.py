@@ -1,4 +1,4 @@
-"""The ledger: histogram bins, why there was a gap, and counts."""
+"""The ledger: histogram bins, causes of gaps, and counters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ START = 5_000_000_000
 
 
 def _run(harness: RenderHarness, arrivals: list[tuple[int, bool, int]]) -> None:
-    # (nanoseconds since the one before, flagged, render time) of each block
+    # Each block: nanoseconds since the previous one, device flag, render time in nanoseconds.
     now = START
     for wait, flagged, render_ns in arrivals:
         now += wait
@@ -44,7 +44,7 @@ def _bin(histogram: np.ndarray) -> int:
 
 
 @given(st.integers(0, 10**12))
-def test_bins_begin_where_observers_think(nanoseconds: int) -> None:
+def test_bins_match_the_edges_used_by_readers(nanoseconds: int) -> None:
     with RenderHarness(pages=4) as harness:
         end_block(harness.desk.address, BLOCK, nanoseconds)
         number = _bin(harness.desk.ledger["render_hist"])
@@ -57,7 +57,7 @@ def test_bins_begin_where_observers_think(nanoseconds: int) -> None:
 
 
 @pytest.mark.parametrize("nanoseconds", [1024, 1280, 1535, 2048, 2560, 10**6])
-def test_bin_borders(nanoseconds: int) -> None:
+def test_bin_edges_belong_to_the_upper_bin(nanoseconds: int) -> None:
     with RenderHarness(pages=4) as harness:
         end_block(harness.desk.address, BLOCK, nanoseconds)
         number = _bin(harness.desk.ledger["render_hist"])
@@ -65,7 +65,7 @@ def test_bin_borders(nanoseconds: int) -> None:
     assert number == expected
 
 
-def test_a_good_run_has_no_gaps() -> None:
+def test_blocks_in_time_cause_no_gap() -> None:
     with RenderHarness() as harness:
         _run(harness, [(PERIOD, False, 500_000)] * 20)
         ledger = harness.desk.ledger
@@ -84,19 +84,21 @@ CALM = (PERIOD, False, 500_000)
 @pytest.mark.parametrize(
     ("arrivals", "cause", "excess"),
     [
-        # The callback came late, and the device says so with it or with the next.
+        # The callback is late, and the device flags it with this block or with the next.
         ([CALM, CALM, (2 * PERIOD, True, 500_000)], CAUSE_CALLBACK, PERIOD),
         ([CALM, CALM, (2 * PERIOD, False, 500_000), (PERIOD, True, 1)], CAUSE_CALLBACK, PERIOD),
-        # The block before took longer than it sounds.
+        # The previous block took longer to render than it lasts.
         ([CALM, (PERIOD, False, 12_000_000), (13_000_000, True, 1)], CAUSE_RENDER, 2_000_000),
-        # All was in time here.
+        # Callback and rendering were in time.
         ([CALM, CALM, (PERIOD, True, 500_000)], CAUSE_DEVICE, 0),
         ([CALM, CALM, (14_000_000, True, 500_000)], CAUSE_DEVICE, 0),
-        # A stream that stood still, though the device does not speak of it.
+        # A stream that stood still, without a flag from the device.
         ([CALM, CALM, (700_000_000, False, 500_000)], CAUSE_DEVICE, 690_000_000),
     ],
 )
-def test_cause_of_a_gap(arrivals: list[tuple[int, bool, int]], cause: int, excess: int) -> None:
+def test_a_gap_is_recorded_with_its_cause(
+    arrivals: list[tuple[int, bool, int]], cause: int, excess: int
+) -> None:
     with RenderHarness() as harness:
         _run(harness, arrivals)
         ledger = harness.desk.ledger
@@ -112,7 +114,7 @@ def test_cause_of_a_gap(arrivals: list[tuple[int, bool, int]], cause: int, exces
 
 
 @pytest.mark.parametrize(("flag", "cause"), [(FLAG_TAKEN, CAUSE_ENGINE), (FLAG_LOST, CAUSE_LOST)])
-def test_the_first_block_of_another_engine_says_what_was_lost(flag: int, cause: int) -> None:
+def test_the_first_block_after_a_takeover_records_the_lost_time(flag: int, cause: int) -> None:
     with RenderHarness() as harness:
         _run(harness, [CALM, CALM])
         longest = int(harness.desk.ledger["interval_max_ns"])
@@ -120,7 +122,7 @@ def test_the_first_block_of_another_engine_says_what_was_lost(flag: int, cause: 
         ledger, lease = harness.desk.ledger, harness.desk.lease
         assert int(ledger["gaps"][cause]) == sum(ledger["gaps"].tolist()) == 1
         assert (int(lease["takeovers"]), int(lease["gap_ns"])) == (1, PERIOD + 7)
-        # It is no underrun of the device, and no interval between two of its calls.
+        # It counts neither as a device underrun nor as a callback interval.
         assert int(ledger["device_flags"]) == 0
         assert int(ledger["interval_max_ns"]) == longest
 
@@ -133,7 +135,7 @@ def test_over_budget_is_counted_without_a_flag() -> None:
         assert harness.desk.ledger["gaps"].tolist() == [0] * len(CAUSES)
 
 
-def test_more_gaps_than_places_keep_the_latest() -> None:
+def test_the_gap_log_keeps_the_latest_gaps() -> None:
     with RenderHarness() as harness:
         _run(harness, [(PERIOD, True, 1)] * (GAPS + 10))
         assert int(harness.desk.ledger["gap_count"]) == GAPS + 10
@@ -142,13 +144,13 @@ def test_more_gaps_than_places_keep_the_latest() -> None:
         assert frames[-1] == (GAPS + 9) * BLOCK
 
 
-def test_observers_can_have_the_maxima_begin_anew() -> None:
+def test_readers_can_reset_the_maxima() -> None:
     with RenderHarness() as harness:
         _run(harness, [CALM, (PERIOD, False, 9_000_000), (5 * PERIOD, False, 1000)])
         ledger = harness.desk.ledger
         assert int(ledger["interval_max_ns"]) == 5 * PERIOD
         ledger["reset_serial"] += 1
-        # A block that comes after the first of these: their clock starts over.
+        # The next arrivals are counted from START again.
         harness.desk.clock["callback_ns"] = START
         _run(harness, [CALM])
         assert int(ledger["render_max_ns"]) == 500_000
@@ -157,11 +159,11 @@ def test_observers_can_have_the_maxima_begin_anew() -> None:
         assert int(ledger["blocks"]) == 4
 
 
-def test_clock_reading() -> None:
+def test_an_interrupted_clock_write_is_not_read() -> None:
     with RenderHarness() as harness:
         assert read_callback(harness.desk) is None
         _run(harness, [CALM, CALM, CALM])
         assert read_callback(harness.desk) == (START + 3 * PERIOD, 2 * BLOCK)
         assert int(harness.desk.clock["stamp"]) == 6
-        harness.desk.clock["stamp"] = 7  # an engine that died while it wrote
+        harness.desk.clock["stamp"] = 7  # an engine that died while writing
         assert read_callback(harness.desk) is None

@@ -1,4 +1,4 @@
-"""When quality is lowered and restored, from render times that are made up."""
+"""When quality is lowered and restored, with simulated render times."""
 
 from __future__ import annotations
 
@@ -27,22 +27,25 @@ PERIOD = BLOCK / RATE * 1e9
 
 
 class Machine:
-    """A desk whose blocks take what the test says: a share of their length, by the level."""
+    """A desk whose blocks take a given fraction of their duration to render."""
 
     def __init__(self, harness: RenderHarness, block: int = BLOCK) -> None:
         self.harness = harness
         self.block = block
         self.time = 0.0
-        # Time in seconds of the first block at a level, that level, and the reason.
+        # (seconds, level, reason) of the first block at each new level.
         self.changes: list[tuple[float, int, int]] = []
 
     @property
     def level(self) -> int:
-        """The level of the latest block."""
+        """Return the level of the latest block."""
         return int(self.harness.desk.quality["level"])
 
     def run(self, seconds: float, load: float | Callable[[int], float]) -> None:
-        """Blocks for so many seconds; `load`: share of a block's length, of each level."""
+        """Run blocks for `seconds` of audio.
+
+        `load`: render time as a fraction of a block's duration, or a function of the level.
+        """
         address = self.harness.desk.address
         until = self.time + seconds
         while self.time < until:
@@ -56,7 +59,7 @@ class Machine:
             self.time += self.block / RATE
 
     def levels(self) -> list[int]:
-        """The levels there were, in order."""
+        """Return the levels in order."""
         return [level for _time, level, _reason in self.changes]
 
 
@@ -68,7 +71,7 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture
 def coarse_machine() -> Iterator[Machine]:
-    """One of long blocks, for many minutes."""
+    """A machine with longer blocks, for simulating many minutes."""
     with RenderHarness(pages=4) as harness:
         yield Machine(harness, 512)
 
@@ -79,7 +82,7 @@ def test_a_light_load_lowers_nothing(machine: Machine) -> None:
     assert float(machine.harness.desk.quality["load"]) == pytest.approx(0.9 * HIGH, rel=0.01)
 
 
-def test_it_is_lowered_step_by_step_before_a_deadline_is_missed(machine: Machine) -> None:
+def test_quality_is_lowered_stepwise_before_a_deadline_is_missed(machine: Machine) -> None:
     machine.run(2.0, 0.5)
     machine.run(2.0, 0.85)
     assert machine.levels() == [1, 2, 3]
@@ -92,19 +95,19 @@ def test_it_is_lowered_step_by_step_before_a_deadline_is_missed(machine: Machine
     assert int(machine.harness.desk.quality["lowered"]) == 3
 
 
-def test_no_more_is_left_out_than_is_needed(machine: Machine) -> None:
+def test_quality_is_not_lowered_further_than_necessary(machine: Machine) -> None:
     machine.run(60.0, lambda level: (0.8, 0.65, 0.5, 0.4)[level])
     assert machine.levels() == [1]
 
 
-def test_the_level_is_one_of_whole_blocks(machine: Machine) -> None:
+def test_the_level_changes_at_block_boundaries(machine: Machine) -> None:
     machine.run(1.0, 0.85)
     quality = machine.harness.desk.quality
     assert int(quality["changed_frame"]) % BLOCK == 0
     assert int(quality["changed_frame"]) == round(machine.changes[-1][0] * RATE)
 
 
-def test_a_block_that_is_late_lowers_it_at_once(machine: Machine) -> None:
+def test_a_late_block_lowers_quality_at_once(machine: Machine) -> None:
     machine.run(1.0, 0.3)
     machine.run(PERIOD / 1e9 / 2, 1.1)
     late = machine.time
@@ -115,7 +118,7 @@ def test_a_block_that_is_late_lowers_it_at_once(machine: Machine) -> None:
     assert machine.changes[-1][0] - machine.changes[0][0] < 2 * (2 * LATE_STEP_NS + PERIOD) / 1e9
 
 
-def test_a_slow_block_alone_lowers_nothing_and_peaks_in_a_row_do(machine: Machine) -> None:
+def test_repeated_peaks_lower_quality_but_a_single_one_does_not(machine: Machine) -> None:
     machine.run(1.0, 0.3)
     machine.run(PERIOD / 1e9 / 2, 0.95)
     machine.run(5.0, 0.3)
@@ -136,7 +139,7 @@ def test_the_first_blocks_of_an_engine_may_be_slow(machine: Machine) -> None:
     assert machine.changes == []
 
 
-def test_neither_does_an_engine_lower_it_that_goes_on_for_another(machine: Machine) -> None:
+def test_the_first_blocks_after_a_takeover_may_be_slow(machine: Machine) -> None:
     machine.run(5.0, 0.3)
     begin_block(machine.harness.desk.address, BLOCK, int(machine.time * 1e9), FLAG_TAKEN)
     machine.run(0.05, 3.0)
@@ -145,7 +148,7 @@ def test_neither_does_an_engine_lower_it_that_goes_on_for_another(machine: Machi
 
 
 @pytest.mark.parametrize("block", [16, 512, 4096])
-def test_other_block_lengths_are_lowered_and_restored_alike(block: int) -> None:
+def test_load_shedding_works_at_any_block_length(block: int) -> None:
     with RenderHarness(pages=4) as harness:
         machine = Machine(harness, block)
         machine.run(0.5, 0.3)
@@ -155,7 +158,7 @@ def test_other_block_lengths_are_lowered_and_restored_alike(block: int) -> None:
         assert machine.level == 0
 
 
-def test_it_is_restored_step_by_step_when_it_has_been_calm(machine: Machine) -> None:
+def test_quality_is_restored_stepwise_after_low_load(machine: Machine) -> None:
     machine.run(1.0, 0.85)
     del machine.changes[:]
     begin = machine.time
@@ -167,7 +170,7 @@ def test_it_is_restored_step_by_step_when_it_has_been_calm(machine: Machine) -> 
     assert int(machine.harness.desk.quality["lowered"]) == 3
 
 
-def test_between_the_thresholds_it_stays(machine: Machine) -> None:
+def test_quality_stays_between_the_thresholds(machine: Machine) -> None:
     machine.run(0.5, 0.3)
     machine.run(0.1, 0.85)
     machine.run(1.0, 0.5 * (LOW + HIGH))
@@ -177,7 +180,7 @@ def test_between_the_thresholds_it_stays(machine: Machine) -> None:
     assert machine.level == level
 
 
-def test_one_peak_in_between_has_it_wait_anew(machine: Machine) -> None:
+def test_a_peak_restarts_the_wait_for_restoring(machine: Machine) -> None:
     machine.run(1.0, 0.85)
     for _ in range(5):
         machine.run(0.9 * CALM_NS / 1e9, 0.3)
@@ -185,9 +188,10 @@ def test_one_peak_in_between_has_it_wait_anew(machine: Machine) -> None:
     assert machine.level == 3
 
 
-def test_it_does_not_pump(coarse_machine: Machine) -> None:
+def test_load_shedding_does_not_oscillate(coarse_machine: Machine) -> None:
     machine = coarse_machine
-    # Full quality is too much, the first level plenty: each try comes later than the one before.
+    # Full quality overloads the machine, the first level leaves plenty of headroom: each attempt
+    # comes later than the last.
     machine.run(600.0, lambda level: (0.8, 0.4, 0.3, 0.2)[level])
     restored = [time for time, _level, reason in machine.changes if reason == BY_CALM]
     assert set(machine.levels()) == {0, 1}
@@ -195,7 +199,7 @@ def test_it_does_not_pump(coarse_machine: Machine) -> None:
     waits = np.diff(restored)
     assert np.all(waits[1:5] > 1.8 * waits[:4])
     assert np.all(waits < 1.1 * MAX_CALM_NS / 1e9)
-    # Once it is over for good, it is restored, and the next time it does not wait so long.
+    # After the overload has ended, quality is restored, and the next wait is short again.
     machine.run(200.0, 0.3)
     assert machine.level == 0
     machine.run(400.0, 0.3)
@@ -206,7 +210,7 @@ def test_it_does_not_pump(coarse_machine: Machine) -> None:
     assert machine.changes[-1][0] - begin < 1.2 * CALM_NS / 1e9
 
 
-def test_a_level_that_is_held_stays_whatever_happens(machine: Machine) -> None:
+def test_a_held_level_ignores_the_load(machine: Machine) -> None:
     machine.harness.send(OP_QUALITY, index=0)
     machine.run(2.0, 1.5)
     assert machine.level == 0 and machine.changes == []
@@ -221,7 +225,7 @@ def test_a_level_that_is_held_stays_whatever_happens(machine: Machine) -> None:
     assert machine.level == 3
 
 
-def test_a_level_is_held_from_its_frame_on(machine: Machine) -> None:
+def test_a_hold_takes_effect_at_its_frame(machine: Machine) -> None:
     machine.harness.send(OP_QUALITY, index=3, frame=1000)
     machine.harness.render(1000)
     assert machine.level == 0
@@ -230,8 +234,8 @@ def test_a_level_is_held_from_its_frame_on(machine: Machine) -> None:
     assert int(machine.harness.desk.quality["changed_frame"]) == 1000
 
 
-def test_renders_that_nobody_waits_for_are_never_lowered() -> None:
-    # Offline a render time of 1000 ns is entered for each block.
+def test_offline_renders_are_never_lowered() -> None:
+    # Offline rendering enters 1000 ns for each block.
     with RenderHarness(pages=4) as harness:
         for _ in range(20000):
             end_block(harness.desk.address, 1, 1000)

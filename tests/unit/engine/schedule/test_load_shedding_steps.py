@@ -1,4 +1,4 @@
-"""What each level of quality leaves out of the sound, and that it makes no click."""
+"""What each load shedding level leaves out, without a click."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def _hertz(sound: np.ndarray) -> float:
 # Optional effects ----------------------------------------------------------------------------
 
 
-def test_some_modules_can_be_done_without_and_some_not() -> None:
+def test_modules_are_divided_into_optional_and_needed() -> None:
     assert {"reverb", "echo", "flanger", "drive"} <= set(OPTIONAL)
     assert "compressor" in NEEDED
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_an_optional_effect_goes_out_without_a_click_and_costs_no_bit(name: str) -> None:
+def test_a_bypassed_effect_is_bit_exact(name: str) -> None:
     samples = noise(60000, peak=0.2)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -64,7 +64,7 @@ def test_an_optional_effect_goes_out_without_a_click_and_costs_no_bit(name: str)
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_going_out_and_coming_back_make_no_click(name: str) -> None:
+def test_bypassing_and_restoring_an_effect_makes_no_click(name: str) -> None:
     with RenderHarness() as harness:
         harness.ramp(deck_level_ramp(0), 0.05)
         _tone(harness)
@@ -77,14 +77,14 @@ def test_going_out_and_coming_back_make_no_click(name: str) -> None:
         _hold(harness, FULL)
         steps.append(largest_step(harness.render(80000)))
         _hold(harness, NO_OPTIONAL)
-        harness.render(100)  # and back before it is out
+        harness.render(100)  # and restore it before it has faded out
         _hold(harness, FULL)
         steps.append(largest_step(harness.render(3000)))
     assert max(steps) <= 1.3 * usual + 2 * loudest / FADE
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_an_effect_that_is_needed_stays(name: str) -> None:
+def test_a_needed_effect_is_never_bypassed(name: str) -> None:
     samples = noise(40000, peak=0.5)
 
     def played(level: int) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_an_effect_that_is_needed_stays(name: str) -> None:
     assert np.array_equal(played(NO_OPTIONAL), played(FULL))
 
 
-def test_while_it_is_out_it_is_not_computed_and_its_ramps_go_on() -> None:
+def test_a_bypassed_effect_is_not_processed_but_its_ramps_advance() -> None:
     with RenderHarness() as harness:
         _tone(harness)
         put(harness, 0, "reverb")
@@ -112,8 +112,8 @@ def test_while_it_is_out_it_is_not_computed_and_its_ramps_go_on() -> None:
         assert float(harness.desk.ramps[mix]["value"]) == 0.9
 
 
-def test_it_comes_back_as_new_without_what_sounded_before() -> None:
-    # The echo's memory is full of noise when it goes out, and the file silent from then on.
+def test_a_restored_effect_does_not_play_its_old_content() -> None:
+    # The echo's memory is full of noise when it is bypassed; from then on the file is silent.
     sound = np.zeros(500000, np.float32)
     sound[:190000] = noise(190000, 1)[:, 0] / 32768
     with RenderHarness() as harness:
@@ -130,8 +130,8 @@ def test_it_comes_back_as_new_without_what_sounded_before() -> None:
         assert float(np.abs(out).max()) == 0.0
 
 
-def test_another_engine_can_go_on_from_the_turn_in_which_it_goes_out() -> None:
-    # It hears in this turn what stands where its memory is emptied first.
+def test_a_turn_with_a_bypass_can_be_rendered_again_after_a_failover() -> None:
+    # In this turn, the echo reads the part of its memory that is cleared first.
     with RenderHarness() as harness:
         harness.start(0, harness.load(noise(20000)))
         put(harness, 0, "echo", {"beats": 0, "seconds": 3900 / RATE, "mix": 0.8})
@@ -139,13 +139,14 @@ def test_another_engine_can_go_on_from_the_turn_in_which_it_goes_out() -> None:
         harness.render(8 * TURN, TURN)
         first = harness.render(TURN, TURN)
         assert int(harness.desk.effects["lift"][0]) == 0
-        harness.desk.undo_log["state"] = WORK_RENDERS  # as if it had died at the end of it
+        # as if the engine had died at the end of the turn
+        harness.desk.undo_log["state"] = WORK_RENDERS
         kernels().recover(harness.desk.address)
         assert harness.desk.frame == 8 * TURN and int(harness.desk.quality["level"]) == 0
         assert np.array_equal(harness.render(TURN, TURN), first)
 
 
-def test_it_sounds_again_when_it_is_back() -> None:
+def test_a_restored_effect_sounds_as_before() -> None:
     with RenderHarness() as harness:
         _tone(harness)
         put(harness, 0, "drive", LOUD["drive"])
@@ -157,7 +158,7 @@ def test_it_sounds_again_when_it_is_back() -> None:
     assert np.allclose(after, before, atol=1e-4)
 
 
-def test_what_comes_while_effects_are_left_out_is_not_heard_before_they_are_back() -> None:
+def test_an_effect_added_while_shedding_stays_bypassed_until_restored() -> None:
     samples = noise(60000, peak=0.2)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -169,7 +170,7 @@ def test_what_comes_while_effects_are_left_out_is_not_heard_before_they_are_back
         assert not np.allclose(out[-5000:], as_float(samples)[15000:20000], atol=1e-3)
 
 
-def test_what_leaves_while_it_is_out_is_free_at_once() -> None:
+def test_a_bypassed_effect_is_freed_at_once_when_removed() -> None:
     with RenderHarness() as harness:
         _tone(harness)
         put(harness, 0, "reverb", {"decay": 20})
@@ -192,7 +193,7 @@ def _locked(harness: RenderHarness, rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.94, 1.06])
-def test_keylock_is_given_up_remembered_and_comes_back(rate: float) -> None:
+def test_keylock_is_shed_and_restored(rate: float) -> None:
     share = voice_ramp(0, VOICE_KEYLOCK)
     with RenderHarness() as harness:
         _locked(harness, rate)
@@ -215,7 +216,7 @@ def test_keylock_is_given_up_remembered_and_comes_back(rate: float) -> None:
     assert max(steps) < 1.3 * TONE_STEP * max(rate, 1.0)
 
 
-def test_what_starts_or_is_switched_meanwhile_gets_keylock_afterwards() -> None:
+def test_keylock_turned_on_while_shedding_is_applied_afterwards() -> None:
     with RenderHarness() as harness:
         _hold(harness, NO_KEYLOCK)
         _locked(harness, 1.06)
@@ -229,7 +230,7 @@ def test_what_starts_or_is_switched_meanwhile_gets_keylock_afterwards() -> None:
         assert _hertz(harness.render(20000)[:, 0]) == pytest.approx(HERTZ, abs=2.0)
 
 
-def test_keylock_that_was_switched_off_meanwhile_stays_off() -> None:
+def test_keylock_turned_off_while_shedding_stays_off() -> None:
     with RenderHarness() as harness:
         _locked(harness, 1.06)
         _hold(harness, NO_KEYLOCK)
@@ -254,7 +255,7 @@ def _distortion(hertz: float, rate: float, level: int) -> float:
     ("hertz", "allowed"), [(1000.0, -80.0), (5000.0, -80.0), (10000.0, -80.0), (14000.0, -70.0)]
 )
 @pytest.mark.parametrize("rate", [0.94, 1.06, 1.0999])
-def test_short_filters_are_still_clean(hertz: float, allowed: float, rate: float) -> None:
+def test_short_filters_have_low_distortion(hertz: float, allowed: float, rate: float) -> None:
     usual = _distortion(hertz, rate, NO_KEYLOCK)
     short = _distortion(hertz, rate, SHORT_FILTERS)
     assert usual < short - 10.0, "the short filters are not in use"
@@ -262,11 +263,11 @@ def test_short_filters_are_still_clean(hertz: float, allowed: float, rate: float
 
 
 @pytest.mark.parametrize(("rate", "hertz"), [(1.3, 3000.0), (1.9, 4000.0), (3.7, 2000.0)])
-def test_short_filters_are_clean_at_high_rates_too(rate: float, hertz: float) -> None:
+def test_short_filters_have_low_distortion_at_high_rates(rate: float, hertz: float) -> None:
     assert _distortion(hertz, rate, NO_KEYLOCK) < _distortion(hertz, rate, SHORT_FILTERS) < -75
 
 
-def test_at_its_own_speed_a_track_is_bit_exact_at_every_level() -> None:
+def test_rate_one_is_bit_exact_at_every_level() -> None:
     samples = noise(60000)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -275,9 +276,9 @@ def test_at_its_own_speed_a_track_is_bit_exact_at_every_level() -> None:
         assert np.array_equal(harness.render(50000, 300), as_float(samples)[:50000])
 
 
-def test_one_filter_takes_over_from_the_other_softly() -> None:
-    # Near the cutoff they differ most. A sudden step between them is heard at all frequencies;
-    # the tone itself lies above 19 kHz all the time.
+def test_the_change_of_filter_length_is_crossfaded() -> None:
+    # The filters differ most near the cut-off frequency. A sudden step between them would spread
+    # over all frequencies; the tone itself stays above 19 kHz.
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(18000.0, 40000, level=0.5)), rate=1.06)
         for turn in range(20):
@@ -288,7 +289,7 @@ def test_one_filter_takes_over_from_the_other_softly() -> None:
     assert 20 * np.log10(np.max(np.abs(low[500:]))) < -62
 
 
-# How time is cut -----------------------------------------------------------------------------
+# Block lengths -------------------------------------------------------------------------------
 
 
 def _everything(harness: RenderHarness) -> None:
@@ -315,5 +316,5 @@ def _played(blocks: list[int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("blocks", [[1], [7], [1023], [2048], [5, 300, 41, 999]])
-def test_at_a_level_how_time_is_cut_changes_no_bit(blocks: list[int]) -> None:
+def test_block_lengths_change_no_bit_at_any_level(blocks: list[int]) -> None:
     assert np.array_equal(_played(blocks), _played([256]))

@@ -1,4 +1,4 @@
-"""Commands act at their frame, in order; late, refused and cancelled ones are reported."""
+"""Commands take effect at their frames, in order; late, refused and cancelled ones are reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _first(out: np.ndarray) -> int:
     blocks=st.lists(st.integers(1, 2048), min_size=1, max_size=12),
     decks=st.integers(1, 4),
 )
-def test_group_starts_on_its_frame_whatever_the_blocks(
+def test_a_group_starts_on_its_frame_at_any_block_length(
     frame: int, blocks: list[int], decks: int
 ) -> None:
     with RenderHarness(pages=8) as harness:
@@ -59,7 +59,7 @@ def test_group_starts_on_its_frame_whatever_the_blocks(
     frames=st.lists(st.integers(1, 5000), min_size=1, max_size=60),
     blocks=st.lists(st.integers(1, 1500), min_size=1, max_size=8),
 )
-def test_every_command_at_its_frame_and_equals_in_order(
+def test_commands_take_effect_at_their_frames_in_order(
     frames: list[int], blocks: list[int]
 ) -> None:
     with RenderHarness(pages=4) as harness:
@@ -74,8 +74,8 @@ def test_every_command_at_its_frame_and_equals_in_order(
 
 @settings(max_examples=30)
 @given(st.data())
-def test_heap_against_a_model(data: st.DataObject) -> None:
-    # Commands come in between blocks, some with frames that have passed.
+def test_the_heap_agrees_with_a_model(data: st.DataObject) -> None:
+    # Commands arrive between blocks, some with frames that have passed.
     with RenderHarness(pages=4) as harness:
         waiting: list[tuple[int, int]] = []
         done: list[tuple[int, int]] = []
@@ -112,7 +112,7 @@ def test_heap_against_a_model(data: st.DataObject) -> None:
         assert int(harness.desk.master["pending"]) == len(waiting)
 
 
-def test_late_command_acts_now_and_says_how_late() -> None:
+def test_a_late_command_takes_effect_now_and_reports_its_lateness() -> None:
     with RenderHarness() as harness:
         source = harness.load(TONE)
         harness.render(1000)
@@ -123,7 +123,7 @@ def test_late_command_acts_now_and_says_how_late() -> None:
     assert _first(out) == 0
 
 
-def test_frame_zero_is_at_once_and_not_late() -> None:
+def test_a_command_at_frame_zero_is_immediate_and_not_late() -> None:
     with RenderHarness() as harness:
         harness.render(777)
         harness.start(0, harness.load(TONE))
@@ -132,7 +132,7 @@ def test_frame_zero_is_at_once_and_not_late() -> None:
         assert int(harness.desk.ledger["late_commands"]) == 0
 
 
-def test_command_for_the_very_next_frame_is_in_time() -> None:
+def test_a_command_for_the_next_frame_is_not_late() -> None:
     with RenderHarness() as harness:
         harness.render(777)
         harness.start(0, harness.load(TONE), frame=777)
@@ -141,14 +141,14 @@ def test_command_for_the_very_next_frame_is_in_time() -> None:
         assert int(harness.desk.ledger["late_commands"]) == 0
 
 
-def test_command_far_ahead_waits() -> None:
+def test_a_command_far_ahead_stays_scheduled() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(TONE), frame=1 << 40)
         assert not harness.render(5000).any()
         assert int(harness.desk.master["pending"]) == 1
 
 
-def test_equal_frames_in_the_order_they_were_sent() -> None:
+def test_commands_of_one_frame_keep_their_order() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(TONE))
         for target in (0.9, 0.1, 0.5):
@@ -158,7 +158,7 @@ def test_equal_frames_in_the_order_they_were_sent() -> None:
     assert np.allclose(out[:100], 0.1)
 
 
-def test_full_heap_refuses_and_counts() -> None:
+def test_a_full_heap_refuses_and_counts() -> None:
     with RenderHarness() as harness:
         for _turn in range(4):
             records = [harness.command(OP_RAMP, index=0, x=1.0, frame=10**9) for _ in range(2500)]
@@ -170,11 +170,11 @@ def test_full_heap_refuses_and_counts() -> None:
         assert events["kind"].tolist() == [EV_REFUSED] * refused
         assert events["serial"].tolist() == list(range(PENDING + 1, 10001))
         assert int(harness.desk.master["pending"]) == PENDING
-        # What is due still comes, and makes room.
+        # Due commands still take effect, and free their slots.
         assert not harness.render(100).any()
 
 
-def test_heap_is_whole_after_having_been_full() -> None:
+def test_a_heap_that_was_full_works_again() -> None:
     rng = np.random.default_rng(1)
     with RenderHarness() as harness:
         frames = rng.integers(1, 20000, PENDING)
@@ -188,7 +188,7 @@ def test_heap_is_whole_after_having_been_full() -> None:
             assert len(events) < EVENT_RING
             got += events["frame"].tolist()
         assert got == sorted(frames.tolist())
-        for _turn in range(2):  # and its free places are all there again
+        for _turn in range(2):  # all slots are free again afterwards
             for half in np.split(records, 4):
                 half["frame"] = 10**9
                 assert harness.push(half)
@@ -196,7 +196,7 @@ def test_heap_is_whole_after_having_been_full() -> None:
             assert int(harness.desk.master["pending"]) == PENDING
 
 
-def test_full_ring_refuses_the_whole_batch() -> None:
+def test_a_full_ring_refuses_the_whole_batch() -> None:
     with RenderHarness() as harness:
         batch = np.concatenate([harness.command(OP_RAMP, index=0, x=1.0)] * (COMMAND_RING - 1))
         two = np.concatenate([harness.command(OP_RAMP, index=0, x=0.25)] * 2)
@@ -210,7 +210,7 @@ def test_full_ring_refuses_the_whole_batch() -> None:
         assert harness.push(two)
 
 
-def test_cancel_drops_what_waits_of_one_voice() -> None:
+def test_cancel_drops_scheduled_commands_of_one_voice() -> None:
     with RenderHarness() as harness:
         source = harness.load(TONE)
         first = harness.start(0, source, frame=500)
@@ -228,8 +228,8 @@ def test_cancel_drops_what_waits_of_one_voice() -> None:
 
 
 @pytest.mark.parametrize("frame", [0, 200])
-def test_cancel_spares_what_was_sent_after_it(frame: int) -> None:
-    # Stop, and play again later: that is one message after the other in the same block.
+def test_cancel_spares_commands_sent_after_it(frame: int) -> None:
+    # Stop, then play again later: one message after the other in the same block.
     with RenderHarness() as harness:
         source = harness.load(TONE)
         harness.start(0, source, frame=400)
@@ -242,7 +242,7 @@ def test_cancel_spares_what_was_sent_after_it(frame: int) -> None:
     assert _first(out) == 500
 
 
-def test_ended_is_reported_once_with_its_reason() -> None:
+def test_the_end_of_a_voice_is_reported_once_with_its_reason() -> None:
     with RenderHarness() as harness:
         source = harness.load(noise(3000, peak=0.1))
         ran_out = harness.start(0, source)
@@ -267,8 +267,8 @@ def test_lost_events_are_counted() -> None:
         assert len(harness.events()) == 0
 
 
-def test_malformed_start_does_not_hang_or_crash() -> None:
-    # A loop that ends before it begins, or a start before the file: played without them.
+def test_a_malformed_start_does_not_hang_or_crash() -> None:
+    # A loop that ends before it begins, or a start before the file: both are ignored.
     with RenderHarness() as harness:
         source = harness.load(TONE)
         harness.start(0, source, loop=(2000, 2000))

@@ -1,4 +1,4 @@
-"""Starts, stops, seeks, restarts and missing pages: no step larger than the fade allows."""
+"""Starts, stops, seeks, restarts and missing pages: no step is larger than its fade allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crowdstream.engine.voice.stem_reader import RETURN
 from crowdstream.engine.voice.voice import FADE_IN, FADE_OUT
 from tests.support.render_harness import RenderHarness, as_float, noise, sine
 
-LEVEL = 0.45  # two of them, old place and new, stay below the limiter
+LEVEL = 0.45  # old and new position together stay below the limiter
 WAVE = (LEVEL * np.cos(2 * np.pi * 97.3 * np.arange(60000) / 44100)).astype(np.float32)
 OWN = float(np.max(np.abs(np.diff(WAVE))))
 
@@ -47,12 +47,12 @@ def test_stop_fades_out_from_its_frame_on() -> None:
 
 @pytest.mark.parametrize("rate", [1.0, 1.06, 0.5, 2.5])
 @pytest.mark.parametrize("target", [0, 1, 20000, 59990])
-def test_seek(rate: float, target: int) -> None:
+def test_a_seek_makes_no_click(rate: float, target: int) -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(WAVE), start=453, rate=rate)
         harness.send(OP_SEEK, target=0, start=target, frame=1037)
         out = harness.render(5000)[:, 0]
-    # A file's own beginning is not faded, so its first sample may stand out at once.
+    # The beginning of a file is not faded in, so its first sample may be a step.
     first = LEVEL if target == 0 else 0
     assert _steepest(out) < OWN * rate * 2 + LEVEL / FADE_IN + LEVEL / FADE_OUT + 0.01 + first
     if target:
@@ -60,7 +60,7 @@ def test_seek(rate: float, target: int) -> None:
 
 
 @pytest.mark.parametrize("gap", [1, 10, 63, 255, 257, 1000])
-def test_restart_and_stop_again_and_again(gap: int) -> None:
+def test_rapid_restarts_and_stops_make_no_click(gap: int) -> None:
     with RenderHarness() as harness:
         source = harness.load(WAVE * np.float32(0.2))
         for turn in range(40):
@@ -73,14 +73,14 @@ def test_restart_and_stop_again_and_again(gap: int) -> None:
         states = harness.desk.voices["state"]
         assert not states.any()
     assert cuts == (0 if gap >= 10 else cuts)
-    # At worst every ghost there is fades at once.
+    # In the worst case all ghosts fade out at once.
     sounding = min(40, FADE_OUT // gap + 2)
     assert _steepest(out) < 0.2 * LEVEL * (sounding / FADE_OUT + 1 / FADE_IN) * 1.2 + 0.2 * OWN * (
         sounding + 1
     )
 
 
-def test_the_fade_of_what_is_left_is_as_long_as_promised() -> None:
+def test_a_restart_fades_the_old_sound_out_over_fade_out_frames() -> None:
     with RenderHarness() as harness:
         source = harness.load(np.full(30000, 0.4, np.float32))
         silent = harness.load(np.zeros(30000, np.float32))
@@ -92,7 +92,7 @@ def test_the_fade_of_what_is_left_is_as_long_as_promised() -> None:
     assert not out[500 + FADE_OUT :].any()
 
 
-def test_missing_page_and_its_return() -> None:
+def test_a_missing_page_is_faded_counted_and_logged_as_a_gap() -> None:
     wave = WAVE
     with RenderHarness() as harness:
         source = harness.load(wave, missing=[1])
@@ -114,8 +114,10 @@ def test_missing_page_and_its_return() -> None:
 
 @settings(max_examples=25)
 @given(missing=st.sets(st.integers(0, 7)), rate=st.sampled_from([1.0, 1.06, 0.7, 3.1]))
-def test_any_missing_pages(missing: set[int], rate: float) -> None:
-    # Two stems, pages of 8192 and 16384 frames, holes anywhere.
+def test_any_set_of_missing_pages_is_counted_and_makes_no_click(
+    missing: set[int], rate: float
+) -> None:
+    # Two stems with pages of 8192 and 16384 frames, any of which may be missing.
     with RenderHarness() as harness:
         long = harness.load(np.stack([WAVE, WAVE], axis=1) * np.float32(0.5), missing)
         other = harness.load(WAVE * np.float32(0.5), {page // 2 for page in missing})
@@ -130,12 +132,12 @@ def test_any_missing_pages(missing: set[int], rate: float) -> None:
     expected = sum(length(page, 8192) for page in missing)
     expected += sum(length(page, 16384) for page in {page // 2 for page in missing})
     assert frames == expected
-    # The first page missing or not, a file's own first frame is not faded.
+    # Whether or not the first page is missing, a file's first frame is not faded in.
     tail = out[10:]
     assert _steepest(tail) < 4 * (OWN * rate + LEVEL * 0.0151 * rate + LEVEL / RETURN * rate)
 
 
-def test_page_that_comes_after_a_start_without_it() -> None:
+def test_a_page_loaded_after_the_start_fades_in() -> None:
     with RenderHarness() as harness:
         source = harness.load(WAVE, missing=[0])
         harness.start(0, source)
@@ -147,7 +149,7 @@ def test_page_that_comes_after_a_start_without_it() -> None:
     assert np.array_equal(out[RETURN:], WAVE[1000 + RETURN : 4000])
 
 
-def test_stop_all_at_once() -> None:
+def test_stop_all_fades_every_voice_out() -> None:
     with RenderHarness() as harness:
         source = harness.load(sine(60.0, 40000, level=0.01))
         for voice in range(VOICES):
@@ -161,7 +163,7 @@ def test_stop_all_at_once() -> None:
     assert not out[5000 + FADE_OUT :].any()
 
 
-def test_more_jumps_than_ghosts_are_cut_and_counted() -> None:
+def test_jumps_beyond_the_number_of_ghosts_are_counted_as_hard_cuts() -> None:
     with RenderHarness() as harness:
         source = harness.load(noise(30000, peak=0.01))
         for voice in range(VOICES):
@@ -176,7 +178,7 @@ def test_more_jumps_than_ghosts_are_cut_and_counted() -> None:
     assert np.max(np.abs(out)) <= 1.0
 
 
-def test_ghost_keeps_what_it_had_and_leaves_the_voice_alone() -> None:
+def test_a_ghost_keeps_its_gain_and_does_not_affect_the_new_voice() -> None:
     with RenderHarness() as harness:
         source = harness.load(np.full(30000, 0.25, np.float32))
         harness.start(0, source, gain=0.5)
@@ -189,7 +191,7 @@ def test_ghost_keeps_what_it_had_and_leaves_the_voice_alone() -> None:
     assert np.allclose(out, ghost + fresh, atol=1e-6)
 
 
-def test_sixty_four_voices_sum_up() -> None:
+def test_sixty_four_voices_add_up() -> None:
     parts = [noise(6000, 1, peak=0.005, seed=voice) for voice in range(VOICES)]
     with RenderHarness() as harness:
         for voice, part in enumerate(parts):

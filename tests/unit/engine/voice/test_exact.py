@@ -1,4 +1,4 @@
-"""Rate 1, level 1, EQ flat: what comes out is what is in the file, bit for bit."""
+"""At rate 1, unity gain and flat EQ, the output equals the file bit for bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crowdstream.desk.ramps import VOICE_RATE, VOICE_STEM, deck_level_ramp, voic
 from crowdstream.engine.voice.voice import FADE_IN
 from tests.support.render_harness import RenderHarness, as_float, noise
 
-LENGTH = 40000  # more than two pages of the widest frames
+LENGTH = 40000  # more than two pages of the largest frame format
 FORMATS = ["int16 mono", "int16 stereo", "float32 mono", "float32 stereo"]
 
 
@@ -18,12 +18,12 @@ def _samples(kind: str, seed: int = 0) -> np.ndarray:
     samples = noise(LENGTH, 1 if "mono" in kind else 2, peak=0.9, seed=seed)
     if kind.startswith("int16"):
         return samples
-    # Not on the 16-bit grid, so that a conversion to it would show.
+    # Not on the 16-bit grid, so that a conversion to 16 bits would be noticed.
     return (samples / np.float32(32768.0) * np.float32(0.999)).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_file_from_its_beginning(kind: str) -> None:
+def test_a_file_from_its_beginning_is_bit_exact(kind: str) -> None:
     samples = _samples(kind)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -33,7 +33,7 @@ def test_file_from_its_beginning(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("start", [1, 63, 8191, 8192, 16383, 16384, 16385, 32767, 39000])
-def test_file_from_anywhere_after_the_fade(kind: str, start: int) -> None:
+def test_a_file_from_anywhere_is_bit_exact_after_the_fade_in(kind: str, start: int) -> None:
     samples = _samples(kind)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples), start=start)
@@ -44,7 +44,7 @@ def test_file_from_anywhere_after_the_fade(kind: str, start: int) -> None:
     assert not np.array_equal(out[:8], expected[:8])
 
 
-def test_extreme_sample_values() -> None:
+def test_extreme_sample_values_are_not_limited() -> None:
     samples = np.array([-32768, 32767, 0, 1, -1] * 50, np.int16)
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -53,8 +53,8 @@ def test_extreme_sample_values() -> None:
     assert np.array_equal(out, as_float(samples))
 
 
-def test_after_a_seek() -> None:
-    samples = noise(LENGTH, peak=0.4)  # both places at once stay below the limiter
+def test_playback_is_bit_exact_after_a_seek() -> None:
+    samples = noise(LENGTH, peak=0.4)  # both positions together stay below the limiter
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
         harness.send(OP_SEEK, target=0, start=20000, frame=1000)
@@ -64,7 +64,7 @@ def test_after_a_seek() -> None:
     assert np.array_equal(out[settled:], as_float(samples)[20256:22000])
 
 
-def test_a_started_ramp_to_where_it_is_changes_nothing() -> None:
+def test_a_ramp_to_the_current_value_changes_nothing() -> None:
     samples = _samples("int16 stereo")
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))
@@ -87,7 +87,7 @@ def test_eight_stems_add_up() -> None:
     assert np.max(np.abs(out - expected)) < 1e-6
 
 
-def test_stem_of_its_own_length() -> None:
+def test_stems_may_differ_in_length() -> None:
     long, short = noise(6000, seed=1, peak=0.3), noise(3000, seed=2, peak=0.3)
     short[-300:] = 0
     with RenderHarness() as harness:
@@ -98,7 +98,7 @@ def test_stem_of_its_own_length() -> None:
     assert np.array_equal(out, expected)
 
 
-def test_back_to_a_deck_at_level_one() -> None:
+def test_playback_is_bit_exact_again_once_gains_are_back_at_one() -> None:
     samples = _samples("float32 stereo")
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples))

@@ -1,4 +1,4 @@
-"""Slip, reverse and the hand on the platter, by reading off where the playhead is."""
+"""Slip, reverse and platter, by measuring the playhead's position in the output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def harness() -> Iterator[RenderHarness]:
         yield harness
 
 
-def test_slip_runs_on_underneath(harness: RenderHarness) -> None:
+def test_slip_returns_to_where_the_track_would_be(harness: RenderHarness) -> None:
     harness.start(0, track(harness), grid=grid(harness))
     harness.send(OP_SLIP, target=0, index=1, frame=10000)
     harness.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.25, frame=12000)
@@ -53,7 +53,7 @@ def test_slip_runs_on_underneath(harness: RenderHarness) -> None:
     assert heard[39000] < 12000 + TRACK_BEAT / 4
 
 
-def test_slip_of_a_synced_deck_comes_back_in_phase(harness: RenderHarness) -> None:
+def test_a_synced_deck_returns_from_slip_in_phase(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     plain = places(harness.render(100000))
     with RenderHarness() as other:
@@ -68,7 +68,7 @@ def test_slip_of_a_synced_deck_comes_back_in_phase(harness: RenderHarness) -> No
         assert np.abs(out[begin:end] - plain[begin:end]).max() < 0.6
 
 
-def test_reverse_goes_back_the_way_it_came(harness: RenderHarness) -> None:
+def test_reverse_retraces_the_positions_at_the_same_rate(harness: RenderHarness) -> None:
     harness.start(0, track(harness), rate=1.06)
     harness.send(OP_REVERSE, target=0, index=1, frame=40000)
     harness.send(OP_REVERSE, target=0, index=0, frame=60000)
@@ -84,38 +84,34 @@ def test_a_synced_deck_in_reverse_loops_in_phase(harness: RenderHarness) -> None
     harness.send(OP_REVERSE, target=0, index=0, frame=at[4])
     out = harness.render(at[6], 500)
     heard = places(out)
-    # Going back from a beat, beats are met on beats again.
-    assert (heard[at[3] + 500] - FIRST) / TRACK_BEAT == pytest.approx(
-        5.0 - 500 / BEAT, abs=1e-4
-    )
+    # In reverse from a beat on, the track's beats still fall on the clock's beats.
+    assert (heard[at[3] + 500] - FIRST) / TRACK_BEAT == pytest.approx(5.0 - 500 / BEAT, abs=1e-4)
     assert np.abs(phase_error(harness, out, 0)[at[4] + SETTLED :]).max() < 0.6
 
 
-def test_brake_and_spin_up(harness: RenderHarness) -> None:
+def test_brake_and_spin_up_bend_the_position_without_a_click(harness: RenderHarness) -> None:
     harness.start(0, track(harness))
     harness.send(OP_SPIN, target=0, x=0.0, y=20000, frame=10000)
     harness.send(OP_SPIN, target=0, x=1.0, y=10000, frame=50000)
     out = harness.render(80000, [64, 999])
-    assert not out[30001:50000].any(), "a record that stands is silent"
+    assert not out[30001:50000].any(), "a platter at rest is silent"
     place = float(places(out)[-1])
-    # 10000 frames, half of 20000 while braking, half of 10000 while spinning up, the rest.
+    # 10000 frames, half of 20000 while braking, half of 10000 while spinning up, and the rest.
     assert place == pytest.approx(10000 + 10000 + 5000 + 19999, abs=1.5)
-    # Never a step: the sound of a slow ramp bends, and is faded as the platter comes to rest.
+    # Never a step: the sound bends with the ramp, and fades out as the platter comes to rest.
     assert np.abs(np.diff(out[:, 0])).max() < 3e-4
 
 
-def test_a_brake_can_stop_the_deck(harness: RenderHarness) -> None:
+def test_a_brake_with_stop_ends_the_voice(harness: RenderHarness) -> None:
     harness.start(0, track(harness))
     harness.send(OP_SPIN, target=0, x=0.0, y=5000, index=1, frame=1000)
     harness.render(9000)
     assert not harness.desk.voices["state"].any()
 
 
-def test_braked_and_back_a_synced_deck_is_in_phase(harness: RenderHarness) -> None:
+def test_a_synced_deck_is_back_in_phase_after_brake_and_spin_up(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.send(OP_SPIN, target=0, x=0.0, y=9000, frame=30000)
     harness.send(OP_SPIN, target=0, x=1.0, y=4000, frame=50000)
     out = harness.render(80000, 700)
     assert np.abs(phase_error(harness, out, 0)[54000 + SETTLED :]).max() < 0.05
-
-

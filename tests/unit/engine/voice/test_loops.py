@@ -1,4 +1,4 @@
-"""Loops and sections: exact to the frame, seamless where the file is, else without a click."""
+"""Loops and sections: exact to the frame, seamless where the file is, otherwise without a click."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def _steepest(wave: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("period", [100, 441, 16384])
-def test_whole_file_that_meets_itself_is_bit_exact(period: int) -> None:
-    # Whole periods of a sine: the loop is seamless, so nothing may be done to it.
+def test_a_seamless_whole_file_loop_is_bit_exact(period: int) -> None:
+    # Whole periods of a sine: the loop is seamless and must not be altered.
     cycles = max(1, period // 100)
     wave = (0.8 * np.sin(2 * np.pi * cycles * np.arange(period) / period)).astype(np.float32)
     with RenderHarness() as harness:
@@ -28,24 +28,24 @@ def test_whole_file_that_meets_itself_is_bit_exact(period: int) -> None:
     assert np.array_equal(out[:, 0], np.tile(wave, 6)[: len(out)])
 
 
-def test_drum_loop_keeps_its_first_beat() -> None:
-    # Silence at the end, an attack on the first frame: that is how loops are cut.
+def test_a_drum_loop_keeps_its_first_attack() -> None:
+    # Silence at the end and an attack on the first frame: a typical drum loop.
     samples = noise(20000, peak=0.5)
     samples[15000:] = 0
-    samples[0] = 2000  # about -24 dB, at once
+    samples[0] = 2000  # about -24 dB, a step
     samples[0, 0] = 300
     with RenderHarness() as harness:
         harness.start(0, harness.load(samples), loop=(0, 20000))
         out = harness.render(60000)
     expected = np.tile(as_float(samples), (3, 1))
     assert np.array_equal(out[:20000], expected[:20000])
-    # What a small step at the seam is given to spread it is gone within 10 ms.
+    # The decay that smooths a small step at the seam is over within 10 ms.
     assert np.array_equal(out[21000:40000], expected[21000:40000])
     assert np.max(np.abs(out - expected)) < 0.07
 
 
-def test_join_that_does_not_meet_is_spread() -> None:
-    # Half a period too much: the wave would jump from its crest to 0.
+def test_a_step_at_the_seam_is_smoothed() -> None:
+    # Half a period too long: the wave would jump from its crest to 0.
     wave = sine(105.0, 4305, level=0.7)  # 10.25 periods
     assert abs(wave[-1]) > 0.6
     with RenderHarness() as harness:
@@ -58,7 +58,9 @@ def test_join_that_does_not_meet_is_spread() -> None:
 
 @pytest.mark.parametrize(("loop_in", "loop_out"), [(5000, 25000), (128, 900), (16384, 32768)])
 @pytest.mark.parametrize("rate", [1.0])
-def test_section_loop_is_exact_between_its_joins(loop_in: int, loop_out: int, rate: float) -> None:
+def test_a_section_loop_is_bit_exact_between_its_crossfades(
+    loop_in: int, loop_out: int, rate: float
+) -> None:
     samples = noise(40000, peak=0.4)
     length = loop_out - loop_in
     with RenderHarness() as harness:
@@ -72,8 +74,8 @@ def test_section_loop_is_exact_between_its_joins(loop_in: int, loop_out: int, ra
         assert np.array_equal(part, inside[:-join]), f"turn {turn}"
 
 
-def test_section_loop_fades_into_what_led_up_to_it() -> None:
-    # A ramp in the file shows which frame is heard with which share.
+def test_a_section_loop_crossfades_into_the_frames_before_its_start() -> None:
+    # The file is a ramp, so each output value shows which frames are mixed in which proportion.
     wave = (np.arange(3000) / 3000 * 0.9).astype(np.float32)
     with RenderHarness() as harness:
         harness.start(0, harness.load(wave), loop=(1000, 2000))
@@ -88,17 +90,17 @@ def test_section_loop_fades_into_what_led_up_to_it() -> None:
 
 @pytest.mark.parametrize("loop_in", [0, 1, 3, 50, 127, 128, 400])
 @pytest.mark.parametrize("loop_out", [1700, 9000])
-def test_no_click_wherever_a_loop_lies(loop_in: int, loop_out: int) -> None:
+def test_a_loop_anywhere_in_a_file_makes_no_click(loop_in: int, loop_out: int) -> None:
     wave = (0.5 * np.cos(2 * np.pi * 97.3 * np.arange(10000) / 44100)).astype(np.float32)
     with RenderHarness() as harness:
         harness.start(0, harness.load(wave), loop=(loop_in, loop_out))
         out = harness.render(30000)[:, 0]
-    # The file's own slope, and half a unit faded over the join or spread by the seam's decay.
+    # The file's own slope, plus half a unit spread by the crossfade or by the seam's decay.
     assert _steepest(out) < _steepest(wave) + 0.5 * 0.015 + 1.0 / JOIN
 
 
 @pytest.mark.parametrize("end", [3000, 9999, 10000])
-def test_section_ends_without_a_click_and_is_over(end: int) -> None:
+def test_a_section_ends_without_a_click(end: int) -> None:
     wave = (0.5 * np.cos(2 * np.pi * 97.3 * np.arange(10000) / 44100)).astype(np.float32)
     with RenderHarness() as harness:
         harness.start(0, harness.load(wave), start=1000, end=end)
@@ -110,7 +112,7 @@ def test_section_ends_without_a_click_and_is_over(end: int) -> None:
     assert not out[length + 1500 :].any()
 
 
-def test_file_end_dies_away() -> None:
+def test_the_end_of_a_file_decays_instead_of_stepping() -> None:
     wave = np.full(3000, 0.8, np.float32)
     with RenderHarness() as harness:
         harness.start(0, harness.load(wave))
@@ -124,7 +126,9 @@ def test_file_end_dies_away() -> None:
 @pytest.mark.parametrize("length", [*range(1, 24), 31, 64, 100, 127, 128, 129, 200, 255, 256, 300])
 @pytest.mark.parametrize("rate", [1.0, 1.06, 4.0, 0.25])
 @pytest.mark.parametrize("loop_in", [0, 2000])
-def test_short_loops(length: int, rate: float, loop_in: int) -> None:
+def test_short_loops_stay_in_range_and_below_the_limiter(
+    length: int, rate: float, loop_in: int
+) -> None:
     samples = noise(4000 if loop_in else length, peak=0.4, seed=length)
     with RenderHarness(pages=8) as harness:
         loop = (loop_in, loop_in + length)
@@ -139,7 +143,7 @@ def test_short_loops(length: int, rate: float, loop_in: int) -> None:
         assert np.array_equal(out, np.tile(as_float(samples), (4000 // length + 1, 1))[:4000])
 
 
-def test_many_steps_of_short_loops_do_not_pile_up() -> None:
+def test_seams_of_short_loops_do_not_accumulate() -> None:
     for length in (
         10,
         MIN_SMOOTHED_LOOP_FRAMES - 1,
@@ -156,7 +160,7 @@ def test_many_steps_of_short_loops_do_not_pile_up() -> None:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_loop_plays_its_own_frames(data: st.DataObject) -> None:
-    # Away from the joins each frame is the one that counting gives.
+    # Away from the crossfades, each frame is the one found by counting.
     frames = data.draw(st.integers(600, 50000))
     loop_in = data.draw(st.integers(0, frames - 300))
     loop_out = data.draw(st.integers(loop_in + 300, frames))
@@ -173,13 +177,13 @@ def test_any_loop_plays_its_own_frames(data: st.DataObject) -> None:
     exact = (at < loop_out - JOIN) | (loop_in == 0 and loop_out == frames)
     exact &= np.arange(6000) >= (0 if start == 0 else FADE_IN)
     seam = loop_in < JOIN or (loop_in == 0 and loop_out == frames)
-    if seam:  # a seam's step may still be dying away
+    if seam:  # a step at the seam may still be decaying
         exact &= past < 0
     expected = as_float(samples)[at, 0]
     assert np.array_equal(out[exact], expected[exact])
 
 
-def test_loop_over_a_missing_page() -> None:
+def test_a_loop_over_a_missing_page_recovers_once_it_is_loaded() -> None:
     wave = sine(97.3, 50000, level=0.5)
     with RenderHarness() as harness:
         source = harness.load(wave, missing=[1])
@@ -197,8 +201,8 @@ def test_loop_over_a_missing_page() -> None:
     assert np.array_equal(second[2000:], wave[2000:])
 
 
-def test_shorter_stem_comes_back_whole_at_each_turn() -> None:
-    # Stems differ by some frames; none may lose its first beat at the wrap.
+def test_a_shorter_stem_restarts_complete_at_each_lap() -> None:
+    # Stems differ in length by a few frames; none may lose its first beat at the wrap.
     long, short = noise(20000, peak=0.3, seed=1), noise(19000, peak=0.3, seed=2)
     for samples in (long, short):
         samples[-2000:] = 0

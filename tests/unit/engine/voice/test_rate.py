@@ -1,4 +1,4 @@
-"""Playback rate: how clean it is, against the ideal and against soxr; no clicks."""
+"""Playback rate: purity against the ideal and against soxr, and absence of clicks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tests.support.render_harness import RATE, RenderHarness, sine
 
 FRAMES = 32768
 SETTLED = 400
-# A full-scale sine at another rate passes full scale by a hair between its samples; at half
-# level the limiter stays out of it, and the ratio of error to signal is the same.
+# A resampled full-scale sine exceeds full scale slightly between its samples. At half level it
+# stays below the limiter, with the same ratio of error to signal.
 LEVEL = 0.5
 
-TEMPO = -1  # no ramp: the clock
+TEMPO = -1  # change the clock's tempo instead of a ramp
 
 
 def _played(hertz: float, rate: float, frames: int = FRAMES) -> np.ndarray:
-    # The left channel of a full-scale float32 sine at this rate, times LEVEL.
+    # The left channel of a full-scale float32 sine played at this rate.
     samples = sine(hertz, int((frames + SETTLED) * rate) + 2000)
     with RenderHarness(pages=64) as harness:
         harness.start(0, harness.load(samples), rate=rate, gain=LEVEL)
@@ -30,7 +30,7 @@ def _played(hertz: float, rate: float, frames: int = FRAMES) -> np.ndarray:
 
 
 def _without(hertz: float, wave: np.ndarray) -> np.ndarray:
-    # What is left when the best sine of this frequency is taken away (least squares).
+    # The residual after subtracting the best-fitting sine of this frequency (least squares).
     angle = 2 * np.pi * hertz / RATE * np.arange(len(wave))
     basis = np.stack([np.sin(angle), np.cos(angle), np.ones(len(wave))], axis=1)
     fit, *_ = np.linalg.lstsq(basis, wave, rcond=None)
@@ -47,7 +47,7 @@ def _rms(wave: np.ndarray) -> float:
 
 
 def _highest_spur(hertz: float, wave: np.ndarray) -> float:
-    # The largest line of the spectrum away from `hertz`, in dB of a full-scale sine.
+    # The largest spectral line away from `hertz`, in dB relative to a full-scale sine.
     window = np.kaiser(len(wave), 20)
     spectrum = np.abs(np.fft.rfft(wave * window)) / (window.sum() / 2)
     bin_hertz = RATE / len(wave)
@@ -64,7 +64,7 @@ def test_distortion_and_noise_near_rate_one(hertz: float, rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5, 0.94, 1.06, 1.15, 1.3, 1.5, 1.75, 2.0, 3.0, 4.0])
-def test_no_image_or_alias_of_an_18_khz_tone(rate: float) -> None:
+def test_an_18_khz_tone_has_no_image_or_alias(rate: float) -> None:
     wave = _played(18000.0, rate)
     at = 18000.0 * rate
     kept = at if at < RATE / 2 else -1e6
@@ -75,14 +75,14 @@ def test_no_image_or_alias_of_an_18_khz_tone(rate: float) -> None:
 @pytest.mark.parametrize(
     ("rate", "hertz"), [(0.25, 1000.0), (0.5, 5000.0), (1.3, 3000.0), (2.0, 4000.0), (4.0, 2000.0)]
 )
-def test_other_rates_are_as_clean(rate: float, hertz: float) -> None:
+def test_other_rates_have_as_little_distortion(rate: float, hertz: float) -> None:
     wave = _played(hertz, rate)
     assert _decibels(_rms(_without(hertz * rate, wave)) / np.sqrt(0.5)) <= -98
     assert abs(_decibels(_rms(wave) / np.sqrt(0.5))) < 0.05
 
 
-def test_like_soxr() -> None:
-    # Music has little above 14 kHz; there both are to agree on every sample.
+def test_the_output_agrees_with_soxr() -> None:
+    # Music has little energy above 14 kHz; up to there, both must agree on every sample.
     rng = np.random.default_rng(5)
     spectrum = np.fft.rfft(rng.normal(size=40000))
     spectrum[int(14000 / RATE * 40000) :] = 0
@@ -98,8 +98,8 @@ def test_like_soxr() -> None:
     assert _decibels(error) < -85
 
 
-def test_position_after_a_long_time() -> None:
-    # No rounding adds up: after 100 s the playhead is where the rate says.
+def test_the_position_does_not_drift_over_a_long_time() -> None:
+    # No rounding error accumulates: after 100 s the playhead is where the rate implies.
     with RenderHarness() as harness:
         harness.start(0, harness.load(np.zeros(100, np.int16)), rate=1.06, loop=(0, 100))
         harness.render(4_410_000, 2048)
@@ -109,7 +109,7 @@ def test_position_after_a_long_time() -> None:
 
 
 def _steepest(wave: np.ndarray) -> float:
-    # Largest second difference: a click in a slow sine stands out in it.
+    # Largest second difference, in which a click in a slow sine stands out.
     return float(np.max(np.abs(np.diff(wave, 2))))
 
 
@@ -126,7 +126,7 @@ def _steepest(wave: np.ndarray) -> float:
     ],
 )
 @pytest.mark.parametrize("frames", [1, 50, 3000])
-def test_rate_changes_and_bank_changes_without_a_click(
+def test_changes_of_rate_and_bank_make_no_click(
     row: int, first: float, last: float, frames: int
 ) -> None:
     hertz = 200.0
@@ -141,15 +141,15 @@ def test_rate_changes_and_bank_changes_without_a_click(
             harness.ramp(row, last, frames, frame=2000)
         out = harness.render(8000)[500:, 0]
     fastest = 2 * np.pi * hertz * max(first, last) / RATE
-    # A jump of the rate bends the wave by at most what its speed differs by.
+    # A step of the rate bends the wave by at most the difference of the slopes.
     bend = 0.5 * 2 * np.pi * hertz * abs(last - first) / RATE / min(frames, 20)
     assert _steepest(out) < 0.5 * fastest**2 * 1.1 + bend + 2e-5
 
 
 @pytest.mark.parametrize(("first", "last"), [(1.215, 1.225), (1.225, 1.215), (1.49, 1.51)])
-def test_one_bank_takes_over_from_another_softly(first: float, last: float) -> None:
-    # Near the cutoff two banks differ most. A sudden step between them is heard at all
-    # frequencies; the tone itself lies above 18 kHz all the time.
+def test_a_change_of_filter_bank_is_crossfaded(first: float, last: float) -> None:
+    # Two banks differ most near the cut-off frequency. A sudden step between them would spread
+    # over all frequencies; the tone itself stays above 18 kHz.
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(14000.0, 20000, level=0.5)), rate=first)
         harness.ramp(voice_ramp(0, VOICE_RATE), last, 4000, frame=2000)
@@ -160,8 +160,8 @@ def test_one_bank_takes_over_from_another_softly(first: float, last: float) -> N
 
 
 @pytest.mark.parametrize("rate", [0.25, 1.06, 1.3, 2.0, 4.0])
-def test_everything_of_a_file_is_played(rate: float) -> None:
-    # An impulse near the end still comes out whole, and then there is nothing.
+def test_a_file_is_played_to_its_last_sample_at_any_rate(rate: float) -> None:
+    # An impulse near the end is still played completely, followed by silence.
     samples = np.zeros(4000, np.float32)
     samples[3990] = 0.5
     with RenderHarness() as harness:

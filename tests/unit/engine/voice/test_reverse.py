@@ -1,4 +1,4 @@
-"""Backward: the tape holds the file's frames in the order in which they are heard."""
+"""Reverse playback: the tape holds the file's frames in playing order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LENGTH = 40000
 
 
 def _turn(harness: RenderHarness, voice: int = 0) -> None:
-    # Play the other way from the next frame fed on: the frame fed last is the first to return.
+    # Reverse the direction of the next frame fed, which is the frame fed last.
     record = harness.desk.voices[voice]
     direction = -int(record["direction"])
     record["cursor"] = int(record["cursor"]) + direction
@@ -23,7 +23,7 @@ def _turn(harness: RenderHarness, voice: int = 0) -> None:
 
 
 def _backward(harness: RenderHarness, sources: int | list[int], **how: Any) -> None:
-    # A voice that plays backward from the frame before the end (or before `start`).
+    # A voice in reverse from the frame before the end (or before `start`).
     harness.start(0, sources, **how)
     harness.render(1)
     record = harness.desk.voices[0]
@@ -39,11 +39,11 @@ def _backward(harness: RenderHarness, sources: int | list[int], **how: Any) -> N
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("kind", ["int16", "float32"])
-def test_backward_is_the_reversed_file(kind: str, channels: int) -> None:
+def test_reverse_playback_is_the_reversed_file(kind: str, channels: int) -> None:
     samples = noise(LENGTH, channels, peak=0.9)
     if kind == "float32":
         samples = (samples / np.float32(32768) * np.float32(0.999)).astype(np.float32)
-    samples[:40] = 0  # it ends on silence, so nothing has to die away
+    samples[:40] = 0  # reverse playback ends on silence, so no step has to decay
     with RenderHarness() as harness:
         _backward(harness, harness.load(samples))
         out = harness.render(LENGTH + 2000, 300)
@@ -53,7 +53,7 @@ def test_backward_is_the_reversed_file(kind: str, channels: int) -> None:
     assert not out[LENGTH:].any()
 
 
-def test_backward_at_another_rate_is_the_reversed_file_too() -> None:
+def test_reverse_playback_at_another_rate_equals_the_reversed_file() -> None:
     samples = noise(20000, 2, peak=0.5)
     samples[:40] = 0
     samples[-40:] = 0
@@ -64,7 +64,7 @@ def test_backward_at_another_rate_is_the_reversed_file_too() -> None:
         assert np.array_equal(harness.render(21000), other.render(21000))
 
 
-def test_there_and_back_and_there_again() -> None:
+def test_changes_of_direction_are_exact_to_the_frame() -> None:
     samples = noise(LENGTH, 2, peak=0.5)
     wave = as_float(samples)
     with RenderHarness() as harness:
@@ -79,7 +79,7 @@ def test_there_and_back_and_there_again() -> None:
     assert np.array_equal(again, wave[5000:35000])
 
 
-def test_the_beginning_dies_away_when_it_is_the_end() -> None:
+def test_reverse_playback_decays_at_the_beginning_of_the_file() -> None:
     with RenderHarness() as harness:
         _backward(harness, harness.load(np.full(3000, 0.8, np.float32)))
         out = harness.render(6000)[:, 0]
@@ -88,7 +88,7 @@ def test_the_beginning_dies_away_when_it_is_the_end() -> None:
     assert not out[4500:].any()
 
 
-def test_a_shorter_stem_comes_in_where_it_ends() -> None:
+def test_a_shorter_stem_enters_in_reverse_at_its_end() -> None:
     long, short = noise(LENGTH, peak=0.3, seed=1), noise(17000, peak=0.3, seed=2)
     for samples in (long, short):
         samples[:64] = 0
@@ -104,7 +104,7 @@ def test_a_shorter_stem_comes_in_where_it_ends() -> None:
     assert np.array_equal(out[comes + RETURN :], expected[comes + RETURN :])
 
 
-def test_missing_page_backward() -> None:
+def test_a_missing_page_in_reverse_is_faded_and_counted() -> None:
     wave = (0.45 * np.cos(2 * np.pi * 97.3 * np.arange(60000) / 44100)).astype(np.float32)
     with RenderHarness() as harness:
         source = harness.load(wave, missing=[1])
@@ -121,7 +121,7 @@ def test_missing_page_backward() -> None:
 
 
 @pytest.mark.parametrize(("loop_in", "loop_out"), [(5000, 25000), (128, 900), (16384, 32768)])
-def test_loop_backward_is_exact_between_its_joins(loop_in: int, loop_out: int) -> None:
+def test_a_reversed_loop_is_bit_exact_between_its_crossfades(loop_in: int, loop_out: int) -> None:
     samples = noise(LENGTH, peak=0.4)
     length = loop_out - loop_in
     with RenderHarness() as harness:
@@ -135,7 +135,7 @@ def test_loop_backward_is_exact_between_its_joins(loop_in: int, loop_out: int) -
         assert np.array_equal(part, inside[:-join]), f"turn {turn}"
 
 
-def test_loop_backward_fades_into_what_comes_after_it() -> None:
+def test_a_reversed_loop_crossfades_into_the_frames_after_its_end() -> None:
     wave = (np.arange(3000) / 3000 * 0.9).astype(np.float32)
     with RenderHarness() as harness:
         _backward(harness, harness.load(wave), start=2000, loop=(1000, 2000))
@@ -147,7 +147,7 @@ def test_loop_backward_fades_into_what_comes_after_it() -> None:
     assert np.array_equal(out[1000 : 2000 - JOIN], wave[1000 + JOIN : 2000][::-1])
 
 
-def test_whole_file_backward_wraps_seamlessly() -> None:
+def test_a_seamless_whole_file_loop_is_bit_exact_in_reverse() -> None:
     wave = (0.8 * np.sin(2 * np.pi * 41 * np.arange(16384) / 16384)).astype(np.float32)
     with RenderHarness() as harness:
         _backward(harness, harness.load(wave), loop=(0, 16384))
@@ -155,7 +155,7 @@ def test_whole_file_backward_wraps_seamlessly() -> None:
     assert np.array_equal(out, np.tile(wave[::-1], 4)[:50000])
 
 
-def test_before_the_loop_it_plays_on_to_the_beginning() -> None:
+def test_a_reversed_voice_before_its_loop_plays_to_the_beginning() -> None:
     samples = noise(LENGTH, peak=0.4)
     samples[:40] = 0
     with RenderHarness() as harness:
@@ -167,7 +167,7 @@ def test_before_the_loop_it_plays_on_to_the_beginning() -> None:
 
 
 @pytest.mark.parametrize("blocks", [1, 7, 1000])
-def test_blocks_change_nothing_backward(blocks: int) -> None:
+def test_block_length_changes_nothing_in_reverse(blocks: int) -> None:
     wave = sine(333.0, 30000, level=0.4)
 
     def rendered(length: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Keylock: attacks on the beat, the pitch kept, nothing doubled or lost, no bit too many."""
+"""Keylock: attacks on time, pitch kept, no attack doubled or lost, bit-exact where possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crowdstream.desk.opcodes import OP_KEYLOCK, OP_SEEK
 from crowdstream.desk.ramps import VOICE_PITCH, VOICE_RATE, VOICE_STEM, voice_ramp
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 
-BEAT = 18000  # frames between two kicks
+BEAT = 18000  # frames from one kick to the next
 
 
 def _kicks(number: int, gap: int = BEAT) -> tuple[np.ndarray, list[int]]:
@@ -24,7 +24,7 @@ def _kicks(number: int, gap: int = BEAT) -> tuple[np.ndarray, list[int]]:
 
 
 def _clicks(number: int, gap: int) -> tuple[np.ndarray, list[int]]:
-    # An impulse on each attack, over a quiet tone: to be counted one by one.
+    # An impulse on each attack over a quiet tone, so that attacks can be counted.
     attacks = [3000 + n * gap for n in range(number)]
     wave = 0.02 * np.sin(2 * np.pi * 110 * np.arange(number * gap + 8000) / RATE)
     wave[attacks] += 0.9
@@ -41,7 +41,7 @@ def _begin(harness: RenderHarness, sources: int | list[int], *, rate: float, pit
 
 
 def _onsets(out: np.ndarray, wanted: list[float], near: int = 1500) -> np.ndarray:
-    # By how many frames each attack of `_kicks` is late: where its first rise matches best.
+    # By how many frames each attack of `_kicks` is late, found by matching its onset.
     model, _ = _kicks(1)
     model = model[2990:3200]
     late = []
@@ -55,7 +55,7 @@ def _onsets(out: np.ndarray, wanted: list[float], near: int = 1500) -> np.ndarra
     return np.array(late)
 
 
-def test_at_its_own_speed_it_is_bit_exact() -> None:
+def test_keylock_at_rate_one_is_bit_exact() -> None:
     samples = noise(60000)
     with RenderHarness() as harness:
         _begin(harness, harness.load(samples, attacks=[5, 9000, 20000]), rate=1.0)
@@ -64,7 +64,7 @@ def test_at_its_own_speed_it_is_bit_exact() -> None:
     assert np.array_equal(out, as_float(samples)[:50000])
 
 
-def test_back_at_its_own_speed_it_is_bit_exact_again() -> None:
+def test_keylock_is_bit_exact_again_after_returning_to_rate_one() -> None:
     samples = noise(300000, peak=0.4)
     with RenderHarness() as harness:
         _begin(harness, harness.load(samples), rate=1.06)
@@ -79,7 +79,7 @@ def test_back_at_its_own_speed_it_is_bit_exact_again() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.8, 0.94, 1.06, 1.25, 1.6, 2.0])
-def test_kicks_are_where_the_beat_wants_them(rate: float) -> None:
+def test_kicks_sound_when_they_are_due(rate: float) -> None:
     wave, attacks = _kicks(14)
     with RenderHarness() as harness:
         _begin(harness, harness.load(wave, attacks=attacks), rate=rate)
@@ -91,7 +91,7 @@ def test_kicks_are_where_the_beat_wants_them(rate: float) -> None:
 
 
 @pytest.mark.parametrize("pitch", [2 ** (-5 / 12), 2 ** (7 / 12)])
-def test_a_tone_has_the_pitch_it_is_given(pitch: float) -> None:
+def test_a_tone_has_the_requested_pitch(pitch: float) -> None:
     wave = sine(440.0, 200000, level=0.5)
     with RenderHarness() as harness:
         _begin(harness, harness.load(wave), rate=1.1, pitch=pitch)
@@ -115,7 +115,7 @@ def test_no_attack_is_doubled_or_lost(rate: float, gap: int) -> None:
     assert np.max(np.abs(heard - np.array(attacks) / rate)) <= 12
 
 
-def test_stems_alone_sum_to_the_mix() -> None:
+def test_the_sum_of_single_stems_equals_the_mix() -> None:
     drums, attacks = _kicks(8)
     stems = [drums, 0.1 * sine(97.0, len(drums)), noise(len(drums), 1, peak=0.05, seed=4)]
     alone = []
@@ -151,14 +151,14 @@ def _journey(harness: RenderHarness) -> None:
 
 
 @pytest.mark.parametrize("blocks", [1023, 64, (3, 250, 7, 511), 2048])
-def test_blocks_change_no_bit(blocks: int | tuple[int, ...]) -> None:
+def test_block_length_changes_nothing(blocks: int | tuple[int, ...]) -> None:
     with RenderHarness() as harness, RenderHarness() as other:
         for one in (harness, other):
             _journey(one)
         assert np.array_equal(harness.render(90000, 256), other.render(90000, blocks))
 
 
-def test_switching_and_gliding_do_not_click() -> None:
+def test_switching_keylock_and_gliding_pitch_make_no_click() -> None:
     wave = sine(220.0, 400000, level=0.5)
     with RenderHarness() as harness:
         _begin(harness, harness.load(wave), rate=1.06, keylock=0)
@@ -167,14 +167,14 @@ def test_switching_and_gliding_do_not_click() -> None:
         harness.ramp(voice_ramp(0, VOICE_PITCH), 1.2, 2205, frame=30001)
         harness.ramp(voice_ramp(0, VOICE_PITCH), 1.0, 2205, frame=60001)
         out = harness.render(110000)[:, 0].astype(np.float64)
-        # With keylock off and the pitch its own, the heads have become one again.
+        # With keylock off and the original pitch, the two heads have merged.
         assert int(harness.desk.voices[0]["locked"]) == 0
     steepest = 0.5 * 2 * np.pi * 220 * 1.3 / RATE
     assert np.max(np.abs(np.diff(out))) < 1.15 * steepest
     assert np.max(np.abs(out)) < 0.56
 
 
-def test_heads_that_became_one_play_as_if_nothing_had_been() -> None:
+def test_merged_heads_play_as_if_keylock_had_never_been_on() -> None:
     wave = sine(220.0, 400000, level=0.5)
     with RenderHarness() as harness, RenderHarness() as other:
         _begin(harness, harness.load(wave), rate=1.06)
@@ -198,7 +198,7 @@ def test_a_seek_is_immediate_and_exact() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.9, 1.06])
-def test_a_loop_is_as_long_as_it_should_be(rate: float) -> None:
+def test_a_loop_keeps_its_length_with_keylock(rate: float) -> None:
     wave, attacks = _kicks(6)
     loop = (attacks[1] - 800, attacks[3] - 800)
     length = loop[1] - loop[0]
@@ -210,7 +210,7 @@ def test_a_loop_is_as_long_as_it_should_be(rate: float) -> None:
     assert np.max(np.abs(_onsets(out, wanted[1:], near=700))) <= 12
 
 
-def test_storms_stay_finite_and_bounded() -> None:
+def test_random_commands_keep_keylock_finite_and_bounded() -> None:
     rng = np.random.default_rng(5)
     drums, attacks = _kicks(30, gap=4000)
     with RenderHarness() as harness:
@@ -244,7 +244,7 @@ def test_storms_stay_finite_and_bounded() -> None:
     assert 0.2 < worst <= 1.0
 
 
-def test_missing_pages_and_the_end_are_survived() -> None:
+def test_keylock_survives_missing_pages_and_the_end_of_the_file() -> None:
     samples = noise(50000, peak=0.3)
     with RenderHarness() as harness:
         _begin(harness, harness.load(samples, missing=[1]), rate=1.06)

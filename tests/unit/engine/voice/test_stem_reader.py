@@ -1,4 +1,4 @@
-"""Stems on their own: EQ and filter, cue bus, send buses, recorded alone."""
+"""Single stems: EQ and filter, cue bus, send buses, and recording of each stem."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _stems(harness: RenderHarness, frames: int = 30000, channels: int = 2) -> li
 def _outlet(
     harness: RenderHarness, frames: int, name: str, number: int | None = None
 ) -> np.ndarray:
-    # What voices add to an outlet, collected segment by segment.
+    # What voices add to an output region, collected segment by segment.
     parts = []
     for _ in range(frames // 64):
         harness.render(64, 64)
@@ -43,7 +43,7 @@ def _outlet(
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.06])
-def test_the_cue_bus_hears_what_the_deck_does(rate: float) -> None:
+def test_the_cue_bus_receives_the_signal_of_the_deck(rate: float) -> None:
     with RenderHarness() as harness, RenderHarness() as other:
         for desk in (harness, other):
             desk.start(0, _stems(desk), rate=rate, gain=0.7, gains=[0, 0, 1, 0])
@@ -54,7 +54,7 @@ def test_the_cue_bus_hears_what_the_deck_does(rate: float) -> None:
     assert np.array_equal(heard, expected)
 
 
-def test_the_cue_bus_hears_a_stem_whose_gain_is_zero() -> None:
+def test_the_cue_bus_receives_a_stem_whose_gain_is_zero() -> None:
     with RenderHarness() as harness:
         sources = _stems(harness)
         harness.start(0, sources, gains=[0, 0, 0, 0])
@@ -65,7 +65,7 @@ def test_the_cue_bus_hears_a_stem_whose_gain_is_zero() -> None:
 
 
 @pytest.mark.parametrize("bus", [0, 1])
-def test_a_send_follows_the_stems_gain(bus: int) -> None:
+def test_a_send_is_post_gain(bus: int) -> None:
     with RenderHarness() as harness, RenderHarness() as other:
         for desk in (harness, other):
             desk.start(0, _stems(desk), rate=0.93, gains=[0, 0.5, 0, 0])
@@ -78,10 +78,10 @@ def test_a_send_follows_the_stems_gain(bus: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.06, 0.5])
-def test_stems_alone_add_up_to_the_deck(rate: float) -> None:
+def test_recorded_stems_add_up_to_the_deck(rate: float) -> None:
     with RenderHarness() as harness:
         harness.desk.taps["on"][TAP_STEM : TAP_STEM + STEMS] = 1
-        # A section loop with joins, a missing page, a gain that moves, an EQ.
+        # A section loop with crossfades, a missing page, a moving gain and an EQ.
         sources = _stems(harness)
         harness.start(0, sources, rate=rate, loop=(3000, 9001), gains=[1, 0.5, 0.7, 1])
         harness.ramp(voice_ramp(0, VOICE_STEM), 0.2, 4000, frame=3000)
@@ -105,7 +105,7 @@ def _disturbed(change: Callable[[RenderHarness], None] | None, rate: float) -> n
 
 
 @pytest.mark.parametrize("rate", [1.0, 1.06])
-def test_nothing_of_it_changes_a_bit_of_the_deck(rate: float) -> None:
+def test_cue_sends_and_recordings_change_no_bit_of_the_deck(rate: float) -> None:
     def change(harness: RenderHarness) -> None:
         harness.desk.taps["on"][TAP_STEM + 3] = 1
         harness.ramp(voice_ramp(0, VOICE_LISTEN), 1.0, 500, frame=1000)
@@ -116,7 +116,7 @@ def test_nothing_of_it_changes_a_bit_of_the_deck(rate: float) -> None:
     assert np.array_equal(_disturbed(change, rate), _disturbed(None, rate))
 
 
-def test_a_pair_comes_and_goes_without_a_click() -> None:
+def test_opening_and_closing_a_pair_makes_no_click() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(97.0, 60000, level=0.5)), rate=1.06)
         harness.ramp(voice_ramp(0, VOICE_LISTEN), 1.0, 441, frame=6400)
@@ -129,7 +129,7 @@ def test_a_pair_comes_and_goes_without_a_click() -> None:
     assert np.max(np.abs(np.diff(heard))) < own + 0.5 / 441 * 1.2
 
 
-def test_a_jump_leaves_a_ghost_on_the_cue_bus_too() -> None:
+def test_a_jump_is_crossfaded_on_the_cue_bus_too() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(np.full(40000, 0.25, np.float32)))
         harness.ramp(voice_ramp(0, VOICE_LISTEN), 1.0)
@@ -145,7 +145,7 @@ GAINS = [(0.0, 1.0, 1.0), (0.3, 1.7, 0.6), (1.0, 1.0, 0.0)]
 
 
 @pytest.mark.parametrize("gains", GAINS)
-def test_the_eq_is_the_decks(gains: tuple[float, float, float]) -> None:
+def test_a_stem_eq_equals_the_deck_eq(gains: tuple[float, float, float]) -> None:
     with RenderHarness() as harness, RenderHarness() as other:
         samples = noise(30000, 2, peak=0.4)
         harness.start(0, harness.load(samples))
@@ -162,8 +162,8 @@ def test_the_eq_is_the_decks(gains: tuple[float, float, float]) -> None:
 
 
 @pytest.mark.parametrize("stem", range(8))
-def test_an_eq_is_its_stems_alone(stem: int) -> None:
-    # Killing everything in one stem leaves the others, to the bit.
+def test_a_stem_eq_does_not_affect_other_stems(stem: int) -> None:
+    # Killing all bands of one stem leaves the others unchanged, bit for bit.
     with RenderHarness() as harness, RenderHarness() as other:
         parts = [noise(20000, 2, peak=0.1, seed=seed) for seed in range(8)]
         harness.start(0, [harness.load(part) for part in parts])
@@ -175,8 +175,8 @@ def test_an_eq_is_its_stems_alone(stem: int) -> None:
         assert np.array_equal(harness.render(20000), other.render(20000))
 
 
-def test_an_eq_that_is_set_from_the_start_is_heard_from_the_start() -> None:
-    # Killed bass of a bass: what is left of it is small from the first frame on.
+def test_a_preset_eq_filters_from_the_first_frame_on() -> None:
+    # The killed low band of a bass: little is left from the first frame on.
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(60.0, 30000, level=0.8)))
         harness.ramp(voice_ramp(0, VOICE_EQ), 0.0)
@@ -186,14 +186,12 @@ def test_an_eq_that_is_set_from_the_start_is_heard_from_the_start() -> None:
 
 
 @pytest.mark.parametrize("knob", [-0.6, 0.5])
-def test_the_filter_is_the_decks(knob: float) -> None:
+def test_a_stem_filter_equals_the_deck_filter(knob: float) -> None:
     with RenderHarness() as harness, RenderHarness() as other:
         samples = noise(30000, 2, peak=0.3)
         harness.start(0, [harness.load(samples)])
         other.start(0, [other.load(samples)])
-        for desk, row in (
-            (harness, voice_ramp(0, VOICE_FILTER)), (other, RAMP_FILTER)
-        ):
+        for desk, row in ((harness, voice_ramp(0, VOICE_FILTER)), (other, RAMP_FILTER)):
             desk.ramp(row, knob, 900, frame=2000)
             desk.ramp(row, 0.0, 900, frame=20000)
         harness.ramp(voice_ramp(0, VOICE_RESONANCE), 0.5, 50, frame=1000)
@@ -251,7 +249,7 @@ def whole() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("length", [1, 7, 100, 2048])
-def test_blocks_change_nothing(length: int, whole: tuple[np.ndarray, np.ndarray]) -> None:
+def test_block_length_changes_nothing(length: int, whole: tuple[np.ndarray, np.ndarray]) -> None:
     out, alone = _rendered(length)
     different = np.flatnonzero((out != whole[0]).any(axis=1))
     assert len(different) == 0, f"{len(different)} frames from {different[0]} on"
@@ -259,7 +257,7 @@ def test_blocks_change_nothing(length: int, whole: tuple[np.ndarray, np.ndarray]
     assert np.array_equal(alone, whole[1])
 
 
-def test_a_new_start_is_neutral() -> None:
+def test_a_new_start_resets_eq_filter_and_sends() -> None:
     samples = noise(9000, 2, peak=0.1)
     with RenderHarness() as harness:
         source = harness.load(samples)
