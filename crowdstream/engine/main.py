@@ -83,7 +83,7 @@ class Engine:
             report({"error": str(error)})
             return 1
         self._lease.take()
-        self._disable_garbage_collection()
+        self._finish_loading()
         self._driver.start()
         raise_priority()  # of this thread, too: a killed process then ends sooner
         report({"ready": asdict(info)})
@@ -113,7 +113,7 @@ class Engine:
 
     def _run_standby(self) -> None:
         self._info, running = self._prepare(self._request["standby"] == "warm")
-        self._disable_garbage_collection()
+        self._finish_loading()
         raise_priority()  # of this thread: it decides on a takeover, and must not be delayed
         report({"standby": "running" if running else "warm"})
         active = self._driver.alive if self._driver is not None else bool
@@ -207,7 +207,7 @@ class Engine:
     # Search for a lost device ------------------------------------------------------------
 
     def _run_search(self) -> None:
-        self._disable_garbage_collection()
+        self._finish_loading()
         while not self._find_device():
             pause(SEARCH_SECONDS)
         assert self._info is not None
@@ -254,7 +254,7 @@ class Engine:
 
     def _run_resize(self) -> None:
         self._info, beside = self._prepare(warm=False)
-        self._disable_garbage_collection()
+        self._finish_loading()
         report({"prepared": asdict(self._info) if beside else None})
         wait_for_message()
         raise_priority()
@@ -268,7 +268,7 @@ class Engine:
             self._callback.first_flag, self._callback.change = FLAG_TAKEN, None
             self._describe(self._info)
             monitor.take_over()
-        lost = not beside and not self._reopen(monitor)
+        lost = not beside and not self._reopen_resized(monitor)
         if lost and self._request["lost"] == "wait":
             report({"lost": "device"})
             return
@@ -295,7 +295,7 @@ class Engine:
         more = self._info.latency - float(self._desk.clock["latency"])
         return max(0, round((until + more) * self._rate))
 
-    def _reopen(self, monitor: StandbyMonitor) -> bool:
+    def _reopen_resized(self, monitor: StandbyMonitor) -> bool:
         # The device accepts one stream at a time, so the other engine must release it first. If
         # the device refuses the new size, fall back to the old one. Returns False if it can't be
         # opened at all.
@@ -335,8 +335,8 @@ class Engine:
         self._desk.header["block_frames"] = info.buffer_size
         self._desk.clock["latency"] = info.latency
 
-    def _disable_garbage_collection(self) -> None:
-        # From here on, the interpreter must not be interrupted by garbage collection.
+    def _finish_loading(self) -> None:
+        # Afterwards, neither compilation nor garbage collection may delay the callback.
         kernels()
         gc.collect()
         gc.freeze()

@@ -65,7 +65,7 @@ def note_gap(address, cause, excess_ns, now_ns):
 def begin_block(address, frames, now_ns, flagged):
     """Record that the device requests `frames` frames; `flagged` is one of `FLAG_...`.
 
-    `now_ns`: monotonic clock.
+    `now_ns`: time of the request on the monotonic clock.
     """
     clock = views.clock(address)[0]
     ledger = views.ledger(address)[0]
