@@ -1,1 +1,1 @@
-"""The automatic DJ: sets, planning, playing."""
+"""The automatic DJ: set files, planning, transitions and the autopilot."""

@@ -1,4 +1,4 @@
-"""What planning needs of a track's analysis, looked up by the beats of its grid."""
+"""Track features for planning: one track's analysis, indexed by the beats of its beatgrid."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ import numpy as np
 from crowdstream.analysis.result import Analysis
 from crowdstream.dj.setfile.model import BEATS_PER_BAR
 
-BEATLESS_BPM = 120.0  # of the grid of a track without a beat: bars of 2 s, as its analysis has
-MAX_ANCHORS = 512  # that a deck's grid takes
+BEATLESS_BPM = 120.0  # grid of a track without a beat: bars of 2 s, the same as in its analysis
+MAX_ANCHORS = 512  # the most that a deck's beatgrid holds
 PHRASE_BARS = 8
-VOICE = 0.15  # share of a bar sung from which it counts, and activity of a stem
-BASS = 0.35  # activity of the lows from which there is a bass: 20 dB below the loudest bar
-ACTIVITY_RANGE_DB = 40.0  # of the analysis' activity of a stem, between 0 and 1
-FITTED = 40  # rounds, in which stems' powers are found
-ENERGY_RANGE_DB = 40.0  # of the analysis' energy, between 0 and 1
-# s of silence in a track that are not played: 2 s where the clock makes it a tenth slower.
+VOICE = 0.15  # share of a bar with vocals, or activity of a stem, above which the bar counts
+BASS = 0.35  # low-band activity that counts as bass: about 20 dB below the loudest bar
+ACTIVITY_RANGE_DB = 40.0  # the analysis maps this range to a stem activity of 0 to 1
+FITTED = 40  # iterations of the fit of stem powers
+ENERGY_RANGE_DB = 40.0  # the analysis maps this range to an energy of 0 to 1
+# Longest silence in seconds that is played. At a clock tempo 10 % below the track's, it lasts 2 s.
 MAX_SILENCE = 1.8
 
 
 @dataclass(frozen=True)
 class TrackFeatures:
-    """A track: its analysis, and the path that a deck loads."""
+    """A track: its analysis, and the path that a deck loads.
+
+    Beats are those of the track's own grid, where beat 0 is a downbeat.
+    """
 
     path: str
     name: str
@@ -35,39 +38,39 @@ class TrackFeatures:
 
     @cached_property
     def beatless(self) -> bool:
-        """Nothing to match beats with."""
+        """Whether the track has no beats to match."""
         return self.analysis.tempo.bpm <= 0 or len(self.analysis.tempo.anchors) < 2
 
     @property
     def uncertain(self) -> bool:
-        """Its beat grid may be wrong: no other track can be laid upon it."""
+        """Whether the beatgrid may be wrong; such a track is not mixed with another."""
         return self.analysis.tempo.uncertain
 
     @cached_property
     def bpm(self) -> float:
-        """Beats a minute of its grid."""
+        """Tempo of the beatgrid in beats per minute."""
         return BEATLESS_BPM if self.beatless else self.analysis.tempo.bpm
 
     @cached_property
     def anchors(self) -> tuple[tuple[float, float], ...]:
-        """Its grid, thinned where it has more anchors than a deck takes."""
+        """The beatgrid as (beat, second) pairs, thinned to at most `MAX_ANCHORS`."""
         if self.beatless:
             return ((0.0, 0.0), (1.0, 60.0 / BEATLESS_BPM))
         anchors = self.analysis.tempo.anchors
         step = math.ceil((len(anchors) - 1) / (MAX_ANCHORS - 1))
         kept = [*anchors[:-1:step], anchors[-1]]
-        # A grid's first and last stretch go on outwards; places before the file are no anchors.
+        # The first and last segment extrapolate, so anchors before the file's start are not needed.
         return tuple((float(beat), float(second)) for beat, second in kept if second >= 0)
 
     def second(self, beat: float) -> float:
-        """Where a beat is in the file."""
+        """Return the position in the file, in seconds, of a beat."""
         pairs = self.anchors
         at = next((n for n in range(1, len(pairs) - 1) if pairs[n][0] >= beat), len(pairs) - 1)
         (left, begin), (right, end) = pairs[at - 1], pairs[at]
         return begin + (beat - left) * (end - begin) / (right - left)
 
     def beat(self, second: float) -> float:
-        """The inverse of `second`."""
+        """Return the beat at a position in seconds; the inverse of `second`."""
         pairs = self.anchors
         at = next((n for n in range(1, len(pairs) - 1) if pairs[n][1] >= second), len(pairs) - 1)
         (left, begin), (right, end) = pairs[at - 1], pairs[at]
@@ -75,9 +78,9 @@ class TrackFeatures:
 
     @cached_property
     def stretch(self) -> tuple[float, float]:
-        """(begin, end) in seconds of the longest part without a long silence: what can be played.
+        """(begin, end) in seconds of the longest part without a long silence; only this is played.
 
-        What comes before or after minutes of silence, such as a hidden track, is not played.
+        Anything separated from it by a long silence, such as a hidden track, is not played.
         """
         begin, found = 0.0, (0.0, 0.0)
         ends = [*self.analysis.silences, (self.analysis.seconds, self.analysis.seconds)]
@@ -91,7 +94,7 @@ class TrackFeatures:
 
     @property
     def left_out(self) -> str:
-        """What of it is not played because of a silence in the middle, in words; empty: nothing."""
+        """Describe the part that is skipped because of a silence in the middle, else empty."""
         begin, end = self.stretch
         inner = [one for one in self.analysis.silences if one[1] - one[0] >= MAX_SILENCE]
         inner = [one for one in inner if one[0] > 0.0 and one[1] < self.analysis.seconds]
@@ -105,13 +108,13 @@ class TrackFeatures:
 
     @cached_property
     def begin(self) -> int:
-        """The first downbeat within what can be played."""
+        """Beat of the first downbeat in the playable part."""
         first = self.beat(self.stretch[0])
         return BEATS_PER_BAR * math.ceil((first - 1e-6) / BEATS_PER_BAR)
 
     @cached_property
     def end(self) -> int:
-        """The last bar line within the sound that can be played."""
+        """Beat of the last bar line in the playable part."""
         sound = self.analysis.first_bar_beat + BEATS_PER_BAR * len(self.analysis.energy)
         file = self.beat(self.stretch[1])
         last = min(file, sound) if self.analysis.energy else file
@@ -119,7 +122,7 @@ class TrackFeatures:
 
     @cached_property
     def phrases(self) -> tuple[int, ...]:
-        """Beats on which a phrase begins, the end of the last one among them."""
+        """Beats at which phrases begin, and the end of the last phrase."""
         said = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
         said = [beat for beat in said if beat % BEATS_PER_BAR == 0]
         if len(said) < 2:
@@ -130,7 +133,7 @@ class TrackFeatures:
         return tuple(said)
 
     def bars(self, begin: float, end: float) -> range:
-        """Indexes of the analysis' bars between two beats."""
+        """Return the indexes of the analysed bars between two beats."""
         first = self.analysis.first_bar_beat
         low = max(0, math.floor((begin - first) / BEATS_PER_BAR + 1e-6))
         high = math.ceil((end - first) / BEATS_PER_BAR - 1e-6)
@@ -138,12 +141,12 @@ class TrackFeatures:
 
     @cached_property
     def count(self) -> int:
-        """How many bars the analysis has."""
+        """Number of analysed bars."""
         return len(self.analysis.energy)
 
     @cached_property
     def voice(self) -> tuple[float, ...]:
-        """Share of each bar in which somebody sings."""
+        """Share of each bar that contains vocals, 0 to 1."""
         vocals, first = self.analysis.vocals, self.analysis.first_bar_beat
         found = [0.0] * self.count
         for begin, end in vocals.spans:
@@ -156,36 +159,39 @@ class TrackFeatures:
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of its stems, none of a single file."""
+        """Names of the track's stems; empty for a single file."""
         return self.analysis.stems if len(self.analysis.stems) > 1 else ()
 
     def has(self, *names: str) -> bool:
-        """Whether it has stems of these names."""
+        """Return whether the track has stems of all these names."""
         return all(name in self.stems for name in names)
 
     def activity(self, stem: str) -> Sequence[float]:
-        """Of each bar, 0 to 1; of a stem that is not known, the lows or the whole of it."""
+        """Return a stem's activity per bar, 0 to 1.
+
+        Without an analysis of that stem: the low band for "bass", else the whole track's energy.
+        """
         known = self.analysis.activity.get(stem)
         if known:
             return known
         return self.analysis.bass if stem == "bass" else self.analysis.energy
 
     def sings(self, begin: float, end: float) -> bool:
-        """Whether there is a voice between two beats."""
+        """Return whether there are vocals between two beats."""
         return any(self.voice[bar] > VOICE for bar in self.bars(begin, end))
 
     def mean(self, line: Sequence[float], begin: float, end: float) -> float:
-        """The mean of a line of bars between two beats; 0 where there are none."""
+        """Return the mean of a per-bar curve between two beats; 0 without any bars."""
         values = [line[bar] for bar in self.bars(begin, end) if bar < len(line)]
         return sum(values) / len(values) if values else 0.0
 
     def energy(self, begin: float, end: float) -> float:
-        """0 to 1, relative to the track."""
+        """Return the mean energy between two beats, 0 to 1, relative to the track."""
         return self.mean(self.analysis.energy, begin, end)
 
     @cached_property
     def _powers(self) -> tuple[list[float], float]:
-        # Sums of the bars' powers, beside the loudest bar, and the level of the loud ones in dB.
+        # Cumulative sums of bar powers relative to the loudest bar; level of the loud bars in dB.
         def power(energy: float) -> float:
             return float(10 ** (ENERGY_RANGE_DB * (math.sqrt(max(energy, 0.0)) - 1) / 10))
 
@@ -194,10 +200,10 @@ class TrackFeatures:
         return [0.0, *accumulate(powers)], 10 * math.log10(loud)
 
     def loudness(self, begin: float, end: float) -> float:
-        """An estimate of the loudness between two beats, LUFS.
+        """Estimate the loudness between two beats, in LUFS.
 
-        The inverse of how the analysis makes energy of loudness, as if its rhythm were full;
-        brought to the track's loudness where it is loudest.
+        This inverts the analysis's mapping from loudness to energy, assuming a full rhythm, and
+        aligns the loudest bars with the track's integrated loudness.
         """
         sums, loud = self._powers
         bars = self.bars(begin, end)
@@ -206,11 +212,13 @@ class TrackFeatures:
 
     @cached_property
     def powers(self) -> tuple[tuple[str, np.ndarray], ...]:
-        """Power of each stem by bar, on LUFS' scale; of all of it under no name where there is one.
+        """Linear power of each stem per bar, on the LUFS scale.
 
-        An analysis says how loud each bar is, and how loud each stem is beside its own loudest bar.
-        What stems are worth beside each other follows from that: the powers that, added up, come
-        nearest to the bars' (non-negative least squares by multiplicative updates; Lee and Seung,
+        A track without stems has one entry, with an empty name.
+
+        The analysis gives the loudness of each bar, and of each stem relative to that stem's own
+        loudest bar. The relative powers of the stems are fitted so that their sum is closest to
+        the bars' power: non-negative least squares by multiplicative updates (Lee and Seung,
         2001).
         """
         first = self.analysis.first_bar_beat
@@ -230,5 +238,5 @@ class TrackFeatures:
         return tuple(zip(self.stems, (shares * worth).T, strict=True))
 
     def starts(self, kind: str) -> list[int]:
-        """The beats on which sections of a kind begin."""
+        """Return the beats at which sections of a kind, such as "drop", begin."""
         return [section.begin_beat for section in self.analysis.sections if section.kind == kind]

@@ -1,4 +1,4 @@
-"""How much the crowd moves, as a tempo: a map from a file, followed smoothly."""
+"""Convert the crowd's movement into a tempo, by a map with attack and release times."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from crowdstream.commands.errors import BadArgument
 
-STEP_SECONDS = 0.1  # between two changes of the tempo, and how long each takes
-MOVEMENT = "/dance/total_movement"  # what the map's senders are taken for
-DETECTOR = "/dance/"  # the addresses of a movement detector, which sends all of its readings
-FRESH_SECONDS = 2.0  # how long a sender's reading counts beside those of the others
-MIN_CHANGE = 0.001  # beats a minute: less is not worth a command
+STEP_SECONDS = 0.1  # between two changes of tempo, and the ramp time of each
+MOVEMENT = "/dance/total_movement"  # the map's senders replace this address
+DETECTOR = "/dance/"  # prefix of the movement detector, which sends all of its readings
+FRESH_SECONDS = 2.0  # a sender's reading counts for this long in the mean
+MIN_CHANGE = 0.001  # beats per minute; smaller changes are not sent
 
 Pairs = tuple[tuple[float, float], ...]
-"""Movement, 0..1 and rising, and what belongs to it."""
+"""(movement, value) pairs; movement is 0 to 1 and ascending."""
 
 
 def between(pairs: Pairs, movement: float) -> float:
-    """What belongs to a movement: linear between pairs, the first and last go on outwards."""
+    """Interpolate linearly between pairs; outside them, the first or last value holds."""
     place = bisect_right(pairs, (movement, float("inf")))
     if place == 0:
         return pairs[0][1]
@@ -33,16 +33,16 @@ def between(pairs: Pairs, movement: float) -> float:
 
 @dataclass(frozen=True)
 class Sender:
-    """Another program's message that tells movement: which argument (from 0), and its range."""
+    """A movement message of another program: the index of its argument (from 0) and its range."""
 
     argument: int
     low: float
     high: float
 
     def movement(self, arguments: Sequence[Any]) -> float:
-        """The movement, 0..1, that a message tells. Raises `BadArgument`."""
+        """Return the movement, 0 to 1, in a message. Raise `BadArgument`."""
         if self.argument >= len(arguments):
-            raise BadArgument(f"movement is argument {self.argument + 1}, there are less")
+            raise BadArgument(f"movement is argument {self.argument + 1}, but there are fewer")
         value = arguments[self.argument]
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
             raise BadArgument(f"movement: argument {self.argument + 1} is not a number")
@@ -53,14 +53,15 @@ class Sender:
 class MovementMap:
     """Tempo and energy by movement.
 
-    `below`: under each of these movements (0..1, rising) the tempo that stands beside it, beats
-    a minute; above them `steps`, linear in between. `attack_seconds`, `release_seconds`: how long
-    the tempo takes from the map's lowest to its highest, and back. `lowest_bpm`, `highest_bpm`:
-    it never leaves these. `silent_seconds`: without a word for so long, movement counts no more;
-    None: the last word holds. `energy`: what a DJ is to play, 0..1, by movement, taken over
-    within the energy's own two times. `senders`: messages that report movement, by address; of
-    several, the mean counts. A map that names readings of the movement detector (`/dance/...`)
-    ignores its `/dance/total_movement`, unless it names that as well.
+    `below`: pairs of a movement (0 to 1, ascending) and the tempo, in beats per minute, that
+    applies under it. `steps`: above those movements, the tempo by linear interpolation.
+    `attack_seconds`, `release_seconds`: time from the map's lowest to its highest tempo, and
+    back. `lowest_bpm`, `highest_bpm`: limits of the tempo. `silent_seconds`: without a report for
+    this long, movement no longer controls the tempo; with None the last report stays in effect.
+    `energy`: energy for the DJ, 0 to 1, by movement, smoothed by the energy's own two times.
+    `senders`: messages that report movement, by address; the mean of several counts. A map that
+    names readings of the movement detector (`/dance/...`) ignores its `/dance/total_movement`,
+    unless it names that as well.
     """
 
     steps: Pairs
@@ -76,7 +77,7 @@ class MovementMap:
     senders: dict[str, Sender] = field(default_factory=dict)
 
     def bpm(self, movement: float) -> float:
-        """The tempo that belongs to a movement."""
+        """Return the tempo in beats per minute for a movement of 0 to 1."""
         for threshold, tempo in self.below:
             if movement < threshold:
                 return self._limited(tempo)
@@ -86,11 +87,11 @@ class MovementMap:
         return min(self.highest_bpm, max(self.lowest_bpm, bpm))
 
     def next_bpm(self, bpm: float, movement: float, seconds: float) -> float:
-        """Where the tempo is `seconds` later, on its way to what belongs to `movement`."""
+        """Return the tempo `seconds` later, on its way to the tempo for `movement`."""
         return self.towards(bpm, self.bpm(movement), seconds)
 
     def towards(self, bpm: float, target: float, seconds: float) -> float:
-        """Where the tempo is `seconds` later, on its way to `target`."""
+        """Return the tempo `seconds` later, on its way to `target`."""
         tempos = [self._limited(tempo) for _, tempo in (*self.below, *self.steps)]
         span = max(tempos) - min(tempos)
         if span == 0.0:
@@ -101,11 +102,11 @@ class MovementMap:
 
 
 class Follower:
-    """Says, ten times a second at most, to which tempo the crowd's movement leads.
+    """Computes the tempo that the crowd's movement leads to, at most ten times per second.
 
-    It rests until movement is reported, and again from `rest` on (a tempo set by hand) until
-    the next report. When nobody has told of movement for the map's `silent_seconds`, it goes back
-    to the tempo from before, and rests.
+    The follower rests until movement is reported, and again from `rest` (a tempo set by hand)
+    until the next report. Without a report for the map's `silent_seconds`, it returns to the
+    tempo from before, and rests. Times are seconds on the caller's monotonic clock.
     """
 
     def __init__(self, chart: MovementMap | None) -> None:
@@ -120,14 +121,14 @@ class Follower:
         self.ignores_total = MOVEMENT not in self._senders and any(
             address.startswith(DETECTOR) for address in self._senders
         )
-        """Whether the map takes the detector's other readings in place of the total."""
+        """Whether the map uses other readings of the detector instead of the total."""
 
     def reading(
         self, address: str, arguments: Sequence[Any], monotonic: Callable[[], float]
     ) -> float | None:
-        """The movement, 0..1, after a message of one of the map's senders; None: it is of none.
+        """Return the movement, 0 to 1, after a message; None if its address is not in the map.
 
-        It is the mean of the senders that have sent something within `FRESH_SECONDS`. Raises
+        The movement is the mean of all senders that have reported within `FRESH_SECONDS`. Raise
         `BadArgument`.
         """
         sender = self._senders.get(address)
@@ -139,17 +140,17 @@ class Follower:
         return sum(fresh) / len(fresh)
 
     def to_state(self) -> list[Any]:
-        """As JSON holds it; see `restore`."""
-        # When movement was told last is left out: that would be a note for each report.
+        """Return the state as JSON values; see `restore`."""
+        # The time of the last report is left out: saving it would write the state on each report.
         return [self._following, self._last, self.movement, self._before]
 
     def restore(self, note: list[Any]) -> None:
-        """Go on as the follower did that was noted."""
+        """Resume from a saved state."""
         self._following, self._last, self.movement, self._before = note
         self._heard = self._last
 
     def moved(self, movement: float, now: float) -> None:
-        """Take note of how much the crowd moves, 0..1; `now`: seconds of any clock."""
+        """Take a report of the crowd's movement, 0 to 1; `now`: monotonic seconds."""
         self.movement = movement
         self._heard = now
         if not self._following:
@@ -157,12 +158,12 @@ class Follower:
             self._last = now
 
     def rest(self) -> None:
-        """Leave the tempo alone until movement is reported again."""
+        """Leave the tempo alone until the next report of movement."""
         self._following = False
         self._before = None
 
     def next_tempo(self, bpm: float, now: float) -> float | None:
-        """The tempo to go to within `STEP_SECONDS`; None while it is to stay as it is."""
+        """Return the tempo to reach within `STEP_SECONDS`, or None for no change."""
         passed = now - self._last
         if self.map is None or not self._following or passed < STEP_SECONDS:
             return None

@@ -1,1 +1,1 @@
-"""The DJ as a client of a running server: it plays a set, or plans one without an end."""
+"""The autopilot: a client that plays a set, or an endless mix, on a running server."""

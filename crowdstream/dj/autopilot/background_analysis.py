@@ -1,4 +1,4 @@
-"""Has a folder analysed beside the playing, and again later: tracks may be added all night."""
+"""Analyse a folder while the DJ plays, and repeatedly: tracks may be added at any time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 from crowdstream.system.child_environment import child_environment
 
-AGAIN_SECONDS = 60.0  # between two looks at the folder; one at which nothing is new takes 0.3 s
+AGAIN_SECONDS = 60.0  # between two scans of the folder; one without new tracks takes 0.3 s
 SOON_SECONDS = 5.0  # the same while there is nothing to play
-NICE = 10  # what plays goes first
+NICE = 10  # playback has priority
 
 
 class BackgroundAnalysis:
-    """Runs `crowdstream analyze`. Call `tick` now and then, and `end`."""
+    """Runs `crowdstream analyze` as a child process. Call `tick` regularly, and `end` at last."""
 
     def __init__(self, folder: Path, library: Path | None = None) -> None:
         options = ["--library", str(library)] if library else []
@@ -32,18 +32,18 @@ class BackgroundAnalysis:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far it is, as `catalog.progress` says it; empty while nothing is analysed."""
+        """Progress as `crowdstream analyze --progress` prints it; empty if nothing is analysed."""
         self._read()
         return self._progress
 
     def tick(self, now: float, soon: bool) -> None:
-        """Begin when it is time; `now`: seconds of any clock. `soon`: nothing is there to play."""
+        """Start a run when it is due. `now`: monotonic seconds. `soon`: nothing to play yet."""
         self._read()
         if now < self._begun + (SOON_SECONDS if soon else AGAIN_SECONDS):
             return
         if self._process is not None and self._process.poll() is None:
             return
-        # What is wrong with the files is said once.
+        # Errors in the files are reported once, by the first run.
         errors = None if self._process is None else subprocess.DEVNULL
         self._begun = now
         self._process = subprocess.Popen(
@@ -54,12 +54,12 @@ class BackgroundAnalysis:
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._rest = b""
-        # A DJ that was started with `nice -n 15` may not raise its child to 10: it stays at 15.
+        # A DJ started with `nice -n 15` may not raise its child to 10: the child stays at 15.
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
 
     def _read(self) -> None:
-        # What it has written since; only the latest line counts.
+        # Read the child's output so far; only the latest line counts.
         if self._process is None or self._process.stdout is None:
             return
         out = self._process.stdout
@@ -77,11 +77,11 @@ class BackgroundAnalysis:
         for line in lines:
             with contextlib.suppress(ValueError):
                 said = json.loads(line)
-                # A look at a folder in which nothing is new is not worth showing.
+                # A scan that finds nothing new is not worth showing.
                 self._progress = said if isinstance(said, dict) and said.get("tracks") else {}
 
     def end(self) -> None:
-        """Stop what is under way; what is analysed stays in the library."""
+        """Stop a running analysis; finished tracks stay in the library."""
         if self._process is None:
             return
         if self._process.poll() is None:

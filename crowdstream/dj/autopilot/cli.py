@@ -1,4 +1,4 @@
-"""`crowdstream dj`: plays a set, or a folder without an end, on a server that runs."""
+"""`crowdstream dj`: play a set, or an endless mix of a folder, on a running server."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ from crowdstream.system.safe_open import nearest_spelling
 from crowdstream.system.text import printable
 
 CROWD = PRESETS / "crowd.toml"
-LOOK_SECONDS = 10.0  # between two looks at the library for tracks that were analysed meanwhile
-NIGHT_SECONDS = 3600.0  # that the plan's energy takes for its way
+LOOK_SECONDS = 10.0  # between two checks of the library for newly analysed tracks
+NIGHT_SECONDS = 3600.0  # period of the planned energy curve
 BASE_BPM = 120.0
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this subcommand."""
+    """Return the argument parser of `crowdstream dj`."""
     parser = Parser(
         prog="crowdstream dj",
-        description="Play a set, or what lies in a folder without an end, on a running server.",
+        description="Play a set, or an endless mix of a folder, on a running server.",
         epilog="See docs/concepts/the-dj.md.",
     )  # fmt: skip
     add = parser.add_argument
-    add("what", metavar="FOLDER|SET.toml", type=Path, help="tracks, or a set that was planned")
-    add("--host", default="127.0.0.1", help="the server (%(default)s)")
-    add("--port", type=int, default=57120, help="its OSC port (%(default)s)")
+    add("what", metavar="FOLDER|SET.toml", type=Path, help="a folder of tracks, or a set file")
+    add("--host", default="127.0.0.1", help="host of the server (%(default)s)")
+    add("--port", type=int, default=57120, help="OSC port of the server (%(default)s)")
     add("--crowd", type=Path, default=CROWD, metavar="FILE",
-        help="how the crowd's movement moves tempo and energy (configs/crowd.toml)")  # fmt: skip
-    add("--no-crowd", action="store_true", help="take no notice of the crowd")
-    add("--seed", type=int, default=1, help="the same seed chooses the same (%(default)s)")
-    add("--library", type=Path, metavar="FILE", help="the library of analysed tracks")
-    add("--with", type=int, metavar="PID", dest="with_pid", help="end when that process has ended")
-    add("--no-analysis", action="store_true", help="play only what is analysed already")
+        help="how crowd movement controls tempo and energy (configs/crowd.toml)")  # fmt: skip
+    add("--no-crowd", action="store_true", help="ignore the crowd's movement")
+    add("--seed", type=int, default=1, help="the same seed makes the same choices (%(default)s)")
+    add("--library", type=Path, metavar="FILE", help="library of analysed tracks")
+    add("--with", type=int, metavar="PID", dest="with_pid", help="end when this process ends")
+    add("--no-analysis", action="store_true", help="play only tracks that are already analysed")
     return parser
 
 
 def dj(arguments: Sequence[str]) -> int:
-    """`crowdstream dj ...`; returns the exit status."""
+    """Run `crowdstream dj` and return its exit status: 2 for bad input, 1 for an OS error."""
     options = build_parser().parse_args(arguments)
     options.what = nearest_spelling(options.what.expanduser())
     logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
@@ -115,7 +115,7 @@ def _play(
 
 
 def _written(library: Path) -> float:
-    # When something was last written into it: the latest goes into a file beside it.
+    # Time of the last write to the library; recent writes go to the write-ahead log beside it.
     times = [0.0]
     for path in (library, library.with_name(library.name + "-wal")):
         with contextlib.suppress(OSError):
@@ -142,7 +142,7 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
         if now - known[0] > LOOK_SECONDS or not known[1].cards:
             known[0] = now
             written = _written(place)
-            with contextlib.suppress(NoLibrary):  # nothing is analysed yet
+            with contextlib.suppress(NoLibrary):  # until the first track is analysed
                 if written != known[2]:
                     known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
                     known[2] = written

@@ -1,4 +1,4 @@
-"""Moves on their way to the server: each is sent shortly before its beat."""
+"""Schedule the DJ's commands: each is sent to the server shortly before its beat."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.setfile.timed_commands import TimedCommand
 
-HORIZON_SECONDS = 1.5  # that commands are sent ahead: a person who takes a deck waits no longer
+HORIZON_SECONDS = 1.5  # look-ahead: after a person takes a deck, sent commands act this long
 
 
 class CommandScheduler:
-    """Moves by beat of the server's clock. `ours`: whether a move still is the DJ's to make."""
+    """Commands by beat of the server's clock. `ours`: whether a command is still the DJ's."""
 
     def __init__(self, link: ServerLink, ours: Callable[[TimedCommand], bool]) -> None:
         self._link = link
@@ -19,26 +19,26 @@ class CommandScheduler:
         self._moves: list[TimedCommand] = []
 
     def add(self, moves: Iterable[TimedCommand]) -> None:
-        """Have moves made at their beats."""
+        """Schedule commands."""
         self._moves += moves
         self._moves.sort(key=lambda move: move.beat)
 
     def clear(self) -> None:
-        """Forget what was not sent yet."""
+        """Drop all commands that have not been sent."""
         self._moves = []
 
     def decks(self) -> Iterator[str]:
-        """Decks that moves are still to come for."""
+        """Yield the decks with commands that have not been sent."""
         return (move.address[6:7] for move in self._moves)
 
     def now(self, moves: Iterable[TimedCommand]) -> None:
-        """Send moves at once, without their beats."""
+        """Send commands at once, ignoring their beats."""
         for move in moves:
             if self._ours(move):
                 self._link.send(move.address, *move.args)
 
     def tick(self, beat: float) -> None:
-        """Send what is due soon. What can't be given a beat goes when it is due."""
+        """Send commands that are due soon; those that take no beat are sent when they are due."""
         soon = beat + HORIZON_SECONDS * self._link.bpm / 60.0
         left = []
         for move in self._moves:

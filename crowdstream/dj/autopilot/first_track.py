@@ -1,4 +1,4 @@
-"""How a DJ begins: with a first track, where another DJ was, or anew on a server that has died."""
+"""Decide how a DJ starts: with a first track, taking over from another DJ, or after a restart."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from crowdstream.dj.setfile.model import Set
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0  # between two searches for a track
-RESUME_SECONDS = 1.5  # that a server may take to say what an earlier DJ did
-ONCE = ("play", "jump", "loop", "exit", "beat", "insert")  # not to be made up for
+RESUME_SECONDS = 1.5  # time for the server to report the state of an earlier DJ
+ONCE = ("play", "jump", "loop", "exit", "beat", "insert")  # commands that are not sent late
 
 
 @dataclass(frozen=True)
 class TakeOver:
-    """What an earlier DJ has left still plays: the set from there on, and `offset` as in `State`.
+    """Take over a mix that still plays: the set from there on, and `offset` as in `State`.
 
-    `deck` plays its first track, `coming` the second, if that comes in already; `left` may hold
-    what the earlier one has loaded.
+    `deck` plays the set's first track; `coming` the second one, if its transition has started.
+    The decks `left` may hold tracks that the earlier DJ loaded.
     """
 
     mix: Set
@@ -38,7 +38,7 @@ class TakeOver:
 
 @dataclass(frozen=True)
 class Busy:
-    """These decks play already. `take`: they count as in a person's hands from now on."""
+    """These decks are playing. `take`: they come under manual control."""
 
     decks: tuple[str, ...]
     take: bool
@@ -46,13 +46,13 @@ class Busy:
 
 @dataclass(frozen=True)
 class Search:
-    """Nothing plays: a first track is to be looked for."""
+    """Nothing plays: select a first track."""
 
 
 def begin(
     state: State, link: ServerLink, hands: Container[str], told: Mapping[str, Any], now: float
 ) -> TakeOver | Busy | Search | None:
-    """What a DJ that plays nothing yet does. `told`: what an earlier one has said of itself."""
+    """Decide how to start while nothing is planned. `told`: state of an earlier DJ."""
     found = resume_of(told.get("resume"))
     taken = _taken_over(link, found) if found is not None else None
     if taken is not None:
@@ -67,7 +67,7 @@ def begin(
 
 
 def _taken_over(link: ServerLink, found: ResumeState) -> TakeOver | None:
-    # What an earlier DJ has left on the server, if that still plays.
+    # The mix that an earlier DJ left on the server, if it still plays.
     mix, deck, following = found.mix, found.deck, found.following
 
     def plays(number: int, deck: str) -> bool:
@@ -82,15 +82,16 @@ def _taken_over(link: ServerLink, found: ResumeState) -> TakeOver | None:
         mix, deck, comes = without_first(mix), following, False
     elif not plays(0, deck):
         return None
-    # What it has loaded there may be another track by now.
+    # The earlier DJ may have loaded a different track there by now.
     left = frozenset() if comes else frozenset({following} - {""})
     return TakeOver(mix, found.offset, deck, following if comes else "", left)
 
 
 def rebuilt(state: State, beat: float, bpm: float) -> Set | None:
-    """The server is another one: the track that was heard goes on with its phrase, in this set.
+    """Return the set with which to continue after a server restart.
 
-    `beat`, `bpm`: what the clock of the one before was last known to be at.
+    The audible track restarts at its current phrase. `beat`, `bpm`: last known values of the
+    previous server's clock.
     """
     mix = state.mix
     if mix is None or (state.index < 0 and state.stage != Stage.GOING):
@@ -101,6 +102,6 @@ def rebuilt(state: State, beat: float, bpm: float) -> Set | None:
     if coming and beat > place_of(mix, number + 1).begin:
         number += 1
     entry = from_phrase(mix.entries[number], track_beat(mix, number, beat))
-    log.info("the server was started anew: the mix goes on with %s", name_of(entry.path))
+    log.info("the server has restarted: continuing the mix with %s", name_of(entry.path))
     entries = (entry, *mix.entries[number + 1 :])
     return replace(mix, bpm=bpm, entries=entries, begin=0.0, came=0.0)

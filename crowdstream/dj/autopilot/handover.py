@@ -1,4 +1,4 @@
-"""From one track into the next: when it is decided, and what is told to the server then."""
+"""Decide when and how to go from one track into the next, as values for the player to apply."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from crowdstream.dj.autopilot.timing import lap, loop_of, next_bar, place_of, re
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.timed_commands import TimedCommand, closing, moves
 
-LEAD_SECONDS = 2.0  # before a transition, in which it is decided on and told to the server
-FIRST_SECONDS = 0.5  # before the first track begins
-SETTLE_SECONDS = 0.4  # from a load to its start: what prepares it is on its way
-MAX_HISTORY = 5000  # tracks of its past that it remembers
+LEAD_SECONDS = 2.0  # before a transition: it is decided, and its commands are scheduled
+FIRST_SECONDS = 0.5  # before the first track starts
+SETTLE_SECONDS = 0.4  # from a load to the start: the commands that prepare the track need it
+MAX_HISTORY = 5000  # played tracks to remember
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a decision is made from, besides the state. Beats are of the server's clock."""
+    """Input to a decision besides the state. Beats are of the server's clock."""
 
     now: float
     beat: float
     bpm: float
     hands: Container[str]
-    """Decks, and the tempo, that are in a person's hands."""
+    """Decks, and the tempo, that are under manual control."""
     ends: bool
-    """Whether the set comes to an end."""
+    """Whether the set has an end."""
     heard: Callable[[], Set]
-    """The set as it is played: at one tempo while that is not the plan's."""
+    """Return the set as it is played: at one tempo while the tempo is not the plan's."""
 
     @property
     def pace(self) -> float:
-        """Beats a second."""
+        """Tempo in beats per second."""
         return self.bpm / 60.0
 
 
 @dataclass(frozen=True)
 class ComeIn:
-    """The track that comes comes in, by these moves. `offset`: as in `State`."""
+    """Start the transition into the next track with these commands. `offset`: as in `State`."""
 
     offset: float
     moves: tuple[TimedCommand, ...]
@@ -48,18 +48,18 @@ class ComeIn:
 
 @dataclass(frozen=True)
 class Arrive:
-    """The track that came in plays alone now. `mix`: the set from there on."""
+    """The next track now plays alone. `mix`: the set from that track on."""
 
     mix: Set
     deck: str
     left: frozenset[str]
-    """The deck of the track before."""
+    """The deck of the previous track."""
     note: str
 
 
 @dataclass(frozen=True)
 class GoRound:
-    """The track that plays goes round once more."""
+    """Repeat the last phrase of the playing track. `offset`: as in `State`."""
 
     offset: float
     note: str
@@ -67,21 +67,21 @@ class GoRound:
 
 @dataclass(frozen=True)
 class Close:
-    """The last track comes to its end, by these moves."""
+    """End the last track with these commands."""
 
     moves: tuple[TimedCommand, ...]
 
 
 @dataclass(frozen=True)
 class Finish:
-    """Everything was played."""
+    """The set is over."""
 
 
 Decision = ComeIn | Arrive | GoRound | Close | Finish
 
 
 def shifted(state: State, heard: Set, number: int) -> list[TimedCommand]:
-    """The moves of going into a track, by beat of the server's clock."""
+    """Return the commands of the transition into a track, by beat of the server's clock."""
     found = recast(moves(heard, number), state.decks)
     return [
         replace(move, beat=move.beat + state.offset) for move in found if move.stage == "mix"
@@ -89,7 +89,7 @@ def shifted(state: State, heard: Set, number: int) -> list[TimedCommand]:
 
 
 def decide(state: State, around: Surroundings) -> Decision | None:
-    """Go into the next track when it is time; until it is ready, go round once more."""
+    """Decide whether to start the next track, or to repeat the phrase until it is ready."""
     mix, number = state.mix, state.next
     if mix is None:
         return None
@@ -116,7 +116,7 @@ def decide(state: State, around: Surroundings) -> Decision | None:
     if left > SETTLE_SECONDS:
         return None
     why = _why(state, around.hands)
-    note = f"{name_of(mix.entries[state.index].path)} goes round: {why}"
+    note = f"{name_of(mix.entries[state.index].path)} loops: {why}"
     return GoRound(state.offset + lap(place), note)
 
 
@@ -126,16 +126,16 @@ def _waits(state: State, hands: Container[str]) -> bool:
 
 def _why(state: State, hands: Container[str]) -> str:
     if state.holding:
-        return "it is held"
+        return "the DJ is on hold"
     for deck in state.decks.values():
         if deck in hands:
-            return f"deck {deck} is in a person's hands"
+            return f"deck {deck} is under manual control"
     loading = state.stage == Stage.LOADING
-    return "the next one is still loading" if loading else "nothing is there to follow"
+    return "the next track is still loading" if loading else "no track follows yet"
 
 
 def _ends(state: State, going: float, around: Surroundings) -> bool:
-    # The last track of a set file: nothing follows, and it may come to its end.
+    # The last track of a set file: nothing follows, so it may end.
     near = state.offset + going - around.beat < 2 * LEAD_SECONDS * around.pace
     return around.ends and near and not state.holding
 
@@ -146,7 +146,7 @@ def _closing(state: State, mix: Set) -> list[TimedCommand]:
 
 
 def _let_out(state: State, mix: Set, going: float) -> list[TimedCommand]:
-    # One that leaves in loops of its own is out of the phrase with the first of them.
+    # A transition with loops of its own replaces the safety loop with the first of them.
     way = mix.entries[state.index].transition
     if way is not None and any(row.who == "out" and row.control == "loop" for row in way.rows):
         return []
@@ -165,13 +165,13 @@ def _entrance(state: State, mix: Set, around: Surroundings) -> ComeIn:
     made = shifted(state, around.heard(), number)
     out = _let_out(state, mix, place_of(mix, state.index).going) if number else []
     if not any(move.address == f"/deck/{state.decks[number]}/loop" for move in made):
-        # From its first beat on it can't end, whatever becomes of the DJ.
+        # The safety loop is set with the first beat, so the track cannot end even if the DJ dies.
         begin = place_of(mix, number).begin + state.offset
         loop = f"/deck/{state.decks[number]}/loop/set"
         made.append(TimedCommand(begin + 0.5, loop, loop_of(mix, number), index=number))
     way = mix.entries[number - 1].transition if number else None
     name = name_of(mix.entries[number].path)
-    note = f"{name} comes in by {way.kind}" if way else f"{name} comes in"
+    note = f"mixing in {name} by {way.kind}" if way else f"starting {name}"
     return ComeIn(state.offset, (*out, *made), note)
 
 
@@ -184,9 +184,9 @@ def _arrival(state: State, mix: Set) -> Arrive:
 
 
 def loop_wanted(state: State, hands: Container[str]) -> tuple[str, float, float] | None:
-    """Deck and loop of the track that plays: it goes round at its end, unless it is let out.
+    """Return deck, begin and end of the playing track's safety loop, if it has to be sent.
 
-    None where that is so already, or is not the DJ's to say.
+    Return None if that loop is set already, or if the deck is not the DJ's to control.
     """
     if state.mix is None or state.index < 0 or state.stage == Stage.GOING or state.closing:
         return None

@@ -1,4 +1,4 @@
-"""Who has which deck: whoever touches one has it, until it is given back."""
+"""Manual control: a deck that a person touches is theirs until it is released."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 DECKS = "ABCD"
-GIVEN_SECONDS = 20.0  # after the last touch of a deck that stands still, it is the DJ's again
+GIVEN_SECONDS = 20.0  # after its last touch, a stopped deck returns to the DJ
 _DECK = re.compile(r"/deck/([A-Da-d])/(.*)")
-# These change nothing that is heard of a deck on the master.
+# Commands that do not change what a deck contributes to the master.
 _HARMLESS = ("listen", "quantize", "hotcue/set", "hotcue/clear")
 _LETTERS = ("/cue", "/play", "/fade", "/deck_filter", "/deck_eq", "/deck_eq_all")
 _BUFFERS = ("/load_buffer", "/play_stem", "/play_stem_section", "/stop_stem", "/stem_volume")
@@ -17,7 +17,7 @@ TEMPO = "tempo"
 
 
 def touched(address: str, arguments: tuple[Any, ...]) -> set[str]:
-    """What a command is about: letters of decks, and `tempo`."""
+    """Return what a command affects: letters of decks, and `tempo`."""
     found = _DECK.fullmatch(address)
     if found:
         return set() if found[2].endswith(_HARMLESS) else {found[1].upper()}
@@ -39,7 +39,7 @@ def touched(address: str, arguments: tuple[Any, ...]) -> set[str]:
 
 
 class ManualOverride:
-    """Decks, and the tempo, that are in a person's hands."""
+    """The decks, and the tempo, that are under manual control."""
 
     def __init__(self) -> None:
         self._touched: dict[str, float] = {}
@@ -51,20 +51,20 @@ class ManualOverride:
         return iter(sorted(self._touched))
 
     def take(self, what: str, now: float) -> bool:
-        """A person touches something; whether that is new."""
+        """Mark a deck or the tempo as touched by a person; return whether that is new."""
         new = what not in self._touched
         self._touched[what] = now
         return new
 
     def give(self, what: str) -> list[str]:
-        """It is given back, `all` of it perhaps; what was."""
+        """Release a deck, the tempo, or `all`; return what was released."""
         given = list(self._touched) if what == "all" else [what] if what in self._touched else []
         for one in given:
             del self._touched[one]
         return given
 
     def tick(self, now: float, standing: set[str]) -> list[str]:
-        """Decks that count as given back. `standing`: those that do not play."""
+        """Release decks that stopped a while ago; return them. `standing`: stopped decks."""
         over = [
             deck for deck, when in self._touched.items()
             if deck in standing and now - when > GIVEN_SECONDS

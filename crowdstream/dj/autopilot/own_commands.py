@@ -1,7 +1,7 @@
-"""Which of the commands that a server tells of were one's own.
+"""Tell the DJ's own commands apart from those of others.
 
-`/changed` says what was carried out, not who said it. So what is sent is remembered until the
-server has told of it; what nobody here has sent, somebody else has.
+`/changed` reports which command was carried out, but not its sender. Each command sent is
+therefore kept until the server reports it; any other report stems from another client.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import struct
 from collections import defaultdict
 from typing import Any
 
-KEPT_SECONDS = 120.0  # after which a command that was never told of is forgotten
+KEPT_SECONDS = 120.0  # after which an unreported command is forgotten
 
 Key = tuple[str, tuple[Any, ...]]
 
 
 def key(address: str, arguments: tuple[Any, ...]) -> Key:
-    """A command as it comes back: numbers as 32-bit floats have them."""
+    """Return a command as the server reports it: numbers rounded to 32-bit floats."""
     return address, tuple(_rounded(value) for value in arguments)
 
 
@@ -30,20 +30,20 @@ def _rounded(value: Any) -> Any:
 
 
 class OwnCommandFilter:
-    """Commands that were sent and not told of yet."""
+    """The DJ's own commands that the server has not reported yet."""
 
     def __init__(self) -> None:
         self._sent: dict[Key, list[float]] = defaultdict(list)
         self._cleaned = 0.0
 
     def expect(self, address: str, arguments: tuple[Any, ...], now: float) -> None:
-        """A command is sent; of `/clock/at` also the one that it carries is told."""
+        """Register a command that is sent; for `/clock/at`, also the command it carries."""
         self._sent[key(address, arguments)].append(now + KEPT_SECONDS)
         if address == "/clock/at":
             self.expect(str(arguments[1]), arguments[2:], now)
 
     def own(self, address: str, arguments: tuple[Any, ...]) -> bool:
-        """Whether a command that is told of was one's own; each counts once."""
+        """Return whether a reported command was the DJ's own; each one matches only once."""
         found = key(address, arguments)
         waiting = self._sent.get(found)
         if not waiting:
@@ -54,7 +54,7 @@ class OwnCommandFilter:
         return True
 
     def forget_old(self, now: float) -> None:
-        """Let go of what was never told of; call it now and then."""
+        """Forget commands that were never reported. Call it regularly."""
         if now < self._cleaned + 1.0:
             return
         self._cleaned = now

@@ -1,8 +1,8 @@
-"""Plays a mix on a server: track by track, ahead of time, and never into silence.
+"""Play a mix on a server, track by track and ahead of time, without ever falling silent.
 
-Each track loops its last phrase unless it is let out, and it is let out when the next one is
-loaded. So a load that is late, a bad file, a DJ that dies or is told to wait sound the same: the
-phrase goes round once more.
+Each track loops its last phrase (the safety loop) until it is released, which happens when the
+next track is loaded. A late load, a bad file, a crashed DJ and a DJ on hold therefore all sound
+the same: the phrase repeats.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from crowdstream.dj.setfile.timed_commands import TimedCommand, moves, tempo_map
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 3.0  # after the start: what another DJ before this one had sent still acts
-DOUBT_SECONDS = 4.0  # between two looks whether there is a better next track
-ENOUGH_SECONDS = 10.0  # before a transition, in which another track can be loaded
-TAIL_SECONDS = 5.0  # that the track before may take to end, before the next one is loaded
-STUCK_LAPS = 2  # of a phrase that a load may be late, before another track is taken
-BAD_SECONDS = 600.0  # after which a track that could not be loaded is tried again
-STRETCH = 0.08  # of a track's own tempo that it bears
+GRACE_SECONDS = 3.0  # after the start, commands of an earlier DJ may still arrive
+DOUBT_SECONDS = 4.0  # between two checks for a better next track
+ENOUGH_SECONDS = 10.0  # before a transition; enough to load a different track
+TAIL_SECONDS = 5.0  # time for the previous track to end before the next one is loaded
+STUCK_LAPS = 2  # repeats of the phrase until a load is given up
+BAD_SECONDS = 600.0  # until a track that failed to load is tried again
+STRETCH = 0.08  # maximum relative deviation from a track's own tempo
 
 
 class Player:
-    """One DJ. Call `tick` every 25 ms or so, until `state.finished`.
+    """One DJ. Call `tick` about every 25 ms until `state.finished`.
 
-    What it plays and has decided is `state`, which nothing else replaces. `passing`, `mending`
-    and `beginning` decide, each from the state and what is heard of the server; here it is done.
+    `state` is what it plays and has decided; only the player replaces it. `handover`, `recovery`
+    and `first_track` return decisions from the state and the server's status, and the player
+    applies them.
     """
 
     def __init__(
@@ -59,20 +60,20 @@ class Player:
         self.floor = floor
         self.hands = ManualOverride()
         self.out = CommandScheduler(link, self._ours)
-        self.told: dict[str, Any] | None = None  # what an earlier DJ has said of itself
+        self.told: dict[str, Any] | None = None  # state of an earlier DJ
         self._now = monotonic
         self.state = State(since=monotonic())
         self._began: float | None = None
-        self._last = (0.0, 120.0)  # beat and tempo
+        self._last = (0.0, 120.0)  # the server's beat and tempo
 
     def tick(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Hear, decide, send; what was heard that is not for the player."""
+        """Receive, decide and send; return the messages that are not for the player."""
         now = self._now()
         left = [event for event in self.link.tick() if not self._event(*event, now)]
         if not self.link.there:
             self._say(self.link.trouble)
         if not self.link.fresh():
-            # What would be decided now is perhaps decided about a server that is dead.
+            # The server may be dead, and a decision from old status would be wrong.
             return left
         if self._began is None:
             self._began = now
@@ -90,7 +91,7 @@ class Player:
     def _say(self, note: str) -> None:
         self.state = replace(self.state, note=note)
 
-    # What it hears ---------------------------------------------------------------------------
+    # Messages from the server
 
     def _event(self, address: str, values: tuple[Any, ...], now: float) -> bool:
         state = self.state
@@ -104,12 +105,12 @@ class Player:
                 if address == "/done":
                     self._loaded()
                 else:
-                    self.state = state.at(Stage.NONE, self._now())  # this was the reply
+                    self.state = state.at(Stage.NONE, self._now())  # the pending load is answered
                     self._bad(" ".join(map(str, values[1:])), now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
             self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
         elif address == "/fail" and values[:1] in (("/watch",), ("/dj/here",)):
-            self._say(f"the server refuses: {' '.join(map(str, values[1:]))}")
+            self._say(f"the server refuses the DJ: {' '.join(map(str, values[1:]))}")
         elif address == "/dj/replaced":
             self.state = replace(state, note="another DJ has taken over", finished=True)
         else:
@@ -124,9 +125,9 @@ class Player:
             return
         for what in touched(address, arguments):
             if self.hands.take(what, now):
-                log.info("%s is in a person's hands (%s)", what, address)
+                log.info("%s is under manual control (%s)", what, address)
 
-    # How it begins ---------------------------------------------------------------------------
+    # Start
 
     def _begin(self, now: float, since: float) -> None:
         if self.told is None and now < since + first_track.RESUME_SECONDS:
@@ -136,12 +137,12 @@ class Player:
         if isinstance(decision, first_track.TakeOver):
             self._take_over(decision)
             self.state = self.state.remembering(told)
-            self._say("goes on where another DJ was")
+            self._say("continuing the mix of another DJ")
         elif isinstance(decision, first_track.Busy):
             for deck in decision.decks if decision.take else ():
                 self.hands.take(deck, now)
             decks = ", ".join(decision.decks)
-            note = f"deck {decks} plays already: stop it, or /dj/give all"
+            note = f"deck {decks} is already playing: stop it, or send /dj/give all"
             self.state = replace(self.state, looked_at=now, note=note)
         elif isinstance(decision, first_track.Search):
             self.state = replace(self.state, looked_at=now)
@@ -151,11 +152,11 @@ class Player:
                 self._say(str(error))
 
     def learn(self, told: dict[str, Any]) -> None:
-        """What an earlier DJ has said of itself, empty where there was none."""
+        """Take the state of an earlier DJ, empty if there was none."""
         self.told = told
 
     def _start(self, mix: Set) -> None:
-        # Begin with the first track of a set as soon as it is loaded.
+        # Start the first track of a set as soon as it is loaded.
         self.state = self.state.begun(mix, self._now())
         self.out.clear()
 
@@ -175,7 +176,7 @@ class Player:
             self.state = replace(self.state, offset=recovery.realigned(self.state, link))
             return
         self.state = self.state.at(Stage.GOING, self._now())
-        # The rest of a transition, and what nobody has sent of it meanwhile.
+        # Schedule the rest of the transition, and send what was missed of it.
         made = handover.shifted(self.state, self._heard(), 1)
         self.out.add(move for move in made if move.beat > link.beat)
         self.out.now(
@@ -184,7 +185,7 @@ class Player:
         )
 
     def _rebuild(self) -> None:
-        # The server is another one, and knows nothing of what was on the decks.
+        # The new server knows nothing of what was on the decks.
         mix = first_track.rebuilt(self.state, *self._last)
         if mix is None:
             return
@@ -192,35 +193,35 @@ class Player:
         self.state = replace(self.state, decks={}, used=frozenset(), leaving=frozenset())
         self._start(mix)
 
-    # What people tell it ---------------------------------------------------------------------
+    # Commands from people
 
     def hold(self, on: bool) -> None:
-        """Stay with the track that plays, or no longer."""
+        """Hold the playing track, or end the hold."""
         self.state = replace(self.state, holding=on)
 
     def set_energy(self, energy: float | None) -> None:
-        """What the next tracks are to be like, 0 to 1; None is as the crowd moves."""
+        """Set the energy of the next tracks, 0 to 1; None follows the crowd."""
         self.state = replace(self.state, energy=energy)
 
     def ban(self, path: str) -> None:
-        """Never play a track."""
+        """Exclude a track from playing."""
         self.state = replace(self.state, banned=self.state.banned | {path})
 
     def wish(self, path: str) -> None:
-        """Play a track after those that were wished for before, though it was banned."""
+        """Queue a track behind earlier requests, and lift a ban on it."""
         state = self.state
         self.state = replace(
             state, banned=state.banned - {path}, wished=(*state.wished, path)
         )
 
     def end_at(self, going: float) -> None:
-        """Have the track that plays begin to go at a beat of the set."""
+        """Start the mix-out of the playing track at a beat of the set."""
         assert self.state.mix is not None
         mix = ended_at(self.state.mix, self.state.index, going)
         self.state = replace(self.state, mix=mix)
 
     def give(self, what: str) -> None:
-        """A deck, the tempo or `all` is given back by a person."""
+        """Release a deck, the tempo or `all` from manual control."""
         for one in self.hands.give(what):
             self._given(one)
 
@@ -232,7 +233,7 @@ class Player:
         elif isinstance(decision, recovery.PlayOn):
             self.state = replace(self.state, armed=(), offset=decision.offset)
 
-    # What it looks after ---------------------------------------------------------------------
+    # Tasks of each tick
 
     def _look(self, now: float, beat: float) -> None:
         self._plan(now)
@@ -287,13 +288,13 @@ class Player:
             self._start(silence.begin)
 
     def _heard(self) -> Set:
-        # The set as it is played: at one tempo while that is not the plan's.
+        # The set as it is played: at one tempo while the tempo is not the plan's.
         assert self.state.mix is not None
         free = self.floor.leads(self._now()) or TEMPO in self.hands
         return flat(self.state.mix, self.link.bpm) if free else self.state.mix
 
     def asked(self, now: float) -> SelectionRequest:
-        """What the next track is to be."""
+        """Return the requirements for the next track."""
         state = self.state
         energy = self.floor.energy(now) if state.energy is None else state.energy
         wished = state.wished[0] if state.wished else ""
@@ -320,17 +321,17 @@ class Player:
         if asked.path:
             state = replace(state, granted=state.wished[0], wished=state.wished[1:])
             if made is None:
-                state = replace(state, note=f"{name_of(asked.path)} can't follow what plays")
+                state = replace(state, note=f"no transition leads into {name_of(asked.path)}")
         mix = state.mix
         if made is not None and mix is not None:
-            # Only what was added is taken over: `heard` is the set at the tempo of this moment.
+            # Keep only the added track: `heard` has the tempo of this moment.
             rest = mix.entries[state.next :]
             planned = replace(mix, entries=fitted((*made.entries, *rest)))
             state = replace(state, before=mix, looked_at=0.0, mix=planned)
         self.state = state
 
     def _doubt(self, path: str, now: float) -> None:
-        # A repeat gives way to a track that has not been heard, if there is time to load it.
+        # Replace a repeat by an unplayed track if there is time to load it.
         state = self.state
         going = state.index < 0 or state.stage == Stage.GOING
         if going or now < state.doubted_at + DOUBT_SECONDS:
@@ -343,13 +344,13 @@ class Player:
             self.reconsider()
 
     def time_left(self) -> float:
-        """Seconds until the track that plays begins to go."""
+        """Return the seconds until the mix-out of the playing track."""
         assert self.state.mix is not None
         going = self.state.offset + place_of(self.state.mix, self.state.index).going
         return (going - self.link.beat) * 60.0 / self.link.bpm
 
     def _free_deck(self) -> str:
-        # A deck for the track that comes; empty where none is free.
+        # Choose a deck for the next track; empty if none is free.
         decks = self.state.decks
         first = DECKS.find(decks.get(self.state.index, "D")) + 1
         busy = {*self.out.decks(), *decks.values(), *self.hands}
@@ -357,14 +358,14 @@ class Player:
             deck for deck in DECKS[first:] + DECKS[:first]
             if deck not in busy and not self.link.sounds(deck)
         ]
-        # What stands on a deck may be what somebody has prepared.
+        # Prefer empty decks: a person may have prepared a stopped one.
         return min(free, key=lambda deck: self.link.deck(deck, "state") != "empty", default="")
 
     def _load(self, now: float) -> None:
         self._change_deck()
         state = self.state
         if state.stage == Stage.LOADING and state.laps >= STUCK_LAPS:
-            self._bad("it does not load", now)
+            self._bad("loading takes too long", now)
             return
         if state.stage != Stage.NONE or state.coming is None:
             return
@@ -377,7 +378,7 @@ class Player:
             self.link.send(f"/deck/{deck}/load", state.coming.path)
 
     def _change_deck(self) -> None:
-        # Where the track that comes is in a person's hands, another deck will do.
+        # If the next track's deck comes under manual control, use another deck.
         state = self.state
         deck = state.decks.get(state.next, "")
         if state.stage not in (Stage.LOADING, Stage.READY) or deck not in self.hands:
@@ -389,19 +390,19 @@ class Player:
         )
 
     def _make_room(self, now: float) -> bool:
-        # Whether the decks that were played have let go of their memory, or had the time to.
+        # Return whether the used decks have released their memory, or have had time to.
         used = self.state.used - set(self.hands)
         self.state = replace(self.state, used=used)
         tail = now < self.state.since + TAIL_SECONDS
         if any(map(self._runs, used)) and tail:
-            return False  # the track before is on its way out
+            return False  # the previous track is still ending
         leaving = set(self.state.leaving)
         for deck in sorted(used):
-            # Memory may be short, and what stands on a deck takes of it.
+            # Memory may be short, and a loaded track occupies some.
             if self.link.deck(deck, "state") not in ("empty", "playing", "broken"):
                 self.link.send(f"/deck/{deck}/unload")
                 leaving.add(deck)
-        wait = bool(leaving) and tail  # what it takes of memory is free in a moment
+        wait = bool(leaving) and tail  # their memory is released in a moment
         self.state = replace(
             self.state, used=frozenset(), leaving=frozenset(leaving if wait else ())
         )
@@ -415,7 +416,7 @@ class Player:
         deck = state.decks[state.next]
         chain = str(self.link.deck(deck, "fx") or "").split()
         for slot, there in enumerate(chain, 1):
-            if there != "-":  # of a track before
+            if there != "-":  # an effect of an earlier track
                 self.link.send(f"/deck/{deck}/fx/remove", slot)
         made = recast(moves(self._heard(), state.next), state.decks)
         self.out.now(move for move in made if move.stage == "prepare")
@@ -425,17 +426,17 @@ class Player:
         state = self.state
         assert state.coming is not None
         path = state.coming.path
-        log.warning("%s is left out: %s", path, reason)
-        note = f"{name_of(path)} is left out: {reason}"
+        log.warning("%s is skipped: %s", path, reason)
+        note = f"{name_of(path)} is skipped: {reason}"
         self.state = replace(state, note=note, bad={**state.bad, path: now})
         self.drop_next()
 
     def reconsider(self) -> None:
-        """What was loaded next may wait: somebody wishes for another one."""
+        """Drop the next track, which may come later: a person requests another one."""
         state = self.state
         assert state.mix is not None
         if state.before is None and not self.chooser.ends:
-            # It was another DJ's choice.
+            # It was chosen by another DJ.
             before = replace(state.mix, entries=state.mix.entries[: state.next])
             self.state = state = replace(state, before=before)
         if state.before is not None:
@@ -445,7 +446,7 @@ class Player:
         self.state = replace(self.state, looked_at=0.0)
 
     def drop_next(self) -> None:
-        """Another track is to follow than the one that was chosen."""
+        """Drop the next track; another one will be selected."""
         state = self.state
         assert state.mix is not None and state.coming is not None
         mix = state.before

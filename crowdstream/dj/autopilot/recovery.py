@@ -1,4 +1,4 @@
-"""What to do when decks are not as the DJ has left them: silence, or a person's hands."""
+"""Decide what to do when a deck has fallen silent, or is released from manual control."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from crowdstream.dj.setfile.model import Set
 
 log = logging.getLogger(__name__)
 
-QUIET_SECONDS = 2.5  # of silence, after which something is played at once
-STOP_SECONDS = 0.5  # at least, before a deck that was given back stops
+QUIET_SECONDS = 2.5  # of silence before a track is started at once
+STOP_SECONDS = 0.5  # minimum time before a released deck stops
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Since when nothing is heard, None where something is; and a set to begin with at once."""
+    """Start time of the silence, None if a deck is audible; and a set to start at once."""
 
     since: float | None
     begin: Set | None = None
@@ -29,7 +29,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class StopDeck:
-    """What a person has played ends at a beat of the clock, and makes room."""
+    """Stop a track that a person started, at a beat of the clock."""
 
     deck: str
     beat: float
@@ -37,13 +37,13 @@ class StopDeck:
 
 @dataclass(frozen=True)
 class PlayOn:
-    """The track that plays is the DJ's again. `offset`: as in `State`, from its playhead."""
+    """The DJ controls the playing track again. `offset`: as in `State`, from its playhead."""
 
     offset: float
 
 
 def revive(state: State, sounds: bool, bpm: float, now: float) -> Silence:
-    """Play something when nothing is heard, whatever the reason. `sounds`: any deck does."""
+    """Start a track if no deck has been audible for a while, whatever the reason."""
     waiting = state.index < 0 and state.stage != Stage.GOING
     if state.mix is None or waiting or state.closing or sounds:
         return Silence(None)
@@ -53,13 +53,13 @@ def revive(state: State, sounds: bool, bpm: float, now: float) -> Silence:
     entries, number = state.mix.entries, state.next
     if number >= len(entries) or state.stage == Stage.GOING:
         number = max(0, min(number, len(entries) - 1))
-    log.warning("nothing is heard: %s is played", name_of(entries[number].path))
+    log.warning("no deck is audible: starting %s", name_of(entries[number].path))
     begin = replace(state.mix, bpm=bpm, entries=entries[number:], begin=0.0, came=0.0)
     return Silence(since, begin)
 
 
 def given(state: State, link: ServerLink, what: str) -> StopDeck | PlayOn | None:
-    """A deck, or the tempo, is the DJ's again."""
+    """Decide what to do with a deck, or the tempo, after its release."""
     if what not in DECKS:
         return None
     plays = link.deck(what, "state") == "playing"
@@ -72,7 +72,7 @@ def given(state: State, link: ServerLink, what: str) -> StopDeck | PlayOn | None
 
 
 def realigned(state: State, link: ServerLink) -> float:
-    """The offset of the set as the playhead of the track that plays has it."""
+    """Return the set's offset according to the playhead of the playing track."""
     assert state.mix is not None
     deck, place = state.decks[state.index], place_of(state.mix, state.index)
     at = set_beat(state.mix, state.index, float(link.deck(deck, "beat")))

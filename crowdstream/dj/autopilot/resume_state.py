@@ -1,4 +1,4 @@
-"""What a DJ says of itself to the server: for people, and for the DJ that goes on after it."""
+"""The state that a DJ stores on the server: for people, and for a DJ that takes over."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transit
 
 @dataclass(frozen=True)
 class ResumeState:
-    """Where a DJ is. `mix`: begins with the track that plays, whose deck is `deck`; the one after
-    it is on deck `following`, if that is loaded. `offset`: beat of the clock at the set's beat 0.
+    """Position of a DJ in its set, for another DJ to resume from.
+
+    `mix`: starts with the playing track, which is on `deck`; the next one is on deck `following`,
+    if it is loaded. `offset`: clock beat at the set's beat 0.
     """
 
     mix: Set
@@ -21,7 +23,7 @@ class ResumeState:
 
 
 def entry_note(entry: SetEntry) -> dict[str, Any]:
-    """A track of a set as JSON holds it."""
+    """Return a track of a set as JSON values."""
     note: dict[str, Any] = {
         "path": entry.path, "anchors": entry.anchors, "enter": entry.enter, "leave": entry.leave,
         "ratio": entry.ratio, "gain_db": entry.gain_db, "keylock": entry.keylock,
@@ -36,7 +38,7 @@ def entry_note(entry: SetEntry) -> dict[str, Any]:
 
 
 def entry_of(note: dict[str, Any]) -> SetEntry:
-    """The inverse of `entry_note`. Raises ValueError, KeyError or TypeError for anything else."""
+    """Inverse of `entry_note`. Raise ValueError, KeyError or TypeError for invalid input."""
     way = note.get("transition")
     transition = None
     if way is not None:
@@ -54,7 +56,7 @@ def entry_of(note: dict[str, Any]) -> SetEntry:
 
 
 def resume_note(at: ResumeState) -> dict[str, Any]:
-    """What another DJ needs to go on: the track that plays and the next one, and where they are."""
+    """Return what another DJ needs to resume: the current and next track, and their position."""
     mix = at.mix
     return {
         "bpm": mix.bpm, "begin": mix.begin, "came": mix.came, "offset": at.offset,
@@ -64,7 +66,7 @@ def resume_note(at: ResumeState) -> dict[str, Any]:
 
 
 def resume_of(note: object) -> ResumeState | None:
-    """The inverse of `resume_note`; None for anything else."""
+    """Inverse of `resume_note`; None for invalid input."""
     try:
         if not isinstance(note, dict):
             return None
@@ -79,5 +81,5 @@ def resume_of(note: object) -> ResumeState | None:
 
 
 def name_of(path: str) -> str:
-    """What a track is called: its file or folder."""
+    """Return the display name of a track: its file or folder."""
     return path.rstrip("/").rpartition("/")[2]

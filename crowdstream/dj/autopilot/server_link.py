@@ -1,4 +1,4 @@
-"""The way to a server: what is sent, what comes back, and whether it is there at all."""
+"""Connection to a server: reliable commands, status polling, and detection of a restart."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from typing import Any, Protocol
 from crowdstream.dj.autopilot.own_commands import Key, OwnCommandFilter, key
 from crowdstream.osc.codec import Double, Malformed, build, parse
 
-STATUS_SECONDS = 0.4  # between two questions
-STALE_SECONDS = 1.2  # without an answer, after which nothing is decided
-SILENT_SECONDS = 2.5  # without an answer, after which the server counts as away
-HERE_SECONDS = 1.0  # between two signs of life
-SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may be another one
-CONFIRM_SECONDS = 1.0  # within which the server tells of a command, or the packet was lost
+STATUS_SECONDS = 0.4  # between two status requests
+STALE_SECONDS = 1.2  # age of the status from which nothing is decided
+SILENT_SECONDS = 2.5  # without a reply, the server counts as disconnected
+HERE_SECONDS = 1.0  # between two heartbeats
+SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may have been replaced
+CONFIRM_SECONDS = 1.0  # after which an unreported command counts as lost
 MAX_TRIES = 3
-MAX_A_TICK = 8  # packets: more at once would be a flood, of which less is told
-MAX_PACKETS = 500  # read at once
+MAX_A_TICK = 8  # packets sent per tick: in a flood, the server reports fewer changes
+MAX_PACKETS = 500  # received per tick
 MAX_PACKET_BYTES = 65536
-STATUS_POSITIONAL_FIELDS = 9  # values of a status before the named ones
+STATUS_POSITIONAL_FIELDS = 9  # of a status, before the named fields
 
 Event = tuple[str, tuple[Any, ...]]
 
 
 class Transport(Protocol):
-    """What packets go and come by: a socket that does not block."""
+    """The transport for packets: a non-blocking socket."""
 
     def send(self, data: bytes, /) -> int:
-        """Send a packet. Raises OSError."""
+        """Send a packet. Raise OSError."""
 
     def recv(self, size: int, /) -> bytes:
-        """The next packet that has come. Raises BlockingIOError where none has, or OSError."""
+        """Return the next packet. Raise BlockingIOError if there is none, or OSError."""
 
     def close(self) -> None:
-        """Free it."""
+        """Close the transport."""
 
 
 def connect(host: str, port: int) -> socket.socket:
-    """A UDP socket to a server. Raises OSError where there is no such host."""
+    """Return a UDP socket to a server. Raise OSError if the host is unknown."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     found = socket.socket(family, kind, protocol)
     found.setblocking(False)
@@ -51,7 +51,7 @@ def connect(host: str, port: int) -> socket.socket:
 
 
 class ServerLink:
-    """A way to a server, and what is known of it. Call `tick` every 25 ms or so."""
+    """Connection to a server and its last known status. Call `tick` about every 25 ms."""
 
     def __init__(self, way: Transport, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._socket = way
@@ -60,21 +60,21 @@ class ServerLink:
         self.status: dict[str, Any] = {}
         self.there = False
         self.anew = False
-        """The server was started anew since this was set to False."""
+        """The server has restarted since this was set to False."""
         self.trouble = "no answer yet"
         self._heard = -math.inf
         self._asked = self._subscribed = self._said = -math.inf
         self._unsent: deque[tuple[str, tuple[Any, ...], bool]] = deque()
         self._waiting: dict[Key, list[tuple[float, int]]] = {}
 
-    # Sending ---------------------------------------------------------------------------------
+    # Sending
 
     def send(self, address: str, *arguments: Any, sure: bool = True) -> None:
-        """Send a command. `sure`: again when the server does not tell of it."""
+        """Queue a command. `sure`: send it again if the server does not report it."""
         self._unsent.append((address, arguments, sure))
 
     def at(self, beat: float, address: str, *arguments: Any) -> None:
-        """Have a command carried out at a beat of the server's clock."""
+        """Schedule a command for a beat of the server's clock."""
         self.send("/clock/at", Double(beat), address, *arguments)
 
     def _transmit(self, address: str, arguments: tuple[Any, ...], sure: bool, tries: int) -> None:
@@ -83,13 +83,13 @@ class ServerLink:
             if not tries:
                 self.echoes.expect(address, arguments, now)
             self._waiting.setdefault(key(address, arguments), []).append((now, tries))
-        with contextlib.suppress(OSError):  # the next answer tells whether it is there
+        with contextlib.suppress(OSError):  # the next status reply shows whether it is connected
             self._socket.send(build(address, arguments))
 
-    # What comes back -------------------------------------------------------------------------
+    # Receiving
 
     def tick(self) -> list[Event]:
-        """Send what waits, ask what there is to ask; what has come that others care about."""
+        """Send queued commands and status requests; return the messages that have arrived."""
         now = self._now()
         events = self._receive(now)
         if self.there and now - self._heard > SILENT_SECONDS:
@@ -143,10 +143,10 @@ class ServerLink:
             except BlockingIOError:
                 break
             except ConnectionRefusedError:
-                self.trouble = "nothing listens there"
+                self.trouble = "no server listens on this port"
                 continue
             except OSError as error:
-                self.trouble = error.strerror or "no way there"
+                self.trouble = error.strerror or "the network is unreachable"
                 break
             with contextlib.suppress(Malformed):
                 for _tag, message in parse(packet):
@@ -197,40 +197,40 @@ class ServerLink:
         self.there = True
 
     def _is_another(self, status: dict[str, Any], passed: float) -> bool:
-        # Its frames are not those that the server before would have come to by now.
+        # The frame counter must have advanced by the elapsed time.
         more = int(status.get("frame", 0)) - int(self.status.get("frame", 0))
         expected = passed * float(status.get("sample_rate", 44100.0))
         stalled = passed > SILENT_SECONDS and more < expected / 2 and not status.get("device_lost")
         return more < 0 or stalled
 
-    # Reading ---------------------------------------------------------------------------------
+    # Status
 
     @property
     def bpm(self) -> float:
-        """Tempo of the server's clock."""
+        """Tempo of the server's clock in beats per minute."""
         return float(self.status.get("bpm", 120.0))
 
     @property
     def beat(self) -> float:
-        """Beats of the server's clock by now."""
+        """Present beat of the server's clock, extrapolated from the last status."""
         passed = self._now() - self._heard
         return float(self.status.get("beat", 0.0)) + passed * self.bpm / 60.0
 
     def fresh(self) -> bool:
-        """Whether what is known of the server is of this moment."""
+        """Return whether the status is recent enough to decide from."""
         return self.there and self._now() - self._heard < STALE_SECONDS
 
     def deck(self, letter: str, name: str) -> Any:
-        """A reading of a deck, as `deck.A.state` in the status."""
+        """Return a field of a deck, such as `deck.A.state`, from the status."""
         return self.status.get(f"deck.{letter}.{name}", 0)
 
     def sounds(self, letter: str) -> bool:
-        """Whether a deck plays and is turned up."""
+        """Return whether a deck is playing with its fader up."""
         playing = self.deck(letter, "state") in ("playing", "broken")
         return playing and float(self.deck(letter, "level")) > 0.01
 
     def close(self) -> None:
-        """Say good-bye and free the port."""
+        """Sign off and close the socket."""
         if self.there:
             self._transmit("/dj/here", ("end",), False, 0)
             self._transmit("/watch", (0,), False, 0)

@@ -1,4 +1,4 @@
-"""A DJ at work: it plays, does what people tell it, and says what it does."""
+"""A DJ session: play, handle people's commands, and report the state to the server."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from crowdstream.dj.autopilot.timing import PHRASE, place_of
 from crowdstream.dj.autopilot.track_selector import TrackSelector
 
 TICK_SECONDS = 0.025
-SAY_SECONDS = 0.5  # between two reports: what it does changes a few times a minute
-MOVED_SECONDS = 2.0  # where the crowd's movement alone is another
-AGAIN_SECONDS = 5.0  # after which a report is made again: a packet may be lost
-PART_LENGTH = 900  # characters
-SHOWN = 10  # tracks of its past
+SAY_SECONDS = 0.5  # between two reports: the state changes a few times a minute
+MOVED_SECONDS = 2.0  # between reports that differ only in the crowd's movement
+AGAIN_SECONDS = 5.0  # between repeats of an unchanged report: a packet may be lost
+PART_LENGTH = 900  # characters per packet of a report
+SHOWN = 10  # played tracks in a report
 
 
 class Session:
-    """Call `run`, or `tick` every 25 ms."""
+    """A DJ with its command handler and its reports. Call `run`, or `tick` every 25 ms."""
 
     def __init__(
         self, link: ServerLink, chooser: TrackSelector, floor: CrowdInput,
         monotonic: Callable[[], float] = time.monotonic,
         analysis: Callable[[], dict[str, Any]] = dict,
     ) -> None:  # fmt: skip
-        """`analysis()`: how far tracks are analysed, empty while none is."""
+        """`analysis`: returns the progress of the analysis, empty while none is running."""
         self.link = link
         self._analysis = analysis
         self.player = Player(link, chooser, floor, monotonic)
@@ -42,14 +42,14 @@ class Session:
         self._parts: dict[int, str] = {}
 
     def run(self, ended: Callable[[], bool] = lambda: False) -> None:
-        """Play until the set is over, another DJ takes over, or `ended` says so."""
+        """Play until the set is over, another DJ takes over, or `ended` returns True."""
         while not ended() and not self.player.state.finished:
             self.tick()
             time.sleep(TICK_SECONDS)
         self.link.close()
 
     def tick(self) -> None:
-        """Do what there is to do."""
+        """Handle messages, control the decks, and send a report if one is due."""
         for address, values in self.player.tick():
             if address == "/dj/do" and len(values) >= 2:
                 reason = self.told(str(values[1]), values[2:])
@@ -59,22 +59,22 @@ class Session:
         if self.link.there:
             self._report()
 
-    # What people tell it ---------------------------------------------------------------------
+    # Commands from people
 
     def told(self, word: str, arguments: tuple[Any, ...]) -> str:
-        """Do as a person says; why not, else empty."""
+        """Handle a command; return the reason for a refusal, else an empty string."""
         words: dict[str, Callable[..., str]] = {
             "next": self._next, "skip": self._skip, "hold": self._hold, "energy": self._energy,
             "queue": self._queue, "ban": self._ban, "give": self._give,
         }  # fmt: skip
-        return words[word](*arguments) if word in words else f"the DJ does not know {word!r}"
+        return words[word](*arguments) if word in words else f"unknown DJ command {word!r}"
 
     def _next(self) -> str:
         state = self.player.state
         if state.mix is None or state.index < 0:
             return "nothing plays yet"
         if state.stage == Stage.GOING:
-            return "the next track comes in already"
+            return "the next track is already being mixed in"
         if state.stage != Stage.READY:
             return "the next track is not loaded yet: try again in a moment"
         self.player.hold(False)
@@ -89,9 +89,9 @@ class Session:
     def _skip(self) -> str:
         state = self.player.state
         if state.coming is None:
-            return "nothing is planned yet that could be left out"
+            return "no next track is planned yet"
         if state.stage == Stage.GOING:
-            return "the next track comes in already"
+            return "the next track is already being mixed in"
         self.player.ban(state.coming.path)
         self.player.drop_next()
         return ""
@@ -111,7 +111,7 @@ class Session:
         except LookupError as error:
             return str(error.args[0])
         player.wish(path)
-        # What was only the DJ's own idea gives way, if there still is time to load another.
+        # Replace the DJ's own choice if there is time to load another track.
         state = player.state
         if state.index < 0 or state.coming is None or len(state.wished) > 1:
             return ""
@@ -142,7 +142,7 @@ class Session:
         self.player.give(what)
         return ""
 
-    # What it says ----------------------------------------------------------------------------
+    # Reports
 
     def _earlier(self, part: int, parts: int, text: str) -> None:
         if self.player.told is not None:
@@ -162,7 +162,7 @@ class Session:
             return
         self._looked_at = now
         state = self.state()
-        # Movement and progress are never twice the same: they alone are told more slowly.
+        # Movement and progress change all the time: alone, they are reported less often.
         moving = {"movement": 0, "analysis": {}}
         same = {**state, **moving} == {**self._said, **moving}
         soon = AGAIN_SECONDS if state == self._said else MOVED_SECONDS
@@ -175,7 +175,7 @@ class Session:
             self.link.send("/dj/state", number, len(parts), part, sure=False)
 
     def state(self) -> dict[str, Any]:
-        """What plays, what comes and why, as JSON holds it."""
+        """Return the state as JSON values: the current and the next track, and the reasons."""
         player, state = self.player, self.player.state
         mix = state.mix
         shown: dict[str, Any] = {

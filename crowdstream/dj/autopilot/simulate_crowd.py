@@ -1,7 +1,7 @@
-"""`crowdstream simulate-crowd`: sends movement as a crowd would, for trying out what follows it.
+"""`crowdstream simulate-crowd`: send the movement of a simulated crowd to a server, for testing.
 
-People come, dance as the music asks them to, jump when a drop comes, and get tired. All of it
-comes from one seed.
+People arrive, dance according to the energy of the music, jump on a drop, and get tired. A seed
+determines all of it.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from typing import Any
 from crowdstream.osc.codec import Malformed, build, parse
 from crowdstream.settings.arguments import Parser
 
-RATE = 10.0  # reports a second, as from a camera
-ARRIVAL_SECONDS = 600.0  # in which two thirds of them have come
-TIRED_SECONDS = 2700.0  # of dancing at full, after which a break is needed
-REST_SECONDS = 240.0  # that such a break takes to help
-REACTION_SECONDS = 4.0  # that a crowd needs to go along with what is heard
-NOISE = 0.04  # of what a camera sees
-LOUD_LUFS, QUIET_LUFS = -10.0, -26.0  # of the master: full energy, and none
+RATE = 10.0  # reports per second, as from a camera
+ARRIVAL_SECONDS = 600.0  # time constant: two thirds of the people have arrived by then
+TIRED_SECONDS = 2700.0  # of dancing at full energy until a break is needed
+REST_SECONDS = 240.0  # length of such a break
+REACTION_SECONDS = 4.0  # of the crowd to a change in the music
+NOISE = 0.04  # standard deviation of the camera's readings
+LOUD_LUFS, QUIET_LUFS = -10.0, -26.0  # of the master, for energies of 1 and 0
 
 
 class Crowd:
-    """Movement, step by step. `size`: share of the floor that fills in the end, 0 to 1."""
+    """The movement, step by step. `size`: share of the dance floor that fills up, 0 to 1."""
 
     def __init__(self, seed: int, size: float = 0.8) -> None:
         self._dice = random.Random(seed)
         self._size = size
         self._seconds = 0.0
-        self._joined = 0.0  # how far they go along with the music
+        self._joined = 0.0  # how far the crowd follows the music
         self._tired = 0.0
         self._heard = 0.0
         self._drop = 0.0
         self._wave = self._dice.uniform(0.0, math.tau)
 
     def step(self, energy: float, seconds: float) -> float:
-        """The movement, 0 to 1, `seconds` later. `energy`: of what plays, 0 to 1."""
+        """Advance by `seconds`; return the movement, 0 to 1. `energy`: of the music, 0 to 1."""
         self._seconds += seconds
         here = self._size * (1.0 - math.exp(-self._seconds / ARRIVAL_SECONDS))
-        if energy - self._heard > 0.25:  # a drop: all at once
+        if energy - self._heard > 0.25:  # a drop: everyone jumps at once
             self._drop = 1.0
         self._heard += (energy - self._heard) * min(1.0, seconds / REACTION_SECONDS)
         self._drop *= math.exp(-seconds / 8.0)
@@ -54,7 +54,7 @@ class Crowd:
         strain = self._joined - 0.35
         self._tired += seconds * (strain / TIRED_SECONDS if strain > 0 else -1.0 / REST_SECONDS)
         self._tired = min(1.0, max(0.0, self._tired))
-        # Groups come from and go to the bar, in minutes.
+        # Groups leave for the bar and return, in a cycle of minutes.
         self._wave += seconds * math.tau / 180.0
         moods = 1.0 + 0.12 * math.sin(self._wave)
         dancing = self._joined * (1.0 - 0.7 * self._tired) * moods + 0.3 * self._drop
@@ -62,31 +62,31 @@ class Crowd:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this subcommand."""
+    """Return the argument parser of `crowdstream simulate-crowd`."""
     parser = Parser(
         prog="crowdstream simulate-crowd",
-        description="Send a crowd's movement to a running server, whose master it listens to.",
+        description="Send a simulated crowd's movement, driven by the master level, to a server.",
         epilog="See docs/concepts/the-dj.md.",
     )  # fmt: skip
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="the server (%(default)s)")
-    add("--port", type=int, default=57120, help="its OSC port (%(default)s)")
-    add("--seed", type=int, default=1, help="the same seed is the same crowd (%(default)s)")
+    add("--host", default="127.0.0.1", help="host of the server (%(default)s)")
+    add("--port", type=int, default=57120, help="OSC port of the server (%(default)s)")
+    add("--seed", type=int, default=1, help="the same seed gives the same crowd (%(default)s)")
     add("--size", type=float, default=0.8, help="how full the floor gets, 0 to 1 (%(default)s)")
-    add("--speed", type=float, default=1.0, help="so many times as fast (%(default)s)")
-    add("--seconds", type=float, help="end after this time")
-    add("--address", default="/dance/total_movement", help="send this message (%(default)s)")
+    add("--speed", type=float, default=1.0, help="speed of the simulation (%(default)s)")
+    add("--seconds", type=float, help="end after this many seconds")
+    add("--address", default="/dance/total_movement", help="OSC address to send (%(default)s)")
     return parser
 
 
 def simulate(arguments: Sequence[str]) -> int:
-    """`crowdstream simulate-crowd ...`; returns the exit status."""
+    """Run `crowdstream simulate-crowd` and return its exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if not 0 <= options.size <= 1:
-        parser.error(f"--size is 0 to 1, not {options.size:g}")
+        parser.error(f"--size must be from 0 to 1, not {options.size:g}")
     if not 0 < options.speed <= 1000:
-        parser.error(f"--speed is above 0, up to 1000, not {options.speed:g}")
+        parser.error(f"--speed must be above 0 and at most 1000, not {options.speed:g}")
     ended = threading.Event()
 
     def end(_number: int, _frame: Any) -> None:
@@ -119,7 +119,7 @@ def simulate(arguments: Sequence[str]) -> int:
 
 
 def _send(way: socket.socket, address: str, *arguments: Any) -> None:
-    with contextlib.suppress(OSError):  # a server that is away comes back
+    with contextlib.suppress(OSError):  # the server may be restarting
         way.send(build(address, arguments))
 
 

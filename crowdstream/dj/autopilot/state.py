@@ -1,4 +1,4 @@
-"""How far a DJ is: one value, which only its player replaces by another."""
+"""The state of a DJ: an immutable value that only its player replaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crowdstream.dj.setfile.model import Set, SetEntry
 
 
 class Stage(StrEnum):
-    """How far the track that comes is."""
+    """Stage of the next track. The values appear in `/dj/state` and must not change."""
 
     NONE = "none"
     LOADING = "loading"
@@ -21,21 +21,21 @@ class Stage(StrEnum):
 
 
 FOLLOWING = {
-    Stage.NONE: {Stage.NONE, Stage.LOADING, Stage.GOING},  # going: another DJ has begun it
+    Stage.NONE: {Stage.NONE, Stage.LOADING, Stage.GOING},  # GOING: another DJ has started it
     Stage.LOADING: {Stage.NONE, Stage.READY},
     Stage.READY: {Stage.NONE, Stage.GOING},
     Stage.GOING: {Stage.NONE},
 }
-"""Which stages may follow each. What is started anew, is left out or has come in is at none."""
+"""Permitted changes of stage. A new start, a dropped track or a finished transition sets NONE."""
 
 
 @dataclass(frozen=True)
 class State:
     """What a DJ plays and has decided.
 
-    The set begins with the track that plays: those before it are forgotten as they end. So
-    `index` is 0, and -1 before the first one plays; `index` + 1 is the track that comes. Beats
-    of the set and of the server's clock are `offset` apart.
+    The set starts with the playing track, as earlier tracks are dropped when they end. `index` is
+    therefore 0, or -1 before the first track plays; `index` + 1 is the next track. `offset` is
+    the clock beat at the set's beat 0. `decks` maps the number of a track to its deck.
     """
 
     mix: Set | None = None
@@ -43,51 +43,51 @@ class State:
     offset: float = 0.0
     decks: Mapping[int, str] = field(default_factory=dict)
     stage: Stage = Stage.NONE
-    since: float = 0.0  # when it was reached
-    before: Set | None = None  # the set without what was chosen last
-    closing: bool = False  # the last track of a set file is let out
+    since: float = 0.0  # time at which the stage was set
+    before: Set | None = None  # the set without the track that was chosen last
+    closing: bool = False  # the last track of a set file has left its safety loop
     finished: bool = False
-    laps: int = 0  # that the track that plays has gone round for want of the next one
-    armed: tuple[Any, ...] = ()  # deck, and the loop that it was told last
-    quiet: float | None = None  # since when nothing is heard
-    used: frozenset[str] = frozenset()  # decks with tracks of its own that are not wanted any more
-    leaving: frozenset[str] = frozenset()  # decks that are being emptied
+    laps: int = 0  # repeats of the playing track's last phrase while the next is not ready
+    armed: tuple[Any, ...] = ()  # deck and safety loop that were sent last
+    quiet: float | None = None  # start time of a silence
+    used: frozenset[str] = frozenset()  # decks with tracks that the DJ no longer needs
+    leaving: frozenset[str] = frozenset()  # decks that are being unloaded
     superseded: frozenset[str] = frozenset()  # decks whose next reply is to a load that was dropped
-    looked_at: float = 0.0  # for a track
-    doubted_at: float = 0.0  # whether another one would be better
-    granted: str = ""  # the latest wish that was planned
+    looked_at: float = 0.0  # time of the last search for a track
+    doubted_at: float = 0.0  # time of the last check for a better one
+    granted: str = ""  # path of the latest request that was planned
     note: str = "looking for the server"
-    # What people have said, and what has become of tracks.
+    # Requests by people, and what became of tracks.
     holding: bool = False
     energy: float | None = None
     wished: tuple[str, ...] = ()
     banned: frozenset[str] = frozenset()
-    bad: Mapping[str, float] = field(default_factory=dict)  # what could not be loaded, and when
+    bad: Mapping[str, float] = field(default_factory=dict)  # tracks that failed to load, and when
     history: tuple[str, ...] = ()
 
     @property
     def next(self) -> int:
-        """The place in the set of the track that comes."""
+        """Number in the set of the next track."""
         return self.index + 1
 
     @property
     def coming(self) -> SetEntry | None:
-        """The track that comes, if it is chosen."""
+        """The next track, if it has been chosen."""
         entries = self.mix.entries if self.mix is not None else ()
         return entries[self.next] if self.next < len(entries) else None
 
     @property
     def playing(self) -> SetEntry | None:
-        """The track that plays."""
+        """The playing track."""
         return self.mix.entries[self.index] if self.mix is not None and self.index >= 0 else None
 
     def at(self, stage: Stage, now: float) -> State:
-        """The track that comes is at another stage from now on."""
+        """Return the state with the next track at another stage from `now` on."""
         assert stage in FOLLOWING[self.stage], f"{self.stage} to {stage}"
         return replace(self, stage=stage, since=now)
 
     def begun(self, mix: Set, now: float) -> State:
-        """With another set, whose first track is to be loaded; what was said stays."""
+        """Return the state with another set, whose first track is not loaded yet."""
         return replace(
             self.at(Stage.NONE, now), mix=mix, index=-1, decks={}, armed=(), before=None,
             closing=False, quiet=None, laps=0, superseded=frozenset(),
@@ -95,7 +95,7 @@ class State:
         )
 
     def without_deck(self, now: float) -> State:
-        """The deck of the track that comes is free again."""
+        """Return the state with the deck of the next track released."""
         deck = {self.decks.get(self.next, "")} - {""}
         dropped = deck if self.stage == Stage.LOADING else set()
         decks = {number: one for number, one in self.decks.items() if number != self.next}
@@ -105,20 +105,20 @@ class State:
         )
 
     def resume(self) -> ResumeState | None:
-        """Where it is, for another DJ to go on from; None before anything plays."""
+        """Return what another DJ needs to take over; None before anything plays."""
         if self.mix is None or self.index < 0:
             return None
         return ResumeState(self.mix, self.offset, self.decks.get(0, ""), self.decks.get(1, ""))
 
     def remembered(self) -> dict[str, Any]:
-        """What people have said, and the latest tracks, as JSON holds it; see `remembering`."""
+        """Return people's requests and the latest tracks as JSON values; see `remembering`."""
         return {
             "hold": int(self.holding), "energy": self.energy, "wished": list(self.wished[:10]),
             "banned": sorted(self.banned)[:30], "played": list(self.history[-30:]),
         }  # fmt: skip
 
     def remembering(self, told: Mapping[str, Any]) -> State:
-        """With what an earlier DJ knew."""
+        """Return the state with the memory of an earlier DJ."""
         note = told.get("memory")
         if not isinstance(note, dict):
             return self

@@ -1,4 +1,4 @@
-"""Where a mix lies on the server's clock, and the loop that keeps each track from ending."""
+"""Positions of a set on the server's clock, and the safety loop that keeps a track from ending."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, Se
 from crowdstream.dj.setfile.timed_commands import DECKS, Place, TimedCommand, places
 from crowdstream.osc.codec import Double
 
-LAPS = (32.0, 16.0, 8.0, 4.0)  # beats of the clock that are looped while the next is not ready
-PHRASE = 16.0  # beats at whose multiples a person's wish for the next track is met
+LAPS = (32.0, 16.0, 8.0, 4.0)  # lengths of the safety loop in clock beats
+PHRASE = 16.0  # clock beats; a request for the next track takes effect at a multiple of this
 
 
 def place_of(mix: Set, index: int) -> Place:
-    """Where a track lies in the set."""
-    # Those after it make no difference, and there may be many of them.
+    """Return the placement of a track in the set."""
+    # Later tracks make no difference, and there may be many.
     return places(replace(mix, entries=mix.entries[: index + 1]))[index]
 
 
 def without_first(mix: Set) -> Set:
-    """The set without its first track, which was played; all others stay at their beats."""
+    """Return the set without its first track; all others keep their beats."""
     tempi = [row.value for row in _rows(mix.entries[0].transition) if row.who == "clock"]
     begin = place_of(mix, 1).begin
     return replace(
@@ -35,28 +35,31 @@ def _rows(way: Transition | None) -> list[AutomationPoint]:
 
 
 def track_beat(mix: Set, index: int, beat: float) -> float:
-    """The beat of a track's own grid at a beat of the set."""
+    """Return the beat of a track's own grid at a beat of the set."""
     entry = mix.entries[index]
     return entry.enter + (beat - place_of(mix, index).begin) * entry.ratio
 
 
 def set_beat(mix: Set, index: int, beat: float) -> float:
-    """The beat of the set at which a beat of a track's own grid is due."""
+    """Return the beat of the set at which a beat of a track's own grid is due."""
     entry = mix.entries[index]
     return place_of(mix, index).begin + (beat - entry.enter) / entry.ratio
 
 
 def lap(place: Place) -> float:
-    """How many beats before its end a track loops while nothing follows: a phrase, if it has one
-    for itself."""
+    """Return the length of a track's safety loop in clock beats.
+
+    It is a phrase, or less if the track plays alone for less than a phrase.
+    """
     alone = place.going - place.alone
     return next((beats for beats in LAPS if beats <= alone), LAPS[-1])
 
 
 def loop_of(mix: Set, index: int) -> tuple[float, float]:
-    """Seconds in the file between which a track goes round until it is let out.
+    """Return the begin and end of a track's safety loop, in seconds in the file.
 
-    Armed before it gets there, it needs nobody: without a DJ the phrase plays on and on.
+    The server repeats it without the DJ: set before the playhead gets there, it keeps playing
+    until it is released.
     """
     entry, place = mix.entries[index], place_of(mix, index)
     end = track_beat(mix, index, place.going)
@@ -65,7 +68,7 @@ def loop_of(mix: Set, index: int) -> tuple[float, float]:
 
 
 def flat(mix: Set, bpm: float) -> Set:
-    """The set at one tempo, that of the clock as a person or the crowd moves it."""
+    """Return the set at one tempo: the clock's, set by a person or by the crowd."""
     entries = tuple(_untimed(entry) for entry in mix.entries)
     return replace(mix, bpm=bpm, entries=entries)
 
@@ -79,7 +82,7 @@ def _untimed(entry: SetEntry) -> SetEntry:
 
 
 def recast(moves: Iterable[TimedCommand], decks: Mapping[int, str]) -> list[TimedCommand]:
-    """Moves on the decks that tracks have in fact, which need not be those of the score."""
+    """Readdress commands to the decks that tracks actually occupy."""
     made = []
     for move in moves:
         own = f"/deck/{DECKS[move.index % len(DECKS)]}/"
@@ -91,7 +94,7 @@ def recast(moves: Iterable[TimedCommand], decks: Mapping[int, str]) -> list[Time
 
 
 def exact(arguments: tuple[float | int | str, ...]) -> tuple[float | int | str, ...]:
-    """Arguments as they are; a fraction far out keeps its digits."""
+    """Return the arguments with large fractions as doubles, so that they keep their precision."""
     return tuple(
         Double(value) if isinstance(value, float) and abs(value) > 4096 else value
         for value in arguments
@@ -99,13 +102,13 @@ def exact(arguments: tuple[float | int | str, ...]) -> tuple[float | int | str, 
 
 
 def next_bar(beat: float, bars: int = 1) -> float:
-    """The first multiple of so many bars at or after a beat of the clock."""
+    """Return the first multiple of `bars` bars at or after a beat of the clock."""
     step = float(BEATS_PER_BAR * bars)
     return math.ceil(beat / step - 1e-9) * step
 
 
 def ended_at(mix: Set, index: int, going: float) -> Set:
-    """The set with a track that begins to go at another beat of the set."""
+    """Return the set with another mix-out beat, `going`, for a track."""
     entry, place = mix.entries[index], place_of(mix, index)
     leave = entry.enter + (going - place.begin + entry.overlap) * entry.ratio
     entries = list(mix.entries)
@@ -114,7 +117,7 @@ def ended_at(mix: Set, index: int, going: float) -> Set:
 
 
 def from_phrase(entry: SetEntry, beat: float) -> SetEntry:
-    """A track that begins anew at the phrase in which `beat` of its grid lies."""
+    """Return the track with its mix-in point at the phrase that contains `beat` of its grid."""
     phrase = LAPS[0] * entry.ratio
     passed = max(0.0, beat - entry.enter)
     enter = entry.enter + math.floor(passed / phrase) * phrase

@@ -1,4 +1,4 @@
-"""What comes next: as a set file says, or as the planner chooses from a library."""
+"""Select the next track: in the order of a set file, or by the planner from a library."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 class NothingToPlay(Exception):
-    """There is no track. The message says why and what to do."""
+    """No track can be played. The message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class SelectionRequest:
-    """What the next track is to be. `energy`: 0 to 1, None: as planned. `tempo`: of the clock, 0
-    any. `path`: this one and no other. `banned`, `before`: paths that may not come, and those that
-    were played, the latest last."""
+    """Requirements for the next track.
+
+    `energy`: 0 to 1, None as planned. `tempo`: of the clock in beats per minute, 0 for any.
+    `path`: only this track. `banned`: paths to exclude. `before`: paths that were played, the
+    latest last.
+    """
 
     energy: float | None = None
     tempo: float = 0.0
@@ -35,28 +38,28 @@ class SelectionRequest:
 
 
 class TrackSelector(Protocol):
-    """Makes a set, track by track. `ends`: it does."""
+    """Extends a set track by track. `ends`: whether the set has an end."""
 
     ends: bool
 
     def first(self, asked: SelectionRequest) -> Set:
-        """A set to begin with. Raises `NothingToPlay`."""
+        """Return a set to start with. Raise `NothingToPlay`."""
 
     def next(self, mix: Set, asked: SelectionRequest) -> Set | None:
-        """The set with one more track; None where there is none."""
+        """Return the set with one more track, or None if there is none."""
 
     def stale(self, asked: SelectionRequest, path: str) -> bool:
-        """Whether a track that was chosen to come next was played and others, by now, were not."""
+        """Return whether a chosen track is a repeat although unplayed tracks are available."""
 
     def resumed(self, mix: Set) -> Set:
-        """What another DJ has begun, with what is to come after that."""
+        """Return another DJ's set with the tracks that are to follow it."""
 
     def find(self, text: str) -> str:
-        """The path of a track that a person names. Raises LookupError, saying why."""
+        """Return the path of the track that a person names. Raise LookupError with the reason."""
 
 
 def found(paths: list[str], text: str) -> str:
-    """The one of `paths` that is `text` or ends with it. Raises LookupError."""
+    """Return the one path that equals `text`, ends or starts with it. Raise LookupError."""
     if text in paths:
         return text
     wanted = composed(text)
@@ -64,12 +67,12 @@ def found(paths: list[str], text: str) -> str:
             or composed(name_of(path)).startswith(wanted)]  # fmt: skip
     if len(fits) == 1:
         return fits[0]
-    many = f"{len(fits)} tracks are called so: say more of the path"
+    many = f"{len(fits)} tracks match: give more of the path"
     raise LookupError(many if fits else "the DJ knows no such track")
 
 
 class SetFileSelector:
-    """A set file: its tracks in their order, and then the end."""
+    """Plays the tracks of a set file in their order, and ends."""
 
     ends = True
 
@@ -77,7 +80,7 @@ class SetFileSelector:
         self._mix = mix
 
     def first(self, asked: SelectionRequest) -> Set:
-        """The whole set."""
+        """Return the whole set, without banned tracks."""
         mix = self._mix
         for path in asked.banned:
             mix = without(mix, path)
@@ -86,16 +89,16 @@ class SetFileSelector:
         return mix
 
     def next(self, mix: Set, asked: SelectionRequest) -> Set | None:
-        """A set is what it is, but for a track of it that a person asks for."""
+        """Append a track of the set file that a person requested; None without a request."""
         entry = next((one for one in self._mix.entries if one.path == asked.path), None)
         return replace(mix, entries=(*mix.entries, entry)) if entry is not None else None
 
     def stale(self, asked: SelectionRequest, path: str) -> bool:
-        """A set is what it is."""
+        """Return False: the order of a set file is fixed."""
         return False
 
     def resumed(self, mix: Set) -> Set:
-        """See `Chooser`."""
+        """See `TrackSelector`."""
         last = mix.entries[-1]
         paths = [entry.path for entry in self._mix.entries]
         if last.path not in paths:
@@ -105,15 +108,15 @@ class SetFileSelector:
         return replace(mix, entries=(*mix.entries[:-1], last, *self._mix.entries[at + 1 :]))
 
     def find(self, text: str) -> str:
-        """See `Chooser`."""
+        """See `TrackSelector`."""
         return found([entry.path for entry in self._mix.entries], text)
 
 
 def without(mix: Set, path: str, after: int = -1) -> Set:
-    """The set without a track, as far as it comes later than number `after`.
+    """Return the set without a track, where it comes later than number `after`.
 
-    The track before goes into the one behind it in the same way, but for moves of stems that
-    that one has not.
+    The track before it keeps its transition into the track behind it, except for moves of stems
+    that the new track does not have.
     """
     kept = [*mix.entries[: after + 1]]
     kept += [entry for entry in mix.entries[after + 1 :] if entry.path != path]
@@ -123,7 +126,7 @@ def without(mix: Set, path: str, after: int = -1) -> Set:
 
 
 def fitted(entries: Sequence[SetEntry]) -> tuple[SetEntry, ...]:
-    """Entries whose transitions move only stems that the track behind them has."""
+    """Drop automation of stems that the incoming track of a transition does not have."""
     return (*(_into(entry, after) for entry, after in pairwise(entries)), *entries[-1:])
 
 
@@ -136,7 +139,7 @@ def _into(entry: SetEntry, after: SetEntry) -> SetEntry:
 
 
 class EndlessSelector:
-    """The planner's choice, without an end. `shelf` gives the tracks that there are by now."""
+    """Lets the planner choose, endlessly. `shelf` returns the tracks available by now."""
 
     ends = False
 
@@ -144,7 +147,7 @@ class EndlessSelector:
         self, planner: Callable[[Candidates], Planner], shelf: Callable[[], Candidates],
         energy: Callable[[], float],
     ) -> None:  # fmt: skip
-        """`energy`: of the plan, at this time of the night."""
+        """`energy`: returns the planned energy, 0 to 1, at the present time."""
         self._make = planner
         self._shelf = shelf
         self._energy = energy
@@ -162,7 +165,7 @@ class EndlessSelector:
                     before=asked.before)  # fmt: skip
 
     def first(self, asked: SelectionRequest) -> Set:
-        """See `Chooser`."""
+        """See `TrackSelector`."""
         from crowdstream.dj.planning.planner import PlanError
 
         shelf = self._shelf()
@@ -172,9 +175,9 @@ class EndlessSelector:
             raise NothingToPlay(str(error)) from None
 
     def next(self, mix: Set, asked: SelectionRequest) -> Set | None:
-        """See `Chooser`. A track is not played again while there are others.
+        """See `TrackSelector`. No track is repeated while unplayed ones are available.
 
-        Where the planner knows no way, one track ends and the other begins.
+        If the planner finds no transition, one track ends and the next one starts.
         """
         from crowdstream.dj.planning.planner import PlanError
 
@@ -189,18 +192,18 @@ class EndlessSelector:
         except PlanError:
             return None
         rows = (AutomationPoint(0.0, "clock", "tempo", into.bpm),)
-        cut = Transition("cut", 0, rows, "no other way leads there from what plays")
+        cut = Transition("cut", 0, rows, "no other transition fits these two tracks")
         return mix.appended(cut, last.leave, into.entries[0])
 
     def stale(self, asked: SelectionRequest, path: str) -> bool:
-        """See `Chooser`: more tracks may have been analysed meanwhile."""
+        """See `TrackSelector`: more tracks may have been analysed since."""
         played = {*asked.before, *asked.banned}
         return path in played and any(card.path not in played for card in self._shelf().cards)
 
     def resumed(self, mix: Set) -> Set:
-        """See `Chooser`."""
+        """See `TrackSelector`."""
         return mix
 
     def find(self, text: str) -> str:
-        """See `Chooser`."""
+        """See `TrackSelector`."""
         return found([card.path for card in self._shelf().cards], text)

@@ -1,1 +1,1 @@
-"""Planning: the order of tracks, and where and how one goes into the next."""
+"""Planning: the order of tracks, and the transition from each into the next."""

@@ -1,4 +1,4 @@
-"""The tracks that a set can be made of: cards to choose by, and what is known of each."""
+"""The tracks available for a set: a summary card of each, and its features on demand."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
 from crowdstream.library import Library, Query
 from crowdstream.library.refit import with_grid
 
-MIN_SECONDS = 4.0  # two bars: what is shorter is no track
-KEPT = 64  # analyses in memory: a set looks at some dozen candidates for each place
+MIN_SECONDS = 4.0  # two bars; anything shorter is not a track
+KEPT = 64  # analyses kept in memory: each place of a set compares a few dozen candidates
 
 
 @dataclass(frozen=True)
 class Card:
-    """A track as it is listed. `path`: what a deck loads. `bpm`: 0 without a beat."""
+    """Summary of a track. `path`: loaded by a deck. `bpm`: 0 without a beat."""
 
     path: str
     name: str
@@ -32,14 +32,15 @@ class Card:
 
     @property
     def tempo(self) -> float:
-        """Beats a minute of the grid that it is played with."""
+        """Tempo in beats per minute of the grid that the track is played with."""
         return self.bpm or BEATLESS_BPM
 
 
 def at_own_speed(analysis: Analysis) -> Analysis:
-    """An analysis whose grid, where it is uncertain and moves, is an even one instead.
+    """Replace an uncertain, varying beatgrid by one with a constant tempo.
 
-    A deck that follows the clock would play such a track faster and slower, as its grid moves.
+    A deck that follows the clock would otherwise play such a track faster and slower, in step
+    with the errors of its grid.
     """
     tempo = analysis.tempo
     if not tempo.uncertain or tempo.steady:
@@ -50,9 +51,9 @@ def at_own_speed(analysis: Analysis) -> Analysis:
 
 
 class Candidates:
-    """Tracks, and a way to get at their analyses. `left_out`: what can't be played, and why.
+    """Tracks to choose from. `left_out`: those that cannot be played, with the reason.
 
-    `source` gives the analysis of a path; it raises KeyError for one that is not there.
+    `source` returns the analysis for a path. It raises KeyError for an unknown path.
     """
 
     def __init__(
@@ -68,11 +69,11 @@ class Candidates:
         return path in self._by_path
 
     def card(self, path: str) -> Card:
-        """The card of a path. Raises KeyError."""
+        """Return the card of a path. Raise KeyError if the path is unknown."""
         return self._by_path[path]
 
     def facts(self, path: str) -> TrackFeatures:
-        """What is known of a track. Raises KeyError."""
+        """Return the features of a track. Raise KeyError if the path is unknown."""
         return self._read(path)
 
     def _facts(self, path: str) -> TrackFeatures:
@@ -83,7 +84,7 @@ class Candidates:
         return sorted(card.level for card in self.cards)
 
     def energy(self, card: Card) -> float:
-        """Its place among all of them by energy: 0 the calmest, 1 the most energetic."""
+        """Return the track's energy rank among all tracks: 0 the calmest, 1 the most energetic."""
         levels = self._levels
         if levels[0] == levels[-1]:
             return 0.5
@@ -92,7 +93,7 @@ class Candidates:
 
 
 def of_library(library: Library, query: Query | None = None) -> Candidates:
-    """The tracks of a library that can be played. `query`: as far as this finds them."""
+    """Return the playable tracks of a library, or of those that match `query`."""
     cards: list[Card] = []
     left_out: list[str] = []
     numbers: dict[str, int] = {}
@@ -101,11 +102,11 @@ def of_library(library: Library, query: Query | None = None) -> Candidates:
     for entry in library.find(query):
         seconds = entry.seconds or 0.0
         if entry.silent:
-            left_out.append(f"{entry.name}: it is silent")
+            left_out.append(f"{entry.name}: the track is silent")
         elif seconds < MIN_SECONDS:
-            left_out.append(f"{entry.name}: it lasts only {seconds:.1f} s")
+            left_out.append(f"{entry.name}: the track lasts only {seconds:.1f} s")
         elif not os.path.exists(entry.play):
-            left_out.append(f"{entry.name}: it is not there any more")
+            left_out.append(f"{entry.name}: the file no longer exists")
         elif entry.play not in numbers:
             numbers[entry.play] = entry.number
             name = entry.title or entry.name
@@ -115,15 +116,15 @@ def of_library(library: Library, query: Query | None = None) -> Candidates:
 
 
 def of_analyses(analyses: dict[str, Analysis]) -> Candidates:
-    """Tracks by path."""
+    """Return the playable tracks of a mapping from paths to analyses."""
     cards: list[Card] = []
     left_out: list[str] = []
     for path, known in analyses.items():
         name = path.rstrip("/").rpartition("/")[2]
         if known.silent:
-            left_out.append(f"{name}: it is silent")
+            left_out.append(f"{name}: the track is silent")
         elif known.seconds < MIN_SECONDS:
-            left_out.append(f"{name}: it lasts only {known.seconds:.1f} s")
+            left_out.append(f"{name}: the track lasts only {known.seconds:.1f} s")
         else:
             cards.append(Card(path, name, known.tempo.bpm, known.key.name, known.level,
                               known.seconds))  # fmt: skip

@@ -1,6 +1,6 @@
-"""What it costs to let one track follow another, before it is known where they could meet.
+"""Cost of letting one track follow another, before a transition between them has been searched.
 
-A cost of 1 is as much as the best transition is worth.
+A cost of 1 cancels the score of the best possible transition.
 """
 
 from __future__ import annotations
@@ -12,34 +12,37 @@ from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Card
 from crowdstream.dj.planning.transition_search import fold
 
-# For energies as far apart as can be, keys that clash, the most comfortable change of tempo, tempi
-# that can't be played together, and two tracks of one artist.
+# Maximum cost of: opposite energies, clashing keys, the largest comfortable change of tempo,
+# tempos too far apart to be mixed, and two tracks by the same artist.
 ENERGY_COST, KEY_COST, TEMPO_COST, JUMP_COST, ARTIST_COST = 1.6, 0.9, 0.25, 1.0, 0.2
-CHANCE = 0.12  # what the seed decides
-COMFORT = 0.06  # of the tempo, while two tracks play
-STRETCH = 0.08  # of a track's own tempo, at any time
+CHANCE = 0.12  # range of the random share, set by the seed
+COMFORT = 0.06  # maximum relative change of tempo while two tracks play
+STRETCH = 0.08  # maximum relative deviation from a track's own tempo
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """The costs, for a seed and limits of tempo: 0.06 is 6 percent."""
+    """The costs for a seed and relative tempo limits; 0.06 is 6 percent."""
 
     seed: int = 1
     comfort: float = COMFORT
     stretch: float = STRETCH
 
     def within(self, own: float, wished: float) -> float:
-        """The clock's tempo for a track: what is wished (0: its own), as far as that is fine."""
+        """Return the clock's tempo for a track: `wished` (0: `own`), limited to its stretch."""
         if not wished:
             return own
         return max(own / (1 + self.stretch), min(own * (1 + self.stretch), wished))
 
     def energy(self, energy: float, wanted: float) -> float:
-        """Of an energy beside the one that is wanted, both 0 to 1."""
+        """Return the cost of an energy when `wanted` was asked for, both 0 to 1."""
         return ENERGY_COST * abs(energy - wanted)
 
     def step(self, before: Card, after: Card, clock: float, wished: float = 0.0) -> float:
-        """Of keys, tempi and artists; `clock`: the tempo in which the first one ends."""
+        """Return the cost of keys, tempos and artists.
+
+        `clock`: tempo of the clock in beats per minute at the end of the first track.
+        """
         _, own = fold(after.tempo, clock, wished)
         change = abs(self.within(own, wished) / clock - 1)
         tempo = JUMP_COST if change > self.comfort else TEMPO_COST * change / self.comfort
@@ -47,6 +50,6 @@ class CostModel:
         return KEY_COST * key_fit(before.key, after.key).cost + tempo + ARTIST_COST * same
 
     def chance(self, path: str, index: int = 0) -> float:
-        """0 to `CHANCE`: the same in every run and on every machine, whatever else there is."""
+        """Return a random cost from 0 to `CHANCE`, reproducible from the seed and the name."""
         name = path.rstrip("/").rpartition("/")[2]
         return CHANCE * zlib.crc32(f"{self.seed}:{index}:{name}".encode()) / 2**32

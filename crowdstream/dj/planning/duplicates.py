@@ -1,4 +1,4 @@
-"""Whether music was played before, under whatever name: by fingerprints."""
+"""Recognise music that was already played under another name, by audio fingerprint."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from crowdstream.analysis.fingerprint import SAME, distance
 from crowdstream.dj.planning.candidates import Candidates
 
-LATELY = 20  # tracks: where music may come again, it has not been heard for so long
+LATELY = 20  # tracks: if repeats are allowed, music may return after this many others
 
 
 class PlayedTracks:
-    """Looks into fingerprints of a shelf's tracks; each is read once."""
+    """Compares fingerprints of candidate tracks; reads each one once."""
 
     def __init__(self, shelf: Candidates) -> None:
         self._shelf = shelf
         self._marks: dict[str, str] = {}
 
     def already(self, path: str, played: Sequence[str], again: bool) -> bool:
-        """Whether the same music is among `played` under another path; `again`: of late."""
+        """Return whether the same music is in `played` under another path.
+
+        `again`: look only at the last `LATELY` tracks.
+        """
         mark = self._mark(path)
         return bool(mark) and any(
             distance(self._mark(other), mark) <= SAME

@@ -1,4 +1,4 @@
-"""The energy that a set is to have: 0 to 1 over its length."""
+"""The target energy over the course of a set, 0 to 1."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from crowdstream.system.text import printable
 
 MAX_POINTS = 1000
-WAVES = 3.0  # ups and downs of a "wave"
-PEAK_AT = 0.7  # of the set, where a "peak" is: the last third brings people down again
+WAVES = 3.0  # periods of a "wave"
+PEAK_AT = 0.7  # position of a "peak" in the set: the last third winds down again
 
 
 class CurveError(ValueError):
-    """A curve that can't be; the message names the file, the line and the reason."""
+    """An invalid energy curve. The message names the file, the line and the reason."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A wanted energy, 0 to 1, at each share of the set, 0 to 1."""
+    """The target energy, 0 to 1, as a function of the position in the set, 0 to 1."""
 
     name: str
     energy: Callable[[float], float]
@@ -45,7 +45,7 @@ NAMED = {"rise": _rise, "wave": _wave, "peak": _peak}
 
 
 def find_curve(text: str) -> Curve:
-    """A curve by name, or of a file with a percentage and an energy on each line."""
+    """Return a curve by name, or read one from a file of percentages and energies."""
     if text in NAMED:
         return Curve(text, NAMED[text])
     path = Path(text).expanduser()
@@ -54,11 +54,11 @@ def find_curve(text: str) -> Curve:
     except OSError as error:
         names = ", ".join(NAMED)
         raise CurveError(
-            f"energy: {printable(text)!r} is none of {names}, and no file either "
+            f"energy: {printable(text)!r} must be one of {names}, or a readable file "
             f"({error.strerror})"
         ) from None
     except UnicodeDecodeError:
-        raise CurveError(f"{printable(path)}: it is not UTF-8 text") from None
+        raise CurveError(f"{printable(path)}: not UTF-8 text") from None
     return Curve(path.name, _through(_points(lines, path)))
 
 
@@ -72,18 +72,18 @@ def _points(lines: list[str], path: Path) -> list[tuple[float, float]]:
         try:
             at, energy = map(float, words)
         except ValueError:
-            raise CurveError(f"{place}: it takes a place and an energy, such as `50 0.8`") from None
+            raise CurveError(f"{place}: expected percent and energy, such as `50 0.8`") from None
         if not (0 <= at <= 100 and 0 <= energy <= 1):
-            raise CurveError(f"{place}: a place is 0 to 100 percent, an energy 0 to 1")
+            raise CurveError(f"{place}: percent must be 0 to 100, and energy 0 to 1")
         if points and at <= points[-1][0]:
-            raise CurveError(f"{place}: places ascend; {at:g} comes after {points[-1][0]:g}")
+            raise CurveError(f"{place}: percent must ascend; {at:g} follows {points[-1][0]:g}")
         points.append((at, energy))
     if not points:
         raise CurveError(
-            f"{printable(path)}: it has no line with a place and an energy, such as `50 0.8`"
+            f"{printable(path)}: no line with percent and energy, such as `50 0.8`"
         )
     if len(points) > MAX_POINTS:
-        raise CurveError(f"{printable(path)}: it has {len(points)} points, {MAX_POINTS} do")
+        raise CurveError(f"{printable(path)}: {len(points)} points; the maximum is {MAX_POINTS}")
     return points
 
 

@@ -1,17 +1,17 @@
-"""A track as it comes into a set: from a place in it to its end, as loud as all others."""
+"""Make a set entry of a track: from its mix-in point to its end, at the common loudness."""
 
 from __future__ import annotations
 
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, SetEntry
 from crowdstream.dj.track_features import TrackFeatures
 
-TARGET_LUFS = -16.0  # of each track: leaves room for two at once below the limiter
+TARGET_LUFS = -16.0  # of each track; leaves headroom for two tracks below the limiter
 MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
-PEAK_DB = 3.0  # above full scale to which a quiet track is raised: the limiter takes that unheard
+PEAK_DB = 3.0  # peak above full scale to which a quiet track may be raised: the limiter handles it
 
 
 def entry_of(facts: TrackFeatures, enter: float, ratio: float, why: str) -> SetEntry:
-    """A track from a beat of its grid to its end, trimmed to the loudness of the others."""
+    """Return a track from a beat of its grid to its end, trimmed to the common loudness."""
     loudness = facts.analysis.loudness
     gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MAX_GAIN_DB)
     unit = BEATS_PER_BAR * max(1.0, ratio)
@@ -20,7 +20,7 @@ def entry_of(facts: TrackFeatures, enter: float, ratio: float, why: str) -> SetE
         why += f"; {facts.left_out}"
     if facts.uncertain:
         doubt = facts.analysis.tempo.doubt
-        why += f"; its beat grid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
+        why += f"; its beatgrid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
     return SetEntry(
         facts.path, facts.anchors, enter, leave, ratio, round(max(MIN_GAIN_DB, gain), 2), True,
         facts.analysis.key.name, facts.stems, why,

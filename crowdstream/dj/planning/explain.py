@@ -1,4 +1,4 @@
-"""Why a set is as it is, in words."""
+"""Explain a set in words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _UNDER = " " * 13
 
 
 def explain(mix: Set, others: Sequence[Sequence[str]] = ()) -> list[str]:
-    """Lines: each track with when it comes and why, and how it goes into the next.
+    """Return one or more lines per track: its start, the reasons for it, and its transition.
 
-    `others`: of each track, those that would have been chosen next.
+    `others`: for each track, the next best alternatives.
     """
     where, tempo = places(mix), tempo_map(mix)
     lines: list[str] = []

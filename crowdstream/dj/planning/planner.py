@@ -1,10 +1,10 @@
-"""Planning: which track comes next, where it enters, and how the one before goes into it.
+"""Planning: which track comes next, where it enters, and the transition into it.
 
     planner = Planner(shelf, Wishes(minutes=60, seed=7, curve=find_curve("wave")))
     mix = planner.plan().mix
-    choice = planner.next(mix, Wish(energy=0.8))      # one more, for a mix without an end
+    choice = planner.next(mix, Wish(energy=0.8))      # one more, for an endless mix
 
-The same tracks, wishes and seed give the same set.
+The same tracks, options and seed give the same set.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, Se
 from crowdstream.dj.setfile.timed_commands import places, tempo_map
 from crowdstream.dj.transitions import loudness_profile
 
-MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # that a track is played, if it lasts so long
-USUAL_SECONDS = 110.0  # where there are tracks enough
-MAX_RANKED = 1000  # of more candidates the seed takes as many, others for each place
-LOOKED_AT = 6  # candidates whose places are searched
-PREFERRED = 1.0  # what it is worth that a track comes as the whole set was thought out
-FADE_BARS = 8  # of the last track
+MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # playing time of a track, if it is long enough
+USUAL_SECONDS = 110.0  # typical playing time if there are enough tracks
+MAX_RANKED = 1000  # of more candidates, the seed samples this many, different for each place
+LOOKED_AT = 6  # candidates with transitions to compare for each place
+PREFERRED = 1.0  # bonus for the track that the order of the whole set proposes
+FADE_BARS = 8  # fade-out of the last track
 WAVE = Curve("wave", NAMED["wave"])
 
 
 class PlanError(ValueError):
-    """There is nothing to plan with. The message says why and what to do."""
+    """No track can be planned. The message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a set is to be. `comfort`, `stretch`: see above, 0.06 is 6 percent."""
+    """Options for a whole set. `comfort`, `stretch`: tempo limits as in `CostModel`."""
 
     minutes: float = 60.0
     seed: int = 1
@@ -57,11 +57,12 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the next track is to be. `energy`: 0 to 1. `tempo`: of the clock, 0 its own.
+    """Requirements for the next track.
 
-    `seconds`: how long the one that plays is to be heard in all. `banned`: paths. `again`: tracks
-    may come again, those that were played longest ago. `before`: paths that were played before
-    the set's own tracks, the latest last.
+    `energy`: 0 to 1. `tempo`: of the clock in beats per minute, 0 for the track's own.
+    `seconds`: total playing time of the current track. `banned`: paths to exclude. `again`:
+    allow repeats of the tracks that were played longest ago. `before`: paths played before the
+    tracks of the set, the latest last.
     """
 
     energy: float = 0.5
@@ -74,7 +75,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Choice:
-    """The next track. `leave`, `transition`: of the one that plays; see `Set.appended`."""
+    """The next track. `leave`, `transition`: of the current track; see `Set.appended`."""
 
     entry: SetEntry
     transition: Transition
@@ -83,13 +84,13 @@ class Choice:
     others: tuple[str, ...] = ()
 
     def added_to(self, mix: Set) -> Set:
-        """The set with it."""
+        """Return the set with this track appended."""
         return mix.appended(self.transition, self.leave, self.entry)
 
 
 @dataclass
 class Plan:
-    """A set, and what is to be said of how it came about."""
+    """A set, with notes for the user and the alternatives to each track."""
 
     mix: Set
     notes: list[str] = field(default_factory=list)
@@ -97,7 +98,7 @@ class Plan:
 
 
 class Planner:
-    """Plans sets of a shelf's tracks."""
+    """Plans sets from candidate tracks."""
 
     def __init__(self, shelf: Candidates, wishes: Wishes | None = None) -> None:
         self._shelf = shelf
@@ -105,10 +106,10 @@ class Planner:
         self._taste = CostModel(self._wishes.seed, self._wishes.comfort, self._wishes.stretch)
         self._heard = PlayedTracks(shelf)
 
-    # A whole set ----------------------------------------------------------------------------
+    # A whole set
 
     def plan(self) -> Plan:
-        """A set of the wished length. Raises `PlanError` where there is no track."""
+        """Plan a set of the requested length. Raise `PlanError` if there are no tracks."""
         wishes = self._wishes
         wanted = 60.0 * wishes.minutes
         most = len(self._shelf.cards)
@@ -143,14 +144,14 @@ class Planner:
         if lasts < 0.9 * wanted:
             count = len(plan.mix.entries)
             plan.notes.append(
-                f"these {count} tracks last {lasts / 60:.1f} minutes without a repeat: "
-                f"for {wishes.minutes:g} add more tracks"
-                if count > 1 else f"there is only one track, and it lasts {lasts / 60:.1f} minutes"
+                f"these {count} tracks last {lasts / 60:.1f} minutes without repeats: "
+                f"add more tracks for {wishes.minutes:g} minutes"
+                if count > 1 else f"the only track lasts {lasts / 60:.1f} minutes"
             )  # fmt: skip
         return plan
 
     def _route_from(self, mix: Set, begun: float, wanted: float) -> list[str]:
-        # What is to follow the last track, which begins at `begun`.
+        # The order of tracks after the last one, which starts at `begun` seconds.
         played = {entry.path for entry in mix.entries}
         left = len(self._shelf.cards) - len(played)
         rest = max(0.0, wanted - begun)
@@ -161,7 +162,7 @@ class Planner:
         return find_route(self._shelf, self._taste, curve, count, share, last, played)
 
     def _ended(self, mix: Set, wanted: float) -> Set:
-        # The last track ends with its sound, or fades on a phrase near the wished end.
+        # Let the last track end, or fade it out on a phrase near the requested end.
         *before, last = mix.entries
         facts = self._shelf.facts(last.path)
         tempo, place = tempo_map(mix), places(mix)[-1]
@@ -181,10 +182,10 @@ class Planner:
                               "the set ends with this phrase")  # fmt: skip
         return replace(mix, entries=(*before, replace(last, leave=leave, transition=fade)))
 
-    # Track by track -------------------------------------------------------------------------
+    # Track by track
 
     def first(self, wish: Wish) -> Set:
-        """A set of one track. Raises `PlanError`."""
+        """Start a set with one track. Raise `PlanError` if there is none."""
         cards = [card for card in self._shelf.cards if card.path not in wish.banned]
         if not cards:
             raise PlanError(self._nothing())
@@ -204,7 +205,7 @@ class Planner:
             ratio, bpm = fold(facts.bpm, wish.tempo)
         bpm = self._taste.within(bpm, wish.tempo)
         energy = self._shelf.energy(card)
-        why = f"begins the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
+        why = f"opens the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
         entry = entry_of(facts, enter, ratio, why)
         return Set(bpm, (entry,))
 
@@ -213,12 +214,12 @@ class Planner:
         if left:
             shown = "; ".join(left[:3]) + ("; ..." if len(left) > 3 else "")
             return f"no track can be played: {shown}"
-        return "there is no track to play: crowdstream analyze FOLDER finds them"
+        return "there are no tracks: run crowdstream analyze FOLDER first"
 
     def next(self, mix: Set, wish: Wish, preferred: str = "") -> Choice | None:
-        """The track to follow the last one of `mix`; None where none is left.
+        """Choose the track to follow the last one of `mix`; None if no track is left.
 
-        `preferred`: the path of the one that is to come if there is a way into it.
+        `preferred`: path of the track to choose if any transition leads into it.
         """
         last = mix.entries[-1]
         if last.path not in self._shelf:
@@ -265,7 +266,7 @@ class Planner:
         meeting = way.proposal.meeting
         change = 100 * (meeting.target / clock - 1)
         energy = self._shelf.energy(card)
-        folded = {0.5: ", counted double", 2.0: ", counted half"}.get(meeting.into.ratio, "")
+        folded = {0.5: ", double time", 2.0: ", half time"}.get(meeting.into.ratio, "")
         why = (
             f"energy {energy:.2f}, wanted {wish.energy:.2f}; {meeting.key.words}; "
             f"tempo {clock:.2f} to {meeting.target:.2f} ({change:+.1f} %{folded})"
@@ -287,7 +288,7 @@ class Planner:
     def _ranked(
         self, mix: Set, wish: Wish, clock: float, preferred: str
     ) -> Iterator[tuple[float, Card]]:
-        # The cheapest ones first, after the one that is preferred.
+        # The preferred track first, then by ascending cost.
         played = _played(mix, wish)
         index, cards = len(played), self._candidates(mix, wish)
         if len(cards) > MAX_RANKED:
@@ -305,7 +306,7 @@ class Planner:
                 heard.append(each)
             else:
                 yield each
-        # Where the night has to go on, rather that than nothing.
+        # Repeat recently played music rather than stop the session.
         if wish.again and len(heard) == len(costs):
             yield from heard
 
@@ -333,7 +334,7 @@ def _played(mix: Set, wish: Wish) -> list[str]:
 
 
 def _count(seconds: float, most: int) -> int:
-    # How many tracks of a length that suits them, of so many at most.
+    # The number of tracks at their usual playing time, from 1 to `most`.
     usual = round(seconds / USUAL_SECONDS)
     return max(1, min(usual, most))
 
@@ -341,4 +342,4 @@ def _count(seconds: float, most: int) -> int:
 def _beside(less: float) -> str:
     if less >= 0:
         return f"scores {less:.2f} less"
-    return f"scores {-less:.2f} more here, but less with what is to follow"
+    return f"scores {-less:.2f} more here, but less with the tracks that follow"

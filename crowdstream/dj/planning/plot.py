@@ -1,4 +1,4 @@
-"""The picture of a mix: decks and stems over time, energy, tempo and key, as SVG."""
+"""Plot a set as SVG: decks and stems over time, energy, tempo and key."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ STYLE = (
     "svg{background:#fff;font:12px system-ui,sans-serif;fill:#1f2937}"
     ".small{font-size:10px;fill:#4b5563}.head{font-size:16px;font-weight:600}"
 )
-STEPS_PER_CELL = 2.0  # bars of the clock that one shade stands for
+STEPS_PER_CELL = 2.0  # clock bars per shaded cell
 
 
 @dataclass(frozen=True)
 class _Frame:
     svg: Svg
-    x: Callable[[float], float]  # of a second
+    x: Callable[[float], float]  # seconds to pixels
     right: float
 
 
@@ -39,10 +39,10 @@ def picture(
     mix: Set, known: Mapping[str, TrackFeatures], energies: Mapping[str, float],
     curve: Callable[[float], float] | None = None,
 ) -> str:  # fmt: skip
-    """The SVG of a set.
+    """Return the SVG plot of a set.
 
-    `known`: what is known of its tracks by path, as far as it is; `energies`: their place among
-    all tracks, 0 to 1; `curve`: the energy wanted at each share of the set.
+    `known`: features of its tracks by path, as far as they are known; `energies`: each path's
+    energy rank among all tracks, 0 to 1; `curve`: target energy at each position in the set.
     """
     where, tempo = places(mix), tempo_map(mix)
     length = tempo.second(where[-1].end)
@@ -140,7 +140,7 @@ def _gain(
     stems: tuple[str, ...],
     stem: str, beat: float,
 ) -> float:  # fmt: skip
-    # Rows of the transition before hold on from its end; a stem's row may be of either.
+    # Automation of the transition into the track stays in effect after that transition.
     gain = 1.0
     sides: tuple[tuple[tuple[AutomationPoint, ...], Who, float], ...] = (
         (rows_in, "in", beat - place.begin),
@@ -197,7 +197,7 @@ def _energy(
     if curve is not None:
         points = [(frame.x(length * n / 200), y + CHART * (1 - curve(n / 200))) for n in range(201)]
         frame.svg.curve(points, stroke="#dc2626", stroke_width=2, stroke_dasharray="6 4")
-        frame.svg.text(frame.right - 4, y + 12, "dashed: wanted, bars: place among all tracks, "
+        frame.svg.text(frame.right - 4, y + 12, "dashed: target, bars: rank among all tracks, "
                        "line: within the track", class_="small", text_anchor="end")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A few SVG elements, as text."""
+"""Write the few SVG elements that the plot needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _attributes(values: dict[str, float | str]) -> str:
 
 
 class Svg:
-    """A drawing; sizes in pixels. `style` is CSS."""
+    """A drawing; sizes are in pixels, `style` is CSS."""
 
     def __init__(self, width: float, height: float, style: str) -> None:
         self._width, self._height = width, height
@@ -25,24 +25,24 @@ class Svg:
     def rect(
         self, x: float, y: float, width: float, height: float, title: str = "", **more: float | str
     ) -> None:
-        """A rectangle; `title` is shown under the mouse."""
+        """Add a rectangle; `title` is its tooltip."""
         values = {"x": x, "y": y, "width": max(0.0, width), "height": height, **more}
         end = f"><title>{escape(title)}</title></rect>" if title else "/>"
         self._parts.append(f"<rect{_attributes(values)}{end}")
 
     def line(self, x: float, y: float, x2: float, y2: float, **more: float | str) -> None:
-        """A straight line."""
+        """Add a straight line."""
         self._parts.append(f"<line{_attributes({'x1': x, 'y1': y, 'x2': x2, 'y2': y2, **more})}/>")
 
     def curve(self, points: Sequence[tuple[float, float]], **more: float | str) -> None:
-        """Straight lines from point to point."""
+        """Add a polyline through `points`."""
         path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
         self._parts.append(f"<polyline{_attributes({'points': path, 'fill': 'none', **more})}/>")
 
     def text(
         self, x: float, y: float, text: str, room: float | None = None, **more: float | str
     ) -> None:
-        """A line of text; what does not fit into `room` is cut off."""
+        """Add a line of text, clipped to a width of `room`."""
         values = {"x": x, "y": y, **more}
         if room is not None:
             self._clips += 1
@@ -54,7 +54,7 @@ class Svg:
         self._parts.append(f"<text{_attributes(values)}>{escape(text)}</text>")
 
     def whole(self) -> str:
-        """The text of the file."""
+        """Return the SVG document."""
         width, height = f"{self._width:.0f}", f"{self._height:.0f}"
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '

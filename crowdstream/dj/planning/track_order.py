@@ -1,8 +1,8 @@
-"""The order of a whole set, found as a whole, so that no track is left that fits nowhere.
+"""Optimise the order of a whole set by simulated annealing.
 
-Who takes the best next track each time is left with those that go with nothing. So an order is
-looked for as a whole, by simulated annealing: tracks change places with each other, and with those
-that are left out, ever more seldom where that makes it worse.
+Taking the best next track each time would leave those for the end that go with nothing else. The
+search therefore swaps tracks of the set with each other and with unused ones, and accepts a worse
+order ever more rarely.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from crowdstream.dj.planning.candidates import Candidates, Card
 from crowdstream.dj.planning.cost_model import CostModel
 from crowdstream.dj.planning.energy_curve import Curve
 
-MAX_CARDS = 400  # that are looked at: of more, the seed takes as many
-ROUNDS = 400  # for each place of the set
-HOT, COLD = 0.6, 0.01  # a step that is worse by so much is taken every third time, first and last
-REPLACED = 0.5  # share of steps that take a track that is left out, where there is one
+MAX_CARDS = 400  # of more tracks, the seed samples this many
+ROUNDS = 400  # steps per place of the set
+HOT, COLD = 0.6, 0.01  # first and last temperature: a step that much worse is accepted at 1/e
+REPLACED = 0.5  # share of steps that bring in an unused track, if there is one
 
 
 def find_route(
     shelf: Candidates, taste: CostModel, curve: Curve, count: int,
     begin: float = 0.0, before: Card | None = None, played: Collection[str] = (),
 ) -> list[str]:  # fmt: skip
-    """The paths of up to `count` tracks in an order.
+    """Return the paths of up to `count` tracks in order.
 
-    `begin`: share of the set at which they begin; `before`: what plays then; `played`: paths that
-    may not come.
+    `begin`: position in the set, 0 to 1, of the first of them; `before`: the track that plays
+    then; `played`: paths to exclude.
     """
     cards = [card for card in shelf.cards if card.path not in played]
     if len(cards) > MAX_CARDS:
@@ -70,9 +70,9 @@ class _Search:
         return total
 
     def best(self, count: int) -> list[int]:
-        """The cheapest order that is found."""
+        """Return the cheapest order found."""
         random = Random(self._taste.seed)
-        # To begin with: by energy, each place the nearest.
+        # Initial order: for each place, the unused track with the nearest energy.
         free = set(range(len(self._cards)))
         order = [-1] * count
         for at in range(count):
@@ -107,7 +107,7 @@ class _Search:
     def _change(
         order: list[int], spare: list[int], one: int, two: int, other: int, replaces: bool
     ) -> None:
-        # Done twice it is undone.
+        # This change is its own inverse.
         if replaces:
             order[one], spare[other] = spare[other], order[one]
         else:

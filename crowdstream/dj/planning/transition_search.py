@@ -1,4 +1,4 @@
-"""Where two tracks can meet: the places in each, and the transition that suits them best."""
+"""Search for the best transition between two tracks: mix-out point, mix-in point and kind."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import KINDS, Proposal, loudness_profile, propose, rate
 from crowdstream.dj.transitions.base import Side, TransitionContext, TransitionKind
 
-MIN_ALONE_BEATS = 32.0  # of the clock that a track has for itself, if it is long enough
+MIN_ALONE_BEATS = 32.0  # clock beats that a track plays by itself, if it is long enough
 MAX_EXITS = 6
-BUILD_BARS = (4, 8, 16)  # before a drop, where a track may enter
+BUILD_BARS = (4, 8, 16)  # mix-in points this long before a drop
 RATIOS = (1.0, 0.5, 2.0)
-MAX_FOLDED = 0.1  # of the tempo; further off, half or double of it is as far from the clock's
-# What a place costs, beside the transition's score of 0 to 1.
-TIME_COST = 0.5  # a track that is played twice as long as wanted, or not at all
-SKIP_COST = 0.3  # entering at the end of the track
-SHORT_COST = 0.4  # entering where nothing is left of it
-LOUDNESS_COST = 0.04  # for each dB between the two
-SAME_COSTS = (0.2, 0.12, 0.06)  # the same transition as the last time, the time before, and before
+MAX_FOLDED = 0.1  # relative tempo difference; at more, half and double time are no closer
+# Costs that are subtracted from the transition's score of 0 to 1.
+TIME_COST = 0.5  # the current track plays for twice the wanted time, or not at all
+SKIP_COST = 0.3  # the mix-in point is at the end of the track
+SHORT_COST = 0.4  # nothing is left of the track after the transition
+LOUDNESS_COST = 0.04  # per dB of difference between the two
+SAME_COSTS = (0.2, 0.12, 0.06)  # the same kind as the last transition, the one before, and before
 REMEMBERED = len(SAME_COSTS)
 
 
 @dataclass(frozen=True)
 class TransitionCandidate:
-    """From one track into another. `leave`, `enter`: beats of their own grids."""
+    """A transition into another track. `leave`, `enter`: beats of the tracks' own grids."""
 
     proposal: Proposal
     leave: float
@@ -38,10 +38,12 @@ class TransitionCandidate:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is aimed at: the clock's tempo before and after, the coming track's ratio and key.
+    """The target of the search.
 
-    `wanted`: beat of the playing track's grid at which the transition would best begin. `limit`:
-    how far the tempo may move while both play. `recent`: the kinds before, last first.
+    `tempo`, `target`: of the clock in beats per minute, before and after. `ratio`: beats of the
+    incoming track per clock beat. `wanted`: beat of the playing track's grid at which the
+    transition should start. `limit`: maximum tempo change while both play. `recent`: kinds of the
+    previous transitions, the last one first.
     """
 
     tempo: float
@@ -54,11 +56,11 @@ class Goal:
 
 
 def fold(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
-    """How a tempo goes with the clock's: its beats per beat of the clock, and the clock's
-    tempo at which it has its own.
+    """Match a track's tempo to the clock in single, half or double time.
 
-    One that goes with it in no way is counted as it goes with the tempo that is wished for, and
-    where it does not go with that either, as it is.
+    Return the track's beats per clock beat, and the clock tempo at which the track plays at its
+    own speed. A tempo that does not match the clock is matched to `wished`; if it does not match
+    that either, the ratio is 1.
     """
     for tempo in (clock, wished):
         if tempo:
@@ -69,7 +71,7 @@ def fold(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
 
 
 def entries(facts: TrackFeatures, ratio: float) -> list[float]:
-    """Beats at which a track can be entered: first phrases, drops, and the bars before them."""
+    """Return the mix-in points in beats: the first phrases, drops, and the bars before drops."""
     latest = facts.begin + 0.5 * (facts.end - facts.begin)
     early = [beat for beat in facts.phrases if beat <= latest]
     found = [beat for beat in early if facts.energy(beat, beat + 16) > 0.05][:3]
@@ -81,9 +83,9 @@ def entries(facts: TrackFeatures, ratio: float) -> list[float]:
 
 
 def exits(facts: TrackFeatures, entry: SetEntry, came: float, wanted: float) -> list[float]:
-    """Phrases of a playing track at which a transition may begin; those near `wanted` first.
+    """Return the mix-out points of the playing track, on phrases, the nearest to `wanted` first.
 
-    `came`: beats of the clock after its start at which it was alone. `wanted`: beat of its grid.
+    `came`: length of its mix-in in clock beats. `wanted`: beat of its grid.
     """
     unit = BEATS_PER_BAR * max(1.0, entry.ratio)
     on_bars = [beat for beat in facts.phrases if (beat - entry.enter) % unit == 0]
@@ -92,7 +94,7 @@ def exits(facts: TrackFeatures, entry: SetEntry, came: float, wanted: float) -> 
         found = [float(beat) for beat in on_bars if beat >= least]
         if found:
             return sorted(found, key=lambda beat: (abs(beat - wanted), beat))[:MAX_EXITS]
-    # Shorter than a phrase: to its last bar.
+    # Shorter than a phrase: use its last bar line.
     bars = (facts.end - entry.enter) // unit
     return [entry.enter + max(bars * unit, unit, came * entry.ratio)]
 
@@ -105,7 +107,7 @@ def best_way(
     goal: Goal,
     kinds: Sequence[TransitionKind] = KINDS,
 ) -> TransitionCandidate | None:
-    """The best way from a playing track into another, None where there is none."""
+    """Return the best transition from the playing track into another, or None."""
     found: list[tuple[float, int, TransitionKind, TransitionContext]] = []
     span = max(1.0, goal.wanted - entry.enter)
     starts = entries(into, goal.ratio)
@@ -135,7 +137,7 @@ def best_way(
                     step = LOUDNESS_COST * abs(after - before)
                     value = score - cost - short - step - again[kind.KIND]
                     found.append((value, len(found), kind, meeting))
-    # Clashes, and how loud it gets, take longer to find out: asked of the best ones only.
+    # Clashes and loudness take longer to compute, so only the best candidates are examined.
     best: TransitionCandidate | None = None
     for value, _, kind, meeting in sorted(found, key=lambda each: (-each[0], each[1])):
         if best is not None and value <= best.score:

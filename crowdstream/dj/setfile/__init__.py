@@ -1,1 +1,1 @@
-"""Sets: the model, the files, and the commands that play them."""
+"""Sets: the model, reading and writing set files, and the timed commands that play a set."""

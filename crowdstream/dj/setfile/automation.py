@@ -1,4 +1,4 @@
-"""What rows do to a control over time, and what of a track is heard then."""
+"""Evaluate a transition's automation: control values and resulting gains at a beat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ START = {"filter": 0.0, "echo": 0.0, "reverb": 0.0, "flanger": 0.0, "roll": 0.0,
 
 
 def value(rows: Sequence[AutomationPoint], who: Who, control: str, beat: float) -> float:
-    """Where a control is at a beat of the transition; others than effects begin at 1."""
+    """Return a control's value at a beat of the transition.
+
+    Effects start at 0 (see `START`), all other controls at 1.
+    """
     now = START.get(control, 1.0)
     if not any(row.control == control and row.who == who for row in rows):
         return now
@@ -28,9 +31,10 @@ def value(rows: Sequence[AutomationPoint], who: Who, control: str, beat: float) 
 def heard(
     rows: Sequence[AutomationPoint], who: Who, stems: Sequence[str], part: str, beat: float
 ) -> float:
-    """Linear gain of the "vocals" or the "bass" of a side.
+    """Return the linear gain of "vocals" or "bass" on one side of a transition.
 
-    Where they have no stem of their own, EQ bands stand for them: a voice goes with the mids.
+    Without a stem of that name, EQ bands stand in for it: the mids for vocals, the lows and a
+    high-pass filter for the bass.
     """
     gain = value(rows, who, "level", beat)
     if part == "bass":
@@ -46,7 +50,7 @@ def heard(
 def stem_gain(
     rows: Sequence[AutomationPoint], who: Who, stems: Sequence[str], stem: str, beat: float
 ) -> float:
-    """Linear gain of a stem of a side; of one without a name, that of the whole track."""
+    """Return the linear gain of a stem on one side; with an empty name, of the whole track."""
     gain = heard(rows, who, stems, stem if stem in ("bass", "vocals") else "", beat)
     if stem and stem not in ("bass", "vocals"):
         gain *= value(rows, who, stem, beat)

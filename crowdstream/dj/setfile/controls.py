@@ -1,4 +1,4 @@
-"""What a row of a transition can move, and the command that does it."""
+"""The controls that a transition can automate, and the OSC commands that set them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from crowdstream.dj.setfile.model import AutomationPoint, stem_number
 from crowdstream.effects import MODULES
 
-# Ranges are those of the commands; see docs/reference/osc/index.md.
+# Ranges are those of the OSC commands; see docs/reference/osc/index.md.
 EQ_BANDS = ("low", "mid", "high")
-# Effects have places of their own in the deck's chain, so that a row needs none.
+# Each effect has a fixed slot in the deck's chain, so an automation point needs no slot number.
 SLOTS = {"echo": 1, "reverb": 2, "flanger": 3, "roll": 4}
-SWITCHED = ("roll",)  # these are on or off: their mix stays
+SWITCHED = ("roll",)  # on or off; the mix level stays
 RANGES: dict[str, tuple[float, float]] = {
     "level": (0, 4),
     "low": (0, 4),
@@ -30,29 +30,29 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 STEM_RANGE = (0.0, 4.0)
 TEMPO_RANGE = (20.0, 400.0)
-INSTANT = ("loop", "jump", "stop", "pitch", "roll")  # nothing to move slowly
+INSTANT = ("loop", "jump", "stop", "pitch", "roll")  # these cannot be ramped
 
 
 @dataclass(frozen=True)
 class Command:
-    """An OSC message."""
+    """An OSC message to a deck or the clock."""
 
     address: str
     args: tuple[float | int | str, ...]
 
 
 def problem(row: AutomationPoint, stems: Sequence[str]) -> str:
-    """What is wrong with a row for a track with these stems; empty if nothing is."""
+    """Return what is wrong with an automation point for a track with these stems, else empty."""
     if row.who == "clock":
         if row.control != "tempo":
-            return f"the clock has a tempo, no {row.control!r}"
+            return f"the clock has no {row.control!r}, only a tempo"
         return _outside(row, TEMPO_RANGE)
     control, _, parameter = row.control.partition(".")
     if parameter:
         return _parameter_problem(row, control, parameter)
     if control in RANGES:
         if row.over and control in INSTANT:
-            return f"{control} happens at once: it takes no beats"
+            return f"{control} happens at once: it takes no duration in beats"
         return _outside(row, RANGES[control])
     if stem_number(stems, control) is not None:
         return _outside(row, STEM_RANGE)
@@ -62,7 +62,7 @@ def problem(row: AutomationPoint, stems: Sequence[str]) -> str:
 
 def _parameter_problem(row: AutomationPoint, module: str, name: str) -> str:
     if module not in SLOTS:
-        return f"{module!r} is no effect: {_or(SLOTS)}"
+        return f"{module!r} is not an effect: {_or(SLOTS)}"
     known = {parameter.name: parameter for parameter in MODULES[module].parameters}
     if name not in known:
         return f"{module} has no {name!r}: {_or(known)}"
@@ -73,7 +73,7 @@ def _outside(row: AutomationPoint, span: tuple[float, float]) -> str:
     low, high = span
     if low <= row.value <= high:
         return ""
-    return f"{row.control} is {low:g} to {high:g}, not {row.value:g}"
+    return f"{row.control} must be from {low:g} to {high:g}, not {row.value:g}"
 
 
 def _or(names: Iterable[str]) -> str:
@@ -81,19 +81,22 @@ def _or(names: Iterable[str]) -> str:
 
 
 def effect(control: str) -> str:
-    """The effect that a control is of; empty where it is of none."""
+    """Return the effect that a control belongs to; empty if it belongs to none."""
     module = control.partition(".")[0]
     return module if module in SLOTS else ""
 
 
 def insert(deck: str, module: str) -> Command:
-    """Puts an effect into its slot, not heard yet."""
+    """Return the command that inserts an effect into its slot, silent at first."""
     still = ("on", 0) if module in SWITCHED else ("mix", 0.0)
     return Command(f"/deck/{deck}/fx/insert", (SLOTS[module], module, *still))
 
 
 def command(deck: str, row: AutomationPoint, stems: Sequence[str], seconds: float) -> Command:
-    """The command of a row that has no `problem`. `seconds`: how long its beats last."""
+    """Return the command of an automation point for which `problem` is empty.
+
+    `seconds`: duration of the point's ramp.
+    """
     control, value = row.control, float(row.value)
     if row.who == "clock":
         return Command("/clock/tempo", (value, float(row.over)))

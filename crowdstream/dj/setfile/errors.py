@@ -1,7 +1,7 @@
-"""What is wrong with a set file."""
+"""Errors in set files."""
 
 from __future__ import annotations
 
 
 class SetError(ValueError):
-    """A set that can't be played. The message names the file, the line and the reason."""
+    """A set cannot be played. The message names the file, the line and the reason."""

@@ -1,17 +1,17 @@
-"""Where things stand in the text of a set file: tomllib keeps no line numbers of what it read."""
+"""Line numbers in a set file, for error messages; tomllib does not keep them."""
 
 from __future__ import annotations
 
 import re
 
 _HEAD = re.compile(r"\s*\[{1,2}\s*(set|track|track\s*\.\s*transition)\s*\]{1,2}\s*(#.*)?$")
-# One that does not end goes to the line's end: looked for from every quote, it would take a time
-# proportional to the square of the line's length.
+# An unterminated string extends to the end of the line. Retrying from every quote would take time
+# quadratic in the length of the line.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?|\'[^\']*+\'?')
 
 
 class Lines:
-    """Finds lines; where it can't, that of the table, and 1 at the worst."""
+    """Finds the lines of keys; falls back to the line of the table, and then to line 1."""
 
     def __init__(self, text: str) -> None:
         self._lines = text.splitlines()
@@ -32,7 +32,7 @@ class Lines:
         return self._spans.get((part, index)) or self._spans.get(("track", index)) or (0, 0)
 
     def key(self, part: str, index: int, name: str) -> int:
-        """The line, from 1, of a key in `set`, the track or its transition."""
+        """Return the line number, from 1, of a key in `set`, a track or its transition."""
         begin, end = self._span(part, index)
         wanted = re.compile(rf"""\s*["']?{re.escape(name)}["']?\s*[.=]""")
         for number in range(begin, end):
@@ -41,7 +41,7 @@ class Lines:
         return begin + 1
 
     def anywhere(self, name: str) -> int:
-        """The first line with this table or key."""
+        """Return the number of the first line with this table or key."""
         wanted = re.compile(rf"""\s*\[*\s*["']?{re.escape(name)}["']?\s*[\].=]""")
         for number, line in enumerate(self._lines):
             if wanted.match(line):
@@ -49,7 +49,7 @@ class Lines:
         return 1
 
     def rows(self, index: int) -> list[int]:
-        """The lines of the lists within `moves` of a track's transition."""
+        """Return the line numbers of the lists in `moves` of a track's transition."""
         end = self._span("transition", index)[1]
         found: list[int] = []
         depth = 0

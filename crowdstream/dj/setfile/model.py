@@ -1,8 +1,8 @@
-"""Sets: tracks in order, where each enters and leaves, and how one goes into the next.
+"""The set model: tracks in order, their mix-in and mix-out points, and their transitions.
 
-All of a set is in beats: those of a track are of its own grid, where beat 0 is a downbeat; those
-of the set are of the clock. `set_file.py` reads them, `set_writer.py` writes them, and `score.py`
-makes commands of them.
+All positions are in beats: a track's are those of its own beatgrid, where beat 0 is a downbeat; a
+set's are those of the clock. `reader` reads set files, `writer` writes them, and `timed_commands`
+turns a set into commands.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ Who = Literal["out", "in", "clock"]
 
 @dataclass(frozen=True)
 class AutomationPoint:
-    """One move of a transition.
+    """One automation point of a transition.
 
-    `at`: beats after the transition's begin, below 0 before it. `who`: the track that goes
-    ("out"), the one that comes ("in"), or the "clock". `control`: see `controls.py`, or the name
-    of a stem. `over`: beats that the move takes. `line`: of the file, 0 without one.
+    `at`: beats after the start of the transition; negative values lie before it. `who`: the
+    outgoing track ("out"), the incoming one ("in"), or the "clock". `control`: see `controls`, or
+    the name of a stem. `over`: duration of the ramp in beats. `line`: line in the set file, 0
+    without a file.
     """
 
     at: float
@@ -37,9 +38,10 @@ class AutomationPoint:
 
 @dataclass(frozen=True)
 class Transition:
-    """From one track into the next, which enters as it begins; the first leaves at its end.
+    """A transition from one track into the next.
 
-    `bars`: how long both are there, in bars of 4 beats of the clock.
+    The incoming track starts with the transition, the outgoing one ends with it. `bars`: length
+    of the overlap in bars of 4 clock beats.
     """
 
     kind: str
@@ -50,7 +52,7 @@ class Transition:
 
     @property
     def beats(self) -> float:
-        """Its length in beats of the clock."""
+        """Length in clock beats."""
         return self.bars * BEATS_PER_BAR
 
 
@@ -58,11 +60,11 @@ class Transition:
 class SetEntry:
     """A track of a set.
 
-    `anchors`: its beat grid, pairs of beat and second. `enter`, `leave`: beats of that grid
-    between which it is played. `ratio`: its beats per beat of the clock: 0.5, 1 or 2. `gain_db`:
-    trim. `stems`: their names in the deck's order, none of a single file. `transition`: into
-    the next track; None: it plays on to `leave`, and the next one enters then. `confidence`: of
-    its beat grid, 0 to 1.
+    `anchors`: beatgrid as (beat, second) pairs. `enter`, `leave`: first and last beat of that
+    grid to play. `ratio`: track beats per clock beat, 0.5, 1 or 2. `gain_db`: trim.
+    `stems`: names in the deck's order; empty for a single file. `transition`: into the next
+    track; None plays up to `leave`, where the next track starts. `confidence`: of the beatgrid,
+    0 to 1.
     """
 
     path: str
@@ -81,17 +83,17 @@ class SetEntry:
 
     @property
     def uncertain(self) -> bool:
-        """Whether its beat grid may be wrong."""
+        """Whether the beatgrid may be wrong."""
         return self.confidence < CERTAIN
 
     @property
     def bpm(self) -> float:
-        """Beats a minute of its grid, of a moving one the mean."""
+        """Tempo of the beatgrid in beats per minute; the mean if the tempo varies."""
         (first, begin), (last, end) = self.anchors[0], self.anchors[-1]
         return 60.0 * (last - first) / (end - begin)
 
     def second(self, beat: float) -> float:
-        """Where a beat of its grid is in the file."""
+        """Return the position in the file, in seconds, of a beat of the grid."""
         pairs = self.anchors
         at = next((n for n in range(1, len(pairs) - 1) if pairs[n][0] >= beat), len(pairs) - 1)
         (left, begin), (right, end) = pairs[at - 1], pairs[at]
@@ -99,21 +101,21 @@ class SetEntry:
 
     @property
     def beats(self) -> float:
-        """How long it is played, in beats of the clock."""
+        """Playing time in clock beats."""
         return (self.leave - self.enter) / self.ratio
 
     @property
     def overlap(self) -> float:
-        """Beats of the clock at its end that the next track is there, too."""
+        """Clock beats at the end during which the next track plays too."""
         return self.transition.beats if self.transition else 0.0
 
 
 @dataclass(frozen=True)
 class Set:
-    """A set. `bpm`: the tempo that the clock begins with.
+    """A set. `bpm`: initial tempo of the clock.
 
-    Of one whose first tracks have been played and forgotten, `begin` is the beat at which the
-    first of the others has begun, and `came` how many beats after that it was alone.
+    The autopilot drops tracks that have been played. `begin` is then the clock beat at which the
+    first remaining track started, and `came` the length of its mix-in in beats.
     """
 
     bpm: float
@@ -124,13 +126,13 @@ class Set:
     came: float = 0.0
 
     def appended(self, transition: Transition | None, leave: float, entry: SetEntry) -> Self:
-        """With another track at the end; `leave` and `transition` are the last one's so far."""
+        """Return the set with another track; `leave` and `transition` apply to the last one."""
         *before, last = self.entries
         last = replace(last, leave=leave, transition=transition)
         return replace(self, entries=(*before, last, entry))
 
 
 def stem_number(stems: Sequence[str], name: str) -> int | None:
-    """The number of the stem with that name, the first is 1; None where there is none."""
+    """Return the number, from 1, of the stem with that name (case-insensitive), or None."""
     lowered = [stem.lower() for stem in stems]
     return lowered.index(name.lower()) + 1 if name.lower() in lowered else None

@@ -1,4 +1,4 @@
-"""Reads set files: TOML that a person can read, write and change. See docs/reference/set-files.md.
+"""Read set files: TOML for people to read and edit. See docs/reference/set-files.md.
 
     [set]
     bpm = 124.0
@@ -52,17 +52,17 @@ _REQUIRED = object()
 
 
 def read_set(path: Path) -> Set:
-    """The set in a file. Raises `SetError` with the line and the reason."""
+    """Read a set file. Raise `SetError` with the line and the reason."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SET_BYTES + 1)
     except OSError as error:
-        raise SetError(f"{printable(path)}: it can't be read ({error.strerror})") from None
+        raise SetError(f"{printable(path)}: cannot be read ({error.strerror})") from None
     return parse_set(data, path)
 
 
 def parse_set(data: bytes, path: Path) -> Set:
-    """The set in a file's bytes; paths in it begin at the folder of `path`."""
+    """Parse a set file's contents; relative paths in it start at the folder of `path`."""
     try:
         values = parse(data, Path(printable(path)), MAX_SET_BYTES)
     except SettingError as error:
@@ -88,25 +88,25 @@ class _Reader:
         return SetError(f"{printable(self._path)}, line {max(1, line)}: {reason}")
 
     def read(self) -> Set:
-        """The set, all of it checked."""
+        """Return the validated set."""
         for name in self._values:
             if name not in ("set", "track"):
                 raise self._fail(
-                    self._lines.anywhere(name), f"{printable(name)!r} means nothing: a set has "
+                    self._lines.anywhere(name), f"unknown {printable(name)!r}: a set has "
                     "[set], then a [[track]] for each track",
                 )  # fmt: skip
         head = self._values.get("set", {})
         tracks = self._values.get("track", [])
         if not isinstance(head, Mapping):
-            raise self._fail(self._lines.anywhere("set"), "[set] is a table")
+            raise self._fail(self._lines.anywhere("set"), "[set] must be a table")
         if not isinstance(tracks, list) or not tracks:
-            raise self._fail(self._lines.anywhere("track"), "it has no [[track]]")
+            raise self._fail(self._lines.anywhere("track"), "the set has no [[track]]")
         self._names(head, _SET, "set", -1)
         entries = tuple(self._track(index, track) for index, track in enumerate(tracks))
         last = entries[-1]
         for row in last.transition.rows if last.transition else ():
             if row.who == "in":
-                raise self._fail(row.line, "no track follows this one, so none comes in")
+                raise self._fail(row.line, 'no track follows, so there is no "in" to move')
         self._fits(entries)
         line = self._lines.key("set", -1, "bpm")
         bpm = self._number(head, "bpm", line, entries[0].bpm / entries[0].ratio, 20, 400)
@@ -116,11 +116,13 @@ class _Reader:
         for name in values:
             if name not in known:
                 line = self._lines.key(part, at, name)
-                raise self._fail(line, f"there is no {printable(name)!r}: {', '.join(known)}")
+                raise self._fail(
+                    line, f"unknown key {printable(name)!r}; known: {', '.join(known)}"
+                )
 
     def _track(self, index: int, values: Any) -> SetEntry:
         if not isinstance(values, Mapping):
-            raise self._fail(self._lines.anywhere("track"), "a track is a [[track]] table")
+            raise self._fail(self._lines.anywhere("track"), "a track must be a [[track]] table")
         self._names(values, _TRACK, "track", index)
 
         def line(name: str) -> int:
@@ -128,7 +130,7 @@ class _Reader:
 
         text = self._text(values, "path", line("path"))
         if not text:
-            raise self._fail(line("path"), "path is missing: a folder of stems, or a file")
+            raise self._fail(line("path"), "path is missing: a folder of stems, or an audio file")
         path = str((self._path.parent / os.path.expanduser(text)).absolute())
         try:
             files = hear_stems(Path(path)).stems
@@ -141,21 +143,21 @@ class _Reader:
             raise self._fail(line("leave"), f"leave {leave:g} is not after enter {enter:g}")
         ratio = self._number(values, "ratio", line("ratio"), 1.0, 0.5, 2)
         if ratio not in RATIOS:
-            raise self._fail(line("ratio"), f"ratio is 0.5, 1 or 2, not {ratio:g}")
+            raise self._fail(line("ratio"), f"ratio must be 0.5, 1 or 2, not {ratio:g}")
         keylock = values.get("keylock", True)
         if not isinstance(keylock, bool):
-            raise self._fail(line("keylock"), "keylock is true or false")
+            raise self._fail(line("keylock"), "keylock must be true or false")
         stems = values.get("stems", [file.name for file in files] if len(files) > 1 else [])
         if not isinstance(stems, list) or not all(isinstance(name, str) for name in stems):
-            raise self._fail(line("stems"), 'stems are names, such as ["drums", "bass"]')
+            raise self._fail(line("stems"), 'stems must be names, such as ["drums", "bass"]')
         names = tuple(stems)
         if names and len(files) > 1 and len(names) != len(files):
             raise self._fail(
-                line("stems"), f"{len(names)} names of stems, and the track has {len(files)}"
+                line("stems"), f"{len(names)} stem names, but the track has {len(files)} stems"
             )
         key = self._text(values, "key", line("key")).upper()
         if key and not is_key(key):
-            raise self._fail(line("key"), f"a key is 1A to 12B, as on Camelot's wheel, not {key!r}")
+            raise self._fail(line("key"), f"key must be a Camelot key, 1A to 12B, not {key!r}")
         entry = SetEntry(
             path, anchors, enter, leave, ratio,
             self._number(values, "gain", line("gain"), 0.0, -24, 24), keylock,
@@ -169,7 +171,7 @@ class _Reader:
         return entry
 
     def _ends(self, entry: SetEntry, files: list[Path], line: int) -> None:
-        # Where a track loops or jumps, its places say nothing of how long it lasts.
+        # With loops or jumps, the playhead's range does not follow from `enter` and `leave`.
         rows = entry.transition.rows if entry.transition else ()
         if any(row.control in ("loop", "jump") for row in rows):
             return
@@ -187,7 +189,7 @@ class _Reader:
     def _grid(
         self, values: Mapping[str, Any], files: list[Path], line: Any
     ) -> tuple[tuple[tuple[float, float], ...], float]:
-        # Its anchors and its confidence.
+        # The anchors and the confidence.
         try:
             if "grid" in values:
                 pairs = values["grid"]
@@ -196,7 +198,7 @@ class _Reader:
                     for pair in pairs
                 )
                 if not good:
-                    raise self._fail(line("grid"), "grid is pairs of beat and second")
+                    raise self._fail(line("grid"), "grid must be pairs of beat and second")
                 return BeatGrid.through([(pair[0], pair[1]) for pair in pairs]).anchors, 1.0
             if "bpm" in values:
                 bpm = self._number(values, "bpm", line("bpm"), _REQUIRED, 20, 400)
@@ -208,7 +210,7 @@ class _Reader:
         except GridError as error:
             raise self._fail(line("grid" if "grid" in values else "path"), str(error)) from None
         if found is None:
-            raise self._fail(line("bpm"), "bpm is missing, and the track's files say none")
+            raise self._fail(line("bpm"), "bpm is missing, and the track's files contain none")
         return found.grid.anchors, found.confidence
 
     def _transition(self, index: int, values: Any) -> Transition | None:
@@ -220,12 +222,12 @@ class _Reader:
 
         if not isinstance(values, Mapping):
             raise self._fail(self._lines.key("track", index, "transition"),
-                             "a transition is a [track.transition] table")  # fmt: skip
+                             "a transition must be a [track.transition] table")  # fmt: skip
         self._names(values, _TRANSITION, "transition", index)
         bars = self._number(values, "bars", line("bars"), _REQUIRED, 0, MAX_BARS)
         moves = values.get("moves", [])
         if not isinstance(moves, list):
-            raise self._fail(line("moves"), "moves is a list of lists")
+            raise self._fail(line("moves"), "moves must be a list of lists")
         places = self._lines.rows(index)
         rows = tuple(
             self._row(row, places[at] if at < len(places) else line("moves"))
@@ -236,21 +238,23 @@ class _Reader:
         return Transition(kind, bars, rows, why, line("bars"))
 
     def _row(self, row: Any, line: int) -> AutomationPoint:
-        form = '[beat, "out" or "in" or "clock", control, value] and how many beats it takes'
+        form = '[beat, "out", "in" or "clock", control, value] and optionally a duration in beats'
         if not isinstance(row, list) or not 4 <= len(row) <= 5:
             raise self._fail(line, f"a move is {form}")
         at, who, control, value, *over = row
         if who not in ("out", "in", "clock"):
-            raise self._fail(line, f"a move is of out, in or clock, not of {who!r}")
+            raise self._fail(line, f'a move is for "out", "in" or "clock", not for {who!r}')
         if not isinstance(control, str):
             raise self._fail(line, f"a move is {form}")
         numbers = [at, value, *over]
         if not all(map(_is_number, numbers)) or not all(map(math.isfinite, numbers)):
             raise self._fail(line, f"a move is {form}")
         if over and not 0 <= over[0] <= 4096:
-            raise self._fail(line, f"a move takes 0 to 4096 beats, not {over[0]:g}")
+            raise self._fail(line, f"a move takes from 0 to 4096 beats, not {over[0]:g}")
         if abs(at) > 4096:
-            raise self._fail(line, f"a move is within 4096 beats of the transition, not at {at:g}")
+            raise self._fail(
+                line, f"a move must be within 4096 beats of the transition, not at {at:g}"
+            )
         return AutomationPoint(float(at), cast(Who, who), control, float(value),
                    float(over[0]) if over else 0.0, line)  # fmt: skip
 
@@ -259,7 +263,7 @@ class _Reader:
         for number, entry in enumerate(entries):
             if came + entry.overlap > entry.beats + 1e-6:
                 raise self._fail(
-                    entry.line, f"it is played for {entry.beats:g} beats of the clock, and its "
+                    entry.line, f"the track plays for {entry.beats:g} clock beats, but its "
                     f"transitions need {came + entry.overlap:g}",
                 )  # fmt: skip
             came = entry.overlap
@@ -271,7 +275,7 @@ class _Reader:
                     raise self._fail(row.line, wrong)
                 if begin + row.at < 0:
                     raise self._fail(row.line, f"{-row.at:g} beats before this transition, which "
-                                     f"is at beat {begin:g}, the set has not begun")  # fmt: skip
+                                     f"is at beat {begin:g}, the set has not started")  # fmt: skip
 
     def _number(
         self, values: Mapping[str, Any], name: str, line: int, default: Any, low: float,
@@ -282,18 +286,18 @@ class _Reader:
             raise self._fail(line, f"{name} is missing")
         if not _is_number(value) or not low <= value <= high:
             shown = f"{value:g}" if _is_number(value) else printable(str(value))
-            raise self._fail(line, f"{name} is {low:g} to {high:g}, not {shown}")
+            raise self._fail(line, f"{name} must be from {low:g} to {high:g}, not {shown}")
         return float(value)
 
     def _text(self, values: Mapping[str, Any], name: str, line: int) -> str:
         value = values.get(name, "")
         if not isinstance(value, str):
-            raise self._fail(line, f"{name} is a text in quotes")
+            raise self._fail(line, f"{name} must be a string in quotes")
         return value
 
 
 def steady(bpm: float, first_downbeat: float) -> tuple[tuple[float, float], ...]:
-    """The anchors of a tempo that does not move."""
+    """Return the anchors of a beatgrid with a constant tempo."""
     return BeatGrid.of_tempo(bpm, first_downbeat).anchors
 
 

@@ -1,7 +1,7 @@
-"""The tempo of a set's clock: from beats to seconds, as the server's clock has it.
+"""The tempo of a set's clock: convert beats to seconds the way the server's clock does.
 
-A ramp is straight over time, so over beats the square of the tempo is straight: it is a body that
-speeds up evenly.
+A tempo ramp is linear in time. The square of the tempo is therefore linear in beats, like the
+speed of a body under constant acceleration.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 class _Piece:
     beat: float
     second: float
-    bpm: float  # where it begins
+    bpm: float  # at the start of the piece
     target: float
-    beats: float  # until the target is reached, 0: at once
+    beats: float  # duration of the ramp to `target`; 0 changes at once
 
 
 class TempoMap:
-    """Changes of tempo in the order of their beats."""
+    """A piecewise tempo curve over clock beats."""
 
     def __init__(self, bpm: float) -> None:
         self._pieces = [_Piece(-math.inf, 0.0, bpm, bpm, 0.0), _Piece(0.0, 0.0, bpm, bpm, 0.0)]
 
     def add(self, beat: float, bpm: float, over: float = 0.0) -> None:
-        """At `beat` the tempo begins to move to `bpm`, and gets there after `over` beats.
+        """Ramp the tempo to `bpm` over `over` beats from `beat` on.
 
-        A move that has not ended by then goes no further.
+        This cuts off a ramp that is still running at `beat`.
         """
         at = bisect_right(self._pieces, beat, key=lambda piece: piece.beat)
         later = self._pieces[at:]
@@ -47,7 +47,7 @@ class TempoMap:
         return self._pieces[max(1, at - 1)]
 
     def bpm(self, beat: float) -> float:
-        """Beats a minute at a beat."""
+        """Return the tempo at a beat, in beats per minute."""
         piece = self._piece(beat)
         passed = beat - piece.beat
         if passed >= piece.beats:
@@ -56,7 +56,7 @@ class TempoMap:
         return math.sqrt(piece.bpm**2 + (piece.target**2 - piece.bpm**2) * share)
 
     def second(self, beat: float) -> float:
-        """Seconds from beat 0."""
+        """Return the time of a beat in seconds after beat 0."""
         piece = self._piece(beat)
         passed = beat - piece.beat
         ramped = min(max(passed, 0.0), piece.beats)
@@ -66,7 +66,7 @@ class TempoMap:
         )
 
     def beat(self, second: float) -> float:
-        """The inverse of `second`."""
+        """Return the beat at a time in seconds; the inverse of `second`."""
         at = bisect_right(self._pieces, second, key=lambda piece: piece.second)
         piece = self._pieces[max(1, at - 1)]
         low, left = piece.beat, second - piece.second
@@ -77,5 +77,5 @@ class TempoMap:
         return low + left * (piece.bpm + reached) / 120.0
 
     def seconds(self, beat: float, over: float) -> float:
-        """How long so many beats from `beat` on last."""
+        """Return the duration in seconds of `over` beats from `beat` on."""
         return self.second(beat + over) - self.second(beat)

@@ -1,11 +1,11 @@
-"""A set as timed commands in beats of its clock: the same ones for a file and for a server.
+"""A set as commands timed in beats of its clock, for rendering as well as for a live server.
 
     tempo = tempo_map(mix)
     places(mix)[3].deck
-    moves(mix, 3)       # all that is needed to go from track 2 to track 3
+    moves(mix, 3)       # all commands to go from track 2 to track 3
 
-The moves of a track hold its loading, its start, the transition that leads to it, and the end of
-the track before it. So a mix can be played while it is being planned: track by track.
+The commands of a track load it, start it, carry out the transition into it, and stop the track
+before it. A mix can therefore be played track by track while it is still being planned.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from crowdstream.dj.setfile.tempo_map import TempoMap
 from crowdstream.osc.codec import Double
 
 DECKS = "ABCD"
-LOAD_AHEAD_BEATS = 64  # half a minute: a slow card has read the first pages by then
-TAIL_BEATS = 32  # in which echoes of a track that has left die away, before its deck is used again
+LOAD_AHEAD_BEATS = 64  # half a minute: enough for a slow SD card to read the first pages
+TAIL_BEATS = 32  # time for the previous track's echoes to die away before its deck is reused
 
 Stage = Literal["load", "prepare", "mix"]
 
-# Commands of a deck that act when they arrive: the server schedules them for no beat.
+# Deck commands that take effect on arrival: the server cannot schedule them for a beat.
 _IMMEDIATE = (
     "/load", "/unload", "/quantize", "/grid", "/grid/point", "/grid/points", "/grid/confidence",
     "/grid/clear", "/fx/list", "/hotcue/clear",
@@ -36,8 +36,8 @@ _IMMEDIATE = (
 class TimedCommand:
     """A command at a beat of the set's clock.
 
-    `stage`: "load" takes time, and what has to wait for it are "prepare" (nothing of it is heard)
-    and then "mix", which has to be on its beat. `index`: of the track whose deck it is about.
+    `stage`: "load" takes time; "prepare" (inaudible) has to wait for it, and "mix" has to be on
+    its beat. `index`: the track whose deck the command addresses.
     """
 
     beat: float
@@ -54,9 +54,9 @@ class TimedCommand:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a track lies in the set: beats of the clock, and its deck.
+    """Placement of a track in the set: its deck, and positions in clock beats.
 
-    `begin` to `alone` it comes in, from `going` to `end` it goes.
+    The track mixes in from `begin` to `alone`, and mixes out from `going` to `end`.
     """
 
     index: int
@@ -68,7 +68,7 @@ class Place:
 
 
 def places(mix: Set) -> list[Place]:
-    """The place of each track."""
+    """Return the placement of each track."""
     found: list[Place] = []
     begin, came = mix.begin, mix.came
     for index, entry in enumerate(mix.entries):
@@ -80,7 +80,7 @@ def places(mix: Set) -> list[Place]:
 
 
 def tempo_map(mix: Set) -> TempoMap:
-    """The tempo of the clock, all through the set."""
+    """Return the tempo of the clock throughout the set."""
     tempo = TempoMap(mix.bpm)
     for entry, place in zip(mix.entries, places(mix), strict=True):
         for row in _rows(entry.transition):
@@ -90,9 +90,10 @@ def tempo_map(mix: Set) -> TempoMap:
 
 
 def sync_quantum(enter: float, begin: float, ratio: float) -> float:
-    """Beats modulo which a track that enters at a beat of the clock is in phase; see /sync.
+    """Return the quantum for /sync: the phase of a track is kept modulo this number of beats.
 
-    The largest that leaves it where it was put: 4 for bars upon bars.
+    `enter`: track beat that is played at clock beat `begin`. The largest quantum that leaves the
+    track where it was placed is chosen; 4 aligns bars with bars.
     """
     offset = enter - ratio * begin
     return next((q for q in (4.0, 2.0, 1.0, 0.5) if abs(offset / q - round(offset / q)) < 1e-6),
@@ -100,7 +101,7 @@ def sync_quantum(enter: float, begin: float, ratio: float) -> float:
 
 
 def moves(mix: Set, index: int) -> list[TimedCommand]:
-    """The commands of track `index`, by beat; the first track's begin with the clock."""
+    """Return the commands of track `index`, by beat; those of the first one start the clock."""
     return _moves(mix, places(mix), tempo_map(mix), index)
 
 
@@ -125,14 +126,14 @@ def _moves(mix: Set, where: list[Place], tempo: TempoMap, index: int) -> list[Ti
 
 
 def closing(mix: Set) -> list[TimedCommand]:
-    """The end of the last track; what it leaves on its deck stays there."""
+    """Return the commands that end the last track; its effects stay on the deck."""
     where = places(mix)
     made = [*_transition(mix, where, len(where), tempo_map(mix)), _stop(where[-1])]
     return sorted(made, key=lambda move: move.beat)
 
 
 def all_moves(mix: Set) -> list[TimedCommand]:
-    """Those of the whole set, by beat."""
+    """Return the commands of the whole set, by beat."""
     where, tempo = places(mix), tempo_map(mix)
     made = [move for index in range(len(where)) for move in _moves(mix, where, tempo, index)]
     return sorted(made + closing(mix), key=lambda move: move.beat)
@@ -150,19 +151,19 @@ def _load_beat(where: list[Place], index: int) -> float:
     begin = where[index].begin
     ahead = max(0.0, begin - LOAD_AHEAD_BEATS)
     if index >= len(DECKS):
-        # Later than that, if need be, so that what was there has rung away.
+        # Later if necessary, so that the deck's previous track has died away.
         ahead = max(ahead, where[index - len(DECKS)].end + TAIL_BEATS)
     return min(ahead, begin)
 
 
 def _coming(mix: Set, index: int) -> list[AutomationPoint]:
-    # The rows about track `index` in the transition that leads to it, and
+    # The points for track `index` in the transition into it.
     before = _rows(mix.entries[index - 1].transition) if index else ()
     return [row for row in before if row.who == "in"]
 
 
 def _going(mix: Set, index: int) -> list[AutomationPoint]:
-    # in the one that leads away from it.
+    # The points for track `index` in the transition out of it.
     return [row for row in _rows(mix.entries[index].transition) if row.who == "out"]
 
 
@@ -171,7 +172,7 @@ def _effects(rows: list[AutomationPoint]) -> set[str]:
 
 
 def _left_behind(mix: Set, index: int) -> list[str]:
-    # Effects that the track before has left in the chain of this deck.
+    # Effects that the deck's previous track has left in its chain.
     if index < len(DECKS):
         return []
     before = index - len(DECKS)
@@ -179,7 +180,7 @@ def _left_behind(mix: Set, index: int) -> list[str]:
 
 
 def _is_first(row: AutomationPoint) -> bool:
-    # What the coming track begins with: set before it plays, as even 20 ms of it would be heard.
+    # Initial values of the incoming track: set before it plays, as even 20 ms would be audible.
     return row.who == "in" and row.at <= 0 and not row.over
 
 
@@ -214,9 +215,9 @@ def _prepare(mix: Set, place: Place) -> Iterator[Command]:
 def _transition(
     mix: Set, where: list[Place], index: int, tempo: TempoMap
 ) -> Iterator[TimedCommand]:
-    # Into track `index`, or where there is none, out of the last one.
+    # Into track `index`; after the last track, out of that one.
     begin = where[index - 1].going
-    # An effect is put into its chain with the first row about it, but for those there already.
+    # An effect is inserted with the first point that uses it, unless it is in the chain already.
     inserted = {(index - 1, name) for name in _effects(_coming(mix, index - 1))}
     first = [row for row in _rows(mix.entries[index - 1].transition) if _is_first(row)]
     inserted |= {(index, name) for name in _effects(first)}

@@ -1,4 +1,4 @@
-"""Writes set files, as `set_file` reads them."""
+"""Write set files in the format that `reader` reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crowdstream.settings.toml import write_value
 
 
 def write_set(mix: Set, folder: Path | None = None) -> str:
-    """The text of a set file; paths below `folder` are written as seen from there."""
+    """Return the text of a set file; paths below `folder` are written relative to it."""
     lines = ["[set]"]
     if mix.title:
         lines.append(f"title = {write_value(mix.title)}")

@@ -1,4 +1,4 @@
-"""The transitions that the DJ knows, one module each; see `base.Kind`.
+"""The DJ's transitions, one module per kind; see `base.TransitionKind`.
 
     made = propose(blend, Meeting(out, into, 16, 124.0, 126.0, key), limit=0.06)
     made.transition.rows, made.score
@@ -28,14 +28,14 @@ KINDS: tuple[TransitionKind, ...] = (
 WITHOUT_GRID: tuple[TransitionKind, ...] = (
     echo_out,
     cut,
-)  # nothing is laid upon beats, or looped by them
-OFF_PHRASE = 0.8  # of the score, where the new track takes the lead within a phrase
-MIN_SCORE = 0.02  # below that a transition is none
+)  # no beatmatching, and no loops
+OFF_PHRASE = 0.8  # factor on the score if the incoming track takes the lead inside a phrase
+MIN_SCORE = 0.02  # a transition with a lower score is not offered
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A transition for a meeting, and its score from 0 to 1."""
+    """A transition for a pair of tracks, and its score from 0 to 1."""
 
     transition: Transition
     meeting: TransitionContext
@@ -43,19 +43,20 @@ class Proposal:
 
 
 def rate(kind: TransitionKind, meeting: TransitionContext, limit: float) -> tuple[float, str]:
-    """How well a kind suits a meeting, 0 to 1, and why; 0 where it can't be.
+    """Rate how well a kind of transition suits two tracks.
 
-    `limit`: how far the tempo may move while both play, 0.06 is 6 percent.
+    `limit`: maximum tempo change while both play, 0.06 is 6 percent. Return a score from 0
+    (impossible) to 1, and the reason.
     """
     if kind.BEATMATCHED and meeting.change > limit + 1e-9:
-        return 0.0, "the tempi are too far apart"
+        return 0.0, "the tempos are too far apart"
     out, into = meeting.out, meeting.into
     if kind not in WITHOUT_GRID and (out.facts.uncertain or into.facts.uncertain):
-        return 0.0, "a beat grid is uncertain: the two can't play at the same time"
+        return 0.0, "a beatgrid is uncertain: the two tracks cannot play at the same time"
     if out.at(meeting.beats) > out.facts.end + 1e-6:
-        return 0.0, "the first track ends before"
+        return 0.0, "the first track ends too early"
     if into.at(meeting.beats + BEATS_PER_BAR) > into.facts.end + 1e-6:
-        return 0.0, "the second track ends before"
+        return 0.0, "the second track ends too early"
     fit = kind.fit(meeting)
     turn = out.at(kind.TURN * meeting.beats)
     placed = 1.0 if any(abs(turn - beat) < 1e-6 for beat in out.facts.phrases) else OFF_PHRASE
@@ -65,7 +66,7 @@ def rate(kind: TransitionKind, meeting: TransitionContext, limit: float) -> tupl
 
 
 def propose(kind: TransitionKind, meeting: TransitionContext, limit: float) -> Proposal | None:
-    """The transition; None where it does not fit, or where voices or basses would clash."""
+    """Return the transition, or None if it does not suit the tracks or vocals or basses clash."""
     score, why = rate(kind, meeting, limit)
     if score <= 0:
         return None

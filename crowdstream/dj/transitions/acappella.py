@@ -1,4 +1,4 @@
-"""A cappella: the voice of the one that goes, over the beat of the one that comes."""
+"""A cappella: the outgoing track's vocals over the incoming track's beat."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ BARS: tuple[float, ...] = (8, 16)
 TURN = 0.0
 MELODIES = 1.0
 BEATMATCHED = True
-CHANGE_BEATS = 2.0  # in which the old beat goes
+CHANGE_BEATS = 2.0  # fade of the outgoing beat
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For a voice with a stem of its own that sings for most of it, over a key that agrees."""
+    """Rate it: needs a vocal stem that is active most of the time, and a compatible key."""
     if not meeting.out.has("vocals"):
-        return Fit(0.0, "the voice has no stem of its own")
+        return Fit(0.0, "the vocals have no stem of their own")
     facts = meeting.out.facts
     bars = facts.bars(meeting.out.at(0), meeting.out.at(meeting.beats))
     sung = sum(facts.voice[bar] > VOICE for bar in bars) / max(1, len(bars))
     if sung < 0.5:
-        return Fit(0.0, "there is not enough voice there")
+        return Fit(0.0, "too few vocals there")
     if meeting.into.sings(0, meeting.beats) and not meeting.into.has("vocals"):
-        return Fit(0.0, "the coming track sings, too")
+        return Fit(0.0, "the incoming track has vocals, too")
     if meeting.key.cost > 0.35:
-        return Fit(0.0, f"a voice over {meeting.key.words}")
+        return Fit(0.0, f"vocals over {meeting.key.words}")
     beat = meeting.into.energy(0, meeting.beats)
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
     score = (0.5 + 0.3 * sung + 0.2 * beat) * (1 - 0.5 * min(1.0, hurry))
-    return Fit(score, f"the voice sings {sung:.0%} of these bars, over the new beat")
+    return Fit(score, f"vocals in {sung:.0%} of these bars, over the new beat")
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """On the one the new beat takes over; the voice stays, and leaves in an echo."""
+    """The new beat takes over at the start; the vocals stay, and leave with an echo."""
     beats = meeting.beats
     others = [name for name in meeting.out.facts.stems if name != "vocals"]
     found = [

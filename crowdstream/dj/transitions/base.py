@@ -1,4 +1,4 @@
-"""What a transition is given, and what it makes of it."""
+"""The interface of a transition kind, its input and output, and moves that several kinds share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from crowdstream.dj.key_compatibility import KeyFit
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
 from crowdstream.dj.track_features import TrackFeatures
 
-EASY_CHANGE = 0.02  # of the tempo: nobody notices while a phrase passes
-RIDE_BEATS = 64.0  # in which the tempo moves before a transition: 4 percent in 30 s are not heard
+EASY_CHANGE = 0.02  # tempo change that nobody notices over a phrase
+RIDE_BEATS = 64.0  # tempo ride before a transition: 4 percent in 30 s are not noticed
 MIN_RIDE_BEATS = 32.0
-SWAP_BEATS = 1.0  # before the other one comes, in which a bass goes
-GONE_BEATS = 0.75  # that this takes: the last of it has left the mix before the other one is there
-HANDOVER_BEATS = 4.0  # that a voice or a melody takes to go
+SWAP_BEATS = 1.0  # the outgoing bass starts to fade this long before the incoming one enters
+GONE_BEATS = 0.75  # length of that fade: the old bass has left the mix when the new one enters
+HANDOVER_BEATS = 4.0  # fade of vocals or a melody
 
 
 @dataclass(frozen=True)
 class Side:
-    """A track in a transition. `beat`: of its grid, as the transition begins.
+    """A track in a transition.
 
-    `alone`: beats of the clock that it has played by itself until then.
+    `beat`: of its own grid, at the start of the transition. `alone`: clock beats that it has
+    played by itself until then.
     """
 
     facts: TrackFeatures
@@ -30,27 +31,28 @@ class Side:
     alone: float = 0.0
 
     def at(self, beat: float) -> float:
-        """The beat of its grid at a beat of the transition."""
+        """Return the beat of the track's grid at a beat of the transition."""
         return self.beat + beat * self.ratio
 
     def sings(self, begin: float, end: float) -> bool:
-        """Whether there is a voice between two beats of the transition."""
+        """Return whether there are vocals between two beats of the transition."""
         return self.facts.sings(self.at(begin), self.at(end))
 
     def energy(self, begin: float, end: float) -> float:
-        """Between two beats of the transition."""
+        """Return the mean energy, 0 to 1, between two beats of the transition."""
         return self.facts.energy(self.at(begin), self.at(end))
 
     def has(self, *stems: str) -> bool:
-        """Whether it has these stems."""
+        """Return whether the track has all these stems."""
         return self.facts.has(*stems)
 
 
 @dataclass(frozen=True)
 class TransitionContext:
-    """Two tracks that are to meet. `bars`: of the clock; `tempo`, `target`: before and after.
+    """Two tracks to be mixed.
 
-    `limit`: how far the tempo may move while a track plays, 0.06 is 6 percent.
+    `bars`: length of the overlap in clock bars. `tempo`, `target`: of the clock in beats per
+    minute, before and after. `limit`: maximum tempo change while a track plays, 0.06 is 6 percent.
     """
 
     out: Side
@@ -63,34 +65,34 @@ class TransitionContext:
 
     @property
     def beats(self) -> float:
-        """Length in beats of the clock."""
+        """Length in clock beats."""
         return self.bars * BEATS_PER_BAR
 
     @property
     def change(self) -> float:
-        """Of the tempo: 0.02 is 2 percent, up or down."""
+        """Relative change of tempo, up or down: 0.02 is 2 percent."""
         return abs(self.target / self.tempo - 1)
 
     @property
     def lift(self) -> float:
-        """How much more energetic the coming track is, -1 to 1."""
+        """Rise in energy from the outgoing to the incoming track, -1 to 1."""
         return self.into.facts.analysis.level - self.out.facts.analysis.level
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a transition suits a meeting, 0 to 1, and why."""
+    """How well a transition suits two tracks, 0 to 1, and why."""
 
     score: float
     why: str
 
 
 class TransitionKind(Protocol):
-    """A module of this package.
+    """The interface of this package's modules.
 
-    `BARS`: lengths that are tried. `TURN`: the share of it after which the coming track leads.
-    `MELODIES`: both tracks are heard with pitches at once, for about this share of it.
-    `BEATMATCHED`: both play together, so that the tempo has to be near.
+    `BARS`: lengths to try, in bars. `TURN`: share of the length after which the incoming track
+    leads. `MELODIES`: share of the length during which both tracks have audible pitches.
+    `BEATMATCHED`: both tracks play in sync, so their tempos have to be close.
     """
 
     KIND: str
@@ -100,29 +102,31 @@ class TransitionKind(Protocol):
     BEATMATCHED: bool
 
     def fit(self, meeting: TransitionContext) -> Fit:
-        """When it fits, and why."""
+        """Rate how well this kind suits two tracks."""
         ...
 
     def rows(self, meeting: TransitionContext) -> list[AutomationPoint]:
-        """The moves, in beats after the transition's begin."""
+        """Return the automation points, in beats after the start of the transition."""
         ...
 
 
 def tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """The clock goes to the coming track's tempo while both play."""
+    """Ramp the clock to the incoming track's tempo while both tracks play."""
     if abs(meeting.target - meeting.tempo) < 1e-6:
         return []
     return [AutomationPoint(0, "clock", "tempo", meeting.target, meeting.beats)]
 
 
 def rides(meeting: TransitionContext) -> bool:
-    """Whether the clock can move to the coming track's tempo before it comes, unnoticed."""
+    """Return whether the clock can ride to the new tempo unnoticed before the transition."""
     return meeting.change <= meeting.limit + 1e-9 and meeting.out.alone >= MIN_RIDE_BEATS
 
 
 def lone_tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """The clock goes to the coming track's tempo while the first one is alone, slowly; where they
-    are too far apart for that, at once, when nothing else is left to hear."""
+    """Ramp the clock slowly to the incoming track's tempo while the outgoing one plays alone.
+
+    If the tempos are too far apart for that, change at once when the outgoing track has ended.
+    """
     if abs(meeting.target - meeting.tempo) < 1e-6:
         return []
     if rides(meeting):
@@ -132,18 +136,18 @@ def lone_tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
 
 
 def bass_of(side: Side) -> str:
-    """The control that takes its bass away: the stem, else the EQ's low band."""
+    """Return the control that removes a track's bass: the bass stem, else the EQ's low band."""
     return "bass" if side.has("bass") else "low"
 
 
 def swap_bass(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
-    """Only one bass at any time: the coming one is out until `beat`, the other one from then on."""
+    """Swap the basses at `beat`, so that only one of them is audible at any time."""
     rows = [
         AutomationPoint(0, "in", bass_of(meeting.into), 0),
         AutomationPoint(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
         AutomationPoint(beat, "in", bass_of(meeting.into), 1, 0.25),
     ]
-    # A bass drum with its lows is bass, too, where there are stems to say so only on one side.
+    # With a bass stem on one side only, swap the low EQ band too: a kick drum's lows are bass.
     if bass_of(meeting.into) != bass_of(meeting.out):
         side = meeting.into if meeting.into.has("bass") else meeting.out
         if side is meeting.into:
@@ -157,7 +161,7 @@ def swap_bass(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
 
 
 def swap_voices(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
-    """Only one voice at any time, where the voices have stems: handed over at `beat`."""
+    """Hand over the vocals at `beat`, if they have stems: one voice at any time."""
     rows: list[AutomationPoint] = []
     out_sings = meeting.out.sings(0, meeting.beats)
     in_sings = meeting.into.sings(0, meeting.beats)

@@ -1,4 +1,4 @@
-"""The long blend: one comes up while the other goes, and the basses change places on the phrase."""
+"""Long blend: one track fades in as the other fades out, with a bass swap on the phrase."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from crowdstream.dj.transitions.base import (
 )
 
 KIND = "bass swap"
-LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 32: 0.9}  # bars, and how well each suits it
+LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 32: 0.9}  # bars: factor on the score
 BARS = tuple(LENGTHS)
 TURN = 0.5
 MELODIES = 0.8
 BEATMATCHED = True
-BESIDE = 0.8  # gain of both in the middle, where only one bass is there: about as loud as one
+BESIDE = 0.8  # linear gain of both in the middle: with only one bass, about as loud as one track
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For tracks that agree in key and tempo and are at rest where they meet."""
+    """Rate it: suits tracks with compatible keys and tempos that are both calm there."""
     rest = 1 - 0.5 * (meeting.out.energy(0, meeting.beats) + meeting.into.energy(0, meeting.beats))
     length = LENGTHS.get(meeting.bars, 0.8)
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
     score = (0.7 + 0.3 * rest) * length * (1 - 0.6 * min(1.0, hurry))
     place = "calm" if rest > 0.5 else "driving"
     swap = "stems" if meeting.out.has("bass") and meeting.into.has("bass") else "EQ"
-    return Fit(score, f"both are {place} there; the basses change places by {swap}")
+    return Fit(score, f"both are {place} there; bass swap by {swap}")
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """Half of it to come up, half of it to go; the swap in the middle."""
+    """Fade in over the first half and out over the second; swap the basses in the middle."""
     beats = meeting.beats
     half = beats / 2
     return [

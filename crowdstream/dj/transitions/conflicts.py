@@ -1,4 +1,4 @@
-"""Voice over voice and bass over bass: foretold from the analyses and the moves."""
+"""Predict clashes of vocals with vocals and bass with bass from the analyses and the automation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from crowdstream.dj.track_features import BASS, VOICE
 if TYPE_CHECKING:
     from crowdstream.dj.transitions.base import Side, TransitionContext
 
-AUDIBLE = 0.1  # gain from which a voice or a bass beside another one is noticed: -20 dB
+AUDIBLE = 0.1  # linear gain above which vocals or bass are noticed beside others: -20 dB
 
 
 @dataclass(frozen=True)
 class Conflicts:
-    """Bars of a transition in which two voices or two basses are heard at once."""
+    """Bars of a transition in which two vocals or two basses are audible at once."""
 
     voice_bars: int
     bass_bars: int
 
 
 def clashes(meeting: TransitionContext, rows: Sequence[AutomationPoint]) -> Conflicts:
-    """Counted in half bars, since a swap may be in the middle of one; given in bars, rounded up."""
+    """Count clashing bars, rounded up, in steps of half a bar: a swap may be in mid-bar."""
     counts = {"vocals": 0, "bass": 0}
     half = BEATS_PER_BAR / 2
     steps = int(meeting.beats / half)
     if not steps:
         return Conflicts(0, 0)
     for step in range(steps):
-        # Where a swap has just come about: three quarters into each half bar.
+        # Sampled shortly after the step, when a swap on this beat has just been carried out.
         beat = half * step
         for part in counts:
             counts[part] += all(

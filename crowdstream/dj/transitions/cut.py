@@ -1,4 +1,4 @@
-"""The cut on the one: one ends, the other begins, on the same beat."""
+"""Cut on the one: the outgoing track stops and the incoming one starts on the same beat."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BEATMATCHED = False
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For two tracks of the same force there."""
+    """Rate it: suits two tracks that are equally energetic there."""
     before, after = meeting.out.energy(-16, 0), meeting.into.energy(0, 16)
     step = abs(before - after)
     score = 0.36 - 0.3 * step + 0.22 * min(before, after)
     if meeting.change > meeting.limit:
         score -= 0.1
-    return Fit(max(0.05, score), "both have the same force there" if step < 0.2 else
-               "the one ends, the other begins")  # fmt: skip
+    return Fit(max(0.05, score), "both are equally energetic there" if step < 0.2 else
+               "one ends, the other starts")  # fmt: skip
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """Nothing but the tempo."""
+    """Only the change of tempo."""
     return lone_tempo_rows(meeting)

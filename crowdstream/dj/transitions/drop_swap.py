@@ -1,4 +1,4 @@
-"""The drop swap: the build of the coming track under the other one, and its drop in its place."""
+"""Drop swap: the incoming track's build under the outgoing track, which its drop then replaces."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ BARS: tuple[float, ...] = (4, 8, 16)
 TURN = 1.0
 MELODIES = 0.6
 BEATMATCHED = True
-UNDER = 0.6  # gain of the build under a track at its full
+UNDER = 0.6  # linear gain of the build under a track at full level
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For a coming track whose drop is at the transition's end."""
+    """Rate it: needs a drop of the incoming track at the end of the transition."""
     place = meeting.into.at(meeting.beats)
     if not any(abs(place - drop) < 1e-6 for drop in meeting.into.facts.starts("drop")):
-        return Fit(0.0, "no drop of the coming track is at its end")
+        return Fit(0.0, "the incoming track has no drop at the end of the transition")
     before = meeting.into.energy(0, meeting.beats)
     after = meeting.into.energy(meeting.beats, meeting.beats + 32)
     rise = max(0.0, min(1.0, after - before))
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
     score = (0.7 + 0.3 * rise + 0.1 * max(0.0, meeting.lift)) * (1 - 0.5 * min(1.0, hurry))
-    return Fit(min(1.0, score), "its drop comes on the phrase on which the other one leaves")
+    return Fit(min(1.0, score), "the drop lands on the phrase where the outgoing track ends")
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """The build comes up without its bass; on the drop everything changes."""
+    """Fade in the build without its bass; on the drop, everything changes."""
     beats = meeting.beats
     handed = [row for row in swap_voices(meeting, beats) if row.who == "in"]
     return [

@@ -1,4 +1,4 @@
-"""Drums first: the coming track's drums, then all of it at once in the place of the other."""
+"""Drums first: bring in the drums, then replace everything else on one beat."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ BARS: tuple[float, ...] = (8, 16)
 TURN = 0.5
 MELODIES = 0.0
 BEATMATCHED = True
-UNDER = 0.6  # gain of one track's drums under the other one in full: 1 to 2 dB more than that
+UNDER = 0.6  # linear gain of one track's drums under the full other track: 1 to 2 dB more than it
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For a coming track with a stem of drums that play there; the keys hardly matter."""
+    """Rate it: needs drum stems on both sides, active in the incoming track; keys matter little."""
     if not meeting.into.has("drums") or not meeting.out.has("drums"):
-        return Fit(0.0, "it takes stems of drums on both sides")
+        return Fit(0.0, "both tracks need a drum stem")
     facts = meeting.into.facts
     half = meeting.beats / 2
     drums = facts.mean(facts.activity("drums"), meeting.into.at(0), meeting.into.at(half))
     if drums < 0.3:
-        return Fit(0.0, "the coming track has no drums there")
+        return Fit(0.0, "the incoming track has no drums there")
     hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
     clash = 0.15 if meeting.key.cost > 0.3 else 0.0
     score = (0.45 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, hurry))
-    return Fit(score, "the coming drums carry the change, melodies never meet")
+    return Fit(score, "the incoming drums carry the change; the melodies never overlap")
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """Drums come up in the first half; in the middle everything else changes on one beat."""
+    """Fade in the drums over the first half; swap everything else on one beat in the middle."""
     half = meeting.beats / 2
     others_in = [name for name in meeting.into.facts.stems if name != "drums"]
     others_out = [name for name in meeting.out.facts.stems if name != "drums"]

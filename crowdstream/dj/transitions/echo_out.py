@@ -1,4 +1,4 @@
-"""Echo out: the one that goes stops on the phrase and rings away over the other one."""
+"""Echo out: the outgoing track stops on the phrase, and its echo tail fades over the next one."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ ECHO_BEATS = 0.75
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For any two tracks; the better, the less else would fit."""
+    """Rate it: possible for any two tracks, and preferred if little else is."""
     if meeting.out.alone < LEAD_BEATS:
         return Fit(0.0, "the first track is too short for it")
     score = 0.4 + (0.15 if meeting.key.cost >= 0.35 else 0.0)
     if meeting.change > meeting.limit or meeting.key.cost >= 1:
         score += 0.2
-    # Echoes of a voice would ring into another one.
+    # An echo of vocals would ring into the other track's vocals.
     if meeting.out.sings(-4, 0) and meeting.into.sings(0, 8):
         score *= 0.6
     if meeting.into.energy(0, 16) < 0.25:
         score *= 0.7
     if meeting.change > meeting.limit:
-        reason = "the tempi are too far apart to play together"
+        reason = "the tempos are too far apart to play together"
     elif meeting.key.cost >= 0.35:
-        reason = "the keys would rub if they met"
+        reason = "the keys would clash if both played"
     else:
         reason = "it clears the air between the two"
     return Fit(score, reason)
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """The echo's time is in seconds: the clock may have another tempo while it rings."""
+    """The delay time is set in seconds: the clock's tempo may change while the echo rings."""
     tempo = meeting.target if rides(meeting) else meeting.tempo
     return [
         AutomationPoint(-LEAD_BEATS, "out", "echo", 0.0),

@@ -1,4 +1,4 @@
-"""How loud a mix is going to be through a transition: foretold from analyses and moves."""
+"""Predict the loudness of a mix during a transition from the analyses and the automation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
 from crowdstream.dj.transitions.base import Side, TransitionContext
 
 FLOOR = 1e-7
-UNHEARD_STEP_DB = 1.0  # from before to after
-MAX_LIFT_DB = 3.0  # more would take the force out of a drop
-LOUDEST_DB = 4.5  # above full scale, to which peaks are raised: the limiter takes that for a while
-LIFT_BEATS = 64.0  # in which it goes: 0.1 dB a second
-BESIDE_BEATS = 32.0  # before and after, whose loudness is compared
-EASY_DB = 2.0  # that a mix may be below or above both sides
-COURSE_COST = 0.06  # for each dB beyond that, on average
+UNHEARD_STEP_DB = 1.0  # change of loudness across a transition that nobody notices
+MAX_LIFT_DB = 3.0  # a larger offset would weaken a drop
+LOUDEST_DB = 4.5  # peak level above full scale that the limiter handles for a while
+LIFT_BEATS = 64.0  # ramp back to the track's own trim: 0.1 dB per second
+BESIDE_BEATS = 32.0  # length of the parts before and after whose loudness is compared
+EASY_DB = 2.0  # deviation of the mix from both sides that costs nothing
+COURSE_COST = 0.06  # cost per dB beyond that, on average
 
 
 def loudness(meeting: TransitionContext, rows: Sequence[AutomationPoint], beat: float) -> float:
-    """Of the mix in the bar around a beat of the transition, dB, tracks as loud as each other."""
+    """Return the loudness in dB of the mix in the bar around a beat of the transition.
+
+    Both tracks are assumed to be trimmed to the same integrated loudness.
+    """
     power = _power(meeting.out, rows, "out", beat) if beat < meeting.beats else 0.0
     power += _power(meeting.into, rows, "in", beat) if beat >= 0 else 0.0
     return 10 * math.log10(max(power, FLOOR))
@@ -42,8 +45,11 @@ def _power(side: Side, rows: Sequence[AutomationPoint], who: str, beat: float) -
 
 
 def lift(meeting: TransitionContext, gain_out: float, gain_in: float) -> float:
-    """Decibels by which the coming track's trim is to be raised at first, so that nobody notices
-    how loud it is beside the one before. Both gains are their trims."""
+    """Return the offset in dB for the incoming track's trim at the start of the transition.
+
+    It keeps the step in loudness from one track to the next below what listeners notice.
+    `gain_out`, `gain_in`: the tracks' trims in dB.
+    """
     before, after = _beside(meeting)
     out, into = meeting.out.facts.analysis.loudness, meeting.into.facts.analysis.loudness
     step = (after + into.lufs + gain_in) - (before + out.lufs + gain_out)
@@ -54,7 +60,7 @@ def lift(meeting: TransitionContext, gain_out: float, gain_in: float) -> float:
 
 
 def lifted(meeting: TransitionContext, gain: float, lift: float) -> list[AutomationPoint]:
-    """The moves for that: it comes so, and once it is alone goes back to its own trim, slowly."""
+    """Automate the trim offset: start with it, then ramp slowly back to the track's own trim."""
     if not lift:
         return []
     return [
@@ -64,7 +70,7 @@ def lifted(meeting: TransitionContext, gain: float, lift: float) -> list[Automat
 
 
 def _beside(meeting: TransitionContext) -> tuple[float, float]:
-    # Loudness before and after, beside that of the whole tracks.
+    # Loudness before and after, relative to each track's integrated loudness.
     return (_around(meeting.out, -BESIDE_BEATS), _around(meeting.into, meeting.beats))
 
 
@@ -74,7 +80,7 @@ def _around(side: Side, beat: float) -> float:
 
 
 def cost(meeting: TransitionContext, rows: Sequence[AutomationPoint]) -> float:
-    """What it costs that a mix is softer, or louder, than what comes before and after it."""
+    """Return the cost of a mix that is softer or louder than the parts before and after it."""
     if not meeting.bars:
         return 0.0
     sides = _beside(meeting)

@@ -1,4 +1,4 @@
-"""The tempo ride: the clock moves slowly while the first track plays alone, then they blend."""
+"""Tempo ride: the clock moves slowly while the outgoing track plays alone, then they blend."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BEATMATCHED = True
 
 
 def fit(meeting: TransitionContext) -> Fit:
-    """For tempi that are further apart than a blend hides."""
+    """Rate it: suits tempos further apart than a blend can hide."""
     if meeting.change <= EASY_CHANGE:
-        return Fit(0.0, "the tempi are near anyway")
+        return Fit(0.0, "the tempos are close anyway")
     if meeting.out.alone < RIDE_BEATS:
         return Fit(0.0, "the first track is too short for a ride")
     base = blend.fit(TransitionContext(meeting.out, meeting.into, meeting.bars, meeting.target,
@@ -26,7 +26,7 @@ def fit(meeting: TransitionContext) -> Fit:
 
 
 def rows(meeting: TransitionContext) -> list[AutomationPoint]:
-    """The blend's, with the ramp begun earlier."""
+    """The blend's automation, with an earlier start of the tempo ramp."""
     kept = [row for row in blend.rows(meeting) if row.who != "clock"]
     ramp = RIDE_BEATS + meeting.beats / 2
     return [AutomationPoint(-RIDE_BEATS, "clock", "tempo", meeting.target, ramp), *kept]
