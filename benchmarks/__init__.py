@@ -1,1 +1,1 @@
-"""Benchmarks: each is a program of its own, and says how it measures in its first lines."""
+"""Benchmarks. Each one is a program; its first lines describe the measurement."""

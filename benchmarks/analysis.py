@@ -1,19 +1,19 @@
-"""How right the analysis is, on music of which everything is known, beside aubio and librosa.
+"""Accuracy of the analysis on music with known properties, compared with aubio and librosa.
 
-    pip install -r requirements-bench.txt     # for the comparison; without it, this says so
+    pip install -r requirements-bench.txt     # for the comparison, which is optional
     python benchmarks/analysis.py [--tracks 96] [--json FILE] [--out FILE]
 
-Generated tracks (`tests/support/generated_tracks`, seeds that the weights were not fitted to), and
-loops of Debian's sonic-pi-samples, each repeated for at least 30 s. Measured: tempo within 0.05
-beats a minute, octave errors, the median distance of beats from the grid, the downbeat, the key,
-sections, vocals, and CPU seconds for a minute of music. A variable tempo has no single value: such
-tracks count for everything except the tempo, and are also listed separately.
+The material is generated tracks (`tests/support/generated_tracks`, with seeds that the weights
+were not fitted to), and loops of Debian's sonic-pi-samples, each repeated for at least 30 s.
+Measured: tempo within 0.05 BPM, octave errors, the median distance of beats from the grid, the
+downbeat, the key, sections, vocals, and CPU seconds per minute of music. A variable tempo has no
+single value: such tracks count for everything except the tempo, and are also listed separately.
 
-The others: aubio's `tempo` with its defaults; librosa's `beat_track` with its defaults, and its
-chroma with the profiles of Krumhansl and Kessler, as librosa has no key detection. Neither of them
-finds downbeats. All are given the same mixes. As neither is made to give a tempo to 0.05 beats a
-minute, theirs counts as right if what they say or a line through their beats is; and as their
-beats come a constant time late, the grid is also judged with each program's own delay taken out.
+The others are aubio's `tempo` with its defaults, librosa's `beat_track` with its defaults, and
+librosa's chroma with the profiles of Krumhansl and Kessler, as librosa has no key detection.
+Neither finds downbeats. All receive the same mixes. As neither is made for tempos to within 0.05
+BPM, a result counts as right if the reported tempo or a line through the beats is right. As their
+beats are late by a constant time, the grid is also judged with each program's own delay removed.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ FIRST_SEED = 10_000  # the weights were fitted to seeds below 1000
 SAMPLES = Path("/usr/share/sonic-pi/samples")
 LOOP_SECONDS = 30.0
 LOOPS = {
-    # Beats of a loop, as Sonic Pi's own examples and its users' programs stretch them (num_beats,
-    # beat_stretch). Two numbers where they do both. Left out: loop_tabla, on which they disagree,
-    # and loop_3d_printer and loop_drone_g_97, which have no beat.
+    # Beats of a loop according to Sonic Pi's own examples and its users' programs (num_beats,
+    # beat_stretch); two numbers if both occur. Excluded: loop_tabla, on which they disagree, and
+    # loop_3d_printer and loop_drone_g_97, which have no beat.
     "loop_amen": (4,), "loop_amen_full": (16,), "loop_breakbeat": (4,), "loop_compus": (8, 16),
     "loop_electric": (4,), "loop_garzul": (8, 16), "loop_industrial": (1, 2),
     "loop_mehackit1": (4,), "loop_mehackit2": (4,), "loop_mika": (8, 16), "loop_perc1": (4,),
@@ -65,7 +65,7 @@ LOOPS = {
 
 
 def ours(sounds: Sequence[Any]) -> Guess:
-    """CrowdStream's."""
+    """Return CrowdStream's result."""
     begin = time.process_time()
     found = analyse(sounds)
     used = time.process_time() - begin
@@ -79,7 +79,7 @@ def ours(sounds: Sequence[Any]) -> Guess:
 
 
 def by_aubio(mix: Audio, rate: int) -> Guess:
-    """aubio's, with its defaults."""
+    """Return aubio's result with its default settings."""
     aubio = importlib.import_module("aubio")
 
     mono = np.ascontiguousarray(mix.mean(axis=1), np.float32)
@@ -95,7 +95,7 @@ def by_aubio(mix: Audio, rate: int) -> Guess:
 
 
 def by_librosa(mix: Audio, rate: int) -> Guess:
-    """librosa's, with its defaults."""
+    """Return librosa's result with its default settings."""
     librosa = importlib.import_module("librosa")
 
     begin = time.process_time()
@@ -113,7 +113,7 @@ def by_librosa(mix: Audio, rate: int) -> Guess:
 
 
 def rivals() -> dict[str, Callable[[Audio, int], Guess]]:
-    """Those that are installed."""
+    """Return the other programs that are installed, by name."""
     found: dict[str, Callable[[Audio, int], Guess]] = {}
     for name, call in (("aubio", by_aubio), ("librosa", by_librosa)):
         try:
@@ -126,7 +126,7 @@ def rivals() -> dict[str, Callable[[Audio, int], Guess]]:
 
 
 def loop_material() -> list[tuple[str, Audio, int, list[float]]]:
-    """Name, samples, rate, tempi that count as right."""
+    """Return name, samples, rate, and the tempos that count as right, for each loop."""
     found: list[tuple[str, Audio, int, list[float]]] = []
     for name, beats in LOOPS.items():
         path = SAMPLES / f"{name}.flac"
@@ -142,7 +142,7 @@ def loop_material() -> list[tuple[str, Audio, int, list[float]]]:
 
 
 def text_of(value: float | None, name: str) -> str:
-    """A figure for people."""
+    """Format a figure."""
     if value is None:
         return "-"
     plain = name.endswith("median ms") or name.startswith("s of")
@@ -150,14 +150,14 @@ def text_of(value: float | None, name: str) -> str:
 
 
 def main() -> None:
-    """Measure and report."""
+    """Run the benchmark and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tracks", type=int, default=96)
-    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first one")
-    parser.add_argument("--alone", action="store_true", help="without the others")
-    parser.add_argument("--misses", action="store_true", help="tell what was wrong")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first track")
+    parser.add_argument("--alone", action="store_true", help="skip aubio and librosa")
+    parser.add_argument("--misses", action="store_true", help="print details of wrong results")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--out", type=Path, help="the report as text, too")
+    parser.add_argument("--out", type=Path, help="also write the report to this file")
     chosen = parser.parse_args()
     others = {} if chosen.alone else rivals()
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("crowdstream", *others)}
@@ -201,7 +201,7 @@ def report(
     loops: dict[str, list[dict[str, Any]]],
     form: list[dict[str, Any]],
 ) -> None:
-    """Print and write what was found."""
+    """Print and write the results."""
     figures = {name: summary(found) for name, found in rows.items()}
     lines = [
         "Accuracy of the analysis",

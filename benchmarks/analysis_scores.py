@@ -20,18 +20,18 @@ OCTAVE_TOLERANCE = 0.04
 
 @dataclass
 class Guess:
-    """What a program says of a track. `beats`: seconds; `key`: 0 to 11 major, 12 to 23 minor."""
+    """A program's result for a track. `beats`: seconds; `key`: 0-11 major, 12-23 minor."""
 
     bpm: float
     beats: Doubles
     downbeat: float | None
     key: int | None
-    seconds: float  # of one core
+    seconds: float  # of CPU time
     analysis: Analysis | None = None
 
 
 def related(one: int, other: int) -> bool:
-    """Whether two keys are the same, a fifth apart, relative or parallel."""
+    """Return whether two keys are the same, a fifth apart, relative or parallel."""
     tonic, minor, its, its_minor = one % 12, one >= 12, other % 12, other >= 12
     if minor == its_minor:
         return (tonic - its) % 12 in (0, 5, 7)
@@ -40,7 +40,7 @@ def related(one: int, other: int) -> bool:
 
 
 def fitted_bpm(beats: Doubles) -> float:
-    """Tempo of a line through beats, numbered by rounding what lies between them."""
+    """Return the tempo of a line through the beats; their numbers follow from the intervals."""
     if len(beats) < 4:
         return 0.0
     steps = np.diff(beats)
@@ -49,7 +49,7 @@ def fitted_bpm(beats: Doubles) -> float:
 
 
 def lateness(beats: Doubles, truth: Doubles) -> Doubles:
-    """How late (s) the found beat nearest to each true one is."""
+    """Return how late, in seconds, the beat nearest to each true beat is."""
     if len(beats) < 2:
         return np.full(len(truth), 9.0)
     at = np.clip(np.searchsorted(beats, truth), 1, len(beats) - 1)
@@ -58,12 +58,12 @@ def lateness(beats: Doubles, truth: Doubles) -> Doubles:
 
 
 def judge(guess: Guess, truth: Truth) -> dict[str, Any]:
-    """A guess against the truth."""
+    """Score a result against the ground truth."""
     off = guess.bpm / truth.bpm if guess.bpm else 0.0
     beat = 60 / truth.bpm
     downbeat = None
     if guess.downbeat is not None:
-        # Which beat of the true bar the guessed downbeat is.
+        # Position of the guessed downbeat in the true bar, in beats.
         number = np.interp(guess.downbeat, truth.beats, np.arange(len(truth.beats)))
         if guess.downbeat < truth.beats[0]:
             number = (guess.downbeat - truth.beats[0]) / beat
@@ -86,7 +86,7 @@ def judge(guess: Guess, truth: Truth) -> dict[str, Any]:
 
 
 def judge_form(found: Analysis, truth: Truth) -> dict[str, Any]:
-    """Sections and voice against the truth: shares."""
+    """Score sections and vocals against the ground truth, as shares from 0 to 1."""
     anchors = found.tempo.anchors
     starts = [second_of(anchors, section.begin_beat) for section in found.sections]
     bar = 240 / truth.bpm
@@ -111,7 +111,7 @@ def judge_form(found: Analysis, truth: Truth) -> dict[str, Any]:
 
 
 def loop_row(guess: Guess, tempi: list[float]) -> dict[str, Any]:
-    """A loop's tempo against what counts as right."""
+    """Score a loop's tempo against the tempos that count as right."""
     told = [guess.bpm] if guess.analysis else [guess.bpm, fitted_bpm(guess.beats)]
     return {
         "tempo": any(abs(one - bpm) <= TEMPO_TOLERANCE for one in told for bpm in tempi),
@@ -121,13 +121,13 @@ def loop_row(guess: Guess, tempi: list[float]) -> dict[str, Any]:
 
 
 def share(rows: list[dict[str, Any]], name: str) -> float | None:
-    """Mean of a column, None where it says nothing."""
+    """Return the mean of a column, or None if it has no values."""
     values = [row[name] for row in rows if row[name] is not None]
     return float(np.mean(values)) if values else None
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One program's figures."""
+    """Return the figures of one program."""
     steady = [row for row in rows if row["steady"]]
     moving = [row for row in rows if not row["steady"]]
     errors = [row["grid"] for row in rows]

@@ -1,10 +1,10 @@
-"""Whether analysing tracks disturbs a playing server on the same machine.
+"""Does analysing tracks disturb a playing server on the same machine?
 
     python benchmarks/analyze_beside.py [--seconds 20] [--turns 2] [--jobs N]
 
-Sixteen stems play. Stretches alone and beside `crowdstream analyze`, which keeps every core busy,
-take turns, so that whatever else the machine does falls on both alike. In the last stretch as
-many programs compute at ordinary priority: what the analysis would do if it did not give way.
+Sixteen stems play. Stretches alone alternate with stretches beside `crowdstream analyze`, which
+keeps every core busy, so that other load on the machine affects both alike. In the last stretch,
+as many programs compute at ordinary priority: the effect of an analysis that did not give way.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from benchmarks.mix import RATES, Window, play_decks, wait_loaded
 from tests.support.environment import PROJECT
 from tests.support.server import Running
 
-SETTLE_SECONDS = 3.0  # until all workers compute
+SETTLE_SECONDS = 3.0  # until all workers are computing
 SPIN = "while True: pass"
 
 
 class Analysing:
-    """Runs `crowdstream analyze --again` over and over as long as its `with` block."""
+    """Runs `crowdstream analyze --again` repeatedly for the duration of a `with` block."""
 
     def __init__(self, folders: Sequence[Path], jobs: int) -> None:
         self._stop = threading.Event()
@@ -74,7 +74,7 @@ class Analysing:
 
 @contextlib.contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """So many programs compute at ordinary priority."""
+    """Run this many busy programs at ordinary priority."""
     programs = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(count)]
     try:
         yield
@@ -85,7 +85,7 @@ def spinning(count: int) -> Iterator[None]:
 
 
 def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
-    """One stretch, as it is shown."""
+    """Return one stretch as a row of the table."""
     return {
         "stretch": name,
         "render_p50_ms": round(reading["render_p50_ms"], 4),
@@ -100,7 +100,7 @@ def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
 def measure(
     server: Running, folders: Sequence[Path], options: argparse.Namespace, bar: common.Progress
 ) -> list[dict[str, Any]]:
-    """Rows of the stretches."""
+    """Measure all stretches; return their rows."""
     rows = []
     window = Window(server)
     for turn in range(1, options.turns + 1):
@@ -123,9 +123,9 @@ def measure(
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(description="Whether analysing disturbs a playing server.")
-    made.add_argument("--seconds", type=float, default=20.0, help="of each stretch")
+    """Return the argument parser."""
+    made = argparse.ArgumentParser(description="Does analysing disturb a playing server?")
+    made.add_argument("--seconds", type=float, default=20.0, help="length of each stretch")
     made.add_argument("--turns", type=int, default=2)
     made.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     made.add_argument("--buffer-size", type=int, default=256)
@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; 1 when more deadlines are missed beside the analysis than alone."""
+    """Run the benchmark; return 1 if more deadlines are missed beside the analysis than alone."""
     options = parser().parse_args(argv)
     common.print_heading("Analysing tracks while 16 stems play")
     stretches = (2 * options.turns + 1) * options.seconds

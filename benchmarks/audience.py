@@ -1,9 +1,8 @@
-"""Pages and listeners without a browser, in a process of their own: they read all they are sent.
+"""Pages and listeners without a browser, in a separate process that reads all it is sent.
 
-A page does what one that is looked at does: it shows the health panel, asks for the time every few
-seconds, and every fifth one has somebody at a fader. A listener takes the master as 16-bit PCM and
-reports what it has got. What they take of the processor is no part of the server, so they give
-way to it.
+A page behaves like a visible one: it shows the health panel and requests the time every few
+seconds; on every fifth page somebody moves a fader. A listener takes the master as 16-bit PCM and
+acknowledges it. Their CPU time is not part of the server's load, so they run at a low priority.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from crowdstream.web.streaming.chunks import HEAD
 from tests.support.environment import PROJECT
 
 NICENESS = 10
-HANDS = 5  # of so many pages one is touched
-HAND_SECONDS = 0.25  # between two moves of somebody who mixes
+HANDS = 5  # one page in this many is used for mixing
+HAND_SECONDS = 0.25  # mean time between two moves of a fader
 PING_SECONDS = 5.0
 REPORT_SECONDS = 0.2
-COME_SECONDS = 30.0  # within which everybody must be there
+COME_SECONDS = 30.0  # time for all clients to connect
 
 
 class Audience:
-    """Who is there, and what they have got since `begin`."""
+    """The clients, and what they have received since `begin`."""
 
     def __init__(self, address: str, pages: int, listeners: int) -> None:
         self._address = address
@@ -48,26 +47,26 @@ class Audience:
         self.begin()
 
     async def come(self) -> None:
-        """Return when everybody has been told something. Raises `BenchmarkError`."""
+        """Wait until each client has received something. Raise `BenchmarkError`."""
         here = asyncio.create_task(self._all_here())
         await asyncio.wait(
             [here, *self._tasks], timeout=COME_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         if not here.done():
             here.cancel()
-            raise BenchmarkError("not all pages and listeners got through to the server")
+            raise BenchmarkError("not all pages and listeners could connect to the server")
 
     async def _all_here(self) -> None:
         for _ in self._tasks:
             await self._here.acquire()
 
     def begin(self) -> None:
-        """Count from now on."""
+        """Reset the counters."""
         self._count.clear()
         self._begun = time.monotonic()
 
     async def leave(self) -> dict[str, Any]:
-        """Have everybody go; what they have got a second, and what went wrong."""
+        """Disconnect all clients; return what they received per second, and the failures."""
         seconds = time.monotonic() - self._begun
         count = dict(self._count)
         lost = sum(task.done() for task in self._tasks)
@@ -94,7 +93,7 @@ class Audience:
                 say.cancel()
 
     async def _mix(self, socket: ClientConnection) -> None:
-        # Somebody at the faders and the equalizer.
+        # A person at the faders and the equaliser.
         number = 0
         with contextlib.suppress(ConnectionClosed):
             while True:
@@ -136,7 +135,7 @@ async def _ask(socket: ClientConnection) -> None:
 
 
 class Guests:
-    """That process, as long as its `with` block. Raises `BenchmarkError` when they can't come."""
+    """The audience's process, for the duration of a `with` block. Raises `BenchmarkError`."""
 
     def __init__(self, address: str, pages: int, listeners: int) -> None:
         request = {"address": address, "pages": pages, "listeners": listeners}
@@ -158,13 +157,13 @@ class Guests:
         self._process.communicate()
 
     def begin(self) -> None:
-        """Count from now on."""
+        """Reset the counters."""
         assert self._process.stdin
         self._process.stdin.write("begin\n")
         self._process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
-        """Have them go: what they have got; see `Audience.leave`."""
+        """End the process; return its results, see `Audience.leave`."""
         out, _ = self._process.communicate("end\n")
         try:
             done: dict[str, Any] = json.loads(out)
@@ -190,7 +189,7 @@ async def _run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The process. `arguments`: the request as one JSON text."""
+    """Run the process. `arguments`: the request as JSON."""
     os.nice(NICENESS)
     print(json.dumps(asyncio.run(_run(json.loads(arguments[0])))), flush=True)
     return 0

@@ -1,11 +1,11 @@
-"""Which buffer size: four decks of four stems at each size, beside an empty callback.
+"""Find the best buffer size: four decks of four stems at each size, beside an empty callback.
 
     python benchmarks/buffer_sizes.py [--storm] [--save]
 
-At each size the server plays 16 stems of 140 MB (EQ on, rates off 1) for `--seconds`. Right
-before and right after, for half of that time each, the same device runs with a callback that
-does nothing: what is missed then, the machine misses by itself. With `--storm` the server
-meanwhile gets 1000 OSC messages a second and a further 140 MB file to load every 5 s.
+At each size the server plays 16 stems of 140 MB (EQ on, rates other than 1) for `--seconds`.
+Immediately before and after, for half that time each, the same device runs with an empty callback;
+the underruns it counts are the machine's own. With `--storm`, the server also receives 1000 OSC
+messages per second and loads another file of 140 MB every 5 s.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from crowdstream.settings import SettingError, save_user_setting
 SIZES = (128, 256, 512, 1024, 2048)
 STORM_RATE = 1000.0
 STORM_LOAD_SECONDS = 5.0
-SAFE_SHARE = 0.5  # of its budget that a render may take and leave room for a busy moment
-SETUP_SHARE = 5.0  # seconds of the progress bar that starting and loading are worth
+SAFE_SHARE = 0.5  # of its budget that a render may take, to leave room for busy moments
+SETUP_SHARE = 5.0  # share of the progress bar, in seconds, for starting and loading
 
 
 def empty_run(
     card: Card, driver: str, frames: int, rate: float, seconds: float, bar: common.Progress
 ) -> tuple[int, float]:
-    """Underruns and CPU seconds of the empty callback on this card."""
+    """Return underruns and CPU seconds of the empty callback on this card."""
     with EmptyCallback(driver, card.device, frames, rate, card.env) as empty:
         bar.wait(SETTLE_SECONDS, f"{frames}: empty callback", 0.0)
         empty.begin()
@@ -51,7 +51,7 @@ def full_run(
     card: Card, frames: int, options: argparse.Namespace, folders: list[Path],
     bar: common.Progress,
 ) -> dict[str, Any]:  # fmt: skip
-    """Readings of a server that plays everything for the time asked for."""
+    """Measure a server that plays everything for the requested time."""
     with contextlib.ExitStack() as stack:
         bar.add(0.0, f"{frames}: loading")
         server = stack.enter_context(live_server(*card.flags(frames), env=card.env))
@@ -79,7 +79,7 @@ def full_run(
 def one_size(
     frames: int, options: argparse.Namespace, folders: list[Path], bar: common.Progress
 ) -> dict[str, Any]:
-    """The result of one size, as it goes into the JSON list."""
+    """Measure one size; return its entry for the JSON file."""
     half = options.seconds / 2
     driver = "null" if options.driver == "null" else "pyaudio"
     with open_card(options, frames) as card:
@@ -117,7 +117,7 @@ def one_size(
 
 
 def causes(result: dict[str, Any]) -> str:
-    """Underruns by cause, in a few characters."""
+    """Return the underruns by cause, abbreviated."""
     names = {"late_callback": "callback", "slow_render": "render", "device": "device"}
     parts = [
         f"{result[f'underruns_{cause}']} {word}"
@@ -128,7 +128,7 @@ def causes(result: dict[str, Any]) -> str:
 
 
 def as_row(result: dict[str, Any]) -> dict[str, str]:
-    """A line of the table."""
+    """Return a row of the table."""
     return {
         "frames": str(result["buffer_size"]),
         "latency ms": f"{result['latency_ms']:.1f}",
@@ -146,7 +146,7 @@ def as_row(result: dict[str, Any]) -> dict[str, str]:
 
 
 def recommend(results: Sequence[dict[str, Any]]) -> tuple[int, str]:
-    """The size to use, and why: the smallest that played without a gap and with room left."""
+    """Return the recommended size and the reason: the smallest without gaps and with headroom."""
     ordered = sorted(results, key=lambda result: int(result["buffer_size"]))
 
     def calm(result: dict[str, Any]) -> bool:
@@ -178,30 +178,30 @@ def recommend(results: Sequence[dict[str, Any]]) -> tuple[int, str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(description="Finds the buffer size for this machine.")
+    """Return the argument parser."""
+    made = argparse.ArgumentParser(description="Find the best buffer size for this machine.")
     made.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), metavar="FRAMES")
-    made.add_argument("--seconds", type=float, default=30.0, help="time at each size")
+    made.add_argument("--seconds", type=float, default=30.0, help="playing time at each size")
     made.add_argument(
         "--storm", action="store_true",
-        help="meanwhile 1000 OSC messages a second, and a 140 MB file to load every 5 s",
+        help="also send 1000 OSC messages per second and load a file of 140 MB every 5 s",
     )  # fmt: skip
     add_card_arguments(made)
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
-    made.add_argument("--save", action="store_true", help="keep the size in your configuration")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
+    made.add_argument("--save", action="store_true", help="save the size in the user configuration")
     made.add_argument(
-        "--bytes", type=int, default=material.BIG_BYTES, help="of each stem (default 140 MB)"
+        "--bytes", type=int, default=material.BIG_BYTES, help="size of each stem (default 140 MB)"
     )
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status."""
+    """Run the benchmark; return the exit status."""
     options = parser().parse_args(argv)
     if options.seconds <= 0 or options.bytes < 1000 or not all(
         16 <= size <= 8192 for size in options.sizes
     ):
-        print("sizes are 16 to 8192 frames, seconds and bytes above 0", file=sys.stderr)
+        print("sizes must be 16 to 8192 frames, seconds and bytes above 0", file=sys.stderr)
         return 2
     common.print_heading("Buffer sizes: 16 stems on 4 decks, EQ on, rates " + str(RATES))
     results: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The sound card of a benchmark: the one asked for, or a JACK dummy of its own."""
+"""The sound card of a benchmark: the requested one, or a JACK dummy started for it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from contrib.soundcard import JackDummy
 from crowdstream.desk.stream_info import DeviceError
 from crowdstream.engine.drivers.portaudio import list_devices
 
-# A card's interrupt comes before everything that programs do; so does the dummy's clock.
+# A card's interrupt has a higher priority than all programs, and so does the dummy's clock.
 CARD_PRIORITY = 80
 
 
 @dataclass
 class Card:
-    """How to reach the card: flags of the server, and variables of its environment."""
+    """How to use the card: options of the server, and environment variables."""
 
     name: str
     driver: str
@@ -30,18 +30,18 @@ class Card:
     env: dict[str, str] = field(default_factory=dict)
 
     def flags(self, frames: int) -> list[str]:
-        """Flags of the server that choose this card, at blocks of `frames`."""
+        """Return the server options that select this card, with blocks of `frames`."""
         chosen = ["--driver", self.driver, "--buffer-size", str(frames)]
         return chosen if self.device is None else [*chosen, "--device", self.device]
 
 
 def add_card_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options by which a card is chosen."""
+    """Add the options that select a card."""
     parser.add_argument("--device", help="sound device: its number, or a part of its name")
     parser.add_argument("--driver", choices=("auto", "pyaudio", "null"), default="auto")
     parser.add_argument(
         "--jack", action="store_true",
-        help="play on a JACK dummy card started for it (also when there is no sound device)",
+        help="use a JACK dummy card started for the benchmark (default without a sound device)",
     )  # fmt: skip
 
 
@@ -53,14 +53,14 @@ def _devices() -> bool:
 
 
 def wants_jack(arguments: argparse.Namespace) -> bool:
-    """Whether a JACK dummy is to be started: asked for, or nothing else is there."""
+    """Return whether to start a JACK dummy: on request, or without any other device."""
     if arguments.jack or arguments.driver == "null" or arguments.device is not None:
         return bool(arguments.jack)
     return not _devices() and shutil.which("jackd") is not None
 
 
 def _prefer(name: str) -> bool:
-    # Give every thread of the JACK server of that name a priority above all programs'.
+    # Raise the priority of all threads of that JACK server above all programs.
     for process in psutil.process_iter(["name", "cmdline"]):
         if process.info["name"] != "jackd" or name not in process.info["cmdline"]:
             continue
@@ -76,9 +76,9 @@ def _prefer(name: str) -> bool:
 
 @contextlib.contextmanager
 def open_card(arguments: argparse.Namespace, frames: int) -> Iterator[Card]:
-    """The card that the arguments name, with a period of `frames`, for a `with` block.
+    """Open the requested card with a period of `frames`, for a `with` block.
 
-    Raises `SoundCardError` when a JACK dummy is wanted and can't be had.
+    Raise `SoundCardError` if a JACK dummy is required and cannot be started.
     """
     if not wants_jack(arguments):
         name = arguments.device or ("built-in clock" if arguments.driver == "null" else "default")

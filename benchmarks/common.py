@@ -1,4 +1,4 @@
-"""What all benchmarks share: describing the machine, showing progress, writing results."""
+"""Helpers for all benchmarks: describe the machine, show progress, write results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BAR = 30  # characters of a progress bar
 
 
 class BenchmarkError(RuntimeError):
-    """A benchmark can't be run; the message says why and what to do."""
+    """A benchmark cannot run. The message gives the reason and the remedy."""
 
 
 def cpu_model() -> str:
-    """Name of the processor, or of the board where the processor has none (ARM)."""
+    """Return the name of the processor, or of the board (ARM)."""
     board = Path("/proc/device-tree/model")
     if board.exists():
         return board.read_text(errors="replace").strip("\0\n ")
@@ -33,7 +33,7 @@ def cpu_model() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory (GB), kernel, Python, and load when asked."""
+    """Return processor, cores, memory (GB), kernel, Python version and current load."""
     return {
         "processor": cpu_model(),
         "architecture": platform.machine(),
@@ -46,7 +46,7 @@ def machine() -> dict[str, Any]:
 
 
 def machine_text() -> str:
-    """One line for people about the machine."""
+    """Describe the machine in one line."""
     is_ = machine()
     return (
         f"{is_['processor']} ({is_['architecture']}), {is_['cores']} cores, "
@@ -56,35 +56,35 @@ def machine_text() -> str:
 
 
 def print_heading(title: str) -> None:
-    """Title, command line and machine: what a reader needs to judge or repeat the figures."""
+    """Print title, command line and machine, to judge and repeat the figures."""
     print(title)
     print(f"command: python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".rstrip())
     print(f"machine: {machine_text()}", flush=True)
 
 
 def write_json(path: Path | None, value: object) -> None:
-    """Write a result, if a path was given."""
+    """Write a result as JSON, if a path is given."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value; the mean of the two middle ones when their number is even."""
+    """Return the middle value; for an even count, the mean of the two middle values."""
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that `percent` of all values do not exceed."""
+    """Return the smallest value that at least `percent` of all values do not exceed."""
     ordered = sorted(values)
     place = -(-len(ordered) * percent // 100)
     return ordered[max(0, int(place) - 1)]
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows with the same keys as aligned columns under a heading."""
+    """Format rows with the same keys as aligned columns under a heading."""
     heads = list(rows[0])
     lines = [heads, *([str(row[head]) for head in heads] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
@@ -95,7 +95,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 class Progress:
-    """A bar on a terminal, one line for every step otherwise. Written to standard error."""
+    """A progress bar on a terminal, else one line per step, on standard error."""
 
     def __init__(self, total: float) -> None:
         self._total = max(total, 1e-9)
@@ -104,7 +104,7 @@ class Progress:
         self._live = sys.stderr.isatty()
 
     def add(self, amount: float, what: str = "") -> None:
-        """`amount` more of the total is done; `what` says what is going on."""
+        """Advance by `amount`; `what` describes the current step."""
         self._done = min(self._total, self._done + amount)
         share = self._done / self._total
         if self._live:
@@ -116,7 +116,7 @@ class Progress:
         self._said = what
 
     def wait(self, seconds: float, what: str, amount: float | None = None) -> None:
-        """Sleep that long, the bar moving by `amount` (by default by the seconds) meanwhile."""
+        """Sleep for `seconds` while the bar advances by `amount` (default: the seconds)."""
         begin = time.monotonic()
         share = (seconds if amount is None else amount) / max(seconds, 1e-9)
         shown = 0.0
@@ -127,6 +127,6 @@ class Progress:
             shown = now
 
     def close(self) -> None:
-        """Leave the line."""
+        """Clear the bar."""
         if self._live:
             print("\r" + " " * (BAR + 50) + "\r", end="", file=sys.stderr, flush=True)

@@ -1,13 +1,13 @@
-"""What `render` costs on a desk: by stems, by silent stems, by block size. No device, no file.
+"""Cost of `render`: by stems, by silent stems, and by block size. No device, no files.
 
     python benchmarks/cost.py
     python benchmarks/cost.py --json cost.json --plot cost.png
 
-Tracks of four stems (16-bit stereo) at rate 1.06 in a loop, the equaliser of every deck on.
-Each cost is the median over the rendered blocks of the time `render` takes, in nanoseconds for
-a frame of the mix, and in percent of the block's own duration, which is the budget.
+Tracks of four stems (16-bit stereo) play in a loop at rate 1.06, with the equaliser of every deck
+on. Each cost is the median time of `render` over the rendered blocks, in nanoseconds per frame of
+the mix and in percent of the block's duration, which is the budget.
 
-Each table is a function of `TABLES`; a further one is a function of the same form.
+Each table is a function in `TABLES`; a new table is another function of that form.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 
 STEMS = (1, 4, 16, 64)
-SOUNDING = (64, 48, 32, 16, 0)  # of 64 that are loaded
+SOUNDING = (64, 48, 32, 16, 0)  # of 64 loaded stems
 BLOCKS = (32, 64, 128, 256, 512, 1024, 2048)
 USUAL_STEMS, USUAL_BLOCK = 16, 256
 STEMS_OF_A_TRACK = len(material.STEMS)
 RATE = 1.06
-BANDS = {"low": 0.7, "mid": 0.9, "high": 0.8}  # none flat: the filters run
+BANDS = {"low": 0.7, "mid": 0.9, "high": 0.8}  # none is flat, so that the filters run
 VOLUME = 0.3
 ARENA_BYTES = 160_000_000  # 64 stems of 10 s take 113 MB
 STEM_SECONDS = 10.0
-SILENCE = 1e-5  # the filters' memory of what sounded before is below
-SETTLE_SECONDS = 0.5  # ramps end, filters warm up
+SILENCE = 1e-5  # peak; the filters' remaining state is below this
+SETTLE_SECONDS = 0.5  # for ramps to end and filters to warm up
 MIN_BLOCKS = 20
 BUFFERS_OF_A_DECK = 1000
 FIRST_BUFFER = 100
@@ -55,8 +55,7 @@ FIRST_BUFFER = 100
 
 @dataclass(frozen=True)
 class Load:
-    """What is rendered: stems that are loaded and play, how many of them sound, frames of a
-    block."""
+    """The load to render: playing stems, how many of them are audible, and frames per block."""
 
     stems: int
     sounding: int
@@ -65,7 +64,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Cost:
-    """Median and 99th percentile of the time that a block takes, in ns."""
+    """Median and 99th percentile of the time per block, in ns."""
 
     load: Load
     median_ns: float
@@ -74,43 +73,43 @@ class Cost:
 
     @property
     def frame_ns(self) -> float:
-        """Nanoseconds for a frame."""
+        """Nanoseconds per frame."""
         return self.median_ns / self.load.block
 
     @property
     def percent(self) -> float:
-        """Percent of the time that the block lasts."""
+        """Percent of the block's duration."""
         return 100.0 * self.frame_ns * 1e-9 * self.sample_rate
 
 
 @dataclass(frozen=True)
 class Table:
-    """A finished table: rows for people and for a file, and one line of a plot."""
+    """A finished table: rows to print and write, and one curve of the plot."""
 
     name: str
     title: str
     rows: list[dict[str, float]]
-    x: str  # the column that the plot goes along
+    x: str  # column for the plot's x axis
     logarithmic: bool
     remark: str = ""
 
 
 class Mixer(Session):
-    """A mixer that remembers what could not be done."""
+    """A mixer that records failed commands."""
 
     def __init__(self, *arguments: Any) -> None:
         self.failures: list[str] = []
         super().__init__(*arguments)
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Keep the answers that say so."""
+        """Record failures."""
         if address == "/fail":
             self.failures.append(" ".join(map(str, arguments)))
 
 
 @contextmanager
 def playing(load: Load, stem_seconds: float) -> Iterator[Session]:
-    """A mixer that plays `load`, everything in memory and every ramp at its end."""
+    """Yield a mixer that plays `load`, with all data in memory and all ramps ended."""
     data = round(stem_seconds * material.RATE) * material.FRAME_BYTES
     folders = material.deck_folders(data)
     tracks = max(1, load.stems // STEMS_OF_A_TRACK)
@@ -118,7 +117,7 @@ def playing(load: Load, stem_seconds: float) -> Iterator[Session]:
         for deck, (band, gain) in itertools.product("ABCD", BANDS.items()):
             mixer.send(f"/deck/{deck}/eq/{band}", gain, 0.0)
         for track in range(tracks):
-            # Round the decks, so that their filters have the same to do.
+            # Distribute the tracks over the decks, so that all EQs have the same load.
             buffer = FIRST_BUFFER + BUFFERS_OF_A_DECK * (track % 4) + track // 4
             folder = folders[track % 4]
             path = folder if load.stems > 1 else folder / f"{material.STEMS[0]}.wav"
@@ -137,8 +136,8 @@ def playing(load: Load, stem_seconds: float) -> Iterator[Session]:
 
 
 def _silence(mixer: Session, load: Load, tracks: int) -> None:
-    # The same stems of every track fall silent. A command of its own only the deck's first track
-    # has for that, the others only their voices' ramps.
+    # Silence the same stems of every track. Only a deck's first track has an OSC command for this,
+    # so the ramps of all voices are set directly.
     silent = range(load.sounding // tracks, load.stems // tracks)
     for slot, stem in itertools.product(np.flatnonzero(mixer.desk.voices["state"]), silent):
         command = np.zeros(1, COMMAND)
@@ -148,8 +147,10 @@ def _silence(mixer: Session, load: Load, tracks: int) -> None:
 
 
 def measure(load: Load, seconds: float, stem_seconds: float = STEM_SECONDS) -> Cost:
-    """Render so many seconds of sound and time each block. Raises `BenchmarkError` when not
-    everything played all the time."""
+    """Render `seconds` of sound and time each block.
+
+    Raise `BenchmarkError` unless all tracks play throughout, from memory.
+    """
     out = np.zeros((load.block, 2), np.float32)
     count = max(MIN_BLOCKS, round(seconds * material.RATE / load.block))
     times = np.empty(count)
@@ -182,7 +183,7 @@ def _row(cost: Cost, **first: float) -> dict[str, float]:
 
 
 def by_stems(run: Callable[[Load], Cost]) -> Table:
-    """More and more stems, all sounding."""
+    """Cost by number of stems, all audible."""
     costs = [run(Load(stems, stems, USUAL_BLOCK)) for stems in STEMS]
     rows = [
         _row(cost, stems=cost.load.stems)
@@ -196,7 +197,7 @@ def by_stems(run: Callable[[Load], Cost]) -> Table:
 
 
 def linearity(costs: Sequence[Cost]) -> str:
-    """How far the costs are from a straight line over the stems, in words."""
+    """Describe the costs' deviation from a straight line over the stems."""
     stems = np.array([cost.load.stems for cost in costs], float)
     nanoseconds = np.array([cost.frame_ns for cost in costs])
     slope, base = np.polyfit(stems, nanoseconds, 1)
@@ -208,7 +209,7 @@ def linearity(costs: Sequence[Cost]) -> str:
 
 
 def by_silence(run: Callable[[Load], Cost]) -> Table:
-    """64 stems play, fewer and fewer of them sound: the others have a gain of 0."""
+    """Cost of 64 playing stems by number of audible ones; the others have a gain of 0."""
     costs = [run(Load(max(SOUNDING), sounding, USUAL_BLOCK)) for sounding in SOUNDING]
     rows = [_row(cost, sounding=cost.load.sounding) for cost in costs]
     full, silent = costs[0].frame_ns, costs[-1].frame_ns
@@ -220,7 +221,7 @@ def by_silence(run: Callable[[Load], Cost]) -> Table:
 
 
 def by_block(run: Callable[[Load], Cost]) -> Table:
-    """The same mix in shorter and longer blocks."""
+    """Cost of the same mix by block size."""
     costs = [run(Load(USUAL_STEMS, USUAL_STEMS, block)) for block in BLOCKS]
     rows = [_row(cost, block=cost.load.block) for cost in costs]
     return Table(
@@ -234,7 +235,7 @@ MEASUREMENTS = len(STEMS) + len(SOUNDING) + len(BLOCKS)
 
 
 def plotter() -> Any:
-    """matplotlib's pyplot, drawing without a screen. Raises `BenchmarkError` where it is absent."""
+    """Return matplotlib's pyplot without a display. Raise `BenchmarkError` without matplotlib."""
     try:
         import matplotlib
 
@@ -248,7 +249,7 @@ def plotter() -> Any:
 
 
 def plot(pyplot: Any, tables: Sequence[Table], path: Path) -> None:
-    """Draw the tables side by side into a PNG."""
+    """Plot the tables side by side into a PNG file."""
     figure, axes = pyplot.subplots(1, len(tables), figsize=(5 * len(tables), 4), squeeze=False)
     for table, axis in zip(tables, axes[0], strict=True):
         x = [row[table.x] for row in table.rows]
@@ -266,16 +267,16 @@ def plot(pyplot: Any, tables: Sequence[Table], path: Path) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description="Cost of render by stems and block size.")
-    made.add_argument("--seconds", type=float, default=10.0, help="of sound for each row")
+    made.add_argument("--seconds", type=float, default=10.0, help="seconds of sound per row")
     made.add_argument("--json", type=Path, metavar="FILE")
     made.add_argument("--plot", type=Path, metavar="FILE.png")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 when something did not play."""
+    """Run the benchmark; return 1 if something did not play."""
     options = parser().parse_args(argv)
     common.print_heading("Cost of render")
     bar = common.Progress(MEASUREMENTS)
@@ -286,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cost
 
     try:
-        pyplot = plotter() if options.plot else None  # before the work is done, not after it
+        pyplot = plotter() if options.plot else None  # fail before the measurement, not after it
         try:
             tables = [make(run) for make in TABLES]
         finally:

@@ -1,4 +1,4 @@
-"""What `dj_watch` has seen of a set and what is in its file, in figures."""
+"""Evaluate what `dj_watch` has observed of a set, and the rendered file."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from crowdstream.audiofile.loudness import Loudness
 from crowdstream.dj.setfile.timed_commands import DECKS
 from crowdstream.dj.track_features import TrackFeatures
 
-ALONE = ("vocals", "bass")  # of which two at once are too many
-NOTICED = 10 ** (-20 / 20)  # of its usual level: what is softer is not heard beside another
-BEFORE_SECONDS = 20.0  # beside as much after a transition: whose loudness is compared
-LONG_HOLE_SECONDS = 0.05
-HOLE_SECONDS = 3.0  # the short-term loudness's window: the softest in a transition
-BUILD_BEATS = (0, 16, 32, 64)  # before a drop, where a track may enter, too
+ALONE = ("vocals", "bass")  # parts of which only one should be audible
+NOTICED = 10 ** (-20 / 20)  # relative to its usual level; a softer part goes unnoticed
+BEFORE_SECONDS = 20.0  # length of the parts before and after a transition to compare
+LONG_GAP_SECONDS = 0.05
+DIP_SECONDS = 3.0  # window of the short-term loudness for the softest part of a transition
+BUILD_BEATS = (0, 16, 32, 64)  # mix-in points before a drop
 
 
-def tell(seen: Watched, out: Path) -> None:
-    """Print all of it."""
+def report(seen: Watched, out: Path) -> None:
+    """Print all figures."""
     paths = [entry.path for entry in seen.mix.entries]
     print(f"tracks that come twice: {len(paths) - len(set(paths))}")
     _kinds(seen)
     _beats(seen)
     _clashes(seen)
     _tempo(seen)
-    _holes(seen)
+    _gaps(seen)
     tenths = [seen.memory[n * len(seen.memory) // 10] >> 20 for n in range(10)]
     print(f"resident memory, MB, by tenths: {tenths}, at the end {seen.memory[-1] >> 20}")
     _loudness(seen, out)
@@ -59,7 +59,7 @@ def _beats(seen: Watched) -> None:
             continue
         heard += 1
         beats = before.transition.beats if before.transition else 0.0
-        # From any beat that was heard, which one is on the transition's begin.
+        # The beats at the start of the transition, calculated back from the first beat found.
         out_at = join.out[0].file_beat - join.out[0].at * before.ratio
         into_at = join.into[0].file_beat - join.into[0].at * after.ratio
         good = out_at in truths[0].phrases and _is_entry(truths[1], into_at, beats * after.ratio)
@@ -70,7 +70,7 @@ def _beats(seen: Watched) -> None:
         pairs = [beat.off - others[beat.at] for beat in join.out if beat.at in others]
         if beats and pairs:
             both += 1
-        # Of a cut, the beats before it and those after it, both beside the clock.
+        # For a cut, compare the beats before it and after it by way of the clock.
         apart += pairs if pairs else [join.out[-1].off - join.into[0].off]
     print(
         f"transitions: {len(seen.joins)}; heard with drums on both sides {heard}, "
@@ -107,7 +107,7 @@ def _clashes(seen: Watched) -> None:
         part = PARTS.index(name)
         beside = np.where(tracks >= 0, usual[np.maximum(tracks, 0), part], np.inf)
         two = (levels[:, :, part] > NOTICED * beside).sum(axis=1) > 1
-        # A block in which one hands over to the other has both.
+        # A single block may contain both, when one part is replaced by the other.
         edges = np.flatnonzero(np.diff(two.astype(np.int8), prepend=0, append=0))
         runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
         seconds = sum(int(frames[a:b].sum()) for a, b in runs) / RATE
@@ -140,7 +140,7 @@ def _tempo(seen: Watched) -> None:
         f"clock from {tempi.min():.1f} to {tempi.max():.1f} bpm; it moves by at most "
         f"{100 * steps[worst]:.4f} % from block to block (46 ms), at {_clock(seen, worst)}"
     )
-    # From beat to beat: half a beat to either side of each block.
+    # From beat to beat: half a beat on either side of each block.
     ahead = np.interp(beats + 0.5, beats, tempi) / np.interp(beats - 0.5, beats, tempi) - 1
     for jump in jumps:
         ahead[np.abs(beats - jump) < 1.0] = 0
@@ -172,11 +172,11 @@ def _tempo(seen: Watched) -> None:
     )
 
 
-def _holes(seen: Watched) -> None:
-    # What is quiet before the first sound is none: it belongs to the first track.
-    holes = [(count, after) for count, after in seen.holes if after - count > int(seen.frames[0])]
-    longest = max((count for count, _ in holes), default=0)
-    long = [(count, after) for count, after in holes if count > LONG_HOLE_SECONDS * RATE]
+def _gaps(seen: Watched) -> None:
+    # Silence before the first sound belongs to the first track.
+    gaps = [(count, after) for count, after in seen.gaps if after - count > int(seen.frames[0])]
+    longest = max((count for count, _ in gaps), default=0)
+    long = [(count, after) for count, after in gaps if count > LONG_GAP_SECONDS * RATE]
     print(f"longest silence: {longest / RATE * 1000:.1f} ms; over 50 ms: {len(long)}")
     for count, after in long[:20]:
         second = (after - count - int(seen.frames[0])) / RATE
@@ -185,7 +185,7 @@ def _holes(seen: Watched) -> None:
 
 def _loudness(seen: Watched, out: Path) -> None:
     steps: list[tuple[float, int]] = []
-    holes: list[float] = []
+    dips: list[float] = []
     swells: list[float] = []
     starts = seen.frames[0] - (seen.frames[1] - seen.frames[0])
     with soundfile.SoundFile(out) as file:
@@ -196,14 +196,14 @@ def _loudness(seen: Watched, out: Path) -> None:
             early = _lufs(file, begin - BEFORE_SECONDS, begin)
             late = _lufs(file, end, end + BEFORE_SECONDS)
             steps.append((late - early, number))
-            half = HOLE_SECONDS / 2
+            half = DIP_SECONDS / 2
             inner = [_lufs(file, at - half, at + half) for at in np.arange(begin, end + 0.1, 1.0)]
-            holes.append(min(early, late) - min(inner))
+            dips.append(min(early, late) - min(inner))
             swells.append(max(inner) - max(early, late))
             kind = seen.mix.entries[number].transition
             print(
                 f"  {number + 1:3} {kind.kind if kind else '':12} {early:6.1f} LUFS before, "
-                f"{late - early:+.1f} after, softest in it {-holes[-1]:+.1f}, "
+                f"{late - early:+.1f} after, softest in it {-dips[-1]:+.1f}, "
                 f"loudest {swells[-1]:+.1f}"
             )
     sizes = np.abs([step for step, _ in steps])
@@ -215,7 +215,7 @@ def _loudness(seen: Watched, out: Path) -> None:
     )
     print(
         f"softest 3 s in a transition, below the softer of both sides: median "
-        f"{np.median(holes):.1f} LU, most {max(holes):.1f} LU; loudest, above the louder one: "
+        f"{np.median(dips):.1f} LU, most {max(dips):.1f} LU; loudest, above the louder one: "
         f"median {np.median(swells):.1f} LU, most {max(swells):.1f} LU"
     )
 

@@ -1,17 +1,16 @@
-"""A set planned of made tracks, rendered, and measured.
+"""Plan a set of generated tracks, render it and measure the result.
 
     python benchmarks/dj_set.py FOLDER [--minutes 60] [--tracks 36]
 
-Makes the tracks below FOLDER (those that are there are kept), plans from what is known of them
-(with --analysed, from what `crowdstream analyze` finds), renders to FOLDER/set.wav, and measures
-what was rendered:
+Generates missing tracks below FOLDER, plans from their known properties (with --analysed, from
+the results of `crowdstream analyze`), renders to FOLDER/set.wav and measures the rendered sound:
 
-- at which frame the drums of both sides of each transition are heard, by comparing what goes into
-  the decks with the files, and whether the beat is a phrase of the made track,
-- for how long two voices, or two basses, are heard at once, by their stems' levels,
+- the frames at which the drums on both sides of each transition play, by comparing the decks'
+  input with the files, and whether these beats are phrases of the generated track,
+- how long two vocals or two basses are audible at once, by the levels of their stems,
 - the tempo and each deck's playback rate, block by block, and their largest steps,
-- silences of over 50 ms, and memory,
-- the loudness before, in and after each transition.
+- silences over 50 ms, and memory,
+- the loudness before, during and after each transition.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import soundfile
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
-from benchmarks.dj_measures import tell
+from benchmarks.dj_measures import report
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, RATE, Watched
 from crowdstream.analysis.result import Analysis
@@ -37,7 +36,7 @@ from crowdstream.audiofile.stems.track_files import find_stems
 from crowdstream.dj.planning.candidates import of_analyses
 from crowdstream.dj.planning.energy_curve import find_curve
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.planning.plot import picture
 from crowdstream.dj.setfile.reader import read_set
 from crowdstream.dj.setfile.timed_commands import places, tempo_map
@@ -51,7 +50,7 @@ MEMORY = 512 << 20
 
 
 def main() -> None:
-    """Do all of it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,17 +59,17 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=36)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--energy", default="wave")
-    parser.add_argument("--copies", type=int, default=1, help="of each track, under other names")
-    parser.add_argument("--analysed", action="store_true", help="plan from what analyze finds")
-    parser.add_argument("--plan-only", action="store_true", help="plan, and write set and picture")
+    parser.add_argument("--copies", type=int, default=1, help="copies of each track, renamed")
+    parser.add_argument("--analysed", action="store_true", help="plan from crowdstream analyze")
+    parser.add_argument("--plan-only", action="store_true", help="only write the set and its plot")
     options = parser.parse_args()
     common.print_heading("A set of made tracks, planned, rendered and measured")
     truths = known_tracks(options.folder, options.tracks)
     known = _analysed(options.folder, truths) if options.analysed else truths
     known, truths = _copied(known, options.copies), _copied(truths, options.copies)
-    shelf, curve = of_analyses(known), find_curve(options.energy)
+    candidates, curve = of_analyses(known), find_curve(options.energy)
     begin = time.process_time()
-    made = Planner(shelf, Wishes(options.minutes, options.seed, curve)).plan()
+    made = Planner(candidates, PlanOptions(options.minutes, options.seed, curve)).plan()
     print(f"{len(known)} tracks{', as crowdstream analyze knows them' * options.analysed}; "
           f"planned in {time.process_time() - begin:.1f} s of processor time")  # fmt: skip
     for note in made.notes:
@@ -78,9 +77,9 @@ def main() -> None:
     path = options.folder / "set.toml"
     path.write_text(write_set(made.mix, options.folder.absolute()))
     (options.folder / "set.txt").write_text("\n".join(explain(made.mix, made.others)) + "\n")
-    facts = {entry.path: shelf.facts(entry.path) for entry in made.mix.entries}
-    energies = {track: shelf.energy(shelf.card(track)) for track in facts}
-    path.with_suffix(".svg").write_text(picture(made.mix, facts, energies, curve.energy))
+    features = {entry.path: candidates.features(entry.path) for entry in made.mix.entries}
+    energies = {track: candidates.energy(candidates.card(track)) for track in features}
+    path.with_suffix(".svg").write_text(picture(made.mix, features, energies, curve.energy))
     if not options.plan_only:
         _render(
             path, {track: TrackFeatures(track, track, truth) for track, truth in truths.items()}
@@ -106,11 +105,11 @@ def _render(path: Path, truths: Mapping[str, TrackFeatures]) -> None:
             f"{len(mix.entries)} tracks, {frames / RATE / 60:.1f} minutes; rendered and looked "
             f"at in {took:.0f} s of processor time, {frames / RATE / took:.0f} times real time"
         )
-    tell(session, out)
+    report(session, out)
 
 
 def _analysed(folder: Path, truths: Mapping[str, Analysis]) -> dict[str, Analysis]:
-    # What analyze says of each, kept beside it.
+    # The results of analyze for each track, cached beside it.
     found: dict[str, Analysis] = {}
     for path in truths:
         note = folder / f"{Path(path).name}.analysed.json"

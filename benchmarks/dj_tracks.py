@@ -1,8 +1,8 @@
-"""Simple tracks made in a second each, with what an analysis would say of them.
+"""Generate simple tracks, one second each, together with their ideal analysis.
 
-So planning and mixing are measured by themselves: what the analysis makes of music is the matter
-of `benchmarks/analysis.py`. A bar of each stem is made once and laid out by sections: drums with
-fills, a bass line, a buzzing voice that sings here and there, chords, in any key and tempo.
+Planning and mixing can thus be measured by themselves; `benchmarks/analysis.py` measures the
+analysis. One bar of each stem is synthesised and arranged in sections: drums with fills, a bass
+line, a buzzing voice that sings now and then, and chords, in any key and tempo.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ PLANS: tuple[Plan, ...] = (
     (("intro", 16, "db"), ("build", 8, "dbo"), ("drop", 32, "dbo"), ("break", 8, "o"),
      ("drop", 16, "dbo"), ("outro", 16, "dbo")),
 )  # fmt: skip
-INSTRUMENTAL = 4  # every so manieth has nobody who sings
+INSTRUMENTAL = 4  # one track in this many has no vocals
 RANGE_DB = 30.0
 
 
 def known_tracks(folder: Path, count: int) -> dict[str, Analysis]:
-    """Analyses by path of so many tracks below `folder`; what is not there is made."""
+    """Return the analyses of `count` tracks below `folder`; generate missing tracks."""
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Analysis] = {}
     for seed in range(count):
@@ -57,7 +57,7 @@ def known_tracks(folder: Path, count: int) -> dict[str, Analysis]:
 
 
 def camelot(tonic: int, minor: bool) -> str:
-    """Camelot's name of a key; tonic 0 is C. A minor is 8A, C major 8B, a fifth is an hour."""
+    """Return the Camelot name of a key. `tonic`: 0 is C; a fifth up is one hour clockwise."""
     hour = ((tonic - 9) if minor else tonic) * 7 % 12
     return f"{(hour + 7) % 12 + 1}{'A' if minor else 'B'}"
 
@@ -76,7 +76,7 @@ def _make(path: Path, seed: int) -> Analysis:
     patterns = _patterns(random, longest, bpm, tonic, minor)
     plays = np.array([[letter in who for letter in "dbvo"]
                       for _, length, who in plan for _ in range(length)])  # fmt: skip
-    # Somebody sings two bars of four.
+    # Two bars of four have vocals.
     plays[:, 2] &= (np.arange(bars) % 4 < 2) & (seed % INSTRUMENTAL > 0)
     gain = float(random.uniform(0.4, 1.0))
     path.mkdir(exist_ok=True)
@@ -120,7 +120,7 @@ def _make(path: Path, seed: int) -> Analysis:
 def _patterns(
     random: np.random.Generator, frames: int, bpm: float, tonic: int, minor: bool
 ) -> dict[str, list[np.ndarray]]:
-    # Two bars of each stem, mono float32.
+    # Two bars of each stem, mono, float32.
     step = 15 / bpm
     at = np.arange(frames) / RATE
     scale = (0, 2, 3, 5, 7, 8, 10) if minor else (0, 2, 4, 5, 7, 9, 11)

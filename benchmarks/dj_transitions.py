@@ -1,10 +1,10 @@
-"""One transition of each kind, rendered from made tracks, and drawn bar by bar.
+"""Render and plot one transition of each kind, bar by bar.
 
     python benchmarks/dj_transitions.py FOLDER OUT.svg
 
-FOLDER is that of `dj_set`: of its tracks, for each kind, the two that it suits best. Drawn are the
-levels of drums, bass, voice and the rest of both sides, as they go into the mix, and the short-term
-loudness of the mix; printed are the figures, a line for each bar.
+FOLDER is the one of `dj_set`; each kind uses the two tracks that it suits best. The plot shows the
+levels of drums, bass, vocals and the rest on both sides, as they enter the mix, and the mix's
+short-term loudness. The figures are also printed, one line per bar.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.cost_model import COMFORT
 from crowdstream.dj.planning.entrance import entry_of
 from crowdstream.dj.planning.svg import Svg
-from crowdstream.dj.planning.transition_search import Goal, TransitionCandidate, best_way, fold
+from crowdstream.dj.planning.transition_search import (
+    Goal,
+    TransitionCandidate,
+    find_transition,
+    match_tempo_ratio,
+)
 from crowdstream.dj.setfile.model import Set, SetEntry
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import KINDS
@@ -38,7 +43,7 @@ from crowdstream.offline.dj_set import cues_of
 from crowdstream.settings import Settings
 
 MEMORY = 256 << 20
-BEFORE, AFTER = 16, 12  # bars that are drawn beside the transition
+BEFORE, AFTER = 16, 12  # bars to plot on either side of the transition
 COLOURS = {"drums": "#d9822b", "bass": "#2f6fb0", "vocals": "#b83a6b", "other": "#4b9560"}
 FLOOR_DB = -60.0
 WIDTH, HEIGHT, LANE = 1180.0, 1500.0, 66.0
@@ -46,7 +51,7 @@ BAR = 18.0
 
 
 def main() -> None:
-    """Do all of it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     common.print_heading("One transition of each kind, by bars: levels in dB, short-term LUFS")
     known = known_tracks(options.folder, options.tracks)
-    facts = [
+    features = [
         TrackFeatures(path, path.rpartition("/")[2], analysis) for path, analysis in known.items()
     ]
     renderer.BLOCK = BLOCK
@@ -66,47 +71,51 @@ def main() -> None:
         svg.text(86 + 90 * number, 24, name)
     svg.text(450, 24, "height: 0 to -60 dB; black: loudness of the mix, 3 s")
     for row, kind in enumerate(KINDS):
-        mix, way = _best(kind, facts)
-        table, loud = _rendered(mix, {each.path: each for each in facts}, options.folder)
-        _tell(kind, mix, way, table, loud)
-        _draw(svg, 50 + row * (2 * LANE + 50), kind, way, table, loud)
+        mix, candidate = _best(kind, features)
+        table, loud = _rendered(mix, {each.path: each for each in features}, options.folder)
+        _print(kind, mix, candidate, table, loud)
+        _draw(svg, 50 + row * (2 * LANE + 50), kind, candidate, table, loud)
     options.out.write_text(svg.whole())
 
 
-def _best(kind: TransitionKind, facts: list[TrackFeatures]) -> tuple[Set, TransitionCandidate]:
-    # Of all pairs, the one whose way of that kind is best.
+def _best(kind: TransitionKind, features: list[TrackFeatures]) -> tuple[Set, TransitionCandidate]:
+    # Of all pairs of tracks, the one with the best transition of this kind.
     found: list[tuple[float, int, Set, TransitionCandidate]] = []
-    for out in facts:
+    for out in features:
         entry = entry_of(out, float(out.begin), 1.0, "")
         wanted = out.begin + 0.6 * (out.end - out.begin)
-        for into in facts:
+        for into in features:
             if into is out:
                 continue
-            ratio, target = fold(into.bpm, out.bpm)
+            ratio, target = match_tempo_ratio(into.bpm, out.bpm)
             key = key_fit(out.analysis.key.name, into.analysis.key.name)
             goal = Goal(out.bpm, target, ratio, key, wanted, COMFORT)
-            way = best_way(out, entry, 0.0, into, goal, (kind,))
-            if way is not None:
-                mix = _set(out, entry, into, way)
-                found.append((way.score, len(found), mix, way))
-    _, _, mix, way = max(found, key=lambda each: (each[0], -each[1]))
-    return mix, way
+            candidate = find_transition(out, entry, 0.0, into, goal, (kind,))
+            if candidate is not None:
+                mix = _set(out, entry, into, candidate)
+                found.append((candidate.score, len(found), mix, candidate))
+    _, _, mix, candidate = max(found, key=lambda each: (each[0], -each[1]))
+    return mix, candidate
 
 
-def _set(out: TrackFeatures, entry: SetEntry, into: TrackFeatures, way: TransitionCandidate) -> Set:
-    made = way.proposal.transition
-    begin = way.leave - made.beats - 4 * BEFORE * 2
-    first = replace(entry, enter=max(float(out.begin), begin), leave=way.leave, transition=made)
-    ratio = way.proposal.meeting.into.ratio
-    last = entry_of(into, way.enter, ratio, "")
-    leave = min(last.leave, way.enter + (made.beats + 4 * AFTER * 2) * ratio)
+def _set(
+    out: TrackFeatures, entry: SetEntry, into: TrackFeatures, candidate: TransitionCandidate
+) -> Set:
+    made = candidate.proposal.transition
+    begin = candidate.leave - made.beats - 4 * BEFORE * 2
+    first = replace(
+        entry, enter=max(float(out.begin), begin), leave=candidate.leave, transition=made
+    )
+    ratio = candidate.proposal.context.into.ratio
+    last = entry_of(into, candidate.enter, ratio, "")
+    leave = min(last.leave, candidate.enter + (made.beats + 4 * AFTER * 2) * ratio)
     return Set(out.bpm, (first, replace(last, leave=leave)))
 
 
 def _rendered(
     mix: Set, truths: dict[str, TrackFeatures], folder: Path
 ) -> tuple[dict[int, dict[tuple[int, str], float]], dict[int, float]]:
-    # By bar of the transition: levels of both sides' stems, dB, and loudness around its middle.
+    # By bar of the transition: levels in dB of both sides' stems, and loudness around the middle.
     blocks: list[np.ndarray] = []
     with Watched(Settings(), MEMORY, RATE, whole=False) as session:
         work = renderer.Renderer(
@@ -137,28 +146,28 @@ def _rendered(
     return table, loud
 
 
-def _tell(
+def _print(
     kind: TransitionKind,
     mix: Set,
-    way: TransitionCandidate,
+    candidate: TransitionCandidate,
     table: dict[int, dict[tuple[int, str], float]],
     loud: dict[int, float],
 ) -> None:  # fmt: skip
-    made = way.proposal
-    print(f"{kind.KIND}, {made.meeting.bars:g} bars, {made.meeting.tempo:.2f} to "
-          f"{made.meeting.target:.2f} bpm: {made.transition.why}")  # fmt: skip
+    made = candidate.proposal
+    print(f"{kind.KIND}, {made.context.bars:g} bars, {made.context.tempo:.2f} to "
+          f"{made.context.target:.2f} bpm: {made.transition.why}")  # fmt: skip
     for row in made.transition.rows:
-        print(f"    {row.at:6g} {row.who:5} {row.control} {row.value:g} over {row.over:g}")
+        print(f"    {row.at:6g} {row.target:5} {row.control} {row.value:g} over {row.over:g}")
     print("   bar   out: drums  bass  voice  other   in: drums  bass  voice  other    LUFS")
     for bar, levels in table.items():
-        if -5 <= bar <= made.meeting.bars + 4:
+        if -5 <= bar <= made.context.bars + 4:
             cells = ["".join(f"{levels[deck, name]:7.0f}" if levels[deck, name] > FLOOR_DB else
                              "      -" for name in PARTS) for deck in range(2)]  # fmt: skip
             print(f"  {bar:4}    {cells[0]}   {cells[1]}  {loud[bar]:7.1f}")
 
 
 def _draw(
-    svg: Svg, top: float, kind: TransitionKind, way: TransitionCandidate,
+    svg: Svg, top: float, kind: TransitionKind, candidate: TransitionCandidate,
     table: dict[int, dict[tuple[int, str], float]], loud: dict[int, float],
 ) -> None:  # fmt: skip
     def x(bar: float) -> float:
@@ -167,8 +176,8 @@ def _draw(
     def height(level: float) -> float:
         return LANE * max(0.0, 1 - level / FLOOR_DB)
 
-    bars = way.proposal.meeting.bars
-    svg.text(70, top - 4, f"{kind.KIND}, {bars:g} bars: {way.proposal.transition.why}")
+    bars = candidate.proposal.context.bars
+    svg.text(70, top - 4, f"{kind.KIND}, {bars:g} bars: {candidate.proposal.transition.why}")
     last = x(max(table) + 1)
     svg.rect(x(0), top, max(2.0, x(bars) - x(0)), 2 * LANE, fill="#111827", fill_opacity=0.08)
     for deck, name in ((0, "goes"), (1, "comes")):

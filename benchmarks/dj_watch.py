@@ -1,7 +1,7 @@
-"""What a set sounds like while it is rendered: stems, playback rates, silences, memory.
+"""Observe a set while it is rendered: stems, playback rates, silences and memory.
 
-Nothing here asks the plan how it should be. Where a stem sounds is found by comparing what goes
-into the deck, sample by sample, with the file; levels are those of the samples that passed.
+The observations are independent of the plan. The position of a stem is found by comparing the
+deck's input, sample by sample, with the file; levels are those of the same samples.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.offline.session import Session
 
 RATE = 44100
-BLOCK = 2048  # frames: levels are looked at every 46 ms
-PARTS = ("drums", "bass", "vocals", "other")  # stems whose levels are kept
-MIN_HOLE_SECONDS = 0.01
+BLOCK = 2048  # frames; levels are measured every 46 ms
+PARTS = ("drums", "bass", "vocals", "other")  # stems whose levels are recorded
+MIN_GAP_SECONDS = 0.01
 SILENT = 10 ** (-70 / 20)
-ATTACK_FRAMES = 1024  # of a drum's attack, by which its place is found
+ATTACK_FRAMES = 1024  # length of a drum attack, which locates a beat
 SEARCHED = 4000  # frames to either side
-LIKENESS = 0.95  # correlation from which it is the same attack
-AROUND_BEATS = 26.0  # before and after a transition, in which beats are looked at
+LIKENESS = 0.95  # correlation above which it is the same attack
+AROUND_BEATS = 26.0  # range before and after a transition in which beats are located
 
 
 @dataclass(frozen=True)
 class Beat:
-    """A drum's attack that was heard: beats after the transition's begin, and frames off the clock.
+    """A located drum attack: beats after the start of the transition, and frames off the clock.
 
-    `file_beat`: the beat of the track that it is in truth.
+    `file_beat`: its true beat in the track.
     """
 
     at: int
@@ -52,23 +52,23 @@ class Beat:
 
 @dataclass
 class Join:
-    """One transition: the beats of both sides that could be heard, by the one's that goes first."""
+    """The located beats on both sides of a transition."""
 
     out: list[Beat] = field(default_factory=list)
     into: list[Beat] = field(default_factory=list)
 
 
 class Watched(Session):
-    """A session that looks at clock, decks and stems after each block."""
+    """A session that observes clock, decks and stems after each block."""
 
     def watch(self, mix: Set, truths: Mapping[str, TrackFeatures], seconds: float) -> None:
-        """Begin to look. `truths`: of the tracks; `seconds`: how long it is going to last."""
+        """Start observing. `truths`: features of the tracks; `seconds`: length of the set."""
         self.mix, self.places, self.truths = mix, places(mix), truths
         self.taps = {
             (deck, stem): TapReader(self.desk, TAP_STEM + STEMS * deck + stem, LISTENERS)
             for deck in range(len(DECKS)) for stem in range(4)
         }  # fmt: skip
-        # Made once, and touched: what grows while it renders is not the measuring.
+        # Allocated in advance, so that memory growth during rendering is not the observer's.
         count = int(seconds * 1.1 * RATE / BLOCK) + 40 * len(self.places) + 1000
         self.frames = np.full(count, 0, np.int64)
         self.beats = np.full(count, 0.0)
@@ -77,8 +77,8 @@ class Watched(Session):
         self.tracks = np.full((count, len(DECKS)), -1, np.int32)
         self.levels = np.full((count, len(DECKS), len(PARTS)), 0.0, np.float32)
         self.count = 0
-        self._hole = 0
-        self.holes: list[tuple[int, int]] = []  # frames, and the frame after them
+        self._silent_frames = 0
+        self.gaps: list[tuple[int, int]] = []  # length in frames, and the frame after the gap
         self.memory: list[int] = []
         self.joins = [Join() for _ in self.places[1:]]
         self._kept: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
@@ -86,19 +86,19 @@ class Watched(Session):
         self._stem_files: dict[int, np.ndarray] = {}
 
     def render(self, frames: int) -> np.ndarray:
-        """As `Session.render`."""
+        """Render and observe a block; see `Session.render`."""
         out = super().render(frames)
         if hasattr(self, "joins"):
-            self._look(out)
+            self._observe(out)
         return out
 
     def finish(self) -> None:
-        """Look at the transition that is left, if there is one."""
+        """Evaluate the remaining transitions."""
         while self._next_join < len(self.joins):
             self._compare(self._next_join)
             self._next_join += 1
 
-    def _look(self, out: np.ndarray) -> None:
+    def _observe(self, out: np.ndarray) -> None:
         moment = read_moment(self.desk)
         n, self.count = self.count, self.count + 1
         self.frames[n], self.beats[n], self.tempi[n] = moment.frame, moment.beat, moment.bpm
@@ -117,21 +117,21 @@ class Watched(Session):
                 names = self.mix.entries[index].stems
                 name = names[stem] if stem < len(names) else ""
                 if name in PARTS:
-                    heard = gain * (low if name == "bass" else 1.0)
-                    level = math.sqrt(float(np.mean(np.square(samples)))) * heard
+                    audible_gain = gain * (low if name == "bass" else 1.0)
+                    level = math.sqrt(float(np.mean(np.square(samples)))) * audible_gain
                     self.levels[n, number, PARTS.index(name)] = level
                 if name == "drums" and self._is_near_a_join(middle):
                     self._kept.setdefault((index, number), []).append((begin, samples[:, 0]))
             self.rates[n, number] = self._rate_of(moment, number) if index >= 0 else 0.0
         self._compare_what_has_passed(moment.beat)
-        self._find_holes(out)
+        self._find_gaps(out)
         if n % 500 == 0:
             with open("/proc/self/statm") as file:
                 pages = int(file.read().split()[1])
             self.memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
     def _near(self, beat: float) -> list[Place]:
-        # Those that may sound: as many as there are decks.
+        # The placements that may be audible: as many as there are decks.
         last = bisect_left(self.places, beat, key=lambda place: place.begin)
         return self.places[max(0, last - len(DECKS)) : last + 1]
 
@@ -141,7 +141,7 @@ class Watched(Session):
             return 0.0
         return moment.speeds[track.voice]
 
-    # Where the beats are heard ------------------------------------------------------------------
+    # Position of the beats
 
     def _is_near_a_join(self, beat: float) -> bool:
         if self._next_join >= len(self.joins):
@@ -162,13 +162,13 @@ class Watched(Session):
         before, after = self.places[number : number + 2]
         length = before.end - after.begin
         join = self.joins[number]
-        # What loops on its way out is heard from where it does not yet.
+        # A looping outgoing track is evaluated only before its loops start.
         until = int(length) if length else -16
-        join.out = self._heard(before, after.begin, range(-24, until))
-        join.into = self._heard(after, after.begin, range(0, int(length) + 16))
+        join.out = self._located(before, after.begin, range(-24, until))
+        join.into = self._located(after, after.begin, range(0, int(length) + 16))
         self._stem_files.pop(number, None)
 
-    def _heard(self, place: Place, origin: float, beats: range) -> list[Beat]:
+    def _located(self, place: Place, origin: float, beats: range) -> list[Beat]:
         entry = self.mix.entries[place.index]
         first = self.frame_of(origin - AROUND_BEATS) - BLOCK
         kept = self._kept.get((place.index, DECKS.index(place.deck)), [])
@@ -183,7 +183,7 @@ class Watched(Session):
             file_beat = entry.enter + (origin + at - place.begin) * entry.ratio
             if abs(file_beat - round(file_beat)) > 1e-6:
                 continue
-            # What the track is made of, not what the set says of it.
+            # The true beat of the track, not the one according to the set.
             truth = self.truths[entry.path]
             file_beat = round(truth.beat(entry.second(file_beat)))
             place_in_file = round(truth.second(file_beat) * RATE)
@@ -213,26 +213,26 @@ class Watched(Session):
         return self._stem_files[index]
 
     def frame_of(self, beat: float) -> float:
-        # Of the clock that was: between two blocks it is all but straight.
+        # From the recorded clock, which is almost linear between two blocks.
         beats = self.beats[: self.count]
         at = int(np.clip(np.searchsorted(beats, beat), 1, self.count - 1))
         step = beats[at] - beats[at - 1]
         share = (beat - beats[at - 1]) / step if step > 0 else 0.0
         return float(self.frames[at - 1] + share * (self.frames[at] - self.frames[at - 1]))
 
-    # Silences ---------------------------------------------------------------------------------
+    # Silences
 
-    def _find_holes(self, out: np.ndarray) -> None:
-        # Of the end only what is followed by sound is a hole.
+    def _find_gaps(self, out: np.ndarray) -> None:
+        # Silence at the end counts only if sound follows.
         loud = np.flatnonzero(np.abs(out).max(axis=1) >= SILENT)
         if not len(loud):
-            self._hole += len(out)
+            self._silent_frames += len(out)
             return
         begin = self.desk.frame - len(out)
-        quiet = np.diff(loud, prepend=-1 - self._hole) - 1
-        for at in np.flatnonzero(quiet > MIN_HOLE_SECONDS * RATE):
-            self.holes.append((int(quiet[at]), begin + int(loud[at])))
-        self._hole = len(out) - 1 - int(loud[-1])
+        silent_since = np.diff(loud, prepend=-1 - self._silent_frames) - 1
+        for at in np.flatnonzero(silent_since > MIN_GAP_SECONDS * RATE):
+            self.gaps.append((int(silent_since[at]), begin + int(loud[at])))
+        self._silent_frames = len(out) - 1 - int(loud[-1])
 
 
 def _rms(samples: np.ndarray) -> float:
@@ -240,7 +240,7 @@ def _rms(samples: np.ndarray) -> float:
 
 
 def _find(window: np.ndarray, wanted: np.ndarray) -> tuple[int, float]:
-    # Where in the window it is, by normalised correlation, and how alike they are.
+    # Position in the window by normalised correlation, and the correlation there.
     size = 1 << (len(window) + len(wanted)).bit_length()
     spectrum: Any = np.fft.rfft(window, size) * np.conj(np.fft.rfft(wanted, size))
     count = len(window) - len(wanted) + 1

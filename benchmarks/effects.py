@@ -1,9 +1,9 @@
-"""What each effect module costs: a desk with n instances of it, awake and with sound in them.
+"""Cost of each effect module: a desk with n instances of it, all active and processing sound.
 
     python -m benchmarks.effects
 
-prints, for each module, microseconds of render time per instance and block of 256 frames, as
-the difference to the same desk without effects, and what a swap costs.
+Prints, for each module, the render time in microseconds per instance and block of 256 frames, as
+the difference from the same desk without effects, and the cost of a swap.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from crowdstream.engine.render import render
 
 BLOCK = 256
 ROUNDS = 40
-BLOCKS = 50  # of one round
+BLOCKS = 50  # per round
 PER_CHAIN = 4
 
 
 def make(desk: Desk, instance: int, name: str) -> None:
-    """Make an instance of the named module ready, switched on."""
+    """Prepare an instance of the named module and switch it on."""
     prepare(desk, instance, list(MODULES).index(name), MODULES[name])
     desk.ramps[effect_ramp(instance, ROW_ON)] = (1.0, 0.0, 1.0, 0)
 
 
 def put(desk: Desk, instance: int, chain: int, after: int, leaving: int = -1) -> None:
-    """Have the engine link an instance that is ready into a chain."""
+    """Queue a command for the engine to link a prepared instance into a chain."""
     record = np.zeros(1, COMMAND)
     record["op"], record["target"], record["index"] = OP_EFFECT, chain, instance
     record["start"], record["end"] = after, leaving
@@ -44,10 +44,10 @@ def put(desk: Desk, instance: int, chain: int, after: int, leaving: int = -1) ->
 
 
 def put_effects(desk: Desk, name: str, count: int) -> None:
-    """Have a desk without effects run `count` instances of a module, at most `EFFECTS`.
+    """Insert `count` instances of a module, at most `EFFECTS`, into a desk without effects.
 
-    They fill the chains of decks, buses and master one after another, four in each. Every
-    deck is sent to every bus, so that all of them have something to do.
+    They fill the chains of decks, buses and master one after another, four in each. Every deck
+    is routed to every bus, so that all instances process sound.
     """
     records = np.zeros(RAMP_PREFADER - RAMP_PATCH, COMMAND)
     records["op"], records["x"], records["y"] = OP_RAMP, 1.0, 0.0
@@ -62,7 +62,7 @@ def put_effects(desk: Desk, name: str, count: int) -> None:
 
 
 def _block_seconds(desk: Desk) -> float:
-    # CPU time of a block: the best round, for what else runs on the machine only adds to it.
+    # CPU time per block: the best round, as other load on the machine can only add to it.
     out = np.zeros((BLOCK, 2), np.float32)
     rounds = []
     for _ in range(ROUNDS):
@@ -74,7 +74,7 @@ def _block_seconds(desk: Desk) -> float:
 
 
 def _swap_seconds(name: str) -> float:
-    # What the block in which one instance takes another one's place costs more: the median.
+    # Additional cost of a block in which one instance replaces another: the median.
     desk = Desk.create(0)
     out = np.zeros((1, 2), np.float32)
     costs: list[float] = []

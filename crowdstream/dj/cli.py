@@ -11,7 +11,7 @@ from crowdstream.dj.planning.candidates import Candidates, of_library
 from crowdstream.dj.planning.cost_model import COMFORT, STRETCH
 from crowdstream.dj.planning.energy_curve import Curve, CurveError, find_curve
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.planner import Plan, PlanError, Planner, Wishes
+from crowdstream.dj.planning.planner import Plan, PlanError, Planner, PlanOptions
 from crowdstream.dj.planning.plot import picture
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.library import Library, LibraryError, Query, default_place
@@ -92,14 +92,14 @@ def _plan(options: argparse.Namespace, curve: Curve, library: Library) -> int:
     for folder in folders:
         if not folder.exists():
             return _fail(f"{printable(folder)}: no such file or folder")
-    shelf = of_library(library, Query(roots=tuple(map(str, folders))))
-    if not shelf.cards and not shelf.left_out:
+    candidates = of_library(library, Query(roots=tuple(map(str, folders))))
+    if not candidates.cards and not candidates.left_out:
         shown = " ".join(printable(folder) for folder in folders)
         return _fail(f"{shown}: no analysed tracks here; run crowdstream analyze {shown} first")
     stretch = max(options.stretch, options.tempo_change)
-    wishes = Wishes(options.minutes, options.seed, curve, options.tempo_change, stretch)
-    made = Planner(shelf, wishes).plan()
-    for note in (*_left_out(shelf), *made.notes):
+    plan_options = PlanOptions(options.minutes, options.seed, curve, options.tempo_change, stretch)
+    made = Planner(candidates, plan_options).plan()
+    for note in (*_left_out(candidates), *made.notes):
         print(f"crowdstream: {printable(note)}", file=sys.stderr)
     words = "\n".join(explain(made.mix, made.others))
     if options.output is None:
@@ -108,21 +108,21 @@ def _plan(options: argparse.Namespace, curve: Curve, library: Library) -> int:
             print(words, file=sys.stderr)
         return 0
     options.output.write_text(write_set(made.mix, options.output.parent.absolute()))
-    draw(made, shelf, curve, options.output.with_suffix(".svg"))
+    draw(made, candidates, curve, options.output.with_suffix(".svg"))
     if options.explain:
         print(words)
     return 0
 
 
-def _left_out(shelf: Candidates) -> list[str]:
-    shown = list(shelf.left_out[:MAX_NOTES])
-    more = len(shelf.left_out) - len(shown)
+def _left_out(candidates: Candidates) -> list[str]:
+    shown = list(candidates.left_out[:MAX_NOTES])
+    more = len(candidates.left_out) - len(shown)
     return [*shown, f"and {more} more that cannot be played"] if more else shown
 
 
-def draw(made: Plan, shelf: Candidates, curve: Curve, path: Path) -> None:
+def draw(made: Plan, candidates: Candidates, curve: Curve, path: Path) -> None:
     """Write the SVG plot of a plan to `path`."""
     paths = {entry.path for entry in made.mix.entries}
-    known = {track: shelf.facts(track) for track in paths}
-    energies = {track: shelf.energy(shelf.card(track)) for track in paths}
+    known = {track: candidates.features(track) for track in paths}
+    energies = {track: candidates.energy(candidates.card(track)) for track in paths}
     path.write_text(picture(made.mix, known, energies, curve.energy))

@@ -16,10 +16,12 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR
 BEATLESS_BPM = 120.0  # grid of a track without a beat: bars of 2 s, the same as in its analysis
 MAX_ANCHORS = 512  # the most that a deck's beatgrid holds
 PHRASE_BARS = 8
-VOICE = 0.15  # share of a bar with vocals, or activity of a stem, above which the bar counts
-BASS = 0.35  # low-band activity that counts as bass: about 20 dB below the loudest bar
+VOCAL_THRESHOLD = (
+    0.15  # share of a bar with vocals, or activity of a stem, above which the bar counts
+)
+BASS_THRESHOLD = 0.35  # low-band activity that counts as bass: about 20 dB below the loudest bar
 ACTIVITY_RANGE_DB = 40.0  # the analysis maps this range to a stem activity of 0 to 1
-FITTED = 40  # iterations of the fit of stem powers
+FIT_ITERATIONS = 40  # iterations of the fit of stem powers
 ENERGY_RANGE_DB = 40.0  # the analysis maps this range to an energy of 0 to 1
 # Longest silence in seconds that is played. At a clock tempo 10 % below the track's, it lasts 2 s.
 MAX_SILENCE = 1.8
@@ -77,7 +79,7 @@ class TrackFeatures:
         return left + (second - begin) * (right - left) / (end - begin)
 
     @cached_property
-    def stretch(self) -> tuple[float, float]:
+    def playable_span(self) -> tuple[float, float]:
         """(begin, end) in seconds of the longest part without a long silence; only this is played.
 
         Anything separated from it by a long silence, such as a hidden track, is not played.
@@ -95,7 +97,7 @@ class TrackFeatures:
     @property
     def left_out(self) -> str:
         """Describe the part that is skipped because of a silence in the middle, else empty."""
-        begin, end = self.stretch
+        begin, end = self.playable_span
         inner = [one for one in self.analysis.silences if one[1] - one[0] >= MAX_SILENCE]
         inner = [one for one in inner if one[0] > 0.0 and one[1] < self.analysis.seconds]
         if not inner:
@@ -109,28 +111,28 @@ class TrackFeatures:
     @cached_property
     def begin(self) -> int:
         """Beat of the first downbeat in the playable part."""
-        first = self.beat(self.stretch[0])
+        first = self.beat(self.playable_span[0])
         return BEATS_PER_BAR * math.ceil((first - 1e-6) / BEATS_PER_BAR)
 
     @cached_property
     def end(self) -> int:
         """Beat of the last bar line in the playable part."""
         sound = self.analysis.first_bar_beat + BEATS_PER_BAR * len(self.analysis.energy)
-        file = self.beat(self.stretch[1])
+        file = self.beat(self.playable_span[1])
         last = min(file, sound) if self.analysis.energy else file
         return BEATS_PER_BAR * math.floor((last + 1e-6) / BEATS_PER_BAR)
 
     @cached_property
     def phrases(self) -> tuple[int, ...]:
         """Beats at which phrases begin, and the end of the last phrase."""
-        said = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
-        said = [beat for beat in said if beat % BEATS_PER_BAR == 0]
-        if len(said) < 2:
+        phrases = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
+        phrases = [beat for beat in phrases if beat % BEATS_PER_BAR == 0]
+        if len(phrases) < 2:
             step = BEATS_PER_BAR * PHRASE_BARS
-            said = [*range(max(0, self.begin), self.end, step)] or [self.begin]
-        if self.end - said[-1] >= BEATS_PER_BAR:
-            said.append(self.end)
-        return tuple(said)
+            phrases = [*range(max(0, self.begin), self.end, step)] or [self.begin]
+        if self.end - phrases[-1] >= BEATS_PER_BAR:
+            phrases.append(self.end)
+        return tuple(phrases)
 
     def bars(self, begin: float, end: float) -> range:
         """Return the indexes of the analysed bars between two beats."""
@@ -176,9 +178,9 @@ class TrackFeatures:
             return known
         return self.analysis.bass if stem == "bass" else self.analysis.energy
 
-    def sings(self, begin: float, end: float) -> bool:
+    def has_vocals(self, begin: float, end: float) -> bool:
         """Return whether there are vocals between two beats."""
-        return any(self.voice[bar] > VOICE for bar in self.bars(begin, end))
+        return any(self.voice[bar] > VOCAL_THRESHOLD for bar in self.bars(begin, end))
 
     def mean(self, line: Sequence[float], begin: float, end: float) -> float:
         """Return the mean of a per-bar curve between two beats; 0 without any bars."""
@@ -232,10 +234,10 @@ class TrackFeatures:
             shares[: len(line), column] = np.where(
                 line > 0, 10 ** (ACTIVITY_RANGE_DB * (line - 1) / 10), 0.0
             )
-        worth = np.full(len(self.stems), float(np.mean(whole)))
-        for _ in range(FITTED):
-            worth *= (shares.T @ whole) / (shares.T @ (shares @ worth) + 1e-14)
-        return tuple(zip(self.stems, (shares * worth).T, strict=True))
+        stem_powers = np.full(len(self.stems), float(np.mean(whole)))
+        for _ in range(FIT_ITERATIONS):
+            stem_powers *= (shares.T @ whole) / (shares.T @ (shares @ stem_powers) + 1e-14)
+        return tuple(zip(self.stems, (shares * stem_powers).T, strict=True))
 
     def starts(self, kind: str) -> list[int]:
         """Return the beats at which sections of a kind, such as "drop", begin."""

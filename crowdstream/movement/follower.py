@@ -20,7 +20,7 @@ Pairs = tuple[tuple[float, float], ...]
 """(movement, value) pairs; movement is 0 to 1 and ascending."""
 
 
-def between(pairs: Pairs, movement: float) -> float:
+def interpolate(pairs: Pairs, movement: float) -> float:
     """Interpolate linearly between pairs; outside them, the first or last value holds."""
     place = bisect_right(pairs, (movement, float("inf")))
     if place == 0:
@@ -81,7 +81,7 @@ class MovementMap:
         for threshold, tempo in self.below:
             if movement < threshold:
                 return self._limited(tempo)
-        return self._limited(between(self.steps, movement))
+        return self._limited(interpolate(self.steps, movement))
 
     def _limited(self, bpm: float) -> float:
         return min(self.highest_bpm, max(self.lowest_bpm, bpm))
@@ -109,14 +109,14 @@ class Follower:
     tempo from before, and rests. Times are seconds on the caller's monotonic clock.
     """
 
-    def __init__(self, chart: MovementMap | None) -> None:
-        self.map = chart
+    def __init__(self, movement_map: MovementMap | None) -> None:
+        self.map = movement_map
         self._following = False
         self._last = 0.0
-        self._heard = 0.0
+        self._reported_at = 0.0
         self._before: float | None = None
         self.movement = 0.0
-        self._senders: dict[str, Sender] = chart.senders if chart else {}
+        self._senders: dict[str, Sender] = movement_map.senders if movement_map else {}
         self._readings: dict[str, tuple[float, float]] = {}
         self.ignores_total = MOVEMENT not in self._senders and any(
             address.startswith(DETECTOR) for address in self._senders
@@ -147,12 +147,12 @@ class Follower:
     def restore(self, note: list[Any]) -> None:
         """Resume from a saved state."""
         self._following, self._last, self.movement, self._before = note
-        self._heard = self._last
+        self._reported_at = self._last
 
     def moved(self, movement: float, now: float) -> None:
         """Take a report of the crowd's movement, 0 to 1; `now`: monotonic seconds."""
         self.movement = movement
-        self._heard = now
+        self._reported_at = now
         if not self._following:
             self._following = True
             self._last = now
@@ -172,7 +172,7 @@ class Follower:
             self._before = bpm
         target = self.map.bpm(self.movement)
         silent = self.map.silent_seconds
-        if silent is not None and now - self._heard > silent:
+        if silent is not None and now - self._reported_at > silent:
             target = self._before
             if abs(target - bpm) < MIN_CHANGE:
                 self.rest()

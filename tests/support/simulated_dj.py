@@ -1,4 +1,4 @@
-"""A DJ and a server on a clock that only rendering advances: minutes in a second."""
+"""A DJ session and a server on a clock that rendering advances: minutes of mixing in a second."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.session import Session
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, TrackSelector
 from crowdstream.dj.planning.candidates import of_analyses
-from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
 from crowdstream.osc.codec import build
 from tests.support.offline_server import Rig, write
 from tests.support.track_analyses import analysis
 
-RATE = 8000  # Hz; low, because a DJ mostly waits
+RATE = 8000  # low, as a DJ mostly waits
 BLOCK = 256  # 32 ms; a DJ acts every 25 ms
 BPM = 240.0
-HOLE_SECONDS = 0.05  # silence that counts as a gap
-WAY = Transition(
+GAP_SECONDS = 0.05  # a longer silence is an audible gap
+BASS_SWAP = Transition(
     "bass swap",
     2,
     (
@@ -37,7 +37,7 @@ WAY = Transition(
 )
 
 
-def made(
+def tone_set(
     folder: Path,
     names: str,
     beats: int = 64,
@@ -45,7 +45,7 @@ def made(
     bpm: float = BPM,
     rate: int = RATE,
 ) -> Set:
-    """Return a set of tones. Each is left after `leave` beats, the last 8 with the next one."""
+    """Return a set of tones. Each is `leave` beats long and overlaps the next by 8 beats."""
     entries = []
     for number, name in enumerate(names):
         path = folder / f"{name}.wav"
@@ -54,77 +54,79 @@ def made(
         write(path, np.stack([tone, tone], 1), rate)
         anchors = ((0.0, 0.0), (1.0, 60.0 / bpm))
         last = number == len(names) - 1
-        entries.append(SetEntry(str(path), anchors, 0.0, leave, transition=None if last else WAY))
+        entries.append(
+            SetEntry(str(path), anchors, 0.0, leave, transition=None if last else BASS_SWAP)
+        )
     return Set(bpm, tuple(entries))
 
 
-class Way:
-    """A fake socket between a DJ and the simulated server, with its clock."""
+class SimulatedTransport:
+    """A transport between a DJ and a simulated server, and the clock of both."""
 
     def __init__(self, sim: SimulatedDj, sender: tuple[str, int]) -> None:
         self.sender = sender
         self.sim = sim
-        self.come: deque[bytes] = deque()
+        self.received: deque[bytes] = deque()
         self.later = 0.0
 
     def now(self) -> float:
         return self.sim.time + self.later
 
     def send(self, data: bytes) -> int:
-        if self.sender in self.sim.ways:
+        if self.sender in self.sim.transports:
             self.sim.packet(data, self.sender)
         return len(data)
 
     def recv(self, _size: int) -> bytes:
-        if not self.come:
+        if not self.received:
             raise BlockingIOError
-        return self.come.popleft()
+        return self.received.popleft()
 
     def close(self) -> None:
-        self.sim.ways.pop(self.sender, None)
+        self.sim.transports.pop(self.sender, None)
 
 
 class SimulatedDj(Rig):
-    """A rig with DJs that play on it. Messages without a sender come from a person."""
+    """A server rig with DJ sessions that play on it."""
 
     def __init__(
         self, memory_mb: int = 64, block: int = BLOCK, rate: int = RATE, **settings: Any
     ) -> None:
-        self.ways: dict[Any, Way] = {}
+        self.transports: dict[Any, SimulatedTransport] = {}
         self.djs: list[Session] = []
-        self.holes: list[tuple[float, float]] = []  # begin and length, s
+        self.gaps: list[tuple[float, float]] = []  # start and length in seconds
         self.block_out = np.zeros((0, 2), np.float32)
         self._silent = 0
-        super().__init__(
-            memory_mb=memory_mb, block=block, rate=rate, base_bpm=BPM, **settings
-        )
+        super().__init__(memory_mb=memory_mb, block=block, rate=rate, base_bpm=BPM, **settings)
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        if sender in self.ways:
-            self.ways[sender].come.append(build(address, arguments))
+        if sender in self.transports:
+            self.transports[sender].received.append(build(address, arguments))
         else:
             super().answer(sender, address, *arguments)
 
-    def join(self, chooser: TrackSelector, floor: CrowdInput | None = None) -> Session:
-        """Start a DJ."""
-        way = Way(self, ("127.0.0.1", 40000 + len(self.djs)))
-        self.ways[way.sender] = way
-        dj = Session(ServerLink(way, way.now), chooser, floor or CrowdInput(None), way.now)
+    def start_dj(self, selector: TrackSelector, crowd: CrowdInput | None = None) -> Session:
+        """Start a DJ session."""
+        transport = SimulatedTransport(self, ("127.0.0.1", 40000 + len(self.djs)))
+        self.transports[transport.sender] = transport
+        dj = Session(
+            ServerLink(transport, transport.now), selector, crowd or CrowdInput(None), transport.now
+        )
         self.djs.append(dj)
         return dj
 
-    def die(self, dj: Session, seconds: float, after: SimulatedDj) -> None:
-        """End this server while a DJ uses it; `seconds` later `after` takes its place."""
-        (way,) = self.ways.values()
-        self.ways.clear()
+    def crash_server(self, dj: Session, seconds: float, after: SimulatedDj) -> None:
+        """Kill this server under a DJ; `seconds` later, the server `after` takes its place."""
+        (transport,) = self.transports.values()
+        self.transports.clear()
         for _ in range(round(seconds * 40)):
-            way.later += 0.025
+            transport.later += 0.025
             dj.tick()
-        way.later += self.time - after.time
-        way.sim, after.ways, after.djs = after, {way.sender: way}, [dj]
+        transport.later += self.time - after.time
+        transport.sim, after.transports, after.djs = after, {transport.sender: transport}, [dj]
 
-    def leave(self, dj: Session) -> None:
-        """End a DJ."""
+    def kill_dj(self, dj: Session) -> None:
+        """Kill a DJ session."""
         self.djs.remove(dj)
 
     def step(self, frames: int | None = None) -> None:
@@ -133,46 +135,46 @@ class SimulatedDj(Rig):
                 dj.tick()
         block = self.render(self.block if frames is None else frames)
         self.block_out = block
-        self._listen(block)
+        self._find_gaps(block)
         self.load(self.pages_a_block)
 
-    def _listen(self, block: np.ndarray) -> None:
-        sounding = np.flatnonzero(np.abs(block).max(axis=1) > 1e-4)
-        if not len(sounding):
+    def _find_gaps(self, block: np.ndarray) -> None:
+        audible = np.flatnonzero(np.abs(block).max(axis=1) > 1e-4)
+        if not len(audible):
             self._silent += len(block)
             return
-        gaps = np.diff(sounding) - 1
-        rate, hole = self.rate, round(HOLE_SECONDS * self.rate)
-        first = self._silent + int(sounding[0])
+        silences = np.diff(audible) - 1
+        rate, shortest = self.rate, round(GAP_SECONDS * self.rate)
+        first = self._silent + int(audible[0])
         begin = self.desk.frame - len(block)
-        if first > hole:
-            self.holes.append((begin / rate, first / rate))
-        for at in np.flatnonzero(gaps > hole).tolist():
-            self.holes.append(((begin + int(sounding[at])) / rate, int(gaps[at]) / rate))
-        self._silent = len(block) - 1 - int(sounding[-1])
+        if first > shortest:
+            self.gaps.append((begin / rate, first / rate))
+        for at in np.flatnonzero(silences > shortest).tolist():
+            self.gaps.append(((begin + int(audible[at])) / rate, int(silences[at]) / rate))
+        self._silent = len(block) - 1 - int(audible[-1])
 
     def until(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
-        """Play until a condition is true; fails after `seconds`."""
+        """Render until `condition` is true; fail after `seconds`."""
         end = self.time + seconds
         while not condition():
             notes = [dj.player.state.note for dj in self.djs]
-            assert self.time < end, f"it did not happen: {notes}"
+            assert self.time < end, f"timed out: {notes}"
             self.step()
 
     def deck(self, letter: str, name: str) -> Any:
-        """Return a reading of a deck."""
+        """Return a field of a deck's status."""
         number = DECK_LETTERS.index(letter)
         return self.core.status.deck_readings(number, read_moment(self.desk))[name]
 
 
-def plays(dj: Session) -> str:
-    """Return the name of the track that is currently the main one."""
+def current_track(dj: Session) -> str:
+    """Return the name of the playing track."""
     mix, index = dj.player.state.mix, dj.player.state.index
     return "" if mix is None or index < 0 else Path(mix.entries[index].path).stem
 
 
-def meeting(sim: SimulatedDj, out: str, into: str) -> float:
-    """Return the beat of deck `out` at which deck `into` starts with its own beat 0."""
+def start_beat(sim: SimulatedDj, out: str, into: str) -> float:
+    """Return the beat of deck `out` at which deck `into` starts, at its own beat 0."""
     sim.until(lambda: sim.deck(into, "state") == "playing")
     status = sim.status()
     assert abs(status[f"deck.{into}.phase"]) < 1e-3 > abs(status[f"deck.{out}.phase"])
@@ -180,24 +182,26 @@ def meeting(sim: SimulatedDj, out: str, into: str) -> float:
 
 
 def endless(folder: Path, names: str, bpm: float = BPM) -> EndlessSelector:
-    """Return a selector for a library of short tracks of different energy, `a` the calmest."""
-    paths = [entry.path for entry in made(folder, names, beats=100, bpm=bpm).entries]
+    """Return a selector for short tracks of different energy; `a` is the calmest."""
+    paths = [entry.path for entry in tone_set(folder, names, beats=100, bpm=bpm).entries]
     keys = ("8A", "9A", "8A", "7A")
-    shelf = of_analyses({
+    candidates = of_analyses({
         path: analysis(bpm, keys[number % 4], number / len(paths), 24, (), sung=())
         for number, path in enumerate(paths)
     })  # fmt: skip
-    return EndlessSelector(lambda cards: Planner(cards, Wishes()), lambda: shelf, lambda: 0.0)
+    return EndlessSelector(
+        lambda cards: Planner(cards, PlanOptions()), lambda: candidates, lambda: 0.0
+    )
 
 
-def ask(sim: SimulatedDj, word: str, *arguments: object) -> str:
-    """Send the DJ a command like a person; return the reason of a refusal, or nothing."""
+def dj_command(sim: SimulatedDj, name: str, *arguments: object) -> str:
+    """Send the DJ a command as a person; return the reason if it is refused."""
     sim.answers.said.clear()
-    sim.send(f"/dj/{word}", *arguments)
+    sim.send(f"/dj/{name}", *arguments)
     sim.until(lambda: sim.heard("/done") or sim.fails(), 10.0)
     return "".join(sim.fails())
 
 
-def coming(dj: Session) -> str:
+def next_track(dj: Session) -> str:
     mix = dj.player.state.mix
     return Path(mix.entries[1].path).stem if mix is not None and len(mix.entries) > 1 else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from crowdstream.system.child_environment import child_environment
 
-AGAIN_SECONDS = 60.0  # between two scans of the folder; one without new tracks takes 0.3 s
+RESCAN_SECONDS = 60.0  # between two scans of the folder; one without new tracks takes 0.3 s
 SOON_SECONDS = 5.0  # the same while there is nothing to play
 NICE = 10  # playback has priority
 
@@ -39,7 +39,7 @@ class BackgroundAnalysis:
     def tick(self, now: float, soon: bool) -> None:
         """Start a run when it is due. `now`: monotonic seconds. `soon`: nothing to play yet."""
         self._read()
-        if now < self._begun + (SOON_SECONDS if soon else AGAIN_SECONDS):
+        if now < self._begun + (SOON_SECONDS if soon else RESCAN_SECONDS):
             return
         if self._process is not None and self._process.poll() is None:
             return
@@ -76,9 +76,11 @@ class BackgroundAnalysis:
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError):
-                said = json.loads(line)
+                progress = json.loads(line)
                 # A scan that finds nothing new is not worth showing.
-                self._progress = said if isinstance(said, dict) and said.get("tracks") else {}
+                self._progress = (
+                    progress if isinstance(progress, dict) and progress.get("tracks") else {}
+                )
 
     def end(self) -> None:
         """Stop a running analysis; finished tracks stay in the library."""

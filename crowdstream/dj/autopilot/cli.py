@@ -36,8 +36,8 @@ from crowdstream.system.safe_open import nearest_spelling
 from crowdstream.system.text import printable
 
 CROWD = PRESETS / "crowd.toml"
-LOOK_SECONDS = 10.0  # between two checks of the library for newly analysed tracks
-NIGHT_SECONDS = 3600.0  # period of the planned energy curve
+RESCAN_SECONDS = 10.0  # between two checks of the library for newly analysed tracks
+ENERGY_PERIOD_SECONDS = 3600.0  # period of the planned energy curve
 BASE_BPM = 120.0
 
 
@@ -69,19 +69,19 @@ def dj(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
     analyst: BackgroundAnalysis | None = None
     try:
-        chart = None if options.no_crowd else read_map(options.crowd, BASE_BPM)
+        movement_map = None if options.no_crowd else read_map(options.crowd, BASE_BPM)
         if options.what.suffix == ".toml":
             from crowdstream.dj.setfile.reader import read_set
 
-            chooser: TrackSelector = SetFileSelector(read_set(options.what))
+            selector: TrackSelector = SetFileSelector(read_set(options.what))
         else:
             if not options.what.is_dir():
                 raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
             analyst = (
                 None if options.no_analysis else BackgroundAnalysis(options.what, options.library)
             )
-            chooser = _endless(options, analyst)
-        return _play(options, chooser, chart, analyst)
+            selector = _endless(options, analyst)
+        return _play(options, selector, movement_map, analyst)
     except (SetError, SettingError, NothingToPlay) as error:
         print(f"crowdstream dj: {error}", file=sys.stderr)
         return 2
@@ -94,7 +94,9 @@ def dj(arguments: Sequence[str]) -> int:
 
 
 def _play(
-    options: argparse.Namespace, chooser: TrackSelector, chart: MovementMap | None,
+    options: argparse.Namespace,
+    selector: TrackSelector,
+    movement_map: MovementMap | None,
     analyst: BackgroundAnalysis | None,
 ) -> int:
     ended = threading.Event()
@@ -110,7 +112,7 @@ def _play(
         signal.signal(number, end)
     link = ServerLink(connect(options.host, options.port))
     analysis = (lambda: analyst.progress) if analyst is not None else dict
-    Session(link, chooser, CrowdInput(chart), analysis=analysis).run(over)
+    Session(link, selector, CrowdInput(movement_map), analysis=analysis).run(over)
     return 0
 
 
@@ -126,7 +128,7 @@ def _written(library: Path) -> float:
 def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) -> EndlessSelector:
     from crowdstream.dj.planning.candidates import Candidates, of_analyses, of_library
     from crowdstream.dj.planning.energy_curve import NAMED, Curve
-    from crowdstream.dj.planning.planner import Planner, Wishes
+    from crowdstream.dj.planning.planner import Planner, PlanOptions
     from crowdstream.library import Library, NoLibrary, Query, default_place
 
     curve = Curve("wave", NAMED["wave"])
@@ -139,7 +141,7 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
         now = time.monotonic()
         if analyst is not None:
             analyst.tick(now, not known[1].cards)
-        if now - known[0] > LOOK_SECONDS or not known[1].cards:
+        if now - known[0] > RESCAN_SECONDS or not known[1].cards:
             known[0] = now
             written = _written(place)
             with contextlib.suppress(NoLibrary):  # until the first track is analysed
@@ -150,6 +152,8 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
         return found
 
     def energy() -> float:
-        return curve.energy((time.monotonic() - begun) / NIGHT_SECONDS % 1.0)
+        return curve.energy((time.monotonic() - begun) / ENERGY_PERIOD_SECONDS % 1.0)
 
-    return EndlessSelector(lambda cards: Planner(cards, Wishes(seed=options.seed)), shelf, energy)
+    return EndlessSelector(
+        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), shelf, energy
+    )

@@ -16,37 +16,37 @@ class CommandScheduler:
     def __init__(self, link: ServerLink, ours: Callable[[TimedCommand], bool]) -> None:
         self._link = link
         self._ours = ours
-        self._moves: list[TimedCommand] = []
+        self._commands: list[TimedCommand] = []
 
-    def add(self, moves: Iterable[TimedCommand]) -> None:
+    def add(self, commands: Iterable[TimedCommand]) -> None:
         """Schedule commands."""
-        self._moves += moves
-        self._moves.sort(key=lambda move: move.beat)
+        self._commands += commands
+        self._commands.sort(key=lambda command: command.beat)
 
     def clear(self) -> None:
         """Drop all commands that have not been sent."""
-        self._moves = []
+        self._commands = []
 
     def decks(self) -> Iterator[str]:
         """Yield the decks with commands that have not been sent."""
-        return (move.address[6:7] for move in self._moves)
+        return (command.address[6:7] for command in self._commands)
 
-    def now(self, moves: Iterable[TimedCommand]) -> None:
+    def now(self, commands: Iterable[TimedCommand]) -> None:
         """Send commands at once, ignoring their beats."""
-        for move in moves:
-            if self._ours(move):
-                self._link.send(move.address, *move.args)
+        for command in commands:
+            if self._ours(command):
+                self._link.send(command.address, *command.args)
 
     def tick(self, beat: float) -> None:
         """Send commands that are due soon; those that take no beat are sent when they are due."""
         soon = beat + HORIZON_SECONDS * self._link.bpm / 60.0
         left = []
-        for move in self._moves:
-            if move.beat > (soon if move.takes_beat else beat):
-                left.append(move)
-            elif self._ours(move):
-                if move.takes_beat:
-                    self._link.at(move.beat, move.address, *move.args)
+        for command in self._commands:
+            if command.beat > (soon if command.takes_beat else beat):
+                left.append(command)
+            elif self._ours(command):
+                if command.takes_beat:
+                    self._link.schedule(command.beat, command.address, *command.args)
                 else:
-                    self._link.send(move.address, *move.args)
-        self._moves = left
+                    self._link.send(command.address, *command.args)
+        self._commands = left

@@ -18,7 +18,14 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0  # between two searches for a track
 RESUME_SECONDS = 1.5  # time for the server to report the state of an earlier DJ
-ONCE = ("play", "jump", "loop", "exit", "beat", "insert")  # commands that are not sent late
+NOT_SENT_LATE = (
+    "play",
+    "jump",
+    "loop",
+    "exit",
+    "beat",
+    "insert",
+)  # commands that are not sent late
 
 
 @dataclass(frozen=True)
@@ -50,23 +57,23 @@ class Search:
 
 
 def begin(
-    state: State, link: ServerLink, hands: Container[str], told: Mapping[str, Any], now: float
+    state: State, link: ServerLink, manual: Container[str], previous: Mapping[str, Any], now: float
 ) -> TakeOver | Busy | Search | None:
-    """Decide how to start while nothing is planned. `told`: state of an earlier DJ."""
-    found = resume_of(told.get("resume"))
-    taken = _taken_over(link, found) if found is not None else None
+    """Decide how to start while nothing is planned. `previous`: state of an earlier DJ."""
+    found = resume_of(previous.get("resume"))
+    taken = _takeover(link, found) if found is not None else None
     if taken is not None:
         return taken
-    others = tuple(deck for deck in DECKS if link.sounds(deck))
-    take = not state.looked_at
-    if others and (take or any(deck in hands for deck in others)):
+    others = tuple(deck for deck in DECKS if link.audible(deck))
+    take = not state.searched_at
+    if others and (take or any(deck in manual for deck in others)):
         return Busy(others, take)
-    if state.looked_at and now < state.looked_at + RETRY_SECONDS:
+    if state.searched_at and now < state.searched_at + RETRY_SECONDS:
         return None
     return Search()
 
 
-def _taken_over(link: ServerLink, found: ResumeState) -> TakeOver | None:
+def _takeover(link: ServerLink, found: ResumeState) -> TakeOver | None:
     # The mix that an earlier DJ left on the server, if it still plays.
     mix, deck, following = found.mix, found.deck, found.following
 
@@ -87,21 +94,21 @@ def _taken_over(link: ServerLink, found: ResumeState) -> TakeOver | None:
     return TakeOver(mix, found.offset, deck, following if comes else "", left)
 
 
-def rebuilt(state: State, beat: float, bpm: float) -> Set | None:
+def set_after_restart(state: State, beat: float, bpm: float) -> Set | None:
     """Return the set with which to continue after a server restart.
 
     The audible track restarts at its current phrase. `beat`, `bpm`: last known values of the
     previous server's clock.
     """
     mix = state.mix
-    if mix is None or (state.index < 0 and state.stage != Stage.GOING):
+    if mix is None or (state.index < 0 and state.stage != Stage.MIXING):
         return mix
     beat -= state.offset
     number = max(0, state.index)
-    coming = state.index >= 0 and state.stage == Stage.GOING
+    coming = state.index >= 0 and state.stage == Stage.MIXING
     if coming and beat > place_of(mix, number + 1).begin:
         number += 1
     entry = from_phrase(mix.entries[number], track_beat(mix, number, beat))
     log.info("the server has restarted: continuing the mix with %s", name_of(entry.path))
     entries = (entry, *mix.entries[number + 1 :])
-    return replace(mix, bpm=bpm, entries=entries, begin=0.0, came=0.0)
+    return replace(mix, bpm=bpm, entries=entries, begin=0.0, mix_in_beats=0.0)

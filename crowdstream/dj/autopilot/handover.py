@@ -7,9 +7,16 @@ from dataclasses import dataclass, replace
 
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.autopilot.state import Stage, State
-from crowdstream.dj.autopilot.timing import lap, loop_of, next_bar, place_of, recast, without_first
+from crowdstream.dj.autopilot.timing import (
+    loop_beats,
+    next_bar,
+    place_of,
+    reassigned,
+    safety_loop,
+    without_first,
+)
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import TimedCommand, closing, moves
+from crowdstream.dj.setfile.timed_commands import TimedCommand, closing, track_commands
 
 LEAD_SECONDS = 2.0  # before a transition: it is decided, and its commands are scheduled
 FIRST_SECONDS = 0.5  # before the first track starts
@@ -18,17 +25,17 @@ MAX_HISTORY = 5000  # played tracks to remember
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class HandoverContext:
     """Input to a decision besides the state. Beats are of the server's clock."""
 
     now: float
     beat: float
     bpm: float
-    hands: Container[str]
+    manual: Container[str]
     """Decks, and the tempo, that are under manual control."""
     ends: bool
     """Whether the set has an end."""
-    heard: Callable[[], Set]
+    effective_set: Callable[[], Set]
     """Return the set as it is played: at one tempo while the tempo is not the plan's."""
 
     @property
@@ -38,16 +45,16 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class ComeIn:
+class StartTransition:
     """Start the transition into the next track with these commands. `offset`: as in `State`."""
 
     offset: float
-    moves: tuple[TimedCommand, ...]
+    commands: tuple[TimedCommand, ...]
     note: str
 
 
 @dataclass(frozen=True)
-class Arrive:
+class FinishTransition:
     """The next track now plays alone. `mix`: the set from that track on."""
 
     mix: Set
@@ -58,7 +65,7 @@ class Arrive:
 
 
 @dataclass(frozen=True)
-class GoRound:
+class RepeatPhrase:
     """Repeat the last phrase of the playing track. `offset`: as in `State`."""
 
     offset: float
@@ -66,130 +73,136 @@ class GoRound:
 
 
 @dataclass(frozen=True)
-class Close:
+class EndSet:
     """End the last track with these commands."""
 
-    moves: tuple[TimedCommand, ...]
+    commands: tuple[TimedCommand, ...]
 
 
 @dataclass(frozen=True)
-class Finish:
+class SetFinished:
     """The set is over."""
 
 
-Decision = ComeIn | Arrive | GoRound | Close | Finish
+Decision = StartTransition | FinishTransition | RepeatPhrase | EndSet | SetFinished
 
 
-def shifted(state: State, heard: Set, number: int) -> list[TimedCommand]:
+def transition_commands(state: State, effective_set: Set, number: int) -> list[TimedCommand]:
     """Return the commands of the transition into a track, by beat of the server's clock."""
-    found = recast(moves(heard, number), state.decks)
+    found = reassigned(track_commands(effective_set, number), state.decks)
     return [
-        replace(move, beat=move.beat + state.offset) for move in found if move.stage == "mix"
+        replace(command, beat=command.beat + state.offset)
+        for command in found
+        if command.stage == "mix"
     ]
 
 
-def decide(state: State, around: Surroundings) -> Decision | None:
+def decide(state: State, context: HandoverContext) -> Decision | None:
     """Decide whether to start the next track, or to repeat the phrase until it is ready."""
     mix, number = state.mix, state.next
     if mix is None:
         return None
-    if state.stage == Stage.GOING:
-        alone = around.beat >= state.offset + place_of(mix, number).alone
-        return _arrival(state, mix) if alone else None
-    ready = state.stage == Stage.READY and around.now > state.since + SETTLE_SECONDS
+    if state.stage == Stage.MIXING:
+        alone = context.beat >= state.offset + place_of(mix, number).mix_in_end
+        return _finish(state, mix) if alone else None
+    ready = state.stage == Stage.READY and context.now > state.since + SETTLE_SECONDS
     if state.index < 0:
-        return _beginning(state, mix, around) if ready else None
+        return _first_start(state, mix, context) if ready else None
     place = place_of(mix, state.index)
     if state.closing:
-        return Finish() if around.beat > state.offset + place.end + 1 else None
-    if state.coming is None and _ends(state, place.going, around):
-        return Close((*_let_out(state, mix, place.going), *_closing(state, mix)))
-    earliest = place.going
+        return SetFinished() if context.beat > state.offset + place.end + 1 else None
+    if state.coming is None and _ends(state, place.mix_out, context):
+        return EndSet((*_loop_exit(state, mix, place.mix_out), *_closing(state, mix)))
+    earliest = place.mix_out
     if state.coming is not None:
-        way = mix.entries[state.index].transition
-        earliest += min([0.0, *(row.at for row in way.rows)]) if way else 0.0
-    left = (state.offset + earliest - around.beat) / around.pace
+        transition = mix.entries[state.index].transition
+        earliest += min([0.0, *(row.at for row in transition.rows)]) if transition else 0.0
+    left = (state.offset + earliest - context.beat) / context.pace
     if left > LEAD_SECONDS:
         return None
-    if ready and left > SETTLE_SECONDS and not _waits(state, around.hands):
-        return _entrance(state, mix, around)
+    if ready and left > SETTLE_SECONDS and not _blocked(state, context.manual):
+        return _start(state, mix, context)
     if left > SETTLE_SECONDS:
         return None
-    why = _why(state, around.hands)
-    note = f"{name_of(mix.entries[state.index].path)} loops: {why}"
-    return GoRound(state.offset + lap(place), note)
+    reason = _repeat_reason(state, context.manual)
+    note = f"{name_of(mix.entries[state.index].path)} loops: {reason}"
+    return RepeatPhrase(state.offset + loop_beats(place), note)
 
 
-def _waits(state: State, hands: Container[str]) -> bool:
-    return state.holding or state.decks.get(state.index, "") in hands
+def _blocked(state: State, manual: Container[str]) -> bool:
+    return state.holding or state.decks.get(state.index, "") in manual
 
 
-def _why(state: State, hands: Container[str]) -> str:
+def _repeat_reason(state: State, manual: Container[str]) -> str:
     if state.holding:
         return "the DJ is on hold"
     for deck in state.decks.values():
-        if deck in hands:
+        if deck in manual:
             return f"deck {deck} is under manual control"
     loading = state.stage == Stage.LOADING
     return "the next track is still loading" if loading else "no track follows yet"
 
 
-def _ends(state: State, going: float, around: Surroundings) -> bool:
+def _ends(state: State, mix_out: float, context: HandoverContext) -> bool:
     # The last track of a set file: nothing follows, so it may end.
-    near = state.offset + going - around.beat < 2 * LEAD_SECONDS * around.pace
-    return around.ends and near and not state.holding
+    near = state.offset + mix_out - context.beat < 2 * LEAD_SECONDS * context.pace
+    return context.ends and near and not state.holding
 
 
 def _closing(state: State, mix: Set) -> list[TimedCommand]:
-    made = recast(closing(mix), state.decks)
-    return [replace(move, beat=move.beat + state.offset) for move in made]
+    made = reassigned(closing(mix), state.decks)
+    return [replace(command, beat=command.beat + state.offset) for command in made]
 
 
-def _let_out(state: State, mix: Set, going: float) -> list[TimedCommand]:
+def _loop_exit(state: State, mix: Set, mix_out: float) -> list[TimedCommand]:
     # A transition with loops of its own replaces the safety loop with the first of them.
-    way = mix.entries[state.index].transition
-    if way is not None and any(row.who == "out" and row.control == "loop" for row in way.rows):
+    transition = mix.entries[state.index].transition
+    if transition is not None and any(
+        row.target == "out" and row.control == "loop" for row in transition.rows
+    ):
         return []
-    exit_at = state.offset + going - 1
+    exit_at = state.offset + mix_out - 1
     return [TimedCommand(exit_at, f"/deck/{state.decks[state.index]}/loop/exit", ())]
 
 
-def _beginning(state: State, mix: Set, around: Surroundings) -> ComeIn:
-    begin = next_bar(around.beat + FIRST_SECONDS * around.pace)
+def _first_start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
+    begin = next_bar(context.beat + FIRST_SECONDS * context.pace)
     placed = replace(state, offset=begin - place_of(mix, 0).begin)
-    return _entrance(placed, mix, around)
+    return _start(placed, mix, context)
 
 
-def _entrance(state: State, mix: Set, around: Surroundings) -> ComeIn:
+def _start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
     number = state.next
-    made = shifted(state, around.heard(), number)
-    out = _let_out(state, mix, place_of(mix, state.index).going) if number else []
-    if not any(move.address == f"/deck/{state.decks[number]}/loop" for move in made):
+    made = transition_commands(state, context.effective_set(), number)
+    out = _loop_exit(state, mix, place_of(mix, state.index).mix_out) if number else []
+    if not any(command.address == f"/deck/{state.decks[number]}/loop" for command in made):
         # The safety loop is set with the first beat, so the track cannot end even if the DJ dies.
         begin = place_of(mix, number).begin + state.offset
         loop = f"/deck/{state.decks[number]}/loop/set"
-        made.append(TimedCommand(begin + 0.5, loop, loop_of(mix, number), index=number))
-    way = mix.entries[number - 1].transition if number else None
+        made.append(TimedCommand(begin + 0.5, loop, safety_loop(mix, number), index=number))
+    transition = mix.entries[number - 1].transition if number else None
     name = name_of(mix.entries[number].path)
-    note = f"mixing in {name} by {way.kind}" if way else f"starting {name}"
-    return ComeIn(state.offset, (*out, *made), note)
+    note = f"mixing in {name} by {transition.kind}" if transition else f"starting {name}"
+    return StartTransition(state.offset, (*out, *made), note)
 
 
-def _arrival(state: State, mix: Set) -> Arrive:
+def _finish(state: State, mix: Set) -> FinishTransition:
     number = state.next
     left = frozenset({state.decks[state.index]} if number else ())
     played = without_first(mix) if number else mix
     entry = played.entries[0]
-    return Arrive(played, state.decks[number], left, entry.why or f"{name_of(entry.path)} plays")
+    return FinishTransition(
+        played, state.decks[number], left, entry.why or f"{name_of(entry.path)} plays"
+    )
 
 
-def loop_wanted(state: State, hands: Container[str]) -> tuple[str, float, float] | None:
+def pending_loop(state: State, manual: Container[str]) -> tuple[str, float, float] | None:
     """Return deck, begin and end of the playing track's safety loop, if it has to be sent.
 
     Return None if that loop is set already, or if the deck is not the DJ's to control.
     """
-    if state.mix is None or state.index < 0 or state.stage == Stage.GOING or state.closing:
+    if state.mix is None or state.index < 0 or state.stage == Stage.MIXING or state.closing:
         return None
     deck = state.decks[state.index]
-    wanted = (deck, *loop_of(state.mix, state.index))
-    return wanted if wanted != state.armed and deck not in hands else None
+    wanted = (deck, *safety_loop(state.mix, state.index))
+    return wanted if wanted != state.armed and deck not in manual else None

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 DECKS = "ABCD"
-GIVEN_SECONDS = 20.0  # after its last touch, a stopped deck returns to the DJ
+RELEASE_SECONDS = 20.0  # after its last touch, a stopped deck returns to the DJ
 _DECK = re.compile(r"/deck/([A-Da-d])/(.*)")
 # Commands that do not change what a deck contributes to the master.
 _HARMLESS = ("listen", "quantize", "hotcue/set", "hotcue/clear")
@@ -16,7 +16,7 @@ _TEMPO = ("/clock/tempo", "/set_tempo")
 TEMPO = "tempo"
 
 
-def touched(address: str, arguments: tuple[Any, ...]) -> set[str]:
+def affected(address: str, arguments: tuple[Any, ...]) -> set[str]:
     """Return what a command affects: letters of decks, and `tempo`."""
     found = _DECK.fullmatch(address)
     if found:
@@ -56,18 +56,18 @@ class ManualOverride:
         self._touched[what] = now
         return new
 
-    def give(self, what: str) -> list[str]:
+    def release(self, what: str) -> list[str]:
         """Release a deck, the tempo, or `all`; return what was released."""
-        given = list(self._touched) if what == "all" else [what] if what in self._touched else []
-        for one in given:
+        released = list(self._touched) if what == "all" else [what] if what in self._touched else []
+        for one in released:
             del self._touched[one]
-        return given
+        return released
 
-    def tick(self, now: float, standing: set[str]) -> list[str]:
-        """Release decks that stopped a while ago; return them. `standing`: stopped decks."""
+    def tick(self, now: float, stopped: set[str]) -> list[str]:
+        """Release decks that stopped a while ago; return them. `stopped`: stopped decks."""
         over = [
             deck for deck, when in self._touched.items()
-            if deck in standing and now - when > GIVEN_SECONDS
+            if deck in stopped and now - when > RELEASE_SECONDS
         ]
         for deck in over:
             del self._touched[deck]

@@ -17,11 +17,11 @@ from crowdstream.dj.autopilot import first_track, handover, recovery
 from crowdstream.dj.autopilot.command_scheduler import CommandScheduler
 from crowdstream.dj.autopilot.crowd import STEP_SECONDS, CrowdInput
 from crowdstream.dj.autopilot.first_track import RETRY_SECONDS
-from crowdstream.dj.autopilot.manual_override import DECKS, TEMPO, ManualOverride, touched
+from crowdstream.dj.autopilot.manual_override import DECKS, TEMPO, ManualOverride, affected
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.state import Stage, State
-from crowdstream.dj.autopilot.timing import ended_at, flat, place_of, recast
+from crowdstream.dj.autopilot.timing import at_constant_tempo, place_of, reassigned, with_mix_out
 from crowdstream.dj.autopilot.track_selector import (
     NothingToPlay,
     SelectionRequest,
@@ -30,16 +30,16 @@ from crowdstream.dj.autopilot.track_selector import (
     without,
 )
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import TimedCommand, moves, tempo_map
+from crowdstream.dj.setfile.timed_commands import TimedCommand, tempo_map, track_commands
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0  # after the start, commands of an earlier DJ may still arrive
-DOUBT_SECONDS = 4.0  # between two checks for a better next track
-ENOUGH_SECONDS = 10.0  # before a transition; enough to load a different track
+RECHECK_SECONDS = 4.0  # between two checks for a better next track
+MIN_LOAD_SECONDS = 10.0  # before a transition; enough to load a different track
 TAIL_SECONDS = 5.0  # time for the previous track to end before the next one is loaded
-STUCK_LAPS = 2  # repeats of the phrase until a load is given up
-BAD_SECONDS = 600.0  # until a track that failed to load is tried again
+MAX_LATE_LAPS = 2  # repeats of the phrase until a load is given up
+RETRY_BAD_SECONDS = 600.0  # until a track that failed to load is tried again
 STRETCH = 0.08  # maximum relative deviation from a track's own tempo
 
 
@@ -52,43 +52,43 @@ class Player:
     """
 
     def __init__(
-        self, link: ServerLink, chooser: TrackSelector, floor: CrowdInput,
+        self, link: ServerLink, selector: TrackSelector, crowd: CrowdInput,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.link = link
-        self.chooser = chooser
-        self.floor = floor
-        self.hands = ManualOverride()
-        self.out = CommandScheduler(link, self._ours)
-        self.told: dict[str, Any] | None = None  # state of an earlier DJ
+        self.selector = selector
+        self.crowd = crowd
+        self.override = ManualOverride()
+        self.scheduler = CommandScheduler(link, self._is_ours)
+        self.previous_state: dict[str, Any] | None = None  # state of an earlier DJ
         self._now = monotonic
         self.state = State(since=monotonic())
-        self._began: float | None = None
+        self._ready_at: float | None = None
         self._last = (0.0, 120.0)  # the server's beat and tempo
 
     def tick(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Receive, decide and send; return the messages that are not for the player."""
         now = self._now()
         left = [event for event in self.link.tick() if not self._event(*event, now)]
-        if not self.link.there:
-            self._say(self.link.trouble)
+        if not self.link.connected:
+            self._set_note(self.link.problem)
         if not self.link.fresh():
             # The server may be dead, and a decision from old status would be wrong.
             return left
-        if self._began is None:
-            self._began = now
-        if self.link.anew:
-            self.link.anew = False
+        if self._ready_at is None:
+            self._ready_at = now
+        if self.link.restarted:
+            self.link.restarted = False
             self._rebuild()
         self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
-        self.floor.tick(now)
+        self.crowd.tick(now)
         if self.state.mix is None:
-            self._begin(now, self._began)
+            self._begin(now, self._ready_at)
         elif not self.state.finished:
-            self._look(now, self.link.beat)
+            self._control(now, self.link.beat)
         return left
 
-    def _say(self, note: str) -> None:
+    def _set_note(self, note: str) -> None:
         self.state = replace(self.state, note=note)
 
     # Messages from the server
@@ -105,12 +105,14 @@ class Player:
                 if address == "/done":
                     self._loaded()
                 else:
-                    self.state = state.at(Stage.NONE, self._now())  # the pending load is answered
-                    self._bad(" ".join(map(str, values[1:])), now)
+                    self.state = state.at_stage(
+                        Stage.NONE, self._now()
+                    )  # the pending load is answered
+                    self._skip(" ".join(map(str, values[1:])), now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
             self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
         elif address == "/fail" and values[:1] in (("/watch",), ("/dj/here",)):
-            self._say(f"the server refuses the DJ: {' '.join(map(str, values[1:]))}")
+            self._set_note(f"the server refuses the DJ: {' '.join(map(str, values[1:]))}")
         elif address == "/dj/replaced":
             self.state = replace(state, note="another DJ has taken over", finished=True)
         else:
@@ -119,49 +121,49 @@ class Player:
 
     def _changed(self, address: str, arguments: tuple[Any, ...], now: float) -> None:
         if address == "/dance/total_movement":
-            self.floor.moved(float(arguments[0]), now)
+            self.crowd.report(float(arguments[0]), now)
             return
-        if self._began is None or now < self._began + GRACE_SECONDS:
+        if self._ready_at is None or now < self._ready_at + GRACE_SECONDS:
             return
-        for what in touched(address, arguments):
-            if self.hands.take(what, now):
+        for what in affected(address, arguments):
+            if self.override.take(what, now):
                 log.info("%s is under manual control (%s)", what, address)
 
     # Start
 
     def _begin(self, now: float, since: float) -> None:
-        if self.told is None and now < since + first_track.RESUME_SECONDS:
+        if self.previous_state is None and now < since + first_track.RESUME_SECONDS:
             return
-        told, self.told = self.told or {}, {}
-        decision = first_track.begin(self.state, self.link, self.hands, told, now)
+        previous_state, self.previous_state = self.previous_state or {}, {}
+        decision = first_track.begin(self.state, self.link, self.override, previous_state, now)
         if isinstance(decision, first_track.TakeOver):
             self._take_over(decision)
-            self.state = self.state.remembering(told)
-            self._say("continuing the mix of another DJ")
+            self.state = self.state.with_memory(previous_state)
+            self._set_note("continuing the mix of another DJ")
         elif isinstance(decision, first_track.Busy):
             for deck in decision.decks if decision.take else ():
-                self.hands.take(deck, now)
+                self.override.take(deck, now)
             decks = ", ".join(decision.decks)
             note = f"deck {decks} is already playing: stop it, or send /dj/give all"
-            self.state = replace(self.state, looked_at=now, note=note)
+            self.state = replace(self.state, searched_at=now, note=note)
         elif isinstance(decision, first_track.Search):
-            self.state = replace(self.state, looked_at=now)
+            self.state = replace(self.state, searched_at=now)
             try:
-                self._start(self.chooser.first(self.asked(now)))
+                self._start(self.selector.first(self.selection_request(now)))
             except NothingToPlay as error:
-                self._say(str(error))
+                self._set_note(str(error))
 
-    def learn(self, told: dict[str, Any]) -> None:
+    def set_previous_state(self, previous_state: dict[str, Any]) -> None:
         """Take the state of an earlier DJ, empty if there was none."""
-        self.told = told
+        self.previous_state = previous_state
 
     def _start(self, mix: Set) -> None:
         # Start the first track of a set as soon as it is loaded.
-        self.state = self.state.begun(mix, self._now())
-        self.out.clear()
+        self.state = self.state.with_set(mix, self._now())
+        self.scheduler.clear()
 
     def _take_over(self, found: first_track.TakeOver) -> None:
-        self._start(self.chooser.resumed(found.mix))
+        self._start(self.selector.resumed(found.mix))
         state, link = self.state, self.link
         assert state.mix is not None
         history, path = state.history, state.mix.entries[0].path
@@ -169,27 +171,32 @@ class Player:
             history += (path,)
         decks = {0: found.deck, 1: found.coming} if found.coming else {0: found.deck}
         self.state = replace(
-            state, index=0, offset=found.offset, decks=decks, history=history,
+            state,
+            index=0,
+            offset=found.offset,
+            decks=decks,
+            history=history,
             used=state.used | found.left,
         )
         if not found.coming:
-            self.state = replace(self.state, offset=recovery.realigned(self.state, link))
+            self.state = replace(self.state, offset=recovery.realigned_offset(self.state, link))
             return
-        self.state = self.state.at(Stage.GOING, self._now())
+        self.state = self.state.at_stage(Stage.MIXING, self._now())
         # Schedule the rest of the transition, and send what was missed of it.
-        made = handover.shifted(self.state, self._heard(), 1)
-        self.out.add(move for move in made if move.beat > link.beat)
-        self.out.now(
-            move for move in made
-            if move.beat <= link.beat and not move.address.endswith(first_track.ONCE)
+        made = handover.transition_commands(self.state, self._effective_set(), 1)
+        self.scheduler.add(command for command in made if command.beat > link.beat)
+        self.scheduler.now(
+            command
+            for command in made
+            if command.beat <= link.beat and not command.address.endswith(first_track.NOT_SENT_LATE)
         )
 
     def _rebuild(self) -> None:
         # The new server knows nothing of what was on the decks.
-        mix = first_track.rebuilt(self.state, *self._last)
+        mix = first_track.set_after_restart(self.state, *self._last)
         if mix is None:
             return
-        self.hands.give("all")
+        self.override.release("all")
         self.state = replace(self.state, decks={}, used=frozenset(), leaving=frozenset())
         self._start(mix)
 
@@ -207,156 +214,169 @@ class Player:
         """Exclude a track from playing."""
         self.state = replace(self.state, banned=self.state.banned | {path})
 
-    def wish(self, path: str) -> None:
+    def enqueue(self, path: str) -> None:
         """Queue a track behind earlier requests, and lift a ban on it."""
         state = self.state
-        self.state = replace(
-            state, banned=state.banned - {path}, wished=(*state.wished, path)
-        )
+        self.state = replace(state, banned=state.banned - {path}, queue=(*state.queue, path))
 
-    def end_at(self, going: float) -> None:
+    def end_at(self, mix_out: float) -> None:
         """Start the mix-out of the playing track at a beat of the set."""
         assert self.state.mix is not None
-        mix = ended_at(self.state.mix, self.state.index, going)
+        mix = with_mix_out(self.state.mix, self.state.index, mix_out)
         self.state = replace(self.state, mix=mix)
 
-    def give(self, what: str) -> None:
+    def release(self, what: str) -> None:
         """Release a deck, the tempo or `all` from manual control."""
-        for one in self.hands.give(what):
-            self._given(one)
+        for one in self.override.release(what):
+            self._released(one)
 
-    def _given(self, what: str) -> None:
-        decision = recovery.given(self.state, self.link, what)
+    def _released(self, what: str) -> None:
+        decision = recovery.after_release(self.state, self.link, what)
         if isinstance(decision, recovery.StopDeck):
-            self.link.at(decision.beat, f"/deck/{decision.deck}/stop")
+            self.link.schedule(decision.beat, f"/deck/{decision.deck}/stop")
             self.state = replace(self.state, used=self.state.used | {decision.deck})
-        elif isinstance(decision, recovery.PlayOn):
+        elif isinstance(decision, recovery.ResumeTrack):
             self.state = replace(self.state, armed=(), offset=decision.offset)
 
     # Tasks of each tick
 
-    def _look(self, now: float, beat: float) -> None:
+    def _control(self, now: float, beat: float) -> None:
         self._plan(now)
         self._load(now)
-        self._pass(now, beat)
-        self._arm()
-        self.out.tick(beat)
-        self._follow(now, beat)
+        self._hand_over(now, beat)
+        self._set_loop()
+        self.scheduler.tick(beat)
+        self._follow_crowd(now, beat)
         standing = {deck for deck in DECKS if self.link.deck(deck, "state") != "playing"}
-        for deck in self.hands.tick(now, standing):
-            self._given(deck)
-        self._revive(now)
+        for deck in self.override.tick(now, standing):
+            self._released(deck)
+        self._check_silence(now)
 
-    def _pass(self, now: float, beat: float) -> None:
-        around = handover.Surroundings(
-            now, beat, self.link.bpm, self.hands, self.chooser.ends, self._heard
+    def _hand_over(self, now: float, beat: float) -> None:
+        context = handover.HandoverContext(
+            now, beat, self.link.bpm, self.override, self.selector.ends, self._effective_set
         )
-        state, decision = self.state, handover.decide(self.state, around)
-        if isinstance(decision, handover.ComeIn):
-            self.out.add(decision.moves)
+        state, decision = self.state, handover.decide(self.state, context)
+        if isinstance(decision, handover.StartTransition):
+            self.scheduler.add(decision.commands)
             state = replace(state, offset=decision.offset, laps=0, note=decision.note)
-            self.state = state.at(Stage.GOING, self._now())
+            self.state = state.at_stage(Stage.MIXING, self._now())
             log.info("%s", decision.note)
-        elif isinstance(decision, handover.Arrive):
+        elif isinstance(decision, handover.FinishTransition):
             history = (*state.history[-handover.MAX_HISTORY :], decision.mix.entries[0].path)
             self.state = replace(
-                state.at(Stage.NONE, self._now()), mix=decision.mix, index=0,
-                decks={0: decision.deck}, used=state.used | decision.left, before=None,
-                looked_at=0.0, granted="", history=history, note=decision.note,
+                state.at_stage(Stage.NONE, self._now()),
+                mix=decision.mix,
+                index=0,
+                decks={0: decision.deck},
+                used=state.used | decision.left,
+                before=None,
+                searched_at=0.0,
+                served="",
+                history=history,
+                note=decision.note,
             )
-        elif isinstance(decision, handover.GoRound):
+        elif isinstance(decision, handover.RepeatPhrase):
             self.state = replace(
                 state, offset=decision.offset, laps=state.laps + 1, note=decision.note
             )
-        elif isinstance(decision, handover.Close):
-            self.out.add(decision.moves)
+        elif isinstance(decision, handover.EndSet):
+            self.scheduler.add(decision.commands)
             self.state = replace(state, closing=True)
-        elif isinstance(decision, handover.Finish):
+        elif isinstance(decision, handover.SetFinished):
             self.state = replace(state, finished=True)
 
-    def _arm(self) -> None:
-        wanted = handover.loop_wanted(self.state, self.hands)
+    def _set_loop(self) -> None:
+        wanted = handover.pending_loop(self.state, self.override)
         if wanted is not None:
             self.state = replace(self.state, armed=wanted)
             self.link.send(f"/deck/{wanted[0]}/loop/set", *wanted[1:])
 
-    def _revive(self, now: float) -> None:
-        sounds = any(self.link.sounds(deck) for deck in DECKS)
-        silence = recovery.revive(self.state, sounds, self.link.bpm, now)
-        self.state = replace(self.state, quiet=silence.since)
+    def _check_silence(self, now: float) -> None:
+        audible = any(self.link.audible(deck) for deck in DECKS)
+        silence = recovery.check_silence(self.state, audible, self.link.bpm, now)
+        self.state = replace(self.state, silent_since=silence.since)
         if silence.begin is not None:
             self._start(silence.begin)
 
-    def _heard(self) -> Set:
+    def _effective_set(self) -> Set:
         # The set as it is played: at one tempo while the tempo is not the plan's.
         assert self.state.mix is not None
-        free = self.floor.leads(self._now()) or TEMPO in self.hands
-        return flat(self.state.mix, self.link.bpm) if free else self.state.mix
+        free = self.crowd.leads(self._now()) or TEMPO in self.override
+        return at_constant_tempo(self.state.mix, self.link.bpm) if free else self.state.mix
 
-    def asked(self, now: float) -> SelectionRequest:
+    def selection_request(self, now: float) -> SelectionRequest:
         """Return the requirements for the next track."""
         state = self.state
-        energy = self.floor.energy(now) if state.energy is None else state.energy
-        wished = state.wished[0] if state.wished else ""
-        bad = {path for path, when in state.bad.items() if now < when + BAD_SECONDS}
-        return SelectionRequest(energy, self.floor.wanted(now) or 0.0, wished, state.banned | bad,
-                     state.history[:-1])  # fmt: skip
+        energy = self.crowd.energy(now) if state.energy is None else state.energy
+        requested_path = state.queue[0] if state.queue else ""
+        bad = {path for path, when in state.bad.items() if now < when + RETRY_BAD_SECONDS}
+        return SelectionRequest(
+            energy,
+            self.crowd.wanted_bpm(now) or 0.0,
+            requested_path,
+            state.banned | bad,
+            state.history[:-1],
+        )
 
     def _plan(self, now: float) -> None:
         state = self.state
         assert state.mix is not None
         coming = state.coming
-        wishes = bool(state.wished) and state.stage == Stage.NONE and state.index >= 0
-        wishes = wishes and not (coming and coming.path == state.granted)
+        requested = bool(state.queue) and state.stage == Stage.NONE and state.index >= 0
+        requested = requested and not (coming and coming.path == state.served)
         if state.closing:
             return
-        if coming and not wishes:
-            self._doubt(coming.path, now)
+        if coming and not requested:
+            self._recheck(coming.path, now)
             return
-        if state.looked_at and now < state.looked_at + RETRY_SECONDS and not wishes:
+        if state.searched_at and now < state.searched_at + RETRY_SECONDS and not requested:
             return
-        asked, heard = self.asked(now), self._heard()
-        made = self.chooser.next(replace(heard, entries=heard.entries[: state.next]), asked)
-        state = replace(state, looked_at=now)
-        if asked.path:
-            state = replace(state, granted=state.wished[0], wished=state.wished[1:])
+        request, effective_set = self.selection_request(now), self._effective_set()
+        made = self.selector.next(
+            replace(effective_set, entries=effective_set.entries[: state.next]), request
+        )
+        state = replace(state, searched_at=now)
+        if request.path:
+            state = replace(state, served=state.queue[0], queue=state.queue[1:])
             if made is None:
-                state = replace(state, note=f"no transition leads into {name_of(asked.path)}")
+                state = replace(state, note=f"no transition leads into {name_of(request.path)}")
         mix = state.mix
         if made is not None and mix is not None:
-            # Keep only the added track: `heard` has the tempo of this moment.
+            # Keep only the added track: `effective_set` has the tempo of this moment.
             rest = mix.entries[state.next :]
             planned = replace(mix, entries=fitted((*made.entries, *rest)))
-            state = replace(state, before=mix, looked_at=0.0, mix=planned)
+            state = replace(state, before=mix, searched_at=0.0, mix=planned)
         self.state = state
 
-    def _doubt(self, path: str, now: float) -> None:
+    def _recheck(self, path: str, now: float) -> None:
         # Replace a repeat by an unplayed track if there is time to load it.
         state = self.state
-        going = state.index < 0 or state.stage == Stage.GOING
-        if going or now < state.doubted_at + DOUBT_SECONDS:
+        going = state.index < 0 or state.stage == Stage.MIXING
+        if going or now < state.rechecked_at + RECHECK_SECONDS:
             return
-        self.state = state = replace(state, doubted_at=now)
-        if state.mix is None or path not in state.history or state.wished:
+        self.state = state = replace(state, rechecked_at=now)
+        if state.mix is None or path not in state.history or state.queue:
             return
-        asked = replace(self.asked(now), before=state.history)
-        if self.time_left() > ENOUGH_SECONDS and self.chooser.stale(asked, path):
+        request = replace(self.selection_request(now), before=state.history)
+        if self.time_left() > MIN_LOAD_SECONDS and self.selector.stale(request, path):
             self.reconsider()
 
     def time_left(self) -> float:
         """Return the seconds until the mix-out of the playing track."""
         assert self.state.mix is not None
-        going = self.state.offset + place_of(self.state.mix, self.state.index).going
+        going = self.state.offset + place_of(self.state.mix, self.state.index).mix_out
         return (going - self.link.beat) * 60.0 / self.link.bpm
 
     def _free_deck(self) -> str:
         # Choose a deck for the next track; empty if none is free.
         decks = self.state.decks
         first = DECKS.find(decks.get(self.state.index, "D")) + 1
-        busy = {*self.out.decks(), *decks.values(), *self.hands}
+        busy = {*self.scheduler.decks(), *decks.values(), *self.override}
         free = [
-            deck for deck in DECKS[first:] + DECKS[:first]
-            if deck not in busy and not self.link.sounds(deck)
+            deck
+            for deck in DECKS[first:] + DECKS[:first]
+            if deck not in busy and not self.link.audible(deck)
         ]
         # Prefer empty decks: a person may have prepared a stopped one.
         return min(free, key=lambda deck: self.link.deck(deck, "state") != "empty", default="")
@@ -364,8 +384,8 @@ class Player:
     def _load(self, now: float) -> None:
         self._change_deck()
         state = self.state
-        if state.stage == Stage.LOADING and state.laps >= STUCK_LAPS:
-            self._bad("loading takes too long", now)
+        if state.stage == Stage.LOADING and state.laps >= MAX_LATE_LAPS:
+            self._skip("loading takes too long", now)
             return
         if state.stage != Stage.NONE or state.coming is None:
             return
@@ -374,24 +394,26 @@ class Player:
         deck = self._free_deck()
         if deck:
             decks = {**self.state.decks, state.next: deck}
-            self.state = replace(self.state.at(Stage.LOADING, self._now()), decks=decks)
+            self.state = replace(self.state.at_stage(Stage.LOADING, self._now()), decks=decks)
             self.link.send(f"/deck/{deck}/load", state.coming.path)
 
     def _change_deck(self) -> None:
         # If the next track's deck comes under manual control, use another deck.
         state = self.state
         deck = state.decks.get(state.next, "")
-        if state.stage not in (Stage.LOADING, Stage.READY) or deck not in self.hands:
+        if state.stage not in (Stage.LOADING, Stage.READY) or deck not in self.override:
             return
         dropped = frozenset({deck} if state.stage == Stage.LOADING else ())
         decks = {number: one for number, one in state.decks.items() if number != state.next}
         self.state = replace(
-            state.at(Stage.NONE, self._now()), decks=decks, superseded=state.superseded | dropped
+            state.at_stage(Stage.NONE, self._now()),
+            decks=decks,
+            superseded=state.superseded | dropped,
         )
 
     def _make_room(self, now: float) -> bool:
         # Return whether the used decks have released their memory, or have had time to.
-        used = self.state.used - set(self.hands)
+        used = self.state.used - set(self.override)
         self.state = replace(self.state, used=used)
         tail = now < self.state.since + TAIL_SECONDS
         if any(map(self._runs, used)) and tail:
@@ -418,11 +440,11 @@ class Player:
         for slot, there in enumerate(chain, 1):
             if there != "-":  # an effect of an earlier track
                 self.link.send(f"/deck/{deck}/fx/remove", slot)
-        made = recast(moves(self._heard(), state.next), state.decks)
-        self.out.now(move for move in made if move.stage == "prepare")
-        self.state = self.state.at(Stage.READY, self._now())
+        made = reassigned(track_commands(self._effective_set(), state.next), state.decks)
+        self.scheduler.now(command for command in made if command.stage == "prepare")
+        self.state = self.state.at_stage(Stage.READY, self._now())
 
-    def _bad(self, reason: str, now: float) -> None:
+    def _skip(self, reason: str, now: float) -> None:
         state = self.state
         assert state.coming is not None
         path = state.coming.path
@@ -435,7 +457,7 @@ class Player:
         """Drop the next track, which may come later: a person requests another one."""
         state = self.state
         assert state.mix is not None
-        if state.before is None and not self.chooser.ends:
+        if state.before is None and not self.selector.ends:
             # It was chosen by another DJ.
             before = replace(state.mix, entries=state.mix.entries[: state.next])
             self.state = state = replace(state, before=before)
@@ -443,7 +465,7 @@ class Player:
             self.drop_next()
         else:
             self.state = state.without_deck(self._now())
-        self.state = replace(self.state, looked_at=0.0)
+        self.state = replace(self.state, searched_at=0.0)
 
     def drop_next(self) -> None:
         """Drop the next track; another one will be selected."""
@@ -453,24 +475,29 @@ class Player:
         if mix is None:
             mix = without(state.mix, state.coming.path, state.index)
         state = replace(
-            state, mix=mix if mix.entries else None, before=None, looked_at=0.0, laps=0
+            state, mix=mix if mix.entries else None, before=None, searched_at=0.0, laps=0
         )
         self.state = state.without_deck(self._now())
 
-    def _ours(self, move: TimedCommand) -> bool:
-        if move.address == "/clock/tempo":
-            return TEMPO not in self.hands and not self.floor.leads(self._now())
-        return not (move.address.startswith("/deck/") and move.address[6:7] in self.hands)
+    def _is_ours(self, command: TimedCommand) -> bool:
+        if command.address == "/clock/tempo":
+            return TEMPO not in self.override and not self.crowd.leads(self._now())
+        return not (command.address.startswith("/deck/") and command.address[6:7] in self.override)
 
-    def _follow(self, now: float, beat: float) -> None:
+    def _follow_crowd(self, now: float, beat: float) -> None:
         state = self.state
-        if state.mix is None or TEMPO in self.hands or state.index < 0 or not self.floor.due(now):
+        if (
+            state.mix is None
+            or TEMPO in self.override
+            or state.index < 0
+            or not self.crowd.due(now)
+        ):
             return
-        on = state.mix.entries[: 2 if state.stage == Stage.GOING else 1]
+        on = state.mix.entries[: 2 if state.stage == Stage.MIXING else 1]
         own = [entry.bpm / entry.ratio for entry in on]
         comfort = max(own) * (1 - STRETCH), min(own) * (1 + STRETCH)
         near = replace(state.mix, entries=state.mix.entries[:2])
         plan = tempo_map(near).bpm(beat - state.offset)
-        bpm = self.floor.step(now, self.link.bpm, plan, (comfort[0], max(comfort)))
+        bpm = self.crowd.step(now, self.link.bpm, plan, (comfort[0], max(comfort)))
         if bpm is not None:
             self.link.send("/clock/tempo", bpm, self.link.bpm / 60.0 * STEP_SECONDS)

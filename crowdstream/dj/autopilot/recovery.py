@@ -10,7 +10,7 @@ from crowdstream.dj.autopilot.manual_override import DECKS
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.state import Stage, State
-from crowdstream.dj.autopilot.timing import lap, next_bar, place_of, set_beat
+from crowdstream.dj.autopilot.timing import loop_beats, next_bar, place_of, set_beat
 from crowdstream.dj.setfile.model import Set
 
 log = logging.getLogger(__name__)
@@ -36,29 +36,29 @@ class StopDeck:
 
 
 @dataclass(frozen=True)
-class PlayOn:
+class ResumeTrack:
     """The DJ controls the playing track again. `offset`: as in `State`, from its playhead."""
 
     offset: float
 
 
-def revive(state: State, sounds: bool, bpm: float, now: float) -> Silence:
+def check_silence(state: State, audible: bool, bpm: float, now: float) -> Silence:
     """Start a track if no deck has been audible for a while, whatever the reason."""
-    waiting = state.index < 0 and state.stage != Stage.GOING
-    if state.mix is None or waiting or state.closing or sounds:
+    waiting = state.index < 0 and state.stage != Stage.MIXING
+    if state.mix is None or waiting or state.closing or audible:
         return Silence(None)
-    since = now if state.quiet is None else state.quiet
+    since = now if state.silent_since is None else state.silent_since
     if now - since < QUIET_SECONDS:
         return Silence(since)
     entries, number = state.mix.entries, state.next
-    if number >= len(entries) or state.stage == Stage.GOING:
+    if number >= len(entries) or state.stage == Stage.MIXING:
         number = max(0, min(number, len(entries) - 1))
     log.warning("no deck is audible: starting %s", name_of(entries[number].path))
-    begin = replace(state.mix, bpm=bpm, entries=entries[number:], begin=0.0, came=0.0)
+    begin = replace(state.mix, bpm=bpm, entries=entries[number:], begin=0.0, mix_in_beats=0.0)
     return Silence(since, begin)
 
 
-def given(state: State, link: ServerLink, what: str) -> StopDeck | PlayOn | None:
+def after_release(state: State, link: ServerLink, what: str) -> StopDeck | ResumeTrack | None:
     """Decide what to do with a deck, or the tempo, after its release."""
     if what not in DECKS:
         return None
@@ -66,17 +66,17 @@ def given(state: State, link: ServerLink, what: str) -> StopDeck | PlayOn | None
     if what not in state.decks.values():
         bar = next_bar(link.beat + STOP_SECONDS * link.bpm / 60.0)
         return StopDeck(what, bar) if plays else None
-    if state.decks.get(state.index) == what and state.stage != Stage.GOING:
-        return PlayOn(realigned(state, link) if plays else state.offset)
+    if state.decks.get(state.index) == what and state.stage != Stage.MIXING:
+        return ResumeTrack(realigned_offset(state, link) if plays else state.offset)
     return None
 
 
-def realigned(state: State, link: ServerLink) -> float:
+def realigned_offset(state: State, link: ServerLink) -> float:
     """Return the set's offset according to the playhead of the playing track."""
     assert state.mix is not None
     deck, place = state.decks[state.index], place_of(state.mix, state.index)
     at = set_beat(state.mix, state.index, float(link.deck(deck, "beat")))
     offset = 4.0 * round((float(link.status.get("beat", 0.0)) - at) / 4.0)
-    while offset + place.going < link.beat + LEAD_SECONDS * link.bpm / 60.0:
-        offset += lap(place)
+    while offset + place.mix_out < link.beat + LEAD_SECONDS * link.bpm / 60.0:
+        offset += loop_beats(place)
     return offset

@@ -31,22 +31,25 @@ def entry_note(entry: SetEntry) -> dict[str, Any]:
         "confidence": entry.confidence,
     }  # fmt: skip
     if entry.transition is not None:
-        way = entry.transition
-        rows = [[row.at, row.who, row.control, row.value, row.over] for row in way.rows]
-        note["transition"] = {"kind": way.kind, "bars": way.bars, "why": way.why, "rows": rows}
+        transition = entry.transition
+        rows = [[row.at, row.target, row.control, row.value, row.over] for row in transition.rows]
+        note["transition"] = {
+            "kind": transition.kind, "bars": transition.bars, "why": transition.why, "rows": rows,
+        }
     return note
 
 
 def entry_of(note: dict[str, Any]) -> SetEntry:
     """Inverse of `entry_note`. Raise ValueError, KeyError or TypeError for invalid input."""
-    way = note.get("transition")
+    stored = note.get("transition")
     transition = None
-    if way is not None:
+    if stored is not None:
         rows = tuple(
-            AutomationPoint(float(at), who, str(control), float(value), float(over))
-            for at, who, control, value, over in way["rows"]
+            AutomationPoint(float(at), target, str(control), float(value), float(over))
+            for at, target, control, value, over in stored["rows"]
         )
-        transition = Transition(str(way["kind"]), float(way["bars"]), rows, str(way["why"]))
+        kind, bars, why = str(stored["kind"]), float(stored["bars"]), str(stored["why"])
+        transition = Transition(kind, bars, rows, why)
     return SetEntry(
         str(note["path"]), tuple((float(beat), float(second)) for beat, second in note["anchors"]),
         float(note["enter"]), float(note["leave"]), float(note["ratio"]), float(note["gain_db"]),
@@ -59,7 +62,7 @@ def resume_note(at: ResumeState) -> dict[str, Any]:
     """Return what another DJ needs to resume: the current and next track, and their position."""
     mix = at.mix
     return {
-        "bpm": mix.bpm, "begin": mix.begin, "came": mix.came, "offset": at.offset,
+        "bpm": mix.bpm, "begin": mix.begin, "came": mix.mix_in_beats, "offset": at.offset,
         "deck": at.deck, "following": at.following,
         "entries": [entry_note(entry) for entry in mix.entries[:2]],
     }  # fmt: skip
@@ -71,8 +74,8 @@ def resume_of(note: object) -> ResumeState | None:
         if not isinstance(note, dict):
             return None
         entries = tuple(entry_of(one) for one in note["entries"])
-        begin, came = float(note["begin"]), float(note["came"])
-        mix = Set(float(note["bpm"]), entries, begin=begin, came=came)
+        begin, mix_in_beats = float(note["begin"]), float(note["came"])
+        mix = Set(float(note["bpm"]), entries, begin=begin, mix_in_beats=mix_in_beats)
         if not entries:
             return None
         return ResumeState(mix, float(note["offset"]), str(note["deck"]), str(note["following"]))

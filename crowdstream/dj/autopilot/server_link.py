@@ -16,7 +16,7 @@ from crowdstream.osc.codec import Double, Malformed, build, parse
 STATUS_SECONDS = 0.4  # between two status requests
 STALE_SECONDS = 1.2  # age of the status from which nothing is decided
 SILENT_SECONDS = 2.5  # without a reply, the server counts as disconnected
-HERE_SECONDS = 1.0  # between two heartbeats
+HEARTBEAT_SECONDS = 1.0  # between two heartbeats
 SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may have been replaced
 CONFIRM_SECONDS = 1.0  # after which an unreported command counts as lost
 MAX_TRIES = 3
@@ -53,35 +53,39 @@ def connect(host: str, port: int) -> socket.socket:
 class ServerLink:
     """Connection to a server and its last known status. Call `tick` about every 25 ms."""
 
-    def __init__(self, way: Transport, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._socket = way
+    def __init__(
+        self, transport: Transport, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._socket = transport
         self._now = monotonic
-        self.echoes = OwnCommandFilter()
+        self.own_commands = OwnCommandFilter()
         self.status: dict[str, Any] = {}
-        self.there = False
-        self.anew = False
+        self.connected = False
+        self.restarted = False
         """The server has restarted since this was set to False."""
-        self.trouble = "no answer yet"
-        self._heard = -math.inf
-        self._asked = self._subscribed = self._said = -math.inf
+        self.problem = "no answer yet"
+        self._replied_at = -math.inf
+        self._polled_at = self._subscribed_at = self._heartbeat_at = -math.inf
         self._unsent: deque[tuple[str, tuple[Any, ...], bool]] = deque()
         self._waiting: dict[Key, list[tuple[float, int]]] = {}
 
     # Sending
 
-    def send(self, address: str, *arguments: Any, sure: bool = True) -> None:
-        """Queue a command. `sure`: send it again if the server does not report it."""
-        self._unsent.append((address, arguments, sure))
+    def send(self, address: str, *arguments: Any, reliable: bool = True) -> None:
+        """Queue a command. `reliable`: send it again if the server does not report it."""
+        self._unsent.append((address, arguments, reliable))
 
-    def at(self, beat: float, address: str, *arguments: Any) -> None:
+    def schedule(self, beat: float, address: str, *arguments: Any) -> None:
         """Schedule a command for a beat of the server's clock."""
         self.send("/clock/at", Double(beat), address, *arguments)
 
-    def _transmit(self, address: str, arguments: tuple[Any, ...], sure: bool, tries: int) -> None:
+    def _transmit(
+        self, address: str, arguments: tuple[Any, ...], reliable: bool, tries: int
+    ) -> None:
         now = self._now()
-        if sure:
+        if reliable:
             if not tries:
-                self.echoes.expect(address, arguments, now)
+                self.own_commands.expect(address, arguments, now)
             self._waiting.setdefault(key(address, arguments), []).append((now, tries))
         with contextlib.suppress(OSError):  # the next status reply shows whether it is connected
             self._socket.send(build(address, arguments))
@@ -92,44 +96,46 @@ class ServerLink:
         """Send queued commands and status requests; return the messages that have arrived."""
         now = self._now()
         events = self._receive(now)
-        if self.there and now - self._heard > SILENT_SECONDS:
-            self.there = False
-            self.trouble = "the server does not answer"
-        if now - self._asked >= STATUS_SECONDS:
-            self._asked = now
+        if self.connected and now - self._replied_at > SILENT_SECONDS:
+            self.connected = False
+            self.problem = "the server does not answer"
+        if now - self._polled_at >= STATUS_SECONDS:
+            self._polled_at = now
             self._transmit("/status", (), False, 0)
-        if self.there:
+        if self.connected:
             self._introduce(now)
             for _ in range(min(MAX_A_TICK, len(self._unsent))):
-                address, arguments, sure = self._unsent.popleft()
-                self._transmit(address, arguments, sure, 0)
-            self._again(now)
-        self.echoes.forget_old(now)
+                address, arguments, reliable = self._unsent.popleft()
+                self._transmit(address, arguments, reliable, 0)
+            self._retry(now)
+        self.own_commands.forget_old(now)
         return events
 
     def _introduce(self, now: float) -> None:
-        if now - self._subscribed >= SUBSCRIBE_SECONDS:
-            first = self._subscribed == -math.inf
-            self._subscribed = now
+        if now - self._subscribed_at >= SUBSCRIBE_SECONDS:
+            first = self._subscribed_at == -math.inf
+            self._subscribed_at = now
             self._transmit("/watch", (1,), False, 0)
             self._transmit("/notify", (1,), False, 0)
             if first:
-                self._said = now
+                self._heartbeat_at = now
                 self._transmit("/dj/here", ("begin",), False, 0)
                 self._transmit("/dj/status", (), False, 0)
-        if now - self._said >= HERE_SECONDS:
-            self._said = now
+        if now - self._heartbeat_at >= HEARTBEAT_SECONDS:
+            self._heartbeat_at = now
             self._transmit("/dj/here", ("on",), False, 0)
 
-    def _again(self, now: float) -> None:
+    def _retry(self, now: float) -> None:
         for one in list(self._waiting):
             late = [each for each in self._waiting[one] if now - each[0] > CONFIRM_SECONDS]
             for sent, tries in late:
                 self._waiting[one].remove((sent, tries))
                 if tries + 1 < MAX_TRIES:
                     address, arguments = one
-                    exact = (Double(arguments[0]), *arguments[1:]) if address == "/clock/at" else (
-                        arguments
+                    exact = (
+                        (Double(arguments[0]), *arguments[1:])
+                        if address == "/clock/at"
+                        else (arguments)
                     )
                     self._transmit(address, exact, True, tries + 1)
             if not self._waiting[one]:
@@ -143,19 +149,17 @@ class ServerLink:
             except BlockingIOError:
                 break
             except ConnectionRefusedError:
-                self.trouble = "no server listens on this port"
+                self.problem = "no server listens on this port"
                 continue
             except OSError as error:
-                self.trouble = error.strerror or "the network is unreachable"
+                self.problem = error.strerror or "the network is unreachable"
                 break
             with contextlib.suppress(Malformed):
                 for _tag, message in parse(packet):
                     self._take(message.address, message.params, now, events)
         return events
 
-    def _take(
-        self, address: str, values: tuple[Any, ...], now: float, events: list[Event]
-    ) -> None:
+    def _take(self, address: str, values: tuple[Any, ...], now: float, events: list[Event]) -> None:
         if address == "/status.reply":
             self._take_status(
                 dict(
@@ -169,7 +173,7 @@ class ServerLink:
             )
         elif address == "/changed" and values:
             self._confirm(key(str(values[0]), values[1:]))
-            if not self.echoes.own(str(values[0]), values[1:]):
+            if not self.own_commands.own(str(values[0]), values[1:]):
                 events.append((address, values))
         elif address == "/fail" and values:
             about = str(values[0])
@@ -187,16 +191,16 @@ class ServerLink:
                 del self._waiting[one]
 
     def _take_status(self, status: dict[str, Any], now: float) -> None:
-        if self.status and self._is_another(status, now - self._heard):
-            self.anew = True
-            self._subscribed = -math.inf
+        if self.status and self._is_restarted(status, now - self._replied_at):
+            self.restarted = True
+            self._subscribed_at = -math.inf
             self._unsent.clear()
             self._waiting.clear()
-        self._heard = now
+        self._replied_at = now
         self.status = status
-        self.there = True
+        self.connected = True
 
-    def _is_another(self, status: dict[str, Any], passed: float) -> bool:
+    def _is_restarted(self, status: dict[str, Any], passed: float) -> bool:
         # The frame counter must have advanced by the elapsed time.
         more = int(status.get("frame", 0)) - int(self.status.get("frame", 0))
         expected = passed * float(status.get("sample_rate", 44100.0))
@@ -213,25 +217,25 @@ class ServerLink:
     @property
     def beat(self) -> float:
         """Present beat of the server's clock, extrapolated from the last status."""
-        passed = self._now() - self._heard
+        passed = self._now() - self._replied_at
         return float(self.status.get("beat", 0.0)) + passed * self.bpm / 60.0
 
     def fresh(self) -> bool:
         """Return whether the status is recent enough to decide from."""
-        return self.there and self._now() - self._heard < STALE_SECONDS
+        return self.connected and self._now() - self._replied_at < STALE_SECONDS
 
     def deck(self, letter: str, name: str) -> Any:
         """Return a field of a deck, such as `deck.A.state`, from the status."""
         return self.status.get(f"deck.{letter}.{name}", 0)
 
-    def sounds(self, letter: str) -> bool:
+    def audible(self, letter: str) -> bool:
         """Return whether a deck is playing with its fader up."""
         playing = self.deck(letter, "state") in ("playing", "broken")
         return playing and float(self.deck(letter, "level")) > 0.01
 
     def close(self) -> None:
         """Sign off and close the socket."""
-        if self.there:
+        if self.connected:
             self._transmit("/dj/here", ("end",), False, 0)
             self._transmit("/watch", (0,), False, 0)
             self._transmit("/notify", (0,), False, 0)

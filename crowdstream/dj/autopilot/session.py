@@ -9,36 +9,36 @@ from typing import Any
 
 from crowdstream.dj.autopilot.crowd import CrowdInput
 from crowdstream.dj.autopilot.handover import LEAD_SECONDS
-from crowdstream.dj.autopilot.player import ENOUGH_SECONDS, Player
+from crowdstream.dj.autopilot.player import MIN_LOAD_SECONDS, Player
 from crowdstream.dj.autopilot.resume_state import name_of, resume_note
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.state import Stage
-from crowdstream.dj.autopilot.timing import PHRASE, place_of
+from crowdstream.dj.autopilot.timing import PHRASE_BEATS, place_of
 from crowdstream.dj.autopilot.track_selector import TrackSelector
 
 TICK_SECONDS = 0.025
-SAY_SECONDS = 0.5  # between two reports: the state changes a few times a minute
-MOVED_SECONDS = 2.0  # between reports that differ only in the crowd's movement
-AGAIN_SECONDS = 5.0  # between repeats of an unchanged report: a packet may be lost
+REPORT_SECONDS = 0.5  # between two reports: the state changes a few times a minute
+MOVEMENT_REPORT_SECONDS = 2.0  # between reports that differ only in the crowd's movement
+REPEAT_SECONDS = 5.0  # between repeats of an unchanged report: a packet may be lost
 PART_LENGTH = 900  # characters per packet of a report
-SHOWN = 10  # played tracks in a report
+HISTORY_SHOWN = 10  # played tracks in a report
 
 
 class Session:
     """A DJ with its command handler and its reports. Call `run`, or `tick` every 25 ms."""
 
     def __init__(
-        self, link: ServerLink, chooser: TrackSelector, floor: CrowdInput,
+        self, link: ServerLink, selector: TrackSelector, crowd: CrowdInput,
         monotonic: Callable[[], float] = time.monotonic,
         analysis: Callable[[], dict[str, Any]] = dict,
     ) -> None:  # fmt: skip
         """`analysis`: returns the progress of the analysis, empty while none is running."""
         self.link = link
         self._analysis = analysis
-        self.player = Player(link, chooser, floor, monotonic)
+        self.player = Player(link, selector, crowd, monotonic)
         self._now = monotonic
-        self._said: dict[str, Any] = {}
-        self._said_at = self._looked_at = 0.0
+        self._reported: dict[str, Any] = {}
+        self._reported_at = self._checked_at = 0.0
         self._parts: dict[int, str] = {}
 
     def run(self, ended: Callable[[], bool] = lambda: False) -> None:
@@ -52,28 +52,28 @@ class Session:
         """Handle messages, control the decks, and send a report if one is due."""
         for address, values in self.player.tick():
             if address == "/dj/do" and len(values) >= 2:
-                reason = self.told(str(values[1]), values[2:])
-                self.link.send("/dj/answer", values[0], reason, sure=False)
+                reason = self.handle_command(str(values[1]), values[2:])
+                self.link.send("/dj/answer", values[0], reason, reliable=False)
             elif address == "/dj/status.reply" and len(values) == 4:
-                self._earlier(int(values[1]), int(values[2]), str(values[3]))
-        if self.link.there:
+                self._take_previous_state(int(values[1]), int(values[2]), str(values[3]))
+        if self.link.connected:
             self._report()
 
     # Commands from people
 
-    def told(self, word: str, arguments: tuple[Any, ...]) -> str:
+    def handle_command(self, name: str, arguments: tuple[Any, ...]) -> str:
         """Handle a command; return the reason for a refusal, else an empty string."""
-        words: dict[str, Callable[..., str]] = {
+        handlers: dict[str, Callable[..., str]] = {
             "next": self._next, "skip": self._skip, "hold": self._hold, "energy": self._energy,
-            "queue": self._queue, "ban": self._ban, "give": self._give,
+            "queue": self._queue, "ban": self._ban, "give": self._release,
         }  # fmt: skip
-        return words[word](*arguments) if word in words else f"unknown DJ command {word!r}"
+        return handlers[name](*arguments) if name in handlers else f"unknown DJ command {name!r}"
 
     def _next(self) -> str:
         state = self.player.state
         if state.mix is None or state.index < 0:
             return "nothing plays yet"
-        if state.stage == Stage.GOING:
+        if state.stage == Stage.MIXING:
             return "the next track is already being mixed in"
         if state.stage != Stage.READY:
             return "the next track is not loaded yet: try again in a moment"
@@ -81,16 +81,16 @@ class Session:
         place = place_of(state.mix, state.index)
         soon = self.link.beat - state.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
         passed = max(0.0, soon - place.begin)
-        going = place.begin + -(-passed // PHRASE) * PHRASE
-        if going < place.going:
-            self.player.end_at(max(going, place.alone))
+        mix_out = place.begin + -(-passed // PHRASE_BEATS) * PHRASE_BEATS
+        if mix_out < place.mix_out:
+            self.player.end_at(max(mix_out, place.mix_in_end))
         return ""
 
     def _skip(self) -> str:
         state = self.player.state
         if state.coming is None:
             return "no next track is planned yet"
-        if state.stage == Stage.GOING:
+        if state.stage == Stage.MIXING:
             return "the next track is already being mixed in"
         self.player.ban(state.coming.path)
         self.player.drop_next()
@@ -107,17 +107,17 @@ class Session:
     def _queue(self, text: str) -> str:
         player = self.player
         try:
-            path = player.chooser.find(text)
+            path = player.selector.find(text)
         except LookupError as error:
             return str(error.args[0])
-        player.wish(path)
+        player.enqueue(path)
         # Replace the DJ's own choice if there is time to load another track.
         state = player.state
-        if state.index < 0 or state.coming is None or len(state.wished) > 1:
+        if state.index < 0 or state.coming is None or len(state.queue) > 1:
             return ""
-        own = state.coming.path != state.granted
+        own = state.coming.path != state.served
         waits = state.stage in (Stage.LOADING, Stage.READY)
-        if own and player.time_left() > ENOUGH_SECONDS and waits:
+        if own and player.time_left() > MIN_LOAD_SECONDS and waits:
             player.reconsider()
         return ""
 
@@ -129,50 +129,50 @@ class Session:
             player.ban(state.playing.path)
             return self._next()
         try:
-            path = player.chooser.find(text)
+            path = player.selector.find(text)
         except LookupError as error:
             return str(error.args[0])
         player.ban(path)
         coming = state.coming is not None and state.coming.path == path
-        if coming and state.stage != Stage.GOING:
+        if coming and state.stage != Stage.MIXING:
             player.drop_next()
         return ""
 
-    def _give(self, what: str) -> str:
-        self.player.give(what)
+    def _release(self, what: str) -> str:
+        self.player.release(what)
         return ""
 
     # Reports
 
-    def _earlier(self, part: int, parts: int, text: str) -> None:
-        if self.player.told is not None:
+    def _take_previous_state(self, part: int, parts: int, text: str) -> None:
+        if self.player.previous_state is not None:
             return
         self._parts[part] = text
         if len(self._parts) < parts:
             return
         try:
-            told = json.loads("".join(self._parts[number] for number in range(1, parts + 1)))
+            previous = json.loads("".join(self._parts[number] for number in range(1, parts + 1)))
         except (ValueError, KeyError):
-            told = {}
-        self.player.learn(told if isinstance(told, dict) else {})
+            previous = {}
+        self.player.set_previous_state(previous if isinstance(previous, dict) else {})
 
     def _report(self) -> None:
         now = self._now()
-        if now < self._looked_at + SAY_SECONDS or self.player.told is None:
+        if now < self._checked_at + REPORT_SECONDS or self.player.previous_state is None:
             return
-        self._looked_at = now
+        self._checked_at = now
         state = self.state()
         # Movement and progress change all the time: alone, they are reported less often.
         moving = {"movement": 0, "analysis": {}}
-        same = {**state, **moving} == {**self._said, **moving}
-        soon = AGAIN_SECONDS if state == self._said else MOVED_SECONDS
-        if same and now < self._said_at + soon:
+        same = {**state, **moving} == {**self._reported, **moving}
+        soon = REPEAT_SECONDS if state == self._reported else MOVEMENT_REPORT_SECONDS
+        if same and now < self._reported_at + soon:
             return
-        self._said, self._said_at = state, now
+        self._reported, self._reported_at = state, now
         text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
         parts = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)]
         for number, part in enumerate(parts, 1):
-            self.link.send("/dj/state", number, len(parts), part, sure=False)
+            self.link.send("/dj/state", number, len(parts), part, reliable=False)
 
     def state(self) -> dict[str, Any]:
         """Return the state as JSON values: the current and the next track, and the reasons."""
@@ -180,10 +180,10 @@ class Session:
         mix = state.mix
         shown: dict[str, Any] = {
             "note": state.note, "hold": int(state.holding), "energy": state.energy,
-            "persons": list(player.hands), "queue": [name_of(path) for path in state.wished],
-            "history": [name_of(path) for path in state.history[-SHOWN:]],
-            "movement": round(player.floor.movement, 2),
-            "crowd": int(player.floor.leads(self._now())), "memory": state.remembered(),
+            "persons": list(player.override), "queue": [name_of(path) for path in state.queue],
+            "history": [name_of(path) for path in state.history[-HISTORY_SHOWN:]],
+            "movement": round(player.crowd.movement, 2),
+            "crowd": int(player.crowd.leads(self._now())), "memory": state.memory(),
             "analysis": self._analysis(),
         }  # fmt: skip
         if mix is None or state.index < 0:
@@ -194,19 +194,22 @@ class Session:
             "deck": state.decks.get(state.index, ""), "name": name_of(entry.path),
             "key": entry.key, "bpm": round(entry.bpm, 2), "why": entry.why,
             "uncertain": int(entry.uncertain),
-            "begin": state.offset + place.begin, "going": state.offset + place.going,
+            "begin": state.offset + place.begin, "going": state.offset + place.mix_out,
         }  # fmt: skip
         following = state.coming
         if following is not None:
-            way = entry.transition
+            transition = entry.transition
             shown["next"] = {
                 "deck": state.decks.get(state.next, ""), "name": name_of(following.path),
                 "key": following.key, "bpm": round(following.bpm, 2), "why": following.why,
                 "uncertain": int(following.uncertain),
-                "stage": state.stage, "kind": way.kind if way else "cut",
-                "how": way.why if way else "", "bars": way.bars if way else 0,
+                "stage": state.stage, "kind": transition.kind if transition else "cut",
+                "how": transition.why if transition else "",
+                "bars": transition.bars if transition else 0,
             }  # fmt: skip
-        shown["plan"] = [name_of(entry.path) for entry in mix.entries[state.next + 1 :][:SHOWN]]
+        shown["plan"] = [
+            name_of(entry.path) for entry in mix.entries[state.next + 1 :][:HISTORY_SHOWN]
+        ]
         at = state.resume()
         shown["resume"] = resume_note(at) if at is not None else {}
         return shown

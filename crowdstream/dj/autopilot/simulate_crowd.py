@@ -36,9 +36,9 @@ class Crowd:
         self._dice = random.Random(seed)
         self._size = size
         self._seconds = 0.0
-        self._joined = 0.0  # how far the crowd follows the music
+        self._engagement = 0.0  # how far the crowd follows the music
         self._tired = 0.0
-        self._heard = 0.0
+        self._energy = 0.0
         self._drop = 0.0
         self._wave = self._dice.uniform(0.0, math.tau)
 
@@ -46,18 +46,18 @@ class Crowd:
         """Advance by `seconds`; return the movement, 0 to 1. `energy`: of the music, 0 to 1."""
         self._seconds += seconds
         here = self._size * (1.0 - math.exp(-self._seconds / ARRIVAL_SECONDS))
-        if energy - self._heard > 0.25:  # a drop: everyone jumps at once
+        if energy - self._energy > 0.25:  # a drop: everyone jumps at once
             self._drop = 1.0
-        self._heard += (energy - self._heard) * min(1.0, seconds / REACTION_SECONDS)
+        self._energy += (energy - self._energy) * min(1.0, seconds / REACTION_SECONDS)
         self._drop *= math.exp(-seconds / 8.0)
-        self._joined += (self._heard - self._joined) * min(1.0, seconds / REACTION_SECONDS)
-        strain = self._joined - 0.35
+        self._engagement += (self._energy - self._engagement) * min(1.0, seconds / REACTION_SECONDS)
+        strain = self._engagement - 0.35
         self._tired += seconds * (strain / TIRED_SECONDS if strain > 0 else -1.0 / REST_SECONDS)
         self._tired = min(1.0, max(0.0, self._tired))
         # Groups leave for the bar and return, in a cycle of minutes.
         self._wave += seconds * math.tau / 180.0
         moods = 1.0 + 0.12 * math.sin(self._wave)
-        dancing = self._joined * (1.0 - 0.7 * self._tired) * moods + 0.3 * self._drop
+        dancing = self._engagement * (1.0 - 0.7 * self._tired) * moods + 0.3 * self._drop
         return min(1.0, max(0.0, here * dancing + self._dice.gauss(0.0, NOISE) * here))
 
 
@@ -101,32 +101,32 @@ def simulate(arguments: Sequence[str]) -> int:
         print(f"crowdstream simulate-crowd: {options.host}: {error.strerror}")
         return 1
     deadline = time.monotonic() + (options.seconds or math.inf)
-    with socket.socket(found[0], found[1]) as way:
-        way.connect(found[4])
-        way.setblocking(False)
-        energy, asked = 0.0, -math.inf
+    with socket.socket(found[0], found[1]) as sock:
+        sock.connect(found[4])
+        sock.setblocking(False)
+        energy, requested_at = 0.0, -math.inf
         while time.monotonic() < deadline and not ended.is_set():
-            if time.monotonic() - asked > 5.0:
-                asked = time.monotonic()
-                _send(way, "/meters", RATE)
-            for loudness in _loudness(way):
+            if time.monotonic() - requested_at > 5.0:
+                requested_at = time.monotonic()
+                _send(sock, "/meters", RATE)
+            for loudness in _loudness(sock):
                 energy = (loudness - QUIET_LUFS) / (LOUD_LUFS - QUIET_LUFS)
             movement = crowd.step(min(1.0, max(0.0, energy)), options.speed / RATE)
-            _send(way, options.address, movement)
+            _send(sock, options.address, movement)
             ended.wait(1.0 / RATE)
-        _send(way, "/meters", 0.0)
+        _send(sock, "/meters", 0.0)
     return 0
 
 
-def _send(way: socket.socket, address: str, *arguments: Any) -> None:
+def _send(sock: socket.socket, address: str, *arguments: Any) -> None:
     with contextlib.suppress(OSError):  # the server may be restarting
-        way.send(build(address, arguments))
+        sock.send(build(address, arguments))
 
 
-def _loudness(way: socket.socket) -> Iterator[float]:
+def _loudness(sock: socket.socket) -> Iterator[float]:
     while True:
         try:
-            packet = way.recv(65536)
+            packet = sock.recv(65536)
         except BlockingIOError:
             return
         except OSError:

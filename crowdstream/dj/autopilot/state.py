@@ -17,14 +17,14 @@ class Stage(StrEnum):
     NONE = "none"
     LOADING = "loading"
     READY = "ready"
-    GOING = "going"
+    MIXING = "going"
 
 
 FOLLOWING = {
-    Stage.NONE: {Stage.NONE, Stage.LOADING, Stage.GOING},  # GOING: another DJ has started it
+    Stage.NONE: {Stage.NONE, Stage.LOADING, Stage.MIXING},  # GOING: another DJ has started it
     Stage.LOADING: {Stage.NONE, Stage.READY},
-    Stage.READY: {Stage.NONE, Stage.GOING},
-    Stage.GOING: {Stage.NONE},
+    Stage.READY: {Stage.NONE, Stage.MIXING},
+    Stage.MIXING: {Stage.NONE},
 }
 """Permitted changes of stage. A new start, a dropped track or a finished transition sets NONE."""
 
@@ -49,18 +49,18 @@ class State:
     finished: bool = False
     laps: int = 0  # repeats of the playing track's last phrase while the next is not ready
     armed: tuple[Any, ...] = ()  # deck and safety loop that were sent last
-    quiet: float | None = None  # start time of a silence
+    silent_since: float | None = None  # start time of a silence
     used: frozenset[str] = frozenset()  # decks with tracks that the DJ no longer needs
     leaving: frozenset[str] = frozenset()  # decks that are being unloaded
     superseded: frozenset[str] = frozenset()  # decks whose next reply is to a load that was dropped
-    looked_at: float = 0.0  # time of the last search for a track
-    doubted_at: float = 0.0  # time of the last check for a better one
-    granted: str = ""  # path of the latest request that was planned
+    searched_at: float = 0.0  # time of the last search for a track
+    rechecked_at: float = 0.0  # time of the last check for a better one
+    served: str = ""  # path of the latest request that was planned
     note: str = "looking for the server"
     # Requests by people, and what became of tracks.
     holding: bool = False
     energy: float | None = None
-    wished: tuple[str, ...] = ()
+    queue: tuple[str, ...] = ()
     banned: frozenset[str] = frozenset()
     bad: Mapping[str, float] = field(default_factory=dict)  # tracks that failed to load, and when
     history: tuple[str, ...] = ()
@@ -81,16 +81,16 @@ class State:
         """The playing track."""
         return self.mix.entries[self.index] if self.mix is not None and self.index >= 0 else None
 
-    def at(self, stage: Stage, now: float) -> State:
+    def at_stage(self, stage: Stage, now: float) -> State:
         """Return the state with the next track at another stage from `now` on."""
         assert stage in FOLLOWING[self.stage], f"{self.stage} to {stage}"
         return replace(self, stage=stage, since=now)
 
-    def begun(self, mix: Set, now: float) -> State:
+    def with_set(self, mix: Set, now: float) -> State:
         """Return the state with another set, whose first track is not loaded yet."""
         return replace(
-            self.at(Stage.NONE, now), mix=mix, index=-1, decks={}, armed=(), before=None,
-            closing=False, quiet=None, laps=0, superseded=frozenset(),
+            self.at_stage(Stage.NONE, now), mix=mix, index=-1, decks={}, armed=(), before=None,
+            closing=False, silent_since=None, laps=0, superseded=frozenset(),
             used=self.used | set(self.decks.values()),
         )
 
@@ -100,7 +100,7 @@ class State:
         dropped = deck if self.stage == Stage.LOADING else set()
         decks = {number: one for number, one in self.decks.items() if number != self.next}
         return replace(
-            self.at(Stage.NONE, now), decks=decks, used=self.used | deck,
+            self.at_stage(Stage.NONE, now), decks=decks, used=self.used | deck,
             superseded=self.superseded | dropped,
         )
 
@@ -110,23 +110,23 @@ class State:
             return None
         return ResumeState(self.mix, self.offset, self.decks.get(0, ""), self.decks.get(1, ""))
 
-    def remembered(self) -> dict[str, Any]:
-        """Return people's requests and the latest tracks as JSON values; see `remembering`."""
+    def memory(self) -> dict[str, Any]:
+        """Return people's requests and the latest tracks as JSON values; see `with_memory`."""
         return {
-            "hold": int(self.holding), "energy": self.energy, "wished": list(self.wished[:10]),
+            "hold": int(self.holding), "energy": self.energy, "wished": list(self.queue[:10]),
             "banned": sorted(self.banned)[:30], "played": list(self.history[-30:]),
         }  # fmt: skip
 
-    def remembering(self, told: Mapping[str, Any]) -> State:
+    def with_memory(self, previous: Mapping[str, Any]) -> State:
         """Return the state with the memory of an earlier DJ."""
-        note = told.get("memory")
+        note = previous.get("memory")
         if not isinstance(note, dict):
             return self
         energy = note.get("energy")
         return replace(
             self, holding=note.get("hold") == 1,
             energy=min(1.0, max(0.0, energy)) if isinstance(energy, int | float) else None,
-            wished=_texts(note.get("wished")), banned=self.banned | set(_texts(note.get("banned"))),
+            queue=_texts(note.get("wished")), banned=self.banned | set(_texts(note.get("banned"))),
             history=_texts(note.get("played")),
         )
 

@@ -10,8 +10,8 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, Se
 from crowdstream.dj.setfile.timed_commands import DECKS, Place, TimedCommand, places
 from crowdstream.osc.codec import Double
 
-LAPS = (32.0, 16.0, 8.0, 4.0)  # lengths of the safety loop in clock beats
-PHRASE = 16.0  # clock beats; a request for the next track takes effect at a multiple of this
+LOOP_BEATS = (32.0, 16.0, 8.0, 4.0)  # lengths of the safety loop in clock beats
+PHRASE_BEATS = 16.0  # clock beats; a request for the next track takes effect at a multiple of this
 
 
 def place_of(mix: Set, index: int) -> Place:
@@ -22,16 +22,16 @@ def place_of(mix: Set, index: int) -> Place:
 
 def without_first(mix: Set) -> Set:
     """Return the set without its first track; all others keep their beats."""
-    tempi = [row.value for row in _rows(mix.entries[0].transition) if row.who == "clock"]
+    tempi = [row.value for row in _rows(mix.entries[0].transition) if row.target == "clock"]
     begin = place_of(mix, 1).begin
     return replace(
         mix, bpm=[mix.bpm, *tempi][-1], entries=mix.entries[1:], begin=begin,
-        came=mix.entries[0].overlap,
+        mix_in_beats=mix.entries[0].overlap,
     )  # fmt: skip
 
 
-def _rows(way: Transition | None) -> list[AutomationPoint]:
-    return sorted(way.rows, key=lambda row: row.at) if way else []
+def _rows(transition: Transition | None) -> list[AutomationPoint]:
+    return sorted(transition.rows, key=lambda row: row.at) if transition else []
 
 
 def track_beat(mix: Set, index: int, beat: float) -> float:
@@ -46,50 +46,50 @@ def set_beat(mix: Set, index: int, beat: float) -> float:
     return place_of(mix, index).begin + (beat - entry.enter) / entry.ratio
 
 
-def lap(place: Place) -> float:
+def loop_beats(place: Place) -> float:
     """Return the length of a track's safety loop in clock beats.
 
     It is a phrase, or less if the track plays alone for less than a phrase.
     """
-    alone = place.going - place.alone
-    return next((beats for beats in LAPS if beats <= alone), LAPS[-1])
+    alone = place.mix_out - place.mix_in_end
+    return next((beats for beats in LOOP_BEATS if beats <= alone), LOOP_BEATS[-1])
 
 
-def loop_of(mix: Set, index: int) -> tuple[float, float]:
+def safety_loop(mix: Set, index: int) -> tuple[float, float]:
     """Return the begin and end of a track's safety loop, in seconds in the file.
 
     The server repeats it without the DJ: set before the playhead gets there, it keeps playing
     until it is released.
     """
     entry, place = mix.entries[index], place_of(mix, index)
-    end = track_beat(mix, index, place.going)
-    begin = max(entry.enter, end - lap(place) * entry.ratio)
+    end = track_beat(mix, index, place.mix_out)
+    begin = max(entry.enter, end - loop_beats(place) * entry.ratio)
     return max(0.0, entry.second(begin)), entry.second(end)
 
 
-def flat(mix: Set, bpm: float) -> Set:
+def at_constant_tempo(mix: Set, bpm: float) -> Set:
     """Return the set at one tempo: the clock's, set by a person or by the crowd."""
-    entries = tuple(_untimed(entry) for entry in mix.entries)
+    entries = tuple(_without_tempo(entry) for entry in mix.entries)
     return replace(mix, bpm=bpm, entries=entries)
 
 
-def _untimed(entry: SetEntry) -> SetEntry:
-    way = entry.transition
-    if way is None or not any(row.who == "clock" for row in way.rows):
+def _without_tempo(entry: SetEntry) -> SetEntry:
+    transition = entry.transition
+    if transition is None or not any(row.target == "clock" for row in transition.rows):
         return entry
-    rows = tuple(row for row in way.rows if row.who != "clock")
-    return replace(entry, transition=replace(way, rows=rows))
+    rows = tuple(row for row in transition.rows if row.target != "clock")
+    return replace(entry, transition=replace(transition, rows=rows))
 
 
-def recast(moves: Iterable[TimedCommand], decks: Mapping[int, str]) -> list[TimedCommand]:
+def reassigned(commands: Iterable[TimedCommand], decks: Mapping[int, str]) -> list[TimedCommand]:
     """Readdress commands to the decks that tracks actually occupy."""
     made = []
-    for move in moves:
-        own = f"/deck/{DECKS[move.index % len(DECKS)]}/"
-        address = move.address
-        if address.startswith(own) and move.index in decks:
-            address = f"/deck/{decks[move.index]}/{address[len(own):]}"
-        made.append(replace(move, address=address, args=exact(move.args)))
+    for command in commands:
+        own = f"/deck/{DECKS[command.index % len(DECKS)]}/"
+        address = command.address
+        if address.startswith(own) and command.index in decks:
+            address = f"/deck/{decks[command.index]}/{address[len(own):]}"
+        made.append(replace(command, address=address, args=exact(command.args)))
     return made
 
 
@@ -107,10 +107,10 @@ def next_bar(beat: float, bars: int = 1) -> float:
     return math.ceil(beat / step - 1e-9) * step
 
 
-def ended_at(mix: Set, index: int, going: float) -> Set:
-    """Return the set with another mix-out beat, `going`, for a track."""
+def with_mix_out(mix: Set, index: int, mix_out: float) -> Set:
+    """Return the set with another mix-out beat, `mix_out`, for a track."""
     entry, place = mix.entries[index], place_of(mix, index)
-    leave = entry.enter + (going - place.begin + entry.overlap) * entry.ratio
+    leave = entry.enter + (mix_out - place.begin + entry.overlap) * entry.ratio
     entries = list(mix.entries)
     entries[index] = replace(entry, leave=leave)
     return replace(mix, entries=tuple(entries))
@@ -118,7 +118,7 @@ def ended_at(mix: Set, index: int, going: float) -> Set:
 
 def from_phrase(entry: SetEntry, beat: float) -> SetEntry:
     """Return the track with its mix-in point at the phrase that contains `beat` of its grid."""
-    phrase = LAPS[0] * entry.ratio
+    phrase = LOOP_BEATS[0] * entry.ratio
     passed = max(0.0, beat - entry.enter)
     enter = entry.enter + math.floor(passed / phrase) * phrase
     while enter > entry.enter and entry.leave - enter < phrase + entry.overlap * entry.ratio:

@@ -14,7 +14,7 @@ from crowdstream.system.text import composed
 
 if TYPE_CHECKING:
     from crowdstream.dj.planning.candidates import Candidates
-    from crowdstream.dj.planning.planner import Planner, Wish
+    from crowdstream.dj.planning.planner import Planner, TrackRequest
 
 
 class NothingToPlay(Exception):
@@ -42,13 +42,13 @@ class TrackSelector(Protocol):
 
     ends: bool
 
-    def first(self, asked: SelectionRequest) -> Set:
+    def first(self, request: SelectionRequest) -> Set:
         """Return a set to start with. Raise `NothingToPlay`."""
 
-    def next(self, mix: Set, asked: SelectionRequest) -> Set | None:
+    def next(self, mix: Set, request: SelectionRequest) -> Set | None:
         """Return the set with one more track, or None if there is none."""
 
-    def stale(self, asked: SelectionRequest, path: str) -> bool:
+    def stale(self, request: SelectionRequest, path: str) -> bool:
         """Return whether a chosen track is a repeat although unplayed tracks are available."""
 
     def resumed(self, mix: Set) -> Set:
@@ -79,21 +79,21 @@ class SetFileSelector:
     def __init__(self, mix: Set) -> None:
         self._mix = mix
 
-    def first(self, asked: SelectionRequest) -> Set:
+    def first(self, request: SelectionRequest) -> Set:
         """Return the whole set, without banned tracks."""
         mix = self._mix
-        for path in asked.banned:
+        for path in request.banned:
             mix = without(mix, path)
         if not mix.entries:
             raise NothingToPlay("none of the set's tracks can be played")
         return mix
 
-    def next(self, mix: Set, asked: SelectionRequest) -> Set | None:
+    def next(self, mix: Set, request: SelectionRequest) -> Set | None:
         """Append a track of the set file that a person requested; None without a request."""
-        entry = next((one for one in self._mix.entries if one.path == asked.path), None)
+        entry = next((one for one in self._mix.entries if one.path == request.path), None)
         return replace(mix, entries=(*mix.entries, entry)) if entry is not None else None
 
-    def stale(self, asked: SelectionRequest, path: str) -> bool:
+    def stale(self, request: SelectionRequest, path: str) -> bool:
         """Return False: the order of a set file is fixed."""
         return False
 
@@ -131,74 +131,84 @@ def fitted(entries: Sequence[SetEntry]) -> tuple[SetEntry, ...]:
 
 
 def _into(entry: SetEntry, after: SetEntry) -> SetEntry:
-    way = entry.transition
-    if way is None:
+    transition = entry.transition
+    if transition is None:
         return entry
-    rows = tuple(row for row in way.rows if row.who != "in" or not problem(row, after.stems))
-    return replace(entry, transition=replace(way, rows=rows))
+    rows = tuple(
+        row for row in transition.rows if row.target != "in" or not problem(row, after.stems)
+    )
+    return replace(entry, transition=replace(transition, rows=rows))
 
 
 class EndlessSelector:
-    """Lets the planner choose, endlessly. `shelf` returns the tracks available by now."""
+    """Lets the planner choose, endlessly. `candidates` returns the tracks available by now."""
 
     ends = False
 
     def __init__(
-        self, planner: Callable[[Candidates], Planner], shelf: Callable[[], Candidates],
+        self, planner: Callable[[Candidates], Planner], candidates: Callable[[], Candidates],
         energy: Callable[[], float],
     ) -> None:  # fmt: skip
         """`energy`: returns the planned energy, 0 to 1, at the present time."""
-        self._make = planner
-        self._shelf = shelf
+        self._make_planner = planner
+        self._candidates = candidates
         self._energy = energy
 
-    def _banned(self, shelf: Candidates, asked: SelectionRequest) -> frozenset[str]:
-        if not asked.path:
-            return asked.banned
-        return frozenset(card.path for card in shelf.cards if card.path != asked.path)
+    def _banned(self, candidates: Candidates, request: SelectionRequest) -> frozenset[str]:
+        if not request.path:
+            return request.banned
+        return frozenset(card.path for card in candidates.cards if card.path != request.path)
 
-    def _wish(self, shelf: Candidates, asked: SelectionRequest) -> Wish:
-        from crowdstream.dj.planning.planner import Wish
+    def _track_request(self, candidates: Candidates, request: SelectionRequest) -> TrackRequest:
+        from crowdstream.dj.planning.planner import TrackRequest
 
-        energy = self._energy() if asked.energy is None else asked.energy
-        return Wish(energy, asked.tempo, banned=self._banned(shelf, asked), again=True,
-                    before=asked.before)  # fmt: skip
+        energy = self._energy() if request.energy is None else request.energy
+        return TrackRequest(
+            energy,
+            request.tempo,
+            banned=self._banned(candidates, request),
+            allow_repeats=True,
+            before=request.before,
+        )
 
-    def first(self, asked: SelectionRequest) -> Set:
+    def first(self, request: SelectionRequest) -> Set:
         """See `TrackSelector`."""
         from crowdstream.dj.planning.planner import PlanError
 
-        shelf = self._shelf()
+        candidates = self._candidates()
         try:
-            return self._make(shelf).first(self._wish(shelf, asked))
+            return self._make_planner(candidates).first(self._track_request(candidates, request))
         except PlanError as error:
             raise NothingToPlay(str(error)) from None
 
-    def next(self, mix: Set, asked: SelectionRequest) -> Set | None:
+    def next(self, mix: Set, request: SelectionRequest) -> Set | None:
         """See `TrackSelector`. No track is repeated while unplayed ones are available.
 
         If the planner finds no transition, one track ends and the next one starts.
         """
         from crowdstream.dj.planning.planner import PlanError
 
-        shelf = self._shelf()
-        planner, wish = self._make(shelf), self._wish(shelf, asked)
-        choice = planner.next(mix, wish)
+        candidates = self._candidates()
+        planner, track_request = (
+            self._make_planner(candidates),
+            self._track_request(candidates, request),
+        )
+        choice = planner.next(mix, track_request)
         if choice is not None:
             return choice.added_to(mix)
         last = mix.entries[-1]
         try:
-            into = planner.first(replace(wish, before=(*wish.before, last.path)))
+            into = planner.first(replace(track_request, before=(*track_request.before, last.path)))
         except PlanError:
             return None
         rows = (AutomationPoint(0.0, "clock", "tempo", into.bpm),)
         cut = Transition("cut", 0, rows, "no other transition fits these two tracks")
         return mix.appended(cut, last.leave, into.entries[0])
 
-    def stale(self, asked: SelectionRequest, path: str) -> bool:
+    def stale(self, request: SelectionRequest, path: str) -> bool:
         """See `TrackSelector`: more tracks may have been analysed since."""
-        played = {*asked.before, *asked.banned}
-        return path in played and any(card.path not in played for card in self._shelf().cards)
+        played = {*request.before, *request.banned}
+        return path in played and any(card.path not in played for card in self._candidates().cards)
 
     def resumed(self, mix: Set) -> Set:
         """See `TrackSelector`."""
@@ -206,4 +216,4 @@ class EndlessSelector:
 
     def find(self, text: str) -> str:
         """See `TrackSelector`."""
-        return found([card.path for card in self._shelf().cards], text)
+        return found([card.path for card in self._candidates().cards], text)

@@ -15,7 +15,7 @@ from crowdstream.library import Library, Query
 from crowdstream.library.refit import with_grid
 
 MIN_SECONDS = 4.0  # two bars; anything shorter is not a track
-KEPT = 64  # analyses kept in memory: each place of a set compares a few dozen candidates
+CACHED_ANALYSES = 64  # analyses kept in memory: each place of a set compares a few dozen candidates
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Candidates:
         self.left_out = tuple(left_out)
         self._by_path = {card.path: card for card in self.cards}
         self._source = source
-        self._read = lru_cache(KEPT)(self._facts)
+        self._read = lru_cache(CACHED_ANALYSES)(self._features)
 
     def __contains__(self, path: str) -> bool:
         return path in self._by_path
@@ -72,11 +72,11 @@ class Candidates:
         """Return the card of a path. Raise KeyError if the path is unknown."""
         return self._by_path[path]
 
-    def facts(self, path: str) -> TrackFeatures:
+    def features(self, path: str) -> TrackFeatures:
         """Return the features of a track. Raise KeyError if the path is unknown."""
         return self._read(path)
 
-    def _facts(self, path: str) -> TrackFeatures:
+    def _features(self, path: str) -> TrackFeatures:
         return TrackFeatures(path, self._by_path[path].name, at_own_speed(self._source(path)))
 
     @cached_property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Card
-from crowdstream.dj.planning.transition_search import fold
+from crowdstream.dj.planning.transition_search import match_tempo_ratio
 
 # Maximum cost of: opposite energies, clashing keys, the largest comfortable change of tempo,
 # tempos too far apart to be mixed, and two tracks by the same artist.
@@ -43,7 +43,7 @@ class CostModel:
 
         `clock`: tempo of the clock in beats per minute at the end of the first track.
         """
-        _, own = fold(after.tempo, clock, wished)
+        _, own = match_tempo_ratio(after.tempo, clock, wished)
         change = abs(self.within(own, wished) / clock - 1)
         tempo = JUMP_COST if change > self.comfort else TEMPO_COST * change / self.comfort
         same = bool(before.artist) and before.artist == after.artist

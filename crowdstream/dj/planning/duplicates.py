@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from crowdstream.analysis.fingerprint import SAME, distance
 from crowdstream.dj.planning.candidates import Candidates
 
-LATELY = 20  # tracks: if repeats are allowed, music may return after this many others
+RECENT_TRACKS = 20  # tracks: if repeats are allowed, music may return after this many others
 
 
 class PlayedTracks:
     """Compares fingerprints of candidate tracks; reads each one once."""
 
-    def __init__(self, shelf: Candidates) -> None:
-        self._shelf = shelf
-        self._marks: dict[str, str] = {}
+    def __init__(self, candidates: Candidates) -> None:
+        self._candidates = candidates
+        self._fingerprints: dict[str, str] = {}
 
-    def already(self, path: str, played: Sequence[str], again: bool) -> bool:
+    def contains(self, path: str, played: Sequence[str], recent_only: bool) -> bool:
         """Return whether the same music is in `played` under another path.
 
-        `again`: look only at the last `LATELY` tracks.
+        `recent_only`: look only at the last `RECENT_TRACKS` tracks.
         """
-        mark = self._mark(path)
-        return bool(mark) and any(
-            distance(self._mark(other), mark) <= SAME
-            for other in (played[-LATELY:] if again else played)
-            if other != path and other in self._shelf
+        fingerprint = self._fingerprint(path)
+        return bool(fingerprint) and any(
+            distance(self._fingerprint(other), fingerprint) <= SAME
+            for other in (played[-RECENT_TRACKS:] if recent_only else played)
+            if other != path and other in self._candidates
         )
 
-    def _mark(self, path: str) -> str:
-        if path not in self._marks:
-            self._marks[path] = self._shelf.facts(path).analysis.fingerprint
-        return self._marks[path]
+    def _fingerprint(self, path: str) -> str:
+        if path not in self._fingerprints:
+            self._fingerprints[path] = self._candidates.features(path).analysis.fingerprint
+        return self._fingerprints[path]

@@ -10,19 +10,27 @@ MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
 PEAK_DB = 3.0  # peak above full scale to which a quiet track may be raised: the limiter handles it
 
 
-def entry_of(facts: TrackFeatures, enter: float, ratio: float, why: str) -> SetEntry:
+def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> SetEntry:
     """Return a track from a beat of its grid to its end, trimmed to the common loudness."""
-    loudness = facts.analysis.loudness
+    loudness = features.analysis.loudness
     gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MAX_GAIN_DB)
     unit = BEATS_PER_BAR * max(1.0, ratio)
-    leave = enter + max(unit, (facts.end - enter) // unit * unit)
-    if facts.left_out:
-        why += f"; {facts.left_out}"
-    if facts.uncertain:
-        doubt = facts.analysis.tempo.doubt
+    leave = enter + max(unit, (features.end - enter) // unit * unit)
+    if features.left_out:
+        why += f"; {features.left_out}"
+    if features.uncertain:
+        doubt = features.analysis.tempo.doubt
         why += f"; its beatgrid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
     return SetEntry(
-        facts.path, facts.anchors, enter, leave, ratio, round(max(MIN_GAIN_DB, gain), 2), True,
-        facts.analysis.key.name, facts.stems, why,
-        confidence=facts.analysis.tempo.confidence if facts.uncertain else 1.0,
-    )  # fmt: skip
+        features.path,
+        features.anchors,
+        enter,
+        leave,
+        ratio,
+        round(max(MIN_GAIN_DB, gain), 2),
+        True,
+        features.analysis.key.name,
+        features.stems,
+        why,
+        confidence=features.analysis.tempo.confidence if features.uncertain else 1.0,
+    )

@@ -19,13 +19,13 @@ from crowdstream.dj.planning.cost_model import COMFORT, STRETCH, CostModel
 from crowdstream.dj.planning.duplicates import PlayedTracks
 from crowdstream.dj.planning.energy_curve import NAMED, Curve
 from crowdstream.dj.planning.entrance import entry_of
-from crowdstream.dj.planning.track_order import find_route
+from crowdstream.dj.planning.track_order import find_order
 from crowdstream.dj.planning.transition_search import (
-    REMEMBERED,
+    REMEMBERED_KINDS,
     Goal,
     TransitionCandidate,
-    best_way,
-    fold,
+    find_transition,
+    match_tempo_ratio,
 )
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Transition
 from crowdstream.dj.setfile.timed_commands import places, tempo_map
@@ -34,8 +34,8 @@ from crowdstream.dj.transitions import loudness_profile
 MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # playing time of a track, if it is long enough
 USUAL_SECONDS = 110.0  # typical playing time if there are enough tracks
 MAX_RANKED = 1000  # of more candidates, the seed samples this many, different for each place
-LOOKED_AT = 6  # candidates with transitions to compare for each place
-PREFERRED = 1.0  # bonus for the track that the order of the whole set proposes
+MAX_COMPARED = 6  # candidates with transitions to compare for each place
+PREFERRED_BONUS = 1.0  # bonus for the track that the order of the whole set proposes
 FADE_BARS = 8  # fade-out of the last track
 WAVE = Curve("wave", NAMED["wave"])
 
@@ -45,7 +45,7 @@ class PlanError(ValueError):
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PlanOptions:
     """Options for a whole set. `comfort`, `stretch`: tempo limits as in `CostModel`."""
 
     minutes: float = 60.0
@@ -56,11 +56,11 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Wish:
+class TrackRequest:
     """Requirements for the next track.
 
     `energy`: 0 to 1. `tempo`: of the clock in beats per minute, 0 for the track's own.
-    `seconds`: total playing time of the current track. `banned`: paths to exclude. `again`:
+    `seconds`: total playing time of the current track. `banned`: paths to exclude. `allow_repeats`:
     allow repeats of the tracks that were played longest ago. `before`: paths played before the
     tracks of the set, the latest last.
     """
@@ -69,7 +69,7 @@ class Wish:
     tempo: float = 0.0
     seconds: float = 150.0
     banned: frozenset[str] = frozenset()
-    again: bool = False
+    allow_repeats: bool = False
     before: tuple[str, ...] = ()
 
 
@@ -100,82 +100,86 @@ class Plan:
 class Planner:
     """Plans sets from candidate tracks."""
 
-    def __init__(self, shelf: Candidates, wishes: Wishes | None = None) -> None:
-        self._shelf = shelf
-        self._wishes = wishes or Wishes()
-        self._taste = CostModel(self._wishes.seed, self._wishes.comfort, self._wishes.stretch)
-        self._heard = PlayedTracks(shelf)
+    def __init__(self, candidates: Candidates, options: PlanOptions | None = None) -> None:
+        self._candidates = candidates
+        self._options = options or PlanOptions()
+        self._cost_model = CostModel(
+            self._options.seed, self._options.comfort, self._options.stretch
+        )
+        self._played_tracks = PlayedTracks(candidates)
 
     # A whole set
 
     def plan(self) -> Plan:
         """Plan a set of the requested length. Raise `PlanError` if there are no tracks."""
-        wishes = self._wishes
-        wanted = 60.0 * wishes.minutes
-        most = len(self._shelf.cards)
-        route = find_route(self._shelf, self._taste, wishes.curve, _count(wanted, most))
-        usual = max(MIN_SECONDS, min(MAX_SECONDS, wanted / max(1, len(route))))
-        begin = frozenset(card.path for card in self._shelf.cards if card.path not in route[:1])
-        plan = Plan(self.first(Wish(wishes.curve.energy(0.0), banned=begin)))
+        options = self._options
+        wanted = 60.0 * options.minutes
+        most = len(self._candidates.cards)
+        order = find_order(self._candidates, self._cost_model, options.curve, _count(wanted, most))
+        usual = max(MIN_SECONDS, min(MAX_SECONDS, wanted / max(1, len(order))))
+        begin = frozenset(
+            card.path for card in self._candidates.cards if card.path not in order[:1]
+        )
+        plan = Plan(self.first(TrackRequest(options.curve.energy(0.0), banned=begin)))
         plan.others.append(())
-        route = route[1:]
+        order = order[1:]
         while True:
             mix = plan.mix
             tempo, place = tempo_map(mix), places(mix)[-1]
             begun, end = tempo.second(place.begin), tempo.second(place.end)
             if begun + 1.5 * usual >= wanted and end >= 0.95 * wanted:
                 break
-            route = route or self._route_from(mix, begun, wanted)
-            seconds = (wanted - begun) / (len(route) + 1)
+            order = order or self._order_from(mix, begun, wanted)
+            seconds = (wanted - begun) / (len(order) + 1)
             seconds = max(MIN_SECONDS, min(MAX_SECONDS, seconds))
             share = min(1.0, (begun + seconds) / wanted)
-            wish = Wish(wishes.curve.energy(share), seconds=seconds)
-            choice = self.next(mix, wish, route[0] if route else "")
+            request = TrackRequest(options.curve.energy(share), seconds=seconds)
+            choice = self.next(mix, request, order[0] if order else "")
             if choice is None:
                 break
             plan.mix = choice.added_to(mix)
             plan.others.append(choice.others)
-            if choice.entry.path != route[0]:
-                route = self._route_from(plan.mix, begun + seconds, wanted)
+            if choice.entry.path != order[0]:
+                order = self._order_from(plan.mix, begun + seconds, wanted)
             else:
-                route = route[1:]
-        plan.mix = self._ended(plan.mix, wanted)
+                order = order[1:]
+        plan.mix = self._with_ending(plan.mix, wanted)
         lasts = tempo_map(plan.mix).second(places(plan.mix)[-1].end)
         if lasts < 0.9 * wanted:
             count = len(plan.mix.entries)
             plan.notes.append(
                 f"these {count} tracks last {lasts / 60:.1f} minutes without repeats: "
-                f"add more tracks for {wishes.minutes:g} minutes"
+                f"add more tracks for {options.minutes:g} minutes"
                 if count > 1 else f"the only track lasts {lasts / 60:.1f} minutes"
             )  # fmt: skip
         return plan
 
-    def _route_from(self, mix: Set, begun: float, wanted: float) -> list[str]:
+    def _order_from(self, mix: Set, begun: float, wanted: float) -> list[str]:
         # The order of tracks after the last one, which starts at `begun` seconds.
         played = {entry.path for entry in mix.entries}
-        left = len(self._shelf.cards) - len(played)
+        left = len(self._candidates.cards) - len(played)
         rest = max(0.0, wanted - begun)
         count = min(left, max(1, _count(rest, left + 1) - 1))
-        last = self._shelf.card(mix.entries[-1].path)
+        last = self._candidates.card(mix.entries[-1].path)
         share = min(1.0, (begun + rest / (count + 1)) / wanted)
-        curve = self._wishes.curve
-        return find_route(self._shelf, self._taste, curve, count, share, last, played)
+        curve = self._options.curve
+        return find_order(self._candidates, self._cost_model, curve, count, share, last, played)
 
-    def _ended(self, mix: Set, wanted: float) -> Set:
+    def _with_ending(self, mix: Set, wanted: float) -> Set:
         # Let the last track end, or fade it out on a phrase near the requested end.
         *before, last = mix.entries
-        facts = self._shelf.facts(last.path)
+        features = self._candidates.features(last.path)
         tempo, place = tempo_map(mix), places(mix)[-1]
         if tempo.second(place.end) <= wanted + 30:
             return mix
         stop = last.enter + (tempo.beat(wanted) - place.begin) * last.ratio
-        least = last.enter + (place.alone - place.begin + 4 * BEATS_PER_BAR) * last.ratio
-        ends = [beat for beat in facts.phrases if beat >= least] or [facts.end]
+        least = last.enter + (place.mix_in_end - place.begin + 4 * BEATS_PER_BAR) * last.ratio
+        ends = [beat for beat in features.phrases if beat >= least] or [features.end]
         leave = float(min(ends, key=lambda beat: abs(beat - stop)))
         length = (leave - least) / last.ratio
         bars = min(FADE_BARS, int(length // BEATS_PER_BAR))
         fade = None
-        if leave < facts.end and bars:
+        if leave < features.end and bars:
             beats = float(bars * BEATS_PER_BAR)
             fade = Transition("fade out", bars, (AutomationPoint(0, "out", "level", 0, beats),
                                                  AutomationPoint(0, "out", "filter", 0.4, beats)),
@@ -184,153 +188,161 @@ class Planner:
 
     # Track by track
 
-    def first(self, wish: Wish) -> Set:
+    def first(self, request: TrackRequest) -> Set:
         """Start a set with one track. Raise `PlanError` if there is none."""
-        cards = [card for card in self._shelf.cards if card.path not in wish.banned]
+        cards = [card for card in self._candidates.cards if card.path not in request.banned]
         if not cards:
-            raise PlanError(self._nothing())
-        cards = [card for card in cards if card.path not in set(wish.before)] or cards
+            raise PlanError(self._no_tracks_reason())
+        cards = [card for card in cards if card.path not in set(request.before)] or cards
 
         def cost(card: Card) -> float:
-            energy = self._taste.energy(self._shelf.energy(card), wish.energy)
-            tempo = abs(card.tempo - wish.tempo) / wish.tempo if wish.tempo else 0.0
-            return energy + tempo + 2 * self._taste.chance(card.path)
+            energy = self._cost_model.energy(self._candidates.energy(card), request.energy)
+            tempo = abs(card.tempo - request.tempo) / request.tempo if request.tempo else 0.0
+            return energy + tempo + 2 * self._cost_model.chance(card.path)
 
         card = min(cards, key=cost)
-        facts = self._shelf.facts(card.path)
-        enter = float(facts.begin if facts.energy(facts.begin, facts.begin + 16) > 0.02
-                      else facts.phrases[0])  # fmt: skip
-        ratio, bpm = 1.0, facts.bpm
-        if wish.tempo:
-            ratio, bpm = fold(facts.bpm, wish.tempo)
-        bpm = self._taste.within(bpm, wish.tempo)
-        energy = self._shelf.energy(card)
-        why = f"opens the set: energy {energy:.2f}, wanted {wish.energy:.2f}"
-        entry = entry_of(facts, enter, ratio, why)
+        features = self._candidates.features(card.path)
+        enter = float(features.begin if features.energy(features.begin, features.begin + 16) > 0.02
+                      else features.phrases[0])  # fmt: skip
+        ratio, bpm = 1.0, features.bpm
+        if request.tempo:
+            ratio, bpm = match_tempo_ratio(features.bpm, request.tempo)
+        bpm = self._cost_model.within(bpm, request.tempo)
+        energy = self._candidates.energy(card)
+        why = f"opens the set: energy {energy:.2f}, wanted {request.energy:.2f}"
+        entry = entry_of(features, enter, ratio, why)
         return Set(bpm, (entry,))
 
-    def _nothing(self) -> str:
-        left = self._shelf.left_out
+    def _no_tracks_reason(self) -> str:
+        left = self._candidates.left_out
         if left:
             shown = "; ".join(left[:3]) + ("; ..." if len(left) > 3 else "")
             return f"no track can be played: {shown}"
         return "there are no tracks: run crowdstream analyze FOLDER first"
 
-    def next(self, mix: Set, wish: Wish, preferred: str = "") -> Choice | None:
+    def next(self, mix: Set, request: TrackRequest, preferred: str = "") -> Choice | None:
         """Choose the track to follow the last one of `mix`; None if no track is left.
 
         `preferred`: path of the track to choose if any transition leads into it.
         """
         last = mix.entries[-1]
-        if last.path not in self._shelf:
+        if last.path not in self._candidates:
             return None
-        facts = self._shelf.facts(last.path)
+        features = self._candidates.features(last.path)
         place, tempo = places(mix)[-1], tempo_map(mix)
         clock = tempo.bpm(place.end)
-        came = place.alone - place.begin
-        heard = tempo.second(place.begin) + wish.seconds
+        mix_in_beats = place.mix_in_end - place.begin
+        heard = tempo.second(place.begin) + request.seconds
         wanted = last.enter + (tempo.beat(heard) - place.begin) * last.ratio
         recent = tuple(
-            entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED : -1]
+            entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED_KINDS : -1]
             if entry.transition
         )  # fmt: skip
 
-        def way_into(card: Card) -> TransitionCandidate | None:
-            ratio, own = fold(card.tempo, clock, wish.tempo)
-            target, key = self._taste.within(own, wish.tempo), key_fit(last.key, card.key)
-            goal = Goal(clock, target, ratio, key, wanted, self._wishes.comfort, recent)
-            return best_way(facts, last, came, self._shelf.facts(card.path), goal)
+        def candidate_into(card: Card) -> TransitionCandidate | None:
+            ratio, own = match_tempo_ratio(card.tempo, clock, request.tempo)
+            target, key = self._cost_model.within(own, request.tempo), key_fit(last.key, card.key)
+            goal = Goal(clock, target, ratio, key, wanted, self._options.comfort, recent)
+            return find_transition(
+                features, last, mix_in_beats, self._candidates.features(card.path), goal
+            )
 
         found: list[tuple[float, Card, TransitionCandidate]] = []
-        for cost, card in self._ranked(mix, wish, clock, preferred):
-            way = way_into(card)
-            if way is not None:
-                found.append((way.score - cost, card, way))
-            if len(found) == LOOKED_AT:
+        for cost, card in self._ranked(mix, request, clock, preferred):
+            candidate = candidate_into(card)
+            if candidate is not None:
+                found.append((candidate.score - cost, card, candidate))
+            if len(found) == MAX_COMPARED:
                 break
         if not found:
             return None
-        found.sort(key=lambda each: (-each[0] - PREFERRED * (each[1].path == preferred),
+        found.sort(key=lambda each: (-each[0] - PREFERRED_BONUS * (each[1].path == preferred),
                                      each[1].path))  # fmt: skip
-        return self._choice(last, found, wish, clock)
+        return self._choice(last, found, request, clock)
 
     def _choice(
         self,
         last: SetEntry,
         found: Sequence[tuple[float, Card, TransitionCandidate]],
-        wish: Wish,
+        request: TrackRequest,
         clock: float,
     ) -> Choice:
-        score, card, way = found[0]
-        facts = self._shelf.facts(card.path)
-        meeting = way.proposal.meeting
-        change = 100 * (meeting.target / clock - 1)
-        energy = self._shelf.energy(card)
-        folded = {0.5: ", double time", 2.0: ", half time"}.get(meeting.into.ratio, "")
+        score, card, candidate = found[0]
+        features = self._candidates.features(card.path)
+        context = candidate.proposal.context
+        change = 100 * (context.target / clock - 1)
+        energy = self._candidates.energy(card)
+        ratio_note = {0.5: ", double time", 2.0: ", half time"}.get(context.into.ratio, "")
         why = (
-            f"energy {energy:.2f}, wanted {wish.energy:.2f}; {meeting.key.words}; "
-            f"tempo {clock:.2f} to {meeting.target:.2f} ({change:+.1f} %{folded})"
+            f"energy {energy:.2f}, wanted {request.energy:.2f}; {context.key.words}; "
+            f"tempo {clock:.2f} to {context.target:.2f} ({change:+.1f} %{ratio_note})"
         )
         others = tuple(
-            f"{other.name}: {_beside(score - worse)} ({place.proposal.transition.kind}, "
-            f"energy {self._shelf.energy(other):.2f}, {place.proposal.meeting.key.words}, "
-            f"tempo {100 * (place.proposal.meeting.target / clock - 1):+.1f} %)"
+            f"{other.name}: {_score_difference(score - worse)} ({place.proposal.transition.kind}, "
+            f"energy {self._candidates.energy(other):.2f}, {place.proposal.context.key.words}, "
+            f"tempo {100 * (place.proposal.context.target / clock - 1):+.1f} %)"
             for worse, other, place in found[1:4]
         )
-        entry = entry_of(facts, way.enter, meeting.into.ratio, why)
-        made = way.proposal.transition
-        lift = loudness_profile.lift(meeting, last.gain_db, entry.gain_db)
+        entry = entry_of(features, candidate.enter, context.into.ratio, why)
+        made = candidate.proposal.transition
+        offset_db = loudness_profile.trim_offset(context, last.gain_db, entry.gain_db)
         made = replace(
-            made, rows=(*made.rows, *loudness_profile.lifted(meeting, entry.gain_db, lift))
+            made,
+            rows=(
+                *made.rows,
+                *loudness_profile.trim_offset_rows(context, entry.gain_db, offset_db),
+            ),
         )
-        return Choice(entry, made, way.leave, score, others)
+        return Choice(entry, made, candidate.leave, score, others)
 
     def _ranked(
-        self, mix: Set, wish: Wish, clock: float, preferred: str
+        self, mix: Set, request: TrackRequest, clock: float, preferred: str
     ) -> Iterator[tuple[float, Card]]:
         # The preferred track first, then by ascending cost.
-        played = _played(mix, wish)
-        index, cards = len(played), self._candidates(mix, wish)
+        played = _played(mix, request)
+        index, cards = len(played), self._eligible(mix, request)
         if len(cards) > MAX_RANKED:
-            chances = {card.path: self._taste.chance(card.path, index) for card in cards}
+            chances = {card.path: self._cost_model.chance(card.path, index) for card in cards}
             chances[preferred] = -1.0
             cards = nsmallest(MAX_RANKED, cards, key=lambda card: chances[card.path])
         costs = sorted(
-            (self._cost(card, clock, mix.entries[-1], wish, index), card.path) for card in cards
+            (self._cost(card, clock, mix.entries[-1], request, index), card.path) for card in cards
         )
         costs.sort(key=lambda each: each[1] != preferred)
         heard: list[tuple[float, Card]] = []
         for cost, path in costs:
-            each = (cost, self._shelf.card(path))
-            if self._heard.already(path, played, wish.again):
+            each = (cost, self._candidates.card(path))
+            if self._played_tracks.contains(path, played, request.allow_repeats):
                 heard.append(each)
             else:
                 yield each
         # Repeat recently played music rather than stop the session.
-        if wish.again and len(heard) == len(costs):
+        if request.allow_repeats and len(heard) == len(costs):
             yield from heard
 
-    def _candidates(self, mix: Set, wish: Wish) -> list[Card]:
-        played = _played(mix, wish)
-        cards = [card for card in self._shelf.cards if card.path not in wish.banned]
+    def _eligible(self, mix: Set, request: TrackRequest) -> list[Card]:
+        played = _played(mix, request)
+        cards = [card for card in self._candidates.cards if card.path not in request.banned]
         before = set(played)
         fresh = [card for card in cards if card.path not in before]
-        if fresh or not wish.again or not cards:
+        if fresh or not request.allow_repeats or not cards:
             return fresh
         recent = set(played[-max(1, len(cards) // 2) :]) if len(cards) > 1 else set()
         return [card for card in cards if card.path not in recent]
 
-    def _cost(self, card: Card, clock: float, last: SetEntry, wish: Wish, index: int) -> float:
-        taste = self._taste
+    def _cost(
+        self, card: Card, clock: float, last: SetEntry, request: TrackRequest, index: int
+    ) -> float:
+        cost_model = self._cost_model
         return (
-            taste.energy(self._shelf.energy(card), wish.energy)
-            + taste.step(self._shelf.card(last.path), card, clock, wish.tempo)
-            + taste.chance(card.path, index)
+            cost_model.energy(self._candidates.energy(card), request.energy)
+            + cost_model.step(self._candidates.card(last.path), card, clock, request.tempo)
+            + cost_model.chance(card.path, index)
         )
 
 
-def _played(mix: Set, wish: Wish) -> list[str]:
-    return [*wish.before, *(entry.path for entry in mix.entries)]
+def _played(mix: Set, request: TrackRequest) -> list[str]:
+    return [*request.before, *(entry.path for entry in mix.entries)]
 
 
 def _count(seconds: float, most: int) -> int:
@@ -339,7 +351,7 @@ def _count(seconds: float, most: int) -> int:
     return max(1, min(usual, most))
 
 
-def _beside(less: float) -> str:
+def _score_difference(less: float) -> str:
     if less >= 0:
         return f"scores {less:.2f} less"
     return f"scores {-less:.2f} more here, but less with the tracks that follow"

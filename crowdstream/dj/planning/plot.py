@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from crowdstream.dj.planning.svg import Svg
 from crowdstream.dj.setfile.automation import stem_gain
-from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Who
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Target
 from crowdstream.dj.setfile.timed_commands import DECKS, Place, places, tempo_map
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.system.text import printable
@@ -101,7 +101,7 @@ def _track(
     entry: SetEntry,
     place: Place,
     rows_in: tuple[AutomationPoint, ...],
-    facts: TrackFeatures | None,
+    features: TrackFeatures | None,
     second: Callable[[float], float],
 ) -> None:  # fmt: skip
     svg = frame.svg
@@ -110,7 +110,7 @@ def _track(
     stems = entry.stems or ("",)
     high = 4 * STEM_HEIGHT / len(stems)
     svg.rect(x, y, right - x, LANE - GAP, fill="#f3f4f6", stroke="#9ca3af", title=entry.why)
-    name = printable(facts.name if facts else entry.path.rstrip("/").rpartition("/")[2])
+    name = printable(features.name if features else entry.path.rstrip("/").rpartition("/")[2])
     svg.text(x + 3, y + 14, f"{place.index + 1} {name} {entry.key}", right - x - 4)
     rows_out = entry.transition.rows if entry.transition else ()
     step = STEPS_PER_CELL * BEATS_PER_BAR
@@ -121,9 +121,9 @@ def _track(
             middle = (beat + until) / 2
             gain = _gain(rows_in, rows_out, place, entry.stems, stem, middle)
             there = 0.7
-            if facts is not None:
+            if features is not None:
                 at = entry.enter + (middle - place.begin) * entry.ratio
-                there = facts.mean(facts.activity(stem), at - 2, at + 2)
+                there = features.mean(features.activity(stem), at - 2, at + 2)
             shade = min(1.0, there * gain)
             if shade > 0.02:
                 left, end = frame.x(second(beat)), frame.x(second(until))
@@ -142,23 +142,27 @@ def _gain(
 ) -> float:  # fmt: skip
     # Automation of the transition into the track stays in effect after that transition.
     gain = 1.0
-    sides: tuple[tuple[tuple[AutomationPoint, ...], Who, float], ...] = (
+    sides: tuple[tuple[tuple[AutomationPoint, ...], Target, float], ...] = (
         (rows_in, "in", beat - place.begin),
-        (rows_out, "out", beat - place.going),
+        (rows_out, "out", beat - place.mix_out),
     )
-    for rows, who, at in sides:
-        gain *= stem_gain(rows, who, stems, stem, at)
+    for rows, target, at in sides:
+        gain *= stem_gain(rows, target, stems, stem, at)
     return gain
 
 
 def _transition(
-    frame: _Frame, entry: SetEntry, going: Place, coming: Place, second: Callable[[float], float]
+    frame: _Frame,
+    entry: SetEntry,
+    outgoing: Place,
+    incoming: Place,
+    second: Callable[[float], float],
 ) -> None:
     transition = entry.transition
     if transition is None:
         return
-    x, right = frame.x(second(going.going)), frame.x(second(going.end))
-    ys = [TOP + DECKS.index(place.deck) * LANE for place in (going, coming)]
+    x, right = frame.x(second(outgoing.mix_out)), frame.x(second(outgoing.end))
+    ys = [TOP + DECKS.index(place.deck) * LANE for place in (outgoing, incoming)]
     title = f"{transition.kind}: {transition.why}"
     frame.svg.rect(x, min(ys), max(2.0, right - x), abs(ys[0] - ys[1]) + LANE - GAP,
                    fill="#111827", fill_opacity=0.08, title=title)  # fmt: skip
@@ -184,14 +188,14 @@ def _energy(
         if energy is not None:
             frame.svg.rect(x, y + CHART * (1 - energy), right - x, CHART * energy,
                            fill="#f59e0b", fill_opacity=0.35)  # fmt: skip
-        facts = known.get(entry.path)
-        if facts is None:
+        features = known.get(entry.path)
+        if features is None:
             continue
         points = []
         beat = place.begin
         while beat < place.end:
             at = entry.enter + (beat - place.begin) * entry.ratio
-            points.append((frame.x(second(beat)), y + CHART * (1 - facts.energy(at, at + 4))))
+            points.append((frame.x(second(beat)), y + CHART * (1 - features.energy(at, at + 4))))
             beat += 2 * BEATS_PER_BAR
         frame.svg.curve(points, stroke="#b45309", stroke_width=1, stroke_opacity=0.7)
     if curve is not None:
@@ -222,7 +226,7 @@ def _keys(
 ) -> None:
     frame.svg.text(16, y + 18, "Key")
     for entry, place in zip(mix.entries, where, strict=True):
-        x, right = frame.x(second(place.begin)), frame.x(second(place.going))
+        x, right = frame.x(second(place.begin)), frame.x(second(place.mix_out))
         colour = "#e5e7eb"
         if entry.key:
             light = 72 if entry.key[-1] == "A" else 84

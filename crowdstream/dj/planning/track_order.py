@@ -21,8 +21,8 @@ HOT, COLD = 0.6, 0.01  # first and last temperature: a step that much worse is a
 REPLACED = 0.5  # share of steps that bring in an unused track, if there is one
 
 
-def find_route(
-    shelf: Candidates, taste: CostModel, curve: Curve, count: int,
+def find_order(
+    candidates: Candidates, cost_model: CostModel, curve: Curve, count: int,
     begin: float = 0.0, before: Card | None = None, played: Collection[str] = (),
 ) -> list[str]:  # fmt: skip
     """Return the paths of up to `count` tracks in order.
@@ -30,26 +30,32 @@ def find_route(
     `begin`: position in the set, 0 to 1, of the first of them; `before`: the track that plays
     then; `played`: paths to exclude.
     """
-    cards = [card for card in shelf.cards if card.path not in played]
+    cards = [card for card in candidates.cards if card.path not in played]
     if len(cards) > MAX_CARDS:
-        cards = sorted(cards, key=lambda card: taste.chance(card.path))[:MAX_CARDS]
+        cards = sorted(cards, key=lambda card: cost_model.chance(card.path))[:MAX_CARDS]
     count = min(count, len(cards))
     if count < 1:
         return []
     shares = [begin + (1 - begin) * (n + 0.5) / count for n in range(count)]
-    search = _Search(shelf, taste, [curve.energy(share) for share in shares], cards, before)
+    search = _Search(
+        candidates, cost_model, [curve.energy(share) for share in shares], cards, before
+    )
     return [cards[at].path for at in search.best(count)]
 
 
 class _Search:
     def __init__(
-        self, shelf: Candidates, taste: CostModel, wanted: Sequence[float], cards: Sequence[Card],
+        self,
+        candidates: Candidates,
+        cost_model: CostModel,
+        wanted: Sequence[float],
+        cards: Sequence[Card],
         before: Card | None,
-    ) -> None:  # fmt: skip
-        self._taste, self._cards, self._before = taste, cards, before
+    ) -> None:
+        self._cost_model, self._cards, self._before = cost_model, cards, before
         self._wanted = wanted
-        self._energies = [shelf.energy(card) for card in cards]
-        self._chances = [taste.chance(card.path) for card in cards]
+        self._energies = [candidates.energy(card) for card in cards]
+        self._chances = [cost_model.chance(card.path) for card in cards]
         self._steps: dict[tuple[int, int], float] = {}
 
     def _step(self, one: int, two: int) -> float:
@@ -57,7 +63,7 @@ class _Search:
         if key not in self._steps:
             before = self._cards[one] if one >= 0 else self._before
             self._steps[key] = (
-                self._taste.step(before, self._cards[two], before.tempo) if before else 0.0
+                self._cost_model.step(before, self._cards[two], before.tempo) if before else 0.0
             )
         return self._steps[key]
 
@@ -65,13 +71,13 @@ class _Search:
         total = 0.0
         for at in places:
             card = order[at]
-            total += self._taste.energy(self._energies[card], self._wanted[at])
+            total += self._cost_model.energy(self._energies[card], self._wanted[at])
             total += self._chances[card] + self._step(order[at - 1] if at else -1, card)
         return total
 
     def best(self, count: int) -> list[int]:
         """Return the cheapest order found."""
-        random = Random(self._taste.seed)
+        random = Random(self._cost_model.seed)
         # Initial order: for each place, the unused track with the nearest energy.
         free = set(range(len(self._cards)))
         order = [-1] * count

@@ -12,18 +12,18 @@ from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import KINDS, Proposal, loudness_profile, propose, rate
 from crowdstream.dj.transitions.base import Side, TransitionContext, TransitionKind
 
-MIN_ALONE_BEATS = 32.0  # clock beats that a track plays by itself, if it is long enough
+MIN_SOLO_BEATS = 32.0  # clock beats that a track plays by itself, if it is long enough
 MAX_EXITS = 6
 BUILD_BARS = (4, 8, 16)  # mix-in points this long before a drop
 RATIOS = (1.0, 0.5, 2.0)
-MAX_FOLDED = 0.1  # relative tempo difference; at more, half and double time are no closer
+MAX_RATIO_MISMATCH = 0.1  # relative tempo difference; at more, half and double time are no closer
 # Costs that are subtracted from the transition's score of 0 to 1.
 TIME_COST = 0.5  # the current track plays for twice the wanted time, or not at all
 SKIP_COST = 0.3  # the mix-in point is at the end of the track
 SHORT_COST = 0.4  # nothing is left of the track after the transition
 LOUDNESS_COST = 0.04  # per dB of difference between the two
-SAME_COSTS = (0.2, 0.12, 0.06)  # the same kind as the last transition, the one before, and before
-REMEMBERED = len(SAME_COSTS)
+REPEAT_COSTS = (0.2, 0.12, 0.06)  # the same kind as the last transition, the one before, and before
+REMEMBERED_KINDS = len(REPEAT_COSTS)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Goal:
     recent: tuple[str, ...] = ()
 
 
-def fold(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
+def match_tempo_ratio(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
     """Match a track's tempo to the clock in single, half or double time.
 
     Return the track's beats per clock beat, and the clock tempo at which the track plays at its
@@ -65,44 +65,46 @@ def fold(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
     for tempo in (clock, wished):
         if tempo:
             ratio = min(RATIOS, key=lambda ratio: abs(bpm / ratio / tempo - 1))
-            if abs(bpm / ratio / tempo - 1) <= MAX_FOLDED:
+            if abs(bpm / ratio / tempo - 1) <= MAX_RATIO_MISMATCH:
                 return ratio, bpm / ratio
     return 1.0, bpm
 
 
-def entries(facts: TrackFeatures, ratio: float) -> list[float]:
+def entries(features: TrackFeatures, ratio: float) -> list[float]:
     """Return the mix-in points in beats: the first phrases, drops, and the bars before drops."""
-    latest = facts.begin + 0.5 * (facts.end - facts.begin)
-    early = [beat for beat in facts.phrases if beat <= latest]
-    found = [beat for beat in early if facts.energy(beat, beat + 16) > 0.05][:3]
-    for drop in facts.starts("drop")[:2]:
+    latest = features.begin + 0.5 * (features.end - features.begin)
+    early = [beat for beat in features.phrases if beat <= latest]
+    found = [beat for beat in early if features.energy(beat, beat + 16) > 0.05][:3]
+    for drop in features.starts("drop")[:2]:
         builds = (drop - int(bars * BEATS_PER_BAR * ratio) for bars in (0, *BUILD_BARS))
-        found += [beat for beat in builds if facts.begin <= beat <= latest]
-    found = found or early[:1] or [facts.begin]
+        found += [beat for beat in builds if features.begin <= beat <= latest]
+    found = found or early[:1] or [features.begin]
     return [float(beat) for beat in sorted(set(found)) if beat % BEATS_PER_BAR == 0]
 
 
-def exits(facts: TrackFeatures, entry: SetEntry, came: float, wanted: float) -> list[float]:
+def exits(
+    features: TrackFeatures, entry: SetEntry, mix_in_beats: float, wanted: float
+) -> list[float]:
     """Return the mix-out points of the playing track, on phrases, the nearest to `wanted` first.
 
-    `came`: length of its mix-in in clock beats. `wanted`: beat of its grid.
+    `mix_in_beats`: length of its mix-in in clock beats. `wanted`: beat of its grid.
     """
     unit = BEATS_PER_BAR * max(1.0, entry.ratio)
-    on_bars = [beat for beat in facts.phrases if (beat - entry.enter) % unit == 0]
-    for alone in (MIN_ALONE_BEATS, BEATS_PER_BAR):
-        least = entry.enter + max(unit, (came + alone) * entry.ratio)
+    on_bars = [beat for beat in features.phrases if (beat - entry.enter) % unit == 0]
+    for alone in (MIN_SOLO_BEATS, BEATS_PER_BAR):
+        least = entry.enter + max(unit, (mix_in_beats + alone) * entry.ratio)
         found = [float(beat) for beat in on_bars if beat >= least]
         if found:
             return sorted(found, key=lambda beat: (abs(beat - wanted), beat))[:MAX_EXITS]
     # Shorter than a phrase: use its last bar line.
-    bars = (facts.end - entry.enter) // unit
-    return [entry.enter + max(bars * unit, unit, came * entry.ratio)]
+    bars = (features.end - entry.enter) // unit
+    return [entry.enter + max(bars * unit, unit, mix_in_beats * entry.ratio)]
 
 
-def best_way(
+def find_transition(
     out: TrackFeatures,
     entry: SetEntry,
-    came: float,
+    mix_in_beats: float,
     into: TrackFeatures,
     goal: Goal,
     kinds: Sequence[TransitionKind] = KINDS,
@@ -111,11 +113,11 @@ def best_way(
     found: list[tuple[float, int, TransitionKind, TransitionContext]] = []
     span = max(1.0, goal.wanted - entry.enter)
     starts = entries(into, goal.ratio)
-    again: dict[str, float] = defaultdict(float)
-    for name, same in zip(goal.recent, SAME_COSTS, strict=False):
-        again[name] += same
-    for leave in exits(out, entry, came, goal.wanted):
-        alone = (leave - entry.enter) / entry.ratio - came
+    repeat_cost: dict[str, float] = defaultdict(float)
+    for name, same in zip(goal.recent, REPEAT_COSTS, strict=False):
+        repeat_cost[name] += same
+    for leave in exits(out, entry, mix_in_beats, goal.wanted):
+        alone = (leave - entry.enter) / entry.ratio - mix_in_beats
         side = Side(out, leave, entry.ratio, alone)
         late = TIME_COST * min(1.5, abs(leave - goal.wanted) / span)
         before = out.loudness(leave - 32, leave) - out.analysis.loudness.lufs
@@ -124,31 +126,31 @@ def best_way(
             for kind in kinds:
                 for bars in kind.BARS:
                     other = Side(into, enter, goal.ratio)
-                    meeting = TransitionContext(
+                    context = TransitionContext(
                         side, other, bars, goal.tempo, goal.target, goal.key, goal.limit
                     )
-                    score = rate(kind, meeting, goal.limit)[0]
+                    score = rate(kind, context, goal.limit)[0]
                     if score <= 0:
                         continue
-                    left = (into.end - other.at(meeting.beats)) / goal.ratio
-                    short = SHORT_COST * max(0.0, 1 - left / (2 * MIN_ALONE_BEATS))
-                    at = other.at(meeting.beats)
+                    left = (into.end - other.at(context.beats)) / goal.ratio
+                    short = SHORT_COST * max(0.0, 1 - left / (2 * MIN_SOLO_BEATS))
+                    at = other.at(context.beats)
                     after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
                     step = LOUDNESS_COST * abs(after - before)
-                    value = score - cost - short - step - again[kind.KIND]
-                    found.append((value, len(found), kind, meeting))
+                    value = score - cost - short - step - repeat_cost[kind.KIND]
+                    found.append((value, len(found), kind, context))
     # Clashes and loudness take longer to compute, so only the best candidates are examined.
     best: TransitionCandidate | None = None
-    for value, _, kind, meeting in sorted(found, key=lambda each: (-each[0], each[1])):
+    for value, _, kind, context in sorted(found, key=lambda each: (-each[0], each[1])):
         if best is not None and value <= best.score:
             break
-        made = propose(kind, meeting, goal.limit)
+        made = propose(kind, context, goal.limit)
         if made is None:
             continue
-        score = value - loudness_profile.cost(meeting, made.transition.rows)
+        score = value - loudness_profile.cost(context, made.transition.rows)
         if best is None or score > best.score:
             best = TransitionCandidate(
-                made, meeting.out.at(meeting.beats), meeting.into.beat, score
+                made, context.out.at(context.beats), context.into.beat, score
             )
     return best
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crowdstream.dj.setfile.model import AutomationPoint, Who
+from crowdstream.dj.setfile.model import AutomationPoint, Target
 
 START = {"filter": 0.0, "echo": 0.0, "reverb": 0.0, "flanger": 0.0, "roll": 0.0, "loop": 0.0}
 
 
-def value(rows: Sequence[AutomationPoint], who: Who, control: str, beat: float) -> float:
+def value(rows: Sequence[AutomationPoint], target: Target, control: str, beat: float) -> float:
     """Return a control's value at a beat of the transition.
 
     Effects start at 0 (see `START`), all other controls at 1.
     """
     now = START.get(control, 1.0)
-    if not any(row.control == control and row.who == who for row in rows):
+    if not any(row.control == control and row.target == target for row in rows):
         return now
-    mine = sorted((r for r in rows if r.who == who and r.control == control), key=lambda r: r.at)
+    mine = sorted(
+        (r for r in rows if r.target == target and r.control == control), key=lambda r: r.at
+    )
     for number, row in enumerate(mine):
         if row.at > beat:
             break
@@ -28,30 +30,30 @@ def value(rows: Sequence[AutomationPoint], who: Who, control: str, beat: float) 
     return now
 
 
-def heard(
-    rows: Sequence[AutomationPoint], who: Who, stems: Sequence[str], part: str, beat: float
+def audible_gain(
+    rows: Sequence[AutomationPoint], target: Target, stems: Sequence[str], part: str, beat: float
 ) -> float:
     """Return the linear gain of "vocals" or "bass" on one side of a transition.
 
     Without a stem of that name, EQ bands stand in for it: the mids for vocals, the lows and a
     high-pass filter for the bass.
     """
-    gain = value(rows, who, "level", beat)
+    gain = value(rows, target, "level", beat)
     if part == "bass":
-        gain *= value(rows, who, "low", beat)
-        gain *= max(0.0, 1.0 - 2.5 * max(0.0, value(rows, who, "filter", beat)))
+        gain *= value(rows, target, "low", beat)
+        gain *= max(0.0, 1.0 - 2.5 * max(0.0, value(rows, target, "filter", beat)))
     if part == "vocals":
-        gain *= value(rows, who, "mid", beat)
+        gain *= value(rows, target, "mid", beat)
     if part in stems:
-        gain *= value(rows, who, part, beat)
+        gain *= value(rows, target, part, beat)
     return gain
 
 
 def stem_gain(
-    rows: Sequence[AutomationPoint], who: Who, stems: Sequence[str], stem: str, beat: float
+    rows: Sequence[AutomationPoint], target: Target, stems: Sequence[str], stem: str, beat: float
 ) -> float:
     """Return the linear gain of a stem on one side; with an empty name, of the whole track."""
-    gain = heard(rows, who, stems, stem if stem in ("bass", "vocals") else "", beat)
+    gain = audible_gain(rows, target, stems, stem if stem in ("bass", "vocals") else "", beat)
     if stem and stem not in ("bass", "vocals"):
-        gain *= value(rows, who, stem, beat)
+        gain *= value(rows, target, stem, beat)
     return gain

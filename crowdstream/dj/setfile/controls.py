@@ -43,7 +43,7 @@ class Command:
 
 def problem(row: AutomationPoint, stems: Sequence[str]) -> str:
     """Return what is wrong with an automation point for a track with these stems, else empty."""
-    if row.who == "clock":
+    if row.target == "clock":
         if row.control != "tempo":
             return f"the clock has no {row.control!r}, only a tempo"
         return _outside(row, TEMPO_RANGE)
@@ -98,7 +98,7 @@ def command(deck: str, row: AutomationPoint, stems: Sequence[str], seconds: floa
     `seconds`: duration of the point's ramp.
     """
     control, value = row.control, float(row.value)
-    if row.who == "clock":
+    if row.target == "clock":
         return Command("/clock/tempo", (value, float(row.over)))
     base = f"/deck/{deck}"
     ramp = (value, seconds) if row.over else (value,)

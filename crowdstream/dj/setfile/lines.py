@@ -49,7 +49,7 @@ class Lines:
         return 1
 
     def rows(self, index: int) -> list[int]:
-        """Return the line numbers of the lists in `moves` of a track's transition."""
+        """Return the line numbers of the lists in `track_commands` of a track's transition."""
         end = self._span("transition", index)[1]
         found: list[int] = []
         depth = 0

@@ -15,21 +15,21 @@ from crowdstream.audiofile.beatgrid import CERTAIN
 
 BEATS_PER_BAR = 4
 
-Who = Literal["out", "in", "clock"]
+Target = Literal["out", "in", "clock"]
 
 
 @dataclass(frozen=True)
 class AutomationPoint:
     """One automation point of a transition.
 
-    `at`: beats after the start of the transition; negative values lie before it. `who`: the
+    `at`: beats after the start of the transition; negative values lie before it. `target`: the
     outgoing track ("out"), the incoming one ("in"), or the "clock". `control`: see `controls`, or
     the name of a stem. `over`: duration of the ramp in beats. `line`: line in the set file, 0
     without a file.
     """
 
     at: float
-    who: Who
+    target: Target
     control: str
     value: float
     over: float = 0.0
@@ -115,7 +115,7 @@ class Set:
     """A set. `bpm`: initial tempo of the clock.
 
     The autopilot drops tracks that have been played. `begin` is then the clock beat at which the
-    first remaining track started, and `came` the length of its mix-in in beats.
+    first remaining track started, and `mix_in_beats` the length of its mix-in in beats.
     """
 
     bpm: float
@@ -123,7 +123,7 @@ class Set:
     title: str = ""
     why: str = ""
     begin: float = 0.0
-    came: float = 0.0
+    mix_in_beats: float = 0.0
 
     def appended(self, transition: Transition | None, leave: float, entry: SetEntry) -> Self:
         """Return the set with another track; `leave` and `transition` apply to the last one."""

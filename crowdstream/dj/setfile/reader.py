@@ -35,7 +35,7 @@ from crowdstream.dj.key_compatibility import is_key
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.errors import SetError
 from crowdstream.dj.setfile.lines import Lines
-from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition, Who
+from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Target, Transition
 from crowdstream.library.deck_grids import LibraryGrids
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.toml import decode, parse
@@ -105,7 +105,7 @@ class _Reader:
         entries = tuple(self._track(index, track) for index, track in enumerate(tracks))
         last = entries[-1]
         for row in last.transition.rows if last.transition else ():
-            if row.who == "in":
+            if row.target == "in":
                 raise self._fail(row.line, 'no track follows, so there is no "in" to move')
         self._fits(entries)
         line = self._lines.key("set", -1, "bpm")
@@ -225,13 +225,13 @@ class _Reader:
                              "a transition must be a [track.transition] table")  # fmt: skip
         self._names(values, _TRANSITION, "transition", index)
         bars = self._number(values, "bars", line("bars"), _REQUIRED, 0, MAX_BARS)
-        moves = values.get("moves", [])
-        if not isinstance(moves, list):
+        track_commands = values.get("moves", [])
+        if not isinstance(track_commands, list):
             raise self._fail(line("moves"), "moves must be a list of lists")
         places = self._lines.rows(index)
         rows = tuple(
             self._row(row, places[at] if at < len(places) else line("moves"))
-            for at, row in enumerate(moves)
+            for at, row in enumerate(track_commands)
         )
         kind = self._text(values, "kind", line("kind"))
         why = self._text(values, "why", line("why"))
@@ -241,9 +241,9 @@ class _Reader:
         form = '[beat, "out", "in" or "clock", control, value] and optionally a duration in beats'
         if not isinstance(row, list) or not 4 <= len(row) <= 5:
             raise self._fail(line, f"a move is {form}")
-        at, who, control, value, *over = row
-        if who not in ("out", "in", "clock"):
-            raise self._fail(line, f'a move is for "out", "in" or "clock", not for {who!r}')
+        at, target, control, value, *over = row
+        if target not in ("out", "in", "clock"):
+            raise self._fail(line, f'a move is for "out", "in" or "clock", not for {target!r}')
         if not isinstance(control, str):
             raise self._fail(line, f"a move is {form}")
         numbers = [at, value, *over]
@@ -255,22 +255,22 @@ class _Reader:
             raise self._fail(
                 line, f"a move must be within 4096 beats of the transition, not at {at:g}"
             )
-        return AutomationPoint(float(at), cast(Who, who), control, float(value),
+        return AutomationPoint(float(at), cast(Target, target), control, float(value),
                    float(over[0]) if over else 0.0, line)  # fmt: skip
 
     def _fits(self, entries: tuple[SetEntry, ...]) -> None:
-        begin = came = 0.0
+        begin = mix_in_beats = 0.0
         for number, entry in enumerate(entries):
-            if came + entry.overlap > entry.beats + 1e-6:
+            if mix_in_beats + entry.overlap > entry.beats + 1e-6:
                 raise self._fail(
                     entry.line, f"the track plays for {entry.beats:g} clock beats, but its "
-                    f"transitions need {came + entry.overlap:g}",
+                    f"transitions need {mix_in_beats + entry.overlap:g}",
                 )  # fmt: skip
-            came = entry.overlap
-            begin += entry.beats - came
+            mix_in_beats = entry.overlap
+            begin += entry.beats - mix_in_beats
             for row in entry.transition.rows if entry.transition else ():
                 other = entries[number + 1] if number + 1 < len(entries) else entry
-                wrong = problem(row, (other if row.who == "in" else entry).stems)
+                wrong = problem(row, (other if row.target == "in" else entry).stems)
                 if wrong:
                     raise self._fail(row.line, wrong)
                 if begin + row.at < 0:

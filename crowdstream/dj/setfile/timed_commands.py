@@ -56,26 +56,28 @@ class TimedCommand:
 class Place:
     """Placement of a track in the set: its deck, and positions in clock beats.
 
-    The track mixes in from `begin` to `alone`, and mixes out from `going` to `end`.
+    The track mixes in from `begin` to `mix_in_end`, and mixes out from `mix_out` to `end`.
     """
 
     index: int
     deck: str
     begin: float
-    alone: float
-    going: float
+    mix_in_end: float
+    mix_out: float
     end: float
 
 
 def places(mix: Set) -> list[Place]:
     """Return the placement of each track."""
     found: list[Place] = []
-    begin, came = mix.begin, mix.came
+    begin, mix_in_beats = mix.begin, mix.mix_in_beats
     for index, entry in enumerate(mix.entries):
         end = begin + entry.beats
-        going = end - entry.overlap
-        found.append(Place(index, DECKS[index % len(DECKS)], begin, begin + came, going, end))
-        begin, came = going, entry.overlap
+        mix_out = end - entry.overlap
+        found.append(
+            Place(index, DECKS[index % len(DECKS)], begin, begin + mix_in_beats, mix_out, end)
+        )
+        begin, mix_in_beats = mix_out, entry.overlap
     return found
 
 
@@ -84,8 +86,8 @@ def tempo_map(mix: Set) -> TempoMap:
     tempo = TempoMap(mix.bpm)
     for entry, place in zip(mix.entries, places(mix), strict=True):
         for row in _rows(entry.transition):
-            if row.who == "clock":
-                tempo.add(place.going + row.at, row.value, row.over)
+            if row.target == "clock":
+                tempo.add(place.mix_out + row.at, row.value, row.over)
     return tempo
 
 
@@ -100,7 +102,7 @@ def sync_quantum(enter: float, begin: float, ratio: float) -> float:
                 0.25)  # fmt: skip
 
 
-def moves(mix: Set, index: int) -> list[TimedCommand]:
+def track_commands(mix: Set, index: int) -> list[TimedCommand]:
     """Return the commands of track `index`, by beat; those of the first one start the clock."""
     return _moves(mix, places(mix), tempo_map(mix), index)
 
@@ -159,12 +161,12 @@ def _load_beat(where: list[Place], index: int) -> float:
 def _coming(mix: Set, index: int) -> list[AutomationPoint]:
     # The points for track `index` in the transition into it.
     before = _rows(mix.entries[index - 1].transition) if index else ()
-    return [row for row in before if row.who == "in"]
+    return [row for row in before if row.target == "in"]
 
 
 def _going(mix: Set, index: int) -> list[AutomationPoint]:
     # The points for track `index` in the transition out of it.
-    return [row for row in _rows(mix.entries[index].transition) if row.who == "out"]
+    return [row for row in _rows(mix.entries[index].transition) if row.target == "out"]
 
 
 def _effects(rows: list[AutomationPoint]) -> set[str]:
@@ -181,7 +183,7 @@ def _left_behind(mix: Set, index: int) -> list[str]:
 
 def _is_first(row: AutomationPoint) -> bool:
     # Initial values of the incoming track: set before it plays, as even 20 ms would be audible.
-    return row.who == "in" and row.at <= 0 and not row.over
+    return row.target == "in" and row.at <= 0 and not row.over
 
 
 def _prepare(mix: Set, place: Place) -> Iterator[Command]:
@@ -216,7 +218,7 @@ def _transition(
     mix: Set, where: list[Place], index: int, tempo: TempoMap
 ) -> Iterator[TimedCommand]:
     # Into track `index`; after the last track, out of that one.
-    begin = where[index - 1].going
+    begin = where[index - 1].mix_out
     # An effect is inserted with the first point that uses it, unless it is in the chain already.
     inserted = {(index - 1, name) for name in _effects(_coming(mix, index - 1))}
     first = [row for row in _rows(mix.entries[index - 1].transition) if _is_first(row)]
@@ -225,9 +227,9 @@ def _transition(
     for row in rows:
         if _is_first(row):
             continue
-        side = index if row.who == "in" else index - 1
+        side = index if row.target == "in" else index - 1
         deck, beat = where[side].deck, begin + row.at
-        name = effect(row.control) if row.who != "clock" else ""
+        name = effect(row.control) if row.target != "clock" else ""
         if name and (side, name) not in inserted:
             inserted.add((side, name))
             each = insert(deck, name)

@@ -64,7 +64,7 @@ def _transition_lines(transition: Transition) -> list[str]:
     if transition.why:
         lines.append(f"  why = {write_value(transition.why)}")
     lines.append("  moves = [")
-    rows = [[f"{_short(row.at)},", f'"{row.who}",', f"{write_value(row.control)},",
+    rows = [[f"{_short(row.at)},", f'"{row.target}",', f"{write_value(row.control)},",
              _short(row.value) + ("," if row.over else ""),
              _short(row.over) if row.over else ""] for row in transition.rows]  # fmt: skip
     widths = [max((len(row[at]) for row in rows), default=0) for at in range(4)]

@@ -38,42 +38,42 @@ class Proposal:
     """A transition for a pair of tracks, and its score from 0 to 1."""
 
     transition: Transition
-    meeting: TransitionContext
+    context: TransitionContext
     score: float
 
 
-def rate(kind: TransitionKind, meeting: TransitionContext, limit: float) -> tuple[float, str]:
+def rate(kind: TransitionKind, context: TransitionContext, limit: float) -> tuple[float, str]:
     """Rate how well a kind of transition suits two tracks.
 
     `limit`: maximum tempo change while both play, 0.06 is 6 percent. Return a score from 0
     (impossible) to 1, and the reason.
     """
-    if kind.BEATMATCHED and meeting.change > limit + 1e-9:
+    if kind.BEATMATCHED and context.change > limit + 1e-9:
         return 0.0, "the tempos are too far apart"
-    out, into = meeting.out, meeting.into
-    if kind not in WITHOUT_GRID and (out.facts.uncertain or into.facts.uncertain):
+    out, into = context.out, context.into
+    if kind not in WITHOUT_GRID and (out.features.uncertain or into.features.uncertain):
         return 0.0, "a beatgrid is uncertain: the two tracks cannot play at the same time"
-    if out.at(meeting.beats) > out.facts.end + 1e-6:
+    if out.at(context.beats) > out.features.end + 1e-6:
         return 0.0, "the first track ends too early"
-    if into.at(meeting.beats + BEATS_PER_BAR) > into.facts.end + 1e-6:
+    if into.at(context.beats + BEATS_PER_BAR) > into.features.end + 1e-6:
         return 0.0, "the second track ends too early"
-    fit = kind.fit(meeting)
-    turn = out.at(kind.TURN * meeting.beats)
-    placed = 1.0 if any(abs(turn - beat) < 1e-6 for beat in out.facts.phrases) else OFF_PHRASE
-    harmony = 1 - kind.MELODIES * min(1.0, 1.1 * meeting.key.cost)
+    fit = kind.fit(context)
+    turn = out.at(kind.LEAD_AT * context.beats)
+    placed = 1.0 if any(abs(turn - beat) < 1e-6 for beat in out.features.phrases) else OFF_PHRASE
+    harmony = 1 - kind.MELODY_OVERLAP * min(1.0, 1.1 * context.key.cost)
     score = fit.score * harmony * placed
     return (score if score >= MIN_SCORE else 0.0), fit.why
 
 
-def propose(kind: TransitionKind, meeting: TransitionContext, limit: float) -> Proposal | None:
+def propose(kind: TransitionKind, context: TransitionContext, limit: float) -> Proposal | None:
     """Return the transition, or None if it does not suit the tracks or vocals or basses clash."""
-    score, why = rate(kind, meeting, limit)
+    score, why = rate(kind, context, limit)
     if score <= 0:
         return None
-    rows = sorted(kind.rows(meeting), key=lambda row: row.at)
-    found = clashes(meeting, rows)
+    rows = sorted(kind.rows(context), key=lambda row: row.at)
+    found = clashes(context, rows)
     if found.voice_bars or found.bass_bars:
         return None
-    words = f"{why}; {meeting.key.words}; fits {score:.0%}"
-    transition = Transition(kind.KIND, meeting.bars, tuple(rows), words)
-    return Proposal(transition, meeting, score)
+    words = f"{why}; {context.key.words}; fits {score:.0%}"
+    transition = Transition(kind.KIND, context.bars, tuple(rows), words)
+    return Proposal(transition, context, score)

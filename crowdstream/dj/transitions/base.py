@@ -12,8 +12,8 @@ from crowdstream.dj.track_features import TrackFeatures
 EASY_CHANGE = 0.02  # tempo change that nobody notices over a phrase
 RIDE_BEATS = 64.0  # tempo ride before a transition: 4 percent in 30 s are not noticed
 MIN_RIDE_BEATS = 32.0
-SWAP_BEATS = 1.0  # the outgoing bass starts to fade this long before the incoming one enters
-GONE_BEATS = 0.75  # length of that fade: the old bass has left the mix when the new one enters
+FADE_LEAD_BEATS = 1.0  # the outgoing bass starts to fade this long before the incoming one enters
+FADE_OUT_BEATS = 0.75  # length of that fade: the old bass has left the mix when the new one enters
 HANDOVER_BEATS = 4.0  # fade of vocals or a melody
 
 
@@ -21,30 +21,30 @@ HANDOVER_BEATS = 4.0  # fade of vocals or a melody
 class Side:
     """A track in a transition.
 
-    `beat`: of its own grid, at the start of the transition. `alone`: clock beats that it has
+    `beat`: of its own grid, at the start of the transition. `solo_beats`: clock beats that it has
     played by itself until then.
     """
 
-    facts: TrackFeatures
+    features: TrackFeatures
     beat: float
     ratio: float = 1.0
-    alone: float = 0.0
+    solo_beats: float = 0.0
 
     def at(self, beat: float) -> float:
         """Return the beat of the track's grid at a beat of the transition."""
         return self.beat + beat * self.ratio
 
-    def sings(self, begin: float, end: float) -> bool:
+    def has_vocals(self, begin: float, end: float) -> bool:
         """Return whether there are vocals between two beats of the transition."""
-        return self.facts.sings(self.at(begin), self.at(end))
+        return self.features.has_vocals(self.at(begin), self.at(end))
 
     def energy(self, begin: float, end: float) -> float:
         """Return the mean energy, 0 to 1, between two beats of the transition."""
-        return self.facts.energy(self.at(begin), self.at(end))
+        return self.features.energy(self.at(begin), self.at(end))
 
     def has(self, *stems: str) -> bool:
         """Return whether the track has all these stems."""
-        return self.facts.has(*stems)
+        return self.features.has(*stems)
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class TransitionContext:
         return abs(self.target / self.tempo - 1)
 
     @property
-    def lift(self) -> float:
+    def energy_rise(self) -> float:
         """Rise in energy from the outgoing to the incoming track, -1 to 1."""
-        return self.into.facts.analysis.level - self.out.facts.analysis.level
+        return self.into.features.analysis.level - self.out.features.analysis.level
 
 
 @dataclass(frozen=True)
@@ -90,49 +90,49 @@ class Fit:
 class TransitionKind(Protocol):
     """The interface of this package's modules.
 
-    `BARS`: lengths to try, in bars. `TURN`: share of the length after which the incoming track
-    leads. `MELODIES`: share of the length during which both tracks have audible pitches.
+    `BARS`: lengths to try, in bars. `LEAD_AT`: share of the length after which the incoming track
+    leads. `MELODY_OVERLAP`: share of the length during which both tracks have audible pitches.
     `BEATMATCHED`: both tracks play in sync, so their tempos have to be close.
     """
 
     KIND: str
     BARS: tuple[float, ...]
-    TURN: float
-    MELODIES: float
+    LEAD_AT: float
+    MELODY_OVERLAP: float
     BEATMATCHED: bool
 
-    def fit(self, meeting: TransitionContext) -> Fit:
+    def fit(self, context: TransitionContext) -> Fit:
         """Rate how well this kind suits two tracks."""
         ...
 
-    def rows(self, meeting: TransitionContext) -> list[AutomationPoint]:
+    def rows(self, context: TransitionContext) -> list[AutomationPoint]:
         """Return the automation points, in beats after the start of the transition."""
         ...
 
 
-def tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
+def tempo_rows(context: TransitionContext) -> list[AutomationPoint]:
     """Ramp the clock to the incoming track's tempo while both tracks play."""
-    if abs(meeting.target - meeting.tempo) < 1e-6:
+    if abs(context.target - context.tempo) < 1e-6:
         return []
-    return [AutomationPoint(0, "clock", "tempo", meeting.target, meeting.beats)]
+    return [AutomationPoint(0, "clock", "tempo", context.target, context.beats)]
 
 
-def rides(meeting: TransitionContext) -> bool:
+def rides(context: TransitionContext) -> bool:
     """Return whether the clock can ride to the new tempo unnoticed before the transition."""
-    return meeting.change <= meeting.limit + 1e-9 and meeting.out.alone >= MIN_RIDE_BEATS
+    return context.change <= context.limit + 1e-9 and context.out.solo_beats >= MIN_RIDE_BEATS
 
 
-def lone_tempo_rows(meeting: TransitionContext) -> list[AutomationPoint]:
+def lone_tempo_rows(context: TransitionContext) -> list[AutomationPoint]:
     """Ramp the clock slowly to the incoming track's tempo while the outgoing one plays alone.
 
     If the tempos are too far apart for that, change at once when the outgoing track has ended.
     """
-    if abs(meeting.target - meeting.tempo) < 1e-6:
+    if abs(context.target - context.tempo) < 1e-6:
         return []
-    if rides(meeting):
-        beats = min(RIDE_BEATS, meeting.out.alone)
-        return [AutomationPoint(-beats, "clock", "tempo", meeting.target, beats)]
-    return [AutomationPoint(meeting.beats, "clock", "tempo", meeting.target)]
+    if rides(context):
+        beats = min(RIDE_BEATS, context.out.solo_beats)
+        return [AutomationPoint(-beats, "clock", "tempo", context.target, beats)]
+    return [AutomationPoint(context.beats, "clock", "tempo", context.target)]
 
 
 def bass_of(side: Side) -> str:
@@ -140,34 +140,34 @@ def bass_of(side: Side) -> str:
     return "bass" if side.has("bass") else "low"
 
 
-def swap_bass(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
+def swap_bass(context: TransitionContext, beat: float) -> list[AutomationPoint]:
     """Swap the basses at `beat`, so that only one of them is audible at any time."""
     rows = [
-        AutomationPoint(0, "in", bass_of(meeting.into), 0),
-        AutomationPoint(beat - SWAP_BEATS, "out", bass_of(meeting.out), 0, GONE_BEATS),
-        AutomationPoint(beat, "in", bass_of(meeting.into), 1, 0.25),
+        AutomationPoint(0, "in", bass_of(context.into), 0),
+        AutomationPoint(beat - FADE_LEAD_BEATS, "out", bass_of(context.out), 0, FADE_OUT_BEATS),
+        AutomationPoint(beat, "in", bass_of(context.into), 1, 0.25),
     ]
     # With a bass stem on one side only, swap the low EQ band too: a kick drum's lows are bass.
-    if bass_of(meeting.into) != bass_of(meeting.out):
-        side = meeting.into if meeting.into.has("bass") else meeting.out
-        if side is meeting.into:
+    if bass_of(context.into) != bass_of(context.out):
+        side = context.into if context.into.has("bass") else context.out
+        if side is context.into:
             rows += [
                 AutomationPoint(0, "in", "low", 0),
                 AutomationPoint(beat, "in", "low", 1, 0.25),
             ]
         else:
-            rows.append(AutomationPoint(beat - SWAP_BEATS, "out", "low", 0, GONE_BEATS))
+            rows.append(AutomationPoint(beat - FADE_LEAD_BEATS, "out", "low", 0, FADE_OUT_BEATS))
     return rows
 
 
-def swap_voices(meeting: TransitionContext, beat: float) -> list[AutomationPoint]:
+def swap_voices(context: TransitionContext, beat: float) -> list[AutomationPoint]:
     """Hand over the vocals at `beat`, if they have stems: one voice at any time."""
     rows: list[AutomationPoint] = []
-    out_sings = meeting.out.sings(0, meeting.beats)
-    in_sings = meeting.into.sings(0, meeting.beats)
-    if meeting.out.has("vocals") and out_sings:
+    out_sings = context.out.has_vocals(0, context.beats)
+    in_sings = context.into.has_vocals(0, context.beats)
+    if context.out.has("vocals") and out_sings:
         rows.append(AutomationPoint(beat - HANDOVER_BEATS, "out", "vocals", 0, HANDOVER_BEATS))
-    if meeting.into.has("vocals") and in_sings and meeting.out.sings(0, beat):
+    if context.into.has("vocals") and in_sings and context.out.has_vocals(0, beat):
         rows += [
             AutomationPoint(0, "in", "vocals", 0),
             AutomationPoint(beat, "in", "vocals", 1, 0.5),

@@ -15,34 +15,36 @@ from crowdstream.dj.transitions.base import (
 KIND = "bass swap"
 LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 32: 0.9}  # bars: factor on the score
 BARS = tuple(LENGTHS)
-TURN = 0.5
-MELODIES = 0.8
+LEAD_AT = 0.5
+MELODY_OVERLAP = 0.8
 BEATMATCHED = True
-BESIDE = 0.8  # linear gain of both in the middle: with only one bass, about as loud as one track
+CENTRE_GAIN = (
+    0.8  # linear gain of both in the middle: with only one bass, about as loud as one track
+)
 
 
-def fit(meeting: TransitionContext) -> Fit:
+def fit(context: TransitionContext) -> Fit:
     """Rate it: suits tracks with compatible keys and tempos that are both calm there."""
-    rest = 1 - 0.5 * (meeting.out.energy(0, meeting.beats) + meeting.into.energy(0, meeting.beats))
-    length = LENGTHS.get(meeting.bars, 0.8)
-    hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
-    score = (0.7 + 0.3 * rest) * length * (1 - 0.6 * min(1.0, hurry))
+    rest = 1 - 0.5 * (context.out.energy(0, context.beats) + context.into.energy(0, context.beats))
+    length = LENGTHS.get(context.bars, 0.8)
+    tempo_strain = max(0.0, context.change - EASY_CHANGE) / 0.04
+    score = (0.7 + 0.3 * rest) * length * (1 - 0.6 * min(1.0, tempo_strain))
     place = "calm" if rest > 0.5 else "driving"
-    swap = "stems" if meeting.out.has("bass") and meeting.into.has("bass") else "EQ"
+    swap = "stems" if context.out.has("bass") and context.into.has("bass") else "EQ"
     return Fit(score, f"both are {place} there; bass swap by {swap}")
 
 
-def rows(meeting: TransitionContext) -> list[AutomationPoint]:
+def rows(context: TransitionContext) -> list[AutomationPoint]:
     """Fade in over the first half and out over the second; swap the basses in the middle."""
-    beats = meeting.beats
+    beats = context.beats
     half = beats / 2
     return [
         AutomationPoint(0, "in", "level", 0),
-        AutomationPoint(0, "in", "level", BESIDE, half),
-        AutomationPoint(half / 2, "out", "level", BESIDE, half / 2),
+        AutomationPoint(0, "in", "level", CENTRE_GAIN, half),
+        AutomationPoint(half / 2, "out", "level", CENTRE_GAIN, half / 2),
         AutomationPoint(half, "in", "level", 1, half / 2),
         AutomationPoint(half, "out", "level", 0, half),
-        *swap_bass(meeting, half),
-        *swap_voices(meeting, half),
-        *tempo_rows(meeting),
+        *swap_bass(context, half),
+        *swap_voices(context, half),
+        *tempo_rows(context),
     ]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crowdstream.dj.setfile.automation import heard
-from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Who
-from crowdstream.dj.track_features import BASS, VOICE
+from crowdstream.dj.setfile.automation import audible_gain
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Target
+from crowdstream.dj.track_features import BASS_THRESHOLD, VOCAL_THRESHOLD
 
 if TYPE_CHECKING:
     from crowdstream.dj.transitions.base import Side, TransitionContext
@@ -24,11 +24,11 @@ class Conflicts:
     bass_bars: int
 
 
-def clashes(meeting: TransitionContext, rows: Sequence[AutomationPoint]) -> Conflicts:
+def clashes(context: TransitionContext, rows: Sequence[AutomationPoint]) -> Conflicts:
     """Count clashing bars, rounded up, in steps of half a bar: a swap may be in mid-bar."""
     counts = {"vocals": 0, "bass": 0}
     half = BEATS_PER_BAR / 2
-    steps = int(meeting.beats / half)
+    steps = int(context.beats / half)
     if not steps:
         return Conflicts(0, 0)
     for step in range(steps):
@@ -36,29 +36,29 @@ def clashes(meeting: TransitionContext, rows: Sequence[AutomationPoint]) -> Conf
         beat = half * step
         for part in counts:
             counts[part] += all(
-                _gives(meeting, rows, who, side, part, beat)
-                for who, side in (("out", meeting.out), ("in", meeting.into))
+                _is_audible(context, rows, target, side, part, beat)
+                for target, side in (("out", context.out), ("in", context.into))
             )
     return Conflicts((counts["vocals"] + 1) // 2, (counts["bass"] + 1) // 2)
 
 
-def _gives(
-    meeting: TransitionContext,
+def _is_audible(
+    context: TransitionContext,
     rows: Sequence[AutomationPoint],
-    who: str,
+    target: str,
     side: Side,
     part: str,
     beat: float,
 ) -> bool:
-    facts = side.facts
+    features = side.features
     middle = side.at(beat + 0.25)
-    bars = facts.bars(middle, middle + 0.1)
+    bars = features.bars(middle, middle + 0.1)
     if part == "vocals":
-        there = any(facts.voice[bar] > VOICE for bar in bars)
+        there = any(features.voice[bar] > VOCAL_THRESHOLD for bar in bars)
     else:
-        line = facts.activity("bass")
-        there = any(line[bar] > BASS for bar in bars if bar < len(line))
+        line = features.activity("bass")
+        there = any(line[bar] > BASS_THRESHOLD for bar in bars if bar < len(line))
     if not there:
         return False
-    whose: Who = "out" if who == "out" else "in"
-    return heard(rows, whose, facts.stems, part, beat + 0.3) > AUDIBLE
+    target_name: Target = "out" if target == "out" else "in"
+    return audible_gain(rows, target_name, features.stems, part, beat + 0.3) > AUDIBLE

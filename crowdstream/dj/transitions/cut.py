@@ -7,22 +7,22 @@ from crowdstream.dj.transitions.base import Fit, TransitionContext, lone_tempo_r
 
 KIND = "cut"
 BARS: tuple[float, ...] = (0,)
-TURN = 0.0
-MELODIES = 0.0
+LEAD_AT = 0.0
+MELODY_OVERLAP = 0.0
 BEATMATCHED = False
 
 
-def fit(meeting: TransitionContext) -> Fit:
+def fit(context: TransitionContext) -> Fit:
     """Rate it: suits two tracks that are equally energetic there."""
-    before, after = meeting.out.energy(-16, 0), meeting.into.energy(0, 16)
+    before, after = context.out.energy(-16, 0), context.into.energy(0, 16)
     step = abs(before - after)
     score = 0.36 - 0.3 * step + 0.22 * min(before, after)
-    if meeting.change > meeting.limit:
+    if context.change > context.limit:
         score -= 0.1
     return Fit(max(0.05, score), "both are equally energetic there" if step < 0.2 else
                "one ends, the other starts")  # fmt: skip
 
 
-def rows(meeting: TransitionContext) -> list[AutomationPoint]:
+def rows(context: TransitionContext) -> list[AutomationPoint]:
     """Only the change of tempo."""
-    return lone_tempo_rows(meeting)
+    return lone_tempo_rows(context)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
     EASY_CHANGE,
-    GONE_BEATS,
+    FADE_LEAD_BEATS,
+    FADE_OUT_BEATS,
     HANDOVER_BEATS,
-    SWAP_BEATS,
     Fit,
     TransitionContext,
     tempo_rows,
@@ -15,40 +15,45 @@ from crowdstream.dj.transitions.base import (
 
 KIND = "drums first"
 BARS: tuple[float, ...] = (8, 16)
-TURN = 0.5
-MELODIES = 0.0
+LEAD_AT = 0.5
+MELODY_OVERLAP = 0.0
 BEATMATCHED = True
-UNDER = 0.6  # linear gain of one track's drums under the full other track: 1 to 2 dB more than it
+UNDER_GAIN = (
+    0.6  # linear gain of one track's drums under the full other track: 1 to 2 dB more than it
+)
 
 
-def fit(meeting: TransitionContext) -> Fit:
+def fit(context: TransitionContext) -> Fit:
     """Rate it: needs drum stems on both sides, active in the incoming track; keys matter little."""
-    if not meeting.into.has("drums") or not meeting.out.has("drums"):
+    if not context.into.has("drums") or not context.out.has("drums"):
         return Fit(0.0, "both tracks need a drum stem")
-    facts = meeting.into.facts
-    half = meeting.beats / 2
-    drums = facts.mean(facts.activity("drums"), meeting.into.at(0), meeting.into.at(half))
+    features = context.into.features
+    half = context.beats / 2
+    drums = features.mean(features.activity("drums"), context.into.at(0), context.into.at(half))
     if drums < 0.3:
         return Fit(0.0, "the incoming track has no drums there")
-    hurry = max(0.0, meeting.change - EASY_CHANGE) / 0.04
-    clash = 0.15 if meeting.key.cost > 0.3 else 0.0
-    score = (0.45 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, hurry))
+    tempo_strain = max(0.0, context.change - EASY_CHANGE) / 0.04
+    clash = 0.15 if context.key.cost > 0.3 else 0.0
+    score = (0.45 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, tempo_strain))
     return Fit(score, "the incoming drums carry the change; the melodies never overlap")
 
 
-def rows(meeting: TransitionContext) -> list[AutomationPoint]:
+def rows(context: TransitionContext) -> list[AutomationPoint]:
     """Fade in the drums over the first half; swap everything else on one beat in the middle."""
-    half = meeting.beats / 2
-    others_in = [name for name in meeting.into.facts.stems if name != "drums"]
-    others_out = [name for name in meeting.out.facts.stems if name != "drums"]
+    half = context.beats / 2
+    others_in = [name for name in context.into.features.stems if name != "drums"]
+    others_out = [name for name in context.out.features.stems if name != "drums"]
     return [
         *(AutomationPoint(0, "in", name, 0) for name in others_in),
         AutomationPoint(0, "in", "drums", 0),
-        AutomationPoint(0, "in", "drums", UNDER, half),
-        AutomationPoint(half - HANDOVER_BEATS, "out", "drums", UNDER, HANDOVER_BEATS),
-        *(AutomationPoint(half - SWAP_BEATS, "out", name, 0, GONE_BEATS) for name in others_out),
+        AutomationPoint(0, "in", "drums", UNDER_GAIN, half),
+        AutomationPoint(half - HANDOVER_BEATS, "out", "drums", UNDER_GAIN, HANDOVER_BEATS),
+        *(
+            AutomationPoint(half - FADE_LEAD_BEATS, "out", name, 0, FADE_OUT_BEATS)
+            for name in others_out
+        ),
         *(AutomationPoint(half, "in", name, 1, 0.25) for name in others_in),
         AutomationPoint(half, "in", "drums", 1, HANDOVER_BEATS),
         AutomationPoint(half, "out", "drums", 0, half),
-        *tempo_rows(meeting),
+        *tempo_rows(context),
     ]

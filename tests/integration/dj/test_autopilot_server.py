@@ -1,4 +1,4 @@
-"""The DJ on a server that runs: people give it orders; both die, and the mix continues."""
+"""The DJ on a running server: it obeys commands, and the mix survives crashes of the server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from crowdstream.dj.autopilot.timing import place_of
 from crowdstream.dj.autopilot.track_selector import SetFileSelector
 from crowdstream.dj.setfile.model import Set
 from tests.support.server import Running, SharedServer, ended, server, until
-from tests.support.simulated_dj import made, plays
+from tests.support.simulated_dj import current_track, tone_set
 
-BPM = 400.0  # a beat is 0.15 s: a night passes quickly
-BEATS, LEAVE = 2400, 2392.0  # six minutes: longer than any step of a test takes
+BPM = 400.0  # a beat is 0.15 s, so that phrases pass quickly
+BEATS, LEAVE = 2400, 2392.0  # six minutes, longer than any step of a test
 OPTIONS = ("--driver", "null", "--base-bpm", str(BPM), "--standby", "off")
 
 
@@ -37,8 +37,8 @@ def running(shared: SharedServer) -> Running:
     return shared.get()
 
 
-class At:
-    """A DJ at work in a thread of its own, until it is left."""
+class RunningDj:
+    """A DJ session in its own thread, for the duration of a `with` block."""
 
     def __init__(self, port: int, mix: Set) -> None:
         self.session = Session(
@@ -48,7 +48,7 @@ class At:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self.session.run, args=(self._ended.is_set,))
 
-    def __enter__(self) -> At:
+    def __enter__(self) -> RunningDj:
         self._thread.start()
         return self
 
@@ -56,12 +56,12 @@ class At:
         self._ended.set()
         self._thread.join()
 
-    def plays(self) -> str:
-        return plays(self.session)
+    def current_track(self) -> str:
+        return current_track(self.session)
 
 
-def meeting(running: Running, out: str, into: str) -> float:
-    """The beat of the grid of deck `out` at which deck `into` begins, at its own beat 0."""
+def start_beat(running: Running, out: str, into: str) -> float:
+    """Return the beat of deck `out` at which deck `into` starts, at its own beat 0."""
     found: dict[str, object] = {}
 
     def begun() -> bool:
@@ -72,113 +72,115 @@ def meeting(running: Running, out: str, into: str) -> float:
     return float(str(found[f"deck.{out}.beat"])) - float(str(found[f"deck.{into}.beat"]))
 
 
-def coming(at: At) -> str:
-    mix = at.player.state.mix
+def upcoming(dj: RunningDj) -> str:
+    mix = dj.player.state.mix
     return "".join(Path(entry.path).stem for entry in mix.entries[1:]) if mix else ""
 
 
-def test_what_people_say_comes_to_it_and_decks_stay_theirs(
+def test_commands_reach_the_dj_and_touched_decks_are_left_alone(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
-    mix = made(tmp_path, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
-    with At(running.port, mix) as at:
+    mix = tone_set(tmp_path, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
+    with RunningDj(running.port, mix) as dj:
         person = running.client
-        until(lambda: at.plays() == "a" and at.player.state.stage == "ready")
+        until(lambda: dj.current_track() == "a" and dj.player.state.stage == "ready")
 
-        def say(word: str, *arguments: object) -> None:
-            assert person.request(f"/dj/{word}", *arguments, answer="/done") == [f"/dj/{word}"]
+        def command(name: str, *arguments: object) -> None:
+            assert person.request(f"/dj/{name}", *arguments, answer="/done") == [f"/dj/{name}"]
 
-        say("hold", 1)
-        assert at.player.state.holding
-        say("hold", 0)
-        say("energy", 0.7)
-        assert at.player.state.energy == pytest.approx(0.7)
-        say("skip")  # b
-        until(lambda: at.player.state.stage == "ready")
-        say("ban", "c.wav")
-        say("queue", "b.wav")
-        until(lambda: coming(at) == "bd" and at.player.state.stage == "ready")
+        command("hold", 1)
+        assert dj.player.state.holding
+        command("hold", 0)
+        command("energy", 0.7)
+        assert dj.player.state.energy == pytest.approx(0.7)
+        command("skip")  # b
+        until(lambda: dj.player.state.stage == "ready")
+        command("ban", "c.wav")
+        command("queue", "b.wav")
+        until(lambda: upcoming(dj) == "bd" and dj.player.state.stage == "ready")
         assert "no such track" in person.request("/dj/queue", "e.wav", answer="/fail")[1]
         person.send("/deck/A/eq/mid", 0.5)
-        until(lambda: "A" in at.player.hands)
-        say("give", "A")
-        assert "A" not in at.player.hands
-        say("next")
-        until(lambda: at.player.state.stage == "going")
-        beat = meeting(running, "A", at.player.state.decks[1])
+        until(lambda: "A" in dj.player.override)
+        command("give", "A")
+        assert "A" not in dj.player.override
+        command("next")
+        until(lambda: dj.player.state.stage == "going")
+        beat = start_beat(running, "A", dj.player.state.decks[1])
         assert (beat + 8.0) % 16.0 == pytest.approx(8.0, abs=0.01)
-        until(lambda: at.plays() == "b")
+        until(lambda: dj.current_track() == "b")
         assert person.status()["deck.A.mid"] == 0.5
 
 
 def deck_of(running: Running, track: str) -> str:
-    """The deck that plays a track, once one does."""
+    """Wait until a deck plays the track; return the deck."""
     found: list[str] = []
 
-    def plays_it() -> bool:
+    def is_playing() -> bool:
         status = running.client.status()
         found[:] = [deck for deck in "ABCD" if status[f"deck.{deck}.track"] == track
                     and status[f"deck.{deck}.state"] == "playing"]  # fmt: skip
         return bool(found)
 
-    until(plays_it)
+    until(is_playing)
     return found[0]
 
 
 @contextlib.contextmanager
-def control_replaced(shared: SharedServer, folder: Path) -> Iterator[tuple[Running, At]]:
-    """A DJ that plays track `b`, as planned, though control died while it played `a`.
+def control_replaced(shared: SharedServer, folder: Path) -> Iterator[tuple[Running, RunningDj]]:
+    """Yield a DJ that plays track `b` as planned after control was killed during track `a`.
 
-    The plan is kept where there is time for it: a machine that has much to do takes longer to
-    start a control, so it gets more time before the next track.
+    A busy machine takes longer to start a control process. If the transition into `b` is late,
+    the test is repeated with more time before it.
     """
-    mix = made(folder, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
+    mix = tone_set(folder, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
     for leave in (64.0, 160.0, 464.0):
         running = shared.get()
         entries = (replace(mix.entries[0], leave=leave), *mix.entries[1:])
-        with At(running.port, replace(mix, entries=entries)) as at:
-            until(lambda at=at: at.plays() == "a" and at.player.state.stage == "ready")
+        with RunningDj(running.port, replace(mix, entries=entries)) as dj:
+            until(lambda dj=dj: dj.current_track() == "a" and dj.player.state.stage == "ready")
             running.child_named("control").kill()
             deck = deck_of(running, "b")
-            if deck == "B" and meeting(running, "A", "B") == pytest.approx(leave - 8.0, abs=0.01):
-                yield running, at
+            if deck == "B" and start_beat(running, "A", "B") == pytest.approx(
+                leave - 8.0, abs=0.01
+            ):
+                yield running, dj
                 return
-    raise AssertionError("the next track never came when it was planned")
+    raise AssertionError("the next track never started when it was planned")
 
 
-def test_control_dies_and_then_the_whole_server_and_the_mix_goes_on(
+def test_the_mix_survives_a_control_crash_and_a_server_restart(
     shared: SharedServer, tmp_path: Path
 ) -> None:
-    with control_replaced(shared, tmp_path) as (running, at):
-        # The engine has played on, and the DJ has gone on with the new control.
-        assert not at.session.link.anew
-        until(lambda: at.plays() == "b" and at.player.state.stage == "ready")
-        until(lambda: float(at.session.link.deck("B", "beat")) > 33.0)
+    with control_replaced(shared, tmp_path) as (running, dj):
+        # The engine has kept playing, and the DJ uses the new control process.
+        assert not dj.session.link.restarted
+        until(lambda: dj.current_track() == "b" and dj.player.state.stage == "ready")
+        until(lambda: float(dj.session.link.deck("B", "beat")) > 33.0)
         everything = [psutil.Process(running.process.pid), *running.children()]
-        earliest = float(at.session.link.deck("B", "beat"))
+        earliest = float(dj.session.link.deck("B", "beat"))
         for process in everything:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended with its parent
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended with its parent
                 process.kill()
         running.process.wait()
         until(lambda: all(ended(process) for process in everything))
-        latest = float(at.session.link.deck("B", "beat"))
+        latest = float(dj.session.link.deck("B", "beat"))
         with server(tmp_path, *OPTIONS, "--port", str(running.port)) as other:
             until(lambda: other.client.status()["deck.A.state"] == "playing")
-            # With the track that was heard, from the phrase in which it was heard.
-            until(lambda: at.plays() == "b")
+            # The audible track restarts at its current phrase.
+            until(lambda: dj.current_track() == "b")
             status = other.client.status()
             assert status["deck.A.track"] == "b" and status["bpm"] == pytest.approx(BPM)
             assert abs(status["deck.A.phase"]) < 1e-3
-            # And the set from there on.
-            heard = at.player.state.mix
-            assert heard is not None
-            enter = heard.entries[0].enter
+            # The rest of the set follows.
+            mix = dj.player.state.mix
+            assert mix is not None
+            enter = mix.entries[0].enter
             assert enter % 16.0 == 0.0 and earliest - 32.0 < enter <= latest
             assert status["deck.A.beat"] >= enter
-            place = place_of(heard, 0)
-            left = place.going + at.player.state.offset - float(status["beat"])
+            place = place_of(mix, 0)
+            left = place.mix_out + dj.player.state.offset - float(status["beat"])
             assert LEAVE - 8.0 - float(status["deck.A.beat"]) == pytest.approx(left, abs=0.01)
-            assert coming(at) == "cd"
-            until(lambda: at.player.state.stage == "ready")
+            assert upcoming(dj) == "cd"
+            until(lambda: dj.player.state.stage == "ready")
             assert other.client.status()["deck.A.state"] == "playing"

@@ -1,4 +1,4 @@
-"""The crowd that is made up comes to a server that runs, which follows it."""
+"""The tempo of a running server follows the simulated crowd."""
 
 from __future__ import annotations
 

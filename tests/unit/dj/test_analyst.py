@@ -1,4 +1,4 @@
-"""The DJ's analysis of a folder: started beside the playing, whatever the priority of the DJ."""
+"""The DJ's background analysis starts whatever the DJ's own priority."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from crowdstream.dj.autopilot.background_analysis import NICE, BackgroundAnalysis
 
 
-class Started:
-    """A process that was started, and writes nothing."""
+class FakeProcess:
+    """A started process that prints nothing."""
 
     pid = 4711
 
@@ -23,7 +23,7 @@ class Started:
         self.stdout = os.fdopen(reading, "rb")
 
     def poll(self) -> None:
-        """It runs."""
+        """Return None: the process is running."""
 
     def close(self) -> None:
         self.stdout.close()
@@ -31,26 +31,26 @@ class Started:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_an_analysis_that_can_not_get_its_priority_runs_all_the_same(
+def test_analysis_runs_even_if_its_priority_cannot_be_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: bool
 ) -> None:
-    started: list[Started] = []
-    wanted: list[tuple[int, int]] = []
+    started: list[FakeProcess] = []
+    priorities: list[tuple[int, int]] = []
 
-    def start(command: list[str], **options: Any) -> Started:
-        started.append(Started(command, **options))
+    def start(command: list[str], **options: Any) -> FakeProcess:
+        started.append(FakeProcess(command, **options))
         return started[-1]
 
     def prioritize(_which: int, pid: int, nice: int) -> None:
-        wanted.append((pid, nice))
+        priorities.append((pid, nice))
         if not allowed:
-            raise PermissionError(13, "Permission denied")  # as where the DJ is nicer already
+            raise PermissionError(13, "Permission denied")  # as for a DJ with a lower priority
 
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(os, "setpriority", prioritize)
-    analyst = BackgroundAnalysis(tmp_path)
-    analyst.tick(0.0, soon=True)
-    analyst.tick(1000.0, soon=True)
+    analysis = BackgroundAnalysis(tmp_path)
+    analysis.tick(0.0, soon=True)
+    analysis.tick(1000.0, soon=True)
     assert len(started) == 1 and started[0].command[-1] == str(tmp_path)
-    assert wanted == [(Started.pid, NICE)]
+    assert priorities == [(FakeProcess.pid, NICE)]
     started[0].close()

@@ -1,4 +1,4 @@
-"""`crowdstream plan`, and `crowdstream render` of what it writes."""
+"""`crowdstream plan`, and `crowdstream render` of the sets it writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BARS = 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three tracks of 16 bars, and the library that knows them."""
+    """A folder of three tracks of 16 bars, and their library."""
     for number in range(3):
         click_track(tmp_path, f"t{number}", 118 + number, 0.1, 4 * BARS)
     with Library(tmp_path / "library.db") as library:
@@ -45,31 +45,31 @@ def plan(folder: Path, *more: str) -> int:
     return main(["plan", str(folder), "--library", str(folder / "library.db"), *more])
 
 
-def test_it_writes_a_set_and_its_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_writes_a_set_and_its_plot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "night.toml"
     assert plan(folder, "--minutes", "2", "-o", str(out), "--explain") == 0
     mix = read_set(out)
     assert {Path(entry.path).name for entry in mix.entries} == {"t0", "t1", "t2"}
     assert 'path = "t' in out.read_text()
     assert out.with_suffix(".svg").read_text().startswith("<svg")
-    said = capsys.readouterr()
-    assert "begins the set" in said.out
-    assert "add more tracks" in said.err
+    printed = capsys.readouterr()
+    assert "opens the set" in printed.out
+    assert "add more tracks" in printed.err
 
 
-def test_the_set_renders(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_planned_set_can_be_rendered(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     night, out = folder / "night.toml", folder / "night.wav"
     assert plan(folder, "--minutes", "2", "-o", str(night)) == 0
     assert main(["render", str(night), str(out), "--explain"]) == 0
-    said = capsys.readouterr()
-    assert "-> " in said.out
-    assert not [line for line in said.err.splitlines() if "past" in line]
+    printed = capsys.readouterr()
+    assert "-> " in printed.out
+    assert not [line for line in printed.err.splitlines() if "past" in line]
     assert out.with_suffix(".svg").exists()
     mix = read_set(night)
     assert soundfile.info(out).duration > places(mix)[-1].end * 60 / 125
 
 
-def test_a_set_renders_to_the_same_bits_again(folder: Path) -> None:
+def test_rendering_a_set_twice_gives_the_same_bits(folder: Path) -> None:
     night = folder / "night.toml"
     assert plan(folder, "--minutes", "1", "-o", str(night)) == 0
     outs = [folder / "one.wav", folder / "two.wav"]
@@ -79,7 +79,7 @@ def test_a_set_renders_to_the_same_bits_again(folder: Path) -> None:
     assert len(outs[0].read_bytes()) > 1_000_000
 
 
-def test_what_is_bad_or_gone_is_named_and_the_rest_is_planned(
+def test_unplayable_tracks_are_named_and_the_rest_is_planned(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Library(folder / "library.db") as library:
@@ -87,17 +87,17 @@ def test_what_is_bad_or_gone_is_named_and_the_rest_is_planned(
         library.put([bad])
     (folder / "t2").rename(folder / "elsewhere")
     assert plan(folder, "--minutes", "2") == 0
-    said = capsys.readouterr()
-    assert said.out.count("[[track]]") == 1
-    assert "t1: the file is empty" in said.err
-    assert "t2: it is not there any more" in said.err
-    assert "only one track" in said.err
+    printed = capsys.readouterr()
+    assert printed.out.count("[[track]]") == 1
+    assert "t1: the file is empty" in printed.err
+    assert "t2: the file no longer exists" in printed.err
+    assert "the only track" in printed.err
     (folder / "t0").rename(folder / "somewhere")
     assert plan(folder, "--minutes", "2") == 1
     assert "no track can be played" in capsys.readouterr().err
 
 
-def test_a_set_is_named_from_where_one_stands(
+def test_paths_are_relative_to_the_working_directory(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
@@ -109,7 +109,7 @@ def test_a_set_is_named_from_where_one_stands(
     assert out.exists()
 
 
-def test_without_a_name_the_set_goes_to_standard_output(
+def test_without_a_file_name_the_set_goes_to_standard_output(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan(folder, "--seed", "3") == 0
@@ -119,35 +119,35 @@ def test_without_a_name_the_set_goes_to_standard_output(
     assert capsys.readouterr().out == first
 
 
-def test_a_mistake_in_a_set_is_told_by_render(
+def test_render_reports_an_error_in_a_set(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     night = folder / "night.toml"
     night.write_text('[[track]]\npath = "t0"\nbpm = 118\nleave = 8\nleave_at = 3\n')
     assert main(["render", str(night), str(folder / "o.wav")]) == 1
-    assert "night.toml, line 5: there is no 'leave_at'" in capsys.readouterr().err
+    assert "night.toml, line 5: unknown key 'leave_at'" in capsys.readouterr().err
     text = folder / "plain.set"
     text.write_text("0 /deck/A/load t0\n")
     assert main(["render", str(text), str(folder / "o.wav"), "--explain"]) == 1
     assert "--explain needs a DJ's set" in capsys.readouterr().err
 
 
-def test_what_can_not_be_planned_is_told(
+def test_errors_in_planning_are_reported(
     folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     library = ("--library", str(folder / "library.db"))
     assert main(["plan", str(empty), *library]) == 1
-    assert "first run crowdstream analyze" in capsys.readouterr().err
+    assert "no analysed tracks here; run crowdstream analyze" in capsys.readouterr().err
     assert main(["plan", str(tmp_path / "nowhere"), *library]) == 1
-    assert "there is no such file or folder" in capsys.readouterr().err
+    assert "no such file or folder" in capsys.readouterr().err
     assert main(["plan", str(folder), "--library", str(folder / "none.db")]) == 1
     assert "make one with crowdstream analyze" in capsys.readouterr().err
     assert plan(folder, "--energy", "sideways") == 1
-    assert "none of rise, wave, peak" in capsys.readouterr().err
+    assert "must be one of rise, wave, peak" in capsys.readouterr().err
     assert plan(folder, "-o", str(folder / "no" / "where.toml")) == 1
-    assert "it can't be written" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         plan(folder, "--minutes", "0")
     assert caught.value.code == 2

@@ -1,4 +1,4 @@
-"""The crowd's movement: a map from a file, a tempo that follows it smoothly."""
+"""Movement maps, and the tempo that follows the crowd's movement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ release_seconds = 6.0
 """
 
 
-def made(tmp_path: Path, text: str = MAP) -> Path:
+def map_file(tmp_path: Path, text: str = MAP) -> Path:
     path = tmp_path / "map.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -30,35 +30,35 @@ def made(tmp_path: Path, text: str = MAP) -> Path:
     ("movement", "bpm"),
     [(0, 110), (0.2, 110), (0.35, 115), (0.5, 120), (0.65, 130), (0.8, 140), (1, 140)],
 )
-def test_between_steps_it_is_linear(tmp_path: Path, movement: float, bpm: float) -> None:
-    assert read_map(made(tmp_path), 120.0).bpm(movement) == pytest.approx(bpm)
+def test_the_tempo_is_linear_between_steps(tmp_path: Path, movement: float, bpm: float) -> None:
+    assert read_map(map_file(tmp_path), 120.0).bpm(movement) == pytest.approx(bpm)
 
 
-def test_a_map_of_one_step_is_one_tempo() -> None:
-    chart = MovementMap(((0.5, 124.0),), 1.0, 1.0)
-    assert [chart.bpm(movement) for movement in (0.0, 0.5, 1.0)] == [124.0] * 3
-    assert chart.next_bpm(120.0, 0.1, 100.0) == 124.0
+def test_a_map_of_one_step_is_a_constant_tempo() -> None:
+    movement_map = MovementMap(((0.5, 124.0),), 1.0, 1.0)
+    assert [movement_map.bpm(movement) for movement in (0.0, 0.5, 1.0)] == [124.0] * 3
+    assert movement_map.next_bpm(120.0, 0.1, 100.0) == 124.0
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("steps = [", "line 1"),
-        ("", "steps is not"),
-        ("steps = []", "steps is not"),
-        ("steps = [[0, 120, 3]]", "steps is not"),
-        ("steps = [[0, true]]", "steps is not"),
-        ("steps = [[0, nan]]", "steps is not"),
-        ("steps = [[0, 120], [0, 130]]", "does not rise"),
+        ("", "steps must be"),
+        ("steps = []", "steps must be"),
+        ("steps = [[0, 120, 3]]", "steps must be"),
+        ("steps = [[0, true]]", "steps must be"),
+        ("steps = [[0, nan]]", "steps must be"),
+        ("steps = [[0, 120], [0, 130]]", "is not above the preceding"),
         ("steps = [[0, 120], [1.5, 130]]", "not from 0 to 1"),
-        ("steps = [[0, 10]]", "can't be played"),
-        ("steps = [[0, 400]]\nattack_seconds = 0", "attack_seconds is not"),
-        ("steps = [[0, 120]]\nrelease_seconds = 'x'", "release_seconds is not"),
-        ("steps = [[0, 120]]\nspeed = 1", "speed means nothing"),
+        ("steps = [[0, 10]]", "does not allow"),
+        ("steps = [[0, 400]]\nattack_seconds = 0", "attack_seconds must be"),
+        ("steps = [[0, 120]]\nrelease_seconds = 'x'", "release_seconds must be"),
+        ("steps = [[0, 120]]\nspeed = 1", "unknown key speed"),
     ],
 )
-def test_a_wrong_map_is_one_line_that_names_it(tmp_path: Path, text: str, reason: str) -> None:
-    path = made(tmp_path, text)
+def test_an_invalid_map_is_reported_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = map_file(tmp_path, text)
     with pytest.raises(SettingError) as error:
         read_map(path, 120.0)
     assert reason in str(error.value)
@@ -66,17 +66,17 @@ def test_a_wrong_map_is_one_line_that_names_it(tmp_path: Path, text: str, reason
     assert "\n" not in str(error.value)
 
 
-def test_a_map_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_map_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="can be read"):
         read_map(tmp_path / "none.toml", 120.0)
 
 
-def test_the_example_is_a_map_and_no_preset() -> None:
+def test_the_example_is_a_map_and_not_a_preset() -> None:
     assert read_map(PRESETS / "movement.toml", 120.0).bpm(0.0) == 118.0
     assert "movement" not in preset_names()
 
 
-def test_without_a_map_movement_is_shown_and_nothing_else(rig: Rig) -> None:
+def test_without_a_map_movement_is_only_displayed(rig: Rig) -> None:
     rig.send("/dance/total_movement", 0.9)
     rig.seconds(2)
     status = rig.status()
@@ -85,21 +85,21 @@ def test_without_a_map_movement_is_shown_and_nothing_else(rig: Rig) -> None:
 
 
 def test_the_tempo_follows_smoothly_up_and_down(tmp_path: Path) -> None:
-    rig = Rig(movement_map=made(tmp_path))
+    rig = Rig(movement_map=map_file(tmp_path))
     try:
         rig.seconds(1)
-        assert rig.status()["bpm"] == 120.0, "nothing was said about movement yet"
+        assert rig.status()["bpm"] == 120.0, "no movement has been reported yet"
         sent = int(rig.desk.rings["command_head"])
         rig.send("/dance/total_movement", 1.0)
         factors = []
         for _ in range(150):
             rig.seconds(0.02)
             factors.append(rig.desk.tempo)
-        # 20 of the map's span of 30 beats a minute: two thirds of 3 s.
+        # 20 of the map's range of 30 BPM: two thirds of the attack of 3 s.
         assert factors[45] > 1.05
         assert factors[90] < 140 / 120
         assert factors[-1] == pytest.approx(140 / 120, abs=1e-6)
-        # No step is larger than what 0.02 s of the attack are.
+        # No step is larger than the change in 0.02 s of the attack.
         assert np.abs(np.diff(factors)).max() <= 1.1 * 30 / 3.0 * 0.02 / 120
         assert int(rig.desk.rings["command_head"]) - sent <= 25, "about ten changes a second"
         assert rig.status()["bpm"] == 140.0
@@ -112,8 +112,8 @@ def test_the_tempo_follows_smoothly_up_and_down(tmp_path: Path) -> None:
         rig.close()
 
 
-def test_a_tempo_set_by_hand_stays_until_movement_is_told_again(tmp_path: Path) -> None:
-    rig = Rig(movement_map=made(tmp_path))
+def test_a_tempo_set_by_hand_stays_until_the_next_movement_report(tmp_path: Path) -> None:
+    rig = Rig(movement_map=map_file(tmp_path))
     try:
         rig.send("/dance/total_movement", 1.0)
         rig.seconds(3)
@@ -148,49 +148,51 @@ high = 110
     [(0.0, 105), (0.0199, 105), (0.02, 110), (0.05, 115), (0.0999, 115), (0.1, 118), (0.35, 124),
      (0.6, 130), (1.0, 130)],
 )  # fmt: skip
-def test_the_crowds_file_holds_thresholds_then_a_rise(movement: float, bpm: float) -> None:
+def test_the_crowd_map_has_thresholds_and_then_a_rise(movement: float, bpm: float) -> None:
     assert read_map(PRESETS / "crowd.toml", 120.0).bpm(movement) == pytest.approx(bpm)
     assert "crowd" not in preset_names()
 
 
-def test_the_crowds_file_goes_up_faster_than_down_and_settles_in_30_seconds() -> None:
-    chart = read_map(PRESETS / "crowd.toml", 120.0)
-    up = chart.next_bpm(110.0, 1.0, 1.0) - 110.0
-    down = 125.0 - chart.next_bpm(125.0, 0.0, 1.0)
+def test_the_crowd_map_rises_faster_than_it_falls_and_settles_in_30_seconds() -> None:
+    movement_map = read_map(PRESETS / "crowd.toml", 120.0)
+    up = movement_map.next_bpm(110.0, 1.0, 1.0) - 110.0
+    down = 125.0 - movement_map.next_bpm(125.0, 0.0, 1.0)
     assert up > down > 0.0
-    assert chart.next_bpm(105.0, 1.0, 30.0) == 130.0
-    assert chart.next_bpm(130.0, 0.0, 30.0) == 105.0
+    assert movement_map.next_bpm(105.0, 1.0, 30.0) == 130.0
+    assert movement_map.next_bpm(130.0, 0.0, 30.0) == 105.0
 
 
-def test_limits_hold_whatever_the_map_says(tmp_path: Path) -> None:
-    assert read_map(made(tmp_path, CROWD), 120.0).bpm(0.0) == 106.0
+def test_tempo_limits_override_the_map(tmp_path: Path) -> None:
+    assert read_map(map_file(tmp_path, CROWD), 120.0).bpm(0.0) == 106.0
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("below = [[0.2, 100]]\nsteps = [[0.1, 118]]", "lies above 0.1"),
-        ("below = 3\nsteps = [[0.1, 118]]", "below is not a list"),
-        ("steps = [[0, 118]]\nlowest_bpm = 130\nhighest_bpm = 120", "lies below lowest_bpm"),
-        ("steps = [[0, 118]]\nlowest_bpm = 'x'", "lowest_bpm is not a tempo"),
-        ("steps = [[0, 118]]\nsilent_seconds = 0", "silent_seconds is not"),
+        ("below = [[0.2, 100]]\nsteps = [[0.1, 118]]", "is above 0.1"),
+        ("below = 3\nsteps = [[0.1, 118]]", "below must be a list"),
+        ("steps = [[0, 118]]\nlowest_bpm = 130\nhighest_bpm = 120", "is below lowest_bpm"),
+        ("steps = [[0, 118]]\nlowest_bpm = 'x'", "lowest_bpm must be a tempo"),
+        ("steps = [[0, 118]]\nsilent_seconds = 0", "silent_seconds must be"),
         ("steps = [[0, 118]]\nenergy = [[0, 2]]", "energy: 2 is not"),
-        ("steps = [[0, 118]]\nsenders = 1", "senders is not"),
+        ("steps = [[0, 118]]\nsenders = 1", "senders must be"),
         ("steps = [[0, 118]]\n[[senders]]\naddress = 'x'", "sender 1: address"),
         ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nlow = 1", "two different numbers"),
-        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nargument = 0", "argument is not"),
-        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nscale = 2", "only address"),
+        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nargument = 0", "argument must be"),
+        ("steps = [[0, 118]]\n[[senders]]\naddress = '/x'\nscale = 2", "known: address"),
     ],
 )
-def test_a_wrong_crowd_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+def test_an_invalid_crowd_map_is_reported_in_one_line(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     with pytest.raises(SettingError) as error:
-        read_map(made(tmp_path, text), 120.0)
+        read_map(map_file(tmp_path, text), 120.0)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_other_senders_are_taken_for_movement(tmp_path: Path) -> None:
-    rig = Rig(movement_map=made(tmp_path, CROWD))
+def test_other_senders_report_movement(tmp_path: Path) -> None:
+    rig = Rig(movement_map=map_file(tmp_path, CROWD))
     try:
         rig.send("/camera/motion", 3, 60)
         assert rig.status()["movement"] == pytest.approx(0.5)
@@ -204,8 +206,8 @@ def test_other_senders_are_taken_for_movement(tmp_path: Path) -> None:
         rig.close()
 
 
-def test_when_nobody_tells_of_movement_it_goes_back_to_what_was(tmp_path: Path) -> None:
-    rig = Rig(movement_map=made(tmp_path, CROWD))
+def test_without_reports_the_tempo_returns_to_its_former_value(tmp_path: Path) -> None:
+    rig = Rig(movement_map=map_file(tmp_path, CROWD))
     try:
         rig.send("/dance/total_movement", 1.0)
         rig.seconds(4)
@@ -216,7 +218,7 @@ def test_when_nobody_tells_of_movement_it_goes_back_to_what_was(tmp_path: Path) 
         assert rig.status()["bpm"] == 120.0
         rig.send("/set_tempo", 112.0)
         rig.seconds(3)
-        assert rig.status()["bpm"] == 112.0, "nothing follows any more"
+        assert rig.status()["bpm"] == 112.0, "the follower rests"
     finally:
         rig.close()
 
@@ -226,13 +228,16 @@ steps = [[0, 100], [1, 140]]
 attack_seconds = 1.0
 release_seconds = 1.0
 """
-LEGS = DETECTOR + """
+LEGS = (
+    DETECTOR
+    + """
 [[senders]]
 address = "/dance/legs_movement"
 [[senders]]
 address = "/dance/person_count"
 high = 10
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +245,7 @@ high = 10
     [("/dance/head_movement", 0.3), ("/dance/arms_movement", 17.5), ("/dance/legs_movement", -1.0),
      ("/dance/person_count", 4)],
 )  # fmt: skip
-def test_all_readings_of_a_detector_are_accepted_and_change_nothing_without_a_map(
+def test_without_a_map_detector_readings_are_accepted_and_ignored(
     rig: Rig, address: str, value: float
 ) -> None:
     before = rig.state()
@@ -250,8 +255,8 @@ def test_all_readings_of_a_detector_are_accepted_and_change_nothing_without_a_ma
     assert rig.state() == before
 
 
-def test_a_map_can_use_any_reading_of_the_detector_in_place_of_the_total(tmp_path: Path) -> None:
-    rig = Rig(movement_map=made(tmp_path, LEGS))
+def test_a_map_can_use_any_detector_reading_instead_of_the_total(tmp_path: Path) -> None:
+    rig = Rig(movement_map=map_file(tmp_path, LEGS))
     try:
         rig.send("/watch", 1)
         for _ in range(20):
@@ -275,9 +280,9 @@ def test_a_map_can_use_any_reading_of_the_detector_in_place_of_the_total(tmp_pat
         rig.close()
 
 
-def test_the_total_counts_beside_other_readings_where_the_map_names_it(tmp_path: Path) -> None:
+def test_the_total_counts_with_other_readings_if_the_map_names_it(tmp_path: Path) -> None:
     both = LEGS + '[[senders]]\naddress = "/dance/total_movement"\nhigh = 2\n'
-    rig = Rig(movement_map=made(tmp_path, both))
+    rig = Rig(movement_map=map_file(tmp_path, both))
     try:
         rig.send("/dance/total_movement", 1.0)
         assert rig.status()["movement"] == 0.5

@@ -1,4 +1,4 @@
-"""Planning: what is chosen, and what is never done."""
+"""The planner: selection rules, reproducibility, and sets of unusual tracks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from crowdstream.analysis.result import Loudness
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Candidates, of_analyses
 from crowdstream.dj.planning.energy_curve import NAMED, Curve
-from crowdstream.dj.planning.planner import PlanError, Planner, Wish, Wishes
-from crowdstream.dj.planning.transition_search import fold
+from crowdstream.dj.planning.planner import PlanError, Planner, PlanOptions, TrackRequest
+from crowdstream.dj.planning.transition_search import match_tempo_ratio
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.timed_commands import all_moves, places, tempo_map
 from crowdstream.dj.setfile.writer import write_set
@@ -23,46 +23,48 @@ from tests.support.track_analyses import analysis, club
 MINUTES = 25.0
 
 
-def planned(shelf: Candidates, minutes: float = 60.0, seed: int = 1, curve: str = "wave") -> Set:
-    return Planner(shelf, Wishes(minutes, seed, Curve(curve, NAMED[curve]))).plan().mix
+def planned(
+    candidates: Candidates, minutes: float = 60.0, seed: int = 1, curve: str = "wave"
+) -> Set:
+    return Planner(candidates, PlanOptions(minutes, seed, Curve(curve, NAMED[curve]))).plan().mix
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Candidates:
+def candidates() -> Candidates:
     return club(26)
 
 
 @pytest.fixture(scope="module")
-def mix(shelf: Candidates) -> Set:
-    return planned(shelf, MINUTES)
+def mix(candidates: Candidates) -> Set:
+    return planned(candidates, MINUTES)
 
 
-def test_it_lasts_as_long_as_wished(mix: Set) -> None:
+def test_a_set_has_the_requested_length(mix: Set) -> None:
     lasts = tempo_map(mix).second(places(mix)[-1].end)
     assert 0.92 * MINUTES < lasts / 60 < 1.08 * MINUTES
 
 
-def test_no_track_comes_twice(mix: Set) -> None:
+def test_no_track_is_repeated(mix: Set) -> None:
     paths = [entry.path for entry in mix.entries]
     assert len(paths) > 10
     assert len(set(paths)) == len(paths)
 
 
-def test_tracks_enter_and_leave_on_phrases(mix: Set, shelf: Candidates) -> None:
+def test_mix_in_and_mix_out_points_are_on_phrases(mix: Set, candidates: Candidates) -> None:
     for entry, place in zip(mix.entries, places(mix), strict=True):
-        facts = shelf.facts(entry.path)
-        built = {drop - 4 * bars for drop in facts.starts("drop") for bars in (4, 8, 16)}
-        assert entry.enter in built | set(facts.phrases)
-        going = entry.enter + (place.going - place.begin) * entry.ratio
-        assert going in facts.phrases
+        features = candidates.features(entry.path)
+        built = {drop - 4 * bars for drop in features.starts("drop") for bars in (4, 8, 16)}
+        assert entry.enter in built | set(features.phrases)
+        mix_out = entry.enter + (place.mix_out - place.begin) * entry.ratio
+        assert mix_out in features.phrases
         assert place.begin % 4 == 0
 
 
-def test_the_tempo_stays_within_comfort_while_two_play(mix: Set) -> None:
+def test_the_tempo_stays_within_the_limits_while_two_tracks_play(mix: Set) -> None:
     tempo = tempo_map(mix)
     for before, entry, place in zip(mix.entries, mix.entries[1:], places(mix)[1:], strict=False):
         assert before.transition is not None
-        for beat in (place.begin, (place.begin + place.alone) / 2, place.alone):
+        for beat in (place.begin, (place.begin + place.mix_in_end) / 2, place.mix_in_end):
             if not before.transition.bars:
                 continue
             for each in (before, entry):
@@ -70,50 +72,50 @@ def test_the_tempo_stays_within_comfort_while_two_play(mix: Set) -> None:
                 assert abs(tempo.bpm(beat) / own - 1) < 0.08 + 1e-6
 
 
-def test_voices_and_basses_never_meet(mix: Set, shelf: Candidates) -> None:
-    key = Planner(shelf).next(Planner(shelf).first(Wish()), Wish())
+def test_vocals_and_basses_never_clash(mix: Set, candidates: Candidates) -> None:
+    key = Planner(candidates).next(Planner(candidates).first(TrackRequest()), TrackRequest())
     assert key is not None
     for before, after in zip(mix.entries, mix.entries[1:], strict=False):
         made = before.transition
         assert made is not None
-        out = Side(shelf.facts(before.path), before.leave - made.beats * before.ratio)
-        into = Side(shelf.facts(after.path), after.enter, after.ratio)
-        meeting = TransitionContext(out, into, made.bars, 124.0, 124.0, None)  # type: ignore[arg-type]
-        found = clashes(meeting, made.rows)
+        out = Side(candidates.features(before.path), before.leave - made.beats * before.ratio)
+        into = Side(candidates.features(after.path), after.enter, after.ratio)
+        context = TransitionContext(out, into, made.bars, 124.0, 124.0, None)  # type: ignore[arg-type]
+        found = clashes(context, made.rows)
         assert (found.voice_bars, found.bass_bars) == (0, 0), made.kind
 
 
-def test_the_seed_decides_and_nothing_else(shelf: Candidates) -> None:
-    first = write_set(planned(shelf, 8.0))
-    assert write_set(planned(shelf, 8.0)) == first
-    assert write_set(planned(shelf, 8.0, 2)) != first
+def test_only_the_seed_changes_a_plan(candidates: Candidates) -> None:
+    first = write_set(planned(candidates, 8.0))
+    assert write_set(planned(candidates, 8.0)) == first
+    assert write_set(planned(candidates, 8.0, 2)) != first
 
 
-def test_energy_rises_along_the_curve(shelf: Candidates) -> None:
-    mix = planned(shelf, MINUTES, curve="rise")
-    energies = [shelf.energy(shelf.card(entry.path)) for entry in mix.entries]
+def test_energy_follows_a_rising_curve(candidates: Candidates) -> None:
+    mix = planned(candidates, MINUTES, curve="rise")
+    energies = [candidates.energy(candidates.card(entry.path)) for entry in mix.entries]
     third = len(energies) // 3
     assert sum(energies[-third:]) / third > sum(energies[:third]) / third + 0.3
 
 
-def test_transitions_change(mix: Set) -> None:
+def test_transitions_vary(mix: Set) -> None:
     kinds = [entry.transition.kind for entry in mix.entries if entry.transition]
     assert len(set(kinds)) >= 4, kinds
     assert not any(len(set(kinds[at : at + 3])) == 1 for at in range(len(kinds) - 2)), kinds
 
 
-def test_keys_that_clash_are_seldom_neighbours(mix: Set) -> None:
+def test_clashing_keys_are_rarely_adjacent(mix: Set) -> None:
     pairs = list(pairwise(mix.entries))
     clashing = [(one.key, two.key) for one, two in pairs if key_fit(one.key, two.key).cost >= 1]
     assert len(clashing) <= len(pairs) // 8, clashing
 
 
-def test_a_step_in_loudness_is_taken_up_by_the_trim() -> None:
+def test_a_step_in_loudness_is_smoothed_by_the_trim() -> None:
     quiet = of_analyses({"/loud": analysis(124), "/soft": replace(
         analysis(124), loudness=Loudness(-30.0, 0.0))})  # fmt: skip
     mix = planned(quiet, 6)
     soft = next(entry for entry in mix.entries if entry.path == "/soft")
-    assert soft.gain_db == 3.0  # as far as its peaks allow, which leaves it 11 dB below the other
+    assert soft.gain_db == 3.0  # limited by its peaks, so it stays 11 dB below the other track
     made = mix.entries[0].transition
     assert made is not None
     trims = [row for row in made.rows if row.control == "trim"]
@@ -123,51 +125,51 @@ def test_a_step_in_loudness_is_taken_up_by_the_trim() -> None:
     assert trims[1].value == wanted
 
 
-def test_the_same_music_under_another_name_does_not_come() -> None:
-    mark = "0f" * 128
+def test_duplicates_under_another_name_are_not_played() -> None:
+    fingerprint = "0f" * 128
     near = "0f" * 120 + "ff" * 8
     other = "f0" * 128
-    shelf = of_analyses({
-        f"/{name}": replace(analysis(124 + n), fingerprint=print_)
-        for n, (name, print_) in enumerate((("a", mark), ("a again", near), ("b", other)))
+    candidates = of_analyses({
+        f"/{name}": replace(analysis(124 + n), fingerprint=code)
+        for n, (name, code) in enumerate((("a", fingerprint), ("a again", near), ("b", other)))
     })  # fmt: skip
-    names = [entry.path for entry in planned(shelf, 30).entries]
+    names = [entry.path for entry in planned(candidates, 30).entries]
     assert len(names) == 2
     assert "/b" in names
-    # But a night without an end goes on.
-    same = replace(analysis(124), fingerprint=mark)
+    # An endless mix repeats it, however.
+    same = replace(analysis(124), fingerprint=fingerprint)
     planner = Planner(of_analyses({"/a": same, "/b": same}))
-    assert planner.next(planner.first(Wish()), Wish()) is None
-    assert planner.next(planner.first(Wish()), Wish(again=True)) is not None
+    assert planner.next(planner.first(TrackRequest()), TrackRequest()) is None
+    assert planner.next(planner.first(TrackRequest()), TrackRequest(allow_repeats=True)) is not None
 
 
-def test_an_odd_tempo_is_not_counted_at_double_speed() -> None:
-    assert fold(125.0, 190.0) == (1.0, 125.0)
-    assert fold(95.0, 190.0) == (0.5, 190.0)
-    assert fold(172.0, 87.0) == (2.0, 86.0)
-    # What goes with the clock in no way is counted as it goes with the tempo that is wished for.
-    assert fold(65.0, 110.0) == fold(65.0, 110.0, 95.0) == (1.0, 65.0)
-    assert fold(65.0, 110.0, 128.0) == (0.5, 130.0)
+def test_tempos_are_matched_in_half_or_double_time_only_if_close() -> None:
+    assert match_tempo_ratio(125.0, 190.0) == (1.0, 125.0)
+    assert match_tempo_ratio(95.0, 190.0) == (0.5, 190.0)
+    assert match_tempo_ratio(172.0, 87.0) == (2.0, 86.0)
+    # A tempo that does not match the clock is matched to the requested tempo.
+    assert match_tempo_ratio(65.0, 110.0) == match_tempo_ratio(65.0, 110.0, 95.0) == (1.0, 65.0)
+    assert match_tempo_ratio(65.0, 110.0, 128.0) == (0.5, 130.0)
 
 
-def test_every_command_stands_at_a_beat_from_0_on(mix: Set) -> None:
-    moves = all_moves(mix)
-    assert all(move.beat >= 0 for move in moves)
-    assert [move.beat for move in moves] == sorted(move.beat for move in moves)
+def test_commands_are_sorted_and_start_at_beat_0(mix: Set) -> None:
+    commands = all_moves(mix)
+    assert all(command.beat >= 0 for command in commands)
+    assert [command.beat for command in commands] == sorted(command.beat for command in commands)
 
 
-def test_60_next_to_200_is_no_blend() -> None:
-    shelf = of_analyses({"/slow": analysis(60, bars=48), "/fast": analysis(171, bars=96)})
-    mix = planned(shelf, 5)
+def test_60_and_171_bpm_are_not_blended() -> None:
+    candidates = of_analyses({"/slow": analysis(60, bars=48), "/fast": analysis(171, bars=96)})
+    mix = planned(candidates, 5)
     assert len(mix.entries) == 2
     made = mix.entries[0].transition
     assert made is not None
     assert made.bars == 0
 
 
-def test_half_of_a_tempo_is_the_same_tempo() -> None:
-    shelf = of_analyses({"/a": analysis(172.0, bars=128), "/b": analysis(87.0, bars=64)})
-    mix = planned(shelf, 8)
+def test_half_the_tempo_counts_as_the_same_tempo() -> None:
+    candidates = of_analyses({"/a": analysis(172.0, bars=128), "/b": analysis(87.0, bars=64)})
+    mix = planned(candidates, 8)
     tempo = tempo_map(mix)
     assert {entry.ratio for entry in mix.entries} in ({1.0, 2.0}, {1.0, 0.5})
     first, last = tempo.bpm(0), tempo.bpm(places(mix)[-1].end)
@@ -175,7 +177,7 @@ def test_half_of_a_tempo_is_the_same_tempo() -> None:
 
 
 @pytest.mark.parametrize("kind", ["beatless", "short", "long", "single files", "voices all over"])
-def test_odd_tracks_are_played_too(kind: str) -> None:
+def test_unusual_tracks_are_played_too(kind: str) -> None:
     odd = {
         "beatless": analysis(0.0, key="", bars=60),
         "short": analysis(120, bars=3, sung=()),
@@ -188,68 +190,70 @@ def test_odd_tracks_are_played_too(kind: str) -> None:
     assert "/odd" in {entry.path for entry in mix.entries}
     for entry, place in zip(mix.entries, places(mix), strict=True):
         assert entry.leave > entry.enter
-        assert place.going >= place.alone
+        assert place.mix_out >= place.mix_in_end
 
 
-def test_a_single_track_is_a_set() -> None:
-    made = Planner(of_analyses({"/only": analysis()}), Wishes(60)).plan()
+def test_a_single_track_makes_a_set() -> None:
+    made = Planner(of_analyses({"/only": analysis()}), PlanOptions(60)).plan()
     assert len(made.mix.entries) == 1
-    assert "only one track" in made.notes[0]
+    assert "the only track" in made.notes[0]
 
 
-def test_too_few_tracks_are_told() -> None:
-    made = Planner(club(4), Wishes(60)).plan()
+def test_too_few_tracks_give_a_note() -> None:
+    made = Planner(club(4), PlanOptions(60)).plan()
     assert len(made.mix.entries) == 4
     assert "add more tracks" in made.notes[0]
 
 
-def test_nothing_to_play_is_told_with_its_reason() -> None:
+def test_without_playable_tracks_the_reason_is_reported() -> None:
     with pytest.raises(PlanError, match="analyze FOLDER"):
         Planner(of_analyses({})).plan()
-    shelf = of_analyses({"/s": analysis(silent=True), "/t": analysis(120, bars=1)})
-    with pytest.raises(PlanError, match=r"it is silent.*it lasts only"):
-        Planner(shelf).plan()
+    candidates = of_analyses({"/s": analysis(silent=True), "/t": analysis(120, bars=1)})
+    with pytest.raises(PlanError, match=r"the track is silent.*the track lasts only"):
+        Planner(candidates).plan()
 
 
-def test_for_ever_the_oldest_come_again() -> None:
+def test_an_endless_mix_repeats_the_oldest_tracks() -> None:
     planner = Planner(club(5))
-    mix = planner.first(Wish())
+    mix = planner.first(TrackRequest())
     for _ in range(20):
-        choice = planner.next(mix, Wish(again=True, seconds=90))
+        choice = planner.next(mix, TrackRequest(allow_repeats=True, seconds=90))
         assert choice is not None
         mix = choice.added_to(mix)
     paths = [entry.path for entry in mix.entries]
     for at in range(2, len(paths)):
         assert paths[at] not in paths[at - 2 : at]
-    assert planner.next(mix, Wish()) is None
+    assert planner.next(mix, TrackRequest()) is None
 
 
-def test_of_very_many_tracks_the_seed_takes_some(
-    shelf: Candidates, monkeypatch: pytest.MonkeyPatch
+def test_of_very_many_tracks_the_seed_samples_some(
+    candidates: Candidates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("crowdstream.dj.planning.planner.MAX_RANKED", 4)
     monkeypatch.setattr("crowdstream.dj.planning.track_order.MAX_CARDS", 8)
-    mix = planned(shelf, 10.0)
+    mix = planned(candidates, 10.0)
     assert len(mix.entries) >= 5
-    assert write_set(planned(shelf, 10.0)) == write_set(mix)
+    assert write_set(planned(candidates, 10.0)) == write_set(mix)
     assert tempo_map(mix).second(places(mix)[-1].end) > 9 * 60
 
 
-def test_banned_tracks_do_not_come(shelf: Candidates) -> None:
-    planner = Planner(shelf)
-    mix = planner.first(Wish())
-    choice = planner.next(mix, Wish())
+def test_banned_tracks_are_not_chosen(candidates: Candidates) -> None:
+    planner = Planner(candidates)
+    mix = planner.first(TrackRequest())
+    choice = planner.next(mix, TrackRequest())
     assert choice is not None
-    other = planner.next(mix, Wish(banned=frozenset([choice.entry.path])))
+    other = planner.next(mix, TrackRequest(banned=frozenset([choice.entry.path])))
     assert other is not None
     assert other.entry.path != choice.entry.path
 
 
-def test_a_wished_tempo_is_followed_as_far_as_the_track_is_comfortable(shelf: Candidates) -> None:
-    planner = Planner(shelf)
-    mix = planner.first(Wish())
-    for wished in (128.0, 128.0, 128.0):
-        choice = planner.next(mix, Wish(tempo=wished))
+def test_a_requested_tempo_is_followed_within_the_limits_of_the_track(
+    candidates: Candidates,
+) -> None:
+    planner = Planner(candidates)
+    mix = planner.first(TrackRequest())
+    for tempo in (128.0, 128.0, 128.0):
+        choice = planner.next(mix, TrackRequest(tempo=tempo))
         assert choice is not None
         mix = choice.added_to(mix)
     assert tempo_map(mix).bpm(places(mix)[-1].end) == pytest.approx(128.0)

@@ -1,4 +1,4 @@
-"""Keys, curves, the tempo of the clock, facts by the bar, the picture, the words."""
+"""Key compatibility, energy curves, the tempo map, track features, the plot and explanations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Candidates
 from crowdstream.dj.planning.energy_curve import CurveError, find_curve
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.planner import Plan, Planner, Wishes
+from crowdstream.dj.planning.planner import Plan, Planner, PlanOptions
 from crowdstream.dj.planning.plot import picture
 from crowdstream.dj.setfile.tempo_map import TempoMap
 from crowdstream.dj.track_features import TrackFeatures
@@ -22,7 +22,7 @@ from crowdstream.settings import Settings
 from tests.support.track_analyses import analysis, club
 
 
-def test_keys_by_steps_on_the_wheel() -> None:
+def test_key_costs_follow_the_steps_on_the_wheel() -> None:
     order = [("8A", "8A"), ("12A", "1A"), ("8A", "8B"), ("8A", "10A"), ("8A", "9B"), ("8A", "3A"),
              ("8A", "2A")]  # fmt: skip
     costs = [key_fit(*pair).cost for pair in order]
@@ -33,7 +33,7 @@ def test_keys_by_steps_on_the_wheel() -> None:
     assert "boost" in key_fit("11B", "1B").words
 
 
-def test_curves_by_name() -> None:
+def test_named_energy_curves() -> None:
     rise, peak, wave = (find_curve(name).energy for name in ("rise", "peak", "wave"))
     assert [rise(n / 10) for n in range(11)] == sorted(rise(n / 10) for n in range(11))
     assert max(range(11), key=lambda n: peak(n / 10)) == 7
@@ -41,7 +41,7 @@ def test_curves_by_name() -> None:
         assert all(0 <= curve(n / 100) <= 1 for n in range(101))
 
 
-def test_a_curve_from_a_file(tmp_path: Path) -> None:
+def test_an_energy_curve_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "curve.txt"
     path.write_text("# percent, energy\n0 0.2\n50, 1.0\n100 0.4\n")
     curve = find_curve(str(path)).energy
@@ -52,28 +52,28 @@ def test_a_curve_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("0 x\n", "line 1: it takes"), ("0 0\n0 1\n", "line 2: places ascend"),
-     ("0 0\n\n50 3\n", "line 3: a place is"), ("", "no line with a place"),
-     ("\n".join(f"{n / 20} 0.5" for n in range(1001)), "1001 points, 1000 do"),
-     ("nan 0.5", "line 1: a place is")],
+    [("0 x\n", "line 1: expected percent"), ("0 0\n0 1\n", "line 2: percent must ascend"),
+     ("0 0\n\n50 3\n", "line 3: percent must be"), ("", "no line with percent"),
+     ("\n".join(f"{n / 20} 0.5" for n in range(1001)), "1001 points; the maximum is 1000"),
+     ("nan 0.5", "line 1: percent must be")],
 )  # fmt: skip
-def test_a_curve_with_a_mistake(tmp_path: Path, text: str, reason: str) -> None:
+def test_an_error_in_a_curve_file_is_reported(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "curve.txt"
     path.write_text(text)
     with pytest.raises(CurveError, match=reason):
         find_curve(str(path))
 
 
-def test_a_curve_that_is_none() -> None:
-    with pytest.raises(CurveError, match="none of rise, wave, peak, and no file"):
+def test_an_unknown_curve_name_is_reported() -> None:
+    with pytest.raises(CurveError, match="must be one of rise, wave, peak, or a readable file"):
         find_curve("sideways")
 
 
-def test_the_tempo_map_is_that_of_the_servers_clock() -> None:
+def test_the_tempo_map_matches_the_servers_clock() -> None:
     tempo = TempoMap(120.0)
     assert tempo.second(60) == pytest.approx(30.0)
     tempo.add(8, 130.0, 16)
-    # As docs/concepts/time-and-sync.md says: straight over time, so 16 beats at 125 on average.
+    # Ramps are linear in time (docs/concepts/time-and-sync.md): 16 beats at 125 BPM on average.
     assert tempo.second(24) - tempo.second(8) == pytest.approx(16 * 60 / 125)
     assert tempo.bpm(24) == 130
     assert tempo.bpm(16) == pytest.approx(((120**2 + 130**2) / 2) ** 0.5)
@@ -92,7 +92,7 @@ def test_the_tempo_map_is_that_of_the_servers_clock() -> None:
             assert tempo.bpm(moment.beat) == pytest.approx(moment.bpm, abs=1e-3)
 
 
-def test_a_ramp_that_another_overtakes_goes_on_from_there() -> None:
+def test_a_later_ramp_starts_from_the_tempo_reached() -> None:
     tempo = TempoMap(100.0)
     tempo.add(0, 200.0, 64)
     tempo.add(32, 120.0, 8)
@@ -102,67 +102,67 @@ def test_a_ramp_that_another_overtakes_goes_on_from_there() -> None:
     assert tempo.bpm(1000) == 120
 
 
-def test_changes_of_tempo_may_be_told_in_any_order() -> None:
+def test_tempo_changes_may_be_added_in_any_order() -> None:
     changes = [(8, 130.0, 16), (40, 118.0, 8), (64, 122.0, 0)]
     maps = [TempoMap(120.0) for _ in range(2)]
-    for one, order in zip(maps, (changes, changes[::-1]), strict=True):
+    for tempo, order in zip(maps, (changes, changes[::-1]), strict=True):
         for change in order:
-            one.add(*change)
+            tempo.add(*change)
     for beat in (4, 12, 30, 44, 64, 100):
         assert maps[1].bpm(beat) == pytest.approx(maps[0].bpm(beat))
         assert maps[1].second(beat) == pytest.approx(maps[0].second(beat))
 
 
-def test_facts_by_beats() -> None:
-    facts = TrackFeatures("/x", "x", analysis(120, sung=[(8, 12)]))
-    assert facts.second(4) == pytest.approx(2.1)
-    assert facts.beat(2.1) == pytest.approx(4)
-    assert (facts.begin, facts.end) == (0, 384)
-    assert facts.sings(32, 48)
-    assert not facts.sings(48, 96)
-    assert not facts.sings(0, 32)
-    assert facts.energy(0, 32) < facts.energy(96, 128)
-    assert facts.loudness(96, 128) > facts.loudness(0, 32) + 3
+def test_features_are_indexed_by_beats() -> None:
+    features = TrackFeatures("/x", "x", analysis(120, sung=[(8, 12)]))
+    assert features.second(4) == pytest.approx(2.1)
+    assert features.beat(2.1) == pytest.approx(4)
+    assert (features.begin, features.end) == (0, 384)
+    assert features.has_vocals(32, 48)
+    assert not features.has_vocals(48, 96)
+    assert not features.has_vocals(0, 32)
+    assert features.energy(0, 32) < features.energy(96, 128)
+    assert features.loudness(96, 128) > features.loudness(0, 32) + 3
 
 
 def test_a_track_without_a_beat_has_bars_of_two_seconds() -> None:
-    facts = TrackFeatures("/x", "x", analysis(0, bars=30))
-    assert facts.second(4) == 2
-    assert facts.end == 120
-    assert len(facts.phrases) > 2
+    features = TrackFeatures("/x", "x", analysis(0, bars=30))
+    assert features.second(4) == 2
+    assert features.end == 120
+    assert len(features.phrases) > 2
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Candidates:
+def candidates() -> Candidates:
     return club(6)
 
 
 @pytest.fixture(scope="module")
-def made(shelf: Candidates) -> Plan:
-    return Planner(shelf, Wishes(8)).plan()
+def plan(candidates: Candidates) -> Plan:
+    return Planner(candidates, PlanOptions(8)).plan()
 
 
-def test_the_picture_shows_each_track(shelf: Candidates, made: Plan) -> None:
-    paths = {entry.path for entry in made.mix.entries}
-    known = {path: shelf.facts(path) for path in paths}
-    energies = {path: shelf.energy(shelf.card(path)) for path in paths}
-    text = picture(made.mix, known, energies, find_curve("wave").energy)
+def test_the_plot_shows_each_track(candidates: Candidates, plan: Plan) -> None:
+    paths = {entry.path for entry in plan.mix.entries}
+    known = {path: candidates.features(path) for path in paths}
+    energies = {path: candidates.energy(candidates.card(path)) for path in paths}
+    text = picture(plan.mix, known, energies, find_curve("wave").energy)
     root = ElementTree.fromstring(text)
     words = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
-    for entry in made.mix.entries:
+    for entry in plan.mix.entries:
         assert entry.path.rpartition("/")[2] in words
-    for entry in made.mix.entries[:-1]:
+    for entry in plan.mix.entries[:-1]:
         assert entry.transition is not None
         assert entry.transition.kind in words
     assert all(f"Deck {deck}" in words for deck in "ABCD")
     assert "nan" not in text
-    ElementTree.fromstring(picture(made.mix, {}, {}))
+    ElementTree.fromstring(picture(plan.mix, {}, {}))
 
 
-def test_it_says_why(made: Plan) -> None:
-    lines = explain(made.mix, made.others)
+def test_explanations_cover_each_track(plan: Plan) -> None:
+    lines = explain(plan.mix, plan.others)
     text = "\n".join(lines)
-    assert "begins the set" in lines[1]
-    assert text.count("-> ") == sum(entry.transition is not None for entry in made.mix.entries)
-    assert text.count("instead of") >= len(made.mix.entries) - 1
+    assert "opens the set" in lines[1]
+    assert text.count("-> ") == sum(entry.transition is not None for entry in plan.mix.entries)
+    assert text.count("instead of") >= len(plan.mix.entries) - 1
     assert "wanted" in text

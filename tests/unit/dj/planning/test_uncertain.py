@@ -1,4 +1,4 @@
-"""Tracks whose beat grid is uncertain play alone, and silence within a track is not played."""
+"""Tracks with an uncertain beatgrid play alone; long silences in a track are not played."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crowdstream.analysis.track import analyse
 from crowdstream.dj.autopilot.resume_state import entry_note, entry_of
 from crowdstream.dj.planning.candidates import at_own_speed, of_analyses
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.reader import read_set
 from crowdstream.dj.setfile.timed_commands import all_moves, places
@@ -27,58 +27,60 @@ from tests.support.track_analyses import analysis
 
 
 def doubtful(found: Analysis, doubt: str = "its bars seem odd") -> Analysis:
-    """The analysis with an uncertain grid."""
+    """Return the analysis with an uncertain beatgrid."""
     return replace(found, tempo=replace(found.tempo, confidence=0.4, doubt=doubt))
 
 
 def with_pause(found: Analysis, begin: float, end: float) -> Analysis:
-    """The analysis of a track in which nothing is heard for a while."""
+    """Return the analysis with a silence from `begin` to `end`, in seconds."""
     return replace(found, silences=((begin, end),))
 
 
 @pytest.fixture(scope="module")
-def night() -> Set:
+def mix() -> Set:
     """A set of six tracks, two of which are uncertain."""
     tracks = {f"/m/{n}.wav": analysis(122.0 + n, level=0.3 + 0.1 * n) for n in range(6)}
     for name in ("/m/2.wav", "/m/4.wav"):
         tracks[name] = doubtful(tracks[name])
-    return Planner(of_analyses(tracks), Wishes(minutes=14, seed=3)).plan().mix
+    return Planner(of_analyses(tracks), PlanOptions(minutes=14, seed=3)).plan().mix
 
 
-def test_no_track_is_laid_upon_an_uncertain_one(night: Set) -> None:
-    assert sum(entry.uncertain for entry in night.entries) == 2
-    met = 0
-    for one, other in pairwise(night.entries):
+def test_no_track_overlaps_an_uncertain_one(mix: Set) -> None:
+    assert sum(entry.uncertain for entry in mix.entries) == 2
+    pairs = 0
+    for one, other in pairwise(mix.entries):
         assert one.transition is not None
         if one.uncertain or other.uncertain:
-            met += 1
+            pairs += 1
             assert one.transition.bars == 0
             assert one.transition.kind in ("cut", "echo out")
-    assert met >= 3
-    where = places(night)
+    assert pairs >= 3
+    where = places(mix)
     for index, place in enumerate(where[:-1]):
-        if night.entries[index].uncertain:
+        if mix.entries[index].uncertain:
             assert where[index + 1].begin >= place.end
 
 
-def test_a_set_says_which_tracks_are_uncertain_and_its_file_keeps_it(
-    night: Set, tmp_path: Path
+def test_uncertain_tracks_are_marked_in_a_set_and_its_file(
+    mix: Set, tmp_path: Path
 ) -> None:
-    entry = next(entry for entry in night.entries if entry.uncertain)
+    entry = next(entry for entry in mix.entries if entry.uncertain)
     assert "its bars seem odd" in entry.why
-    said = "\n".join(explain(night))
-    assert f"{entry.bpm:.2f}? bpm" in said
+    text = "\n".join(explain(mix))
+    assert f"{entry.bpm:.2f}? bpm" in text
     assert entry_of(entry_note(entry)).confidence == 0.4
-    moves = [move for move in all_moves(night) if move.address.endswith("/grid/confidence")]
-    assert [move.args for move in moves] == [(0.4,), (0.4,)]
+    commands = [
+        command for command in all_moves(mix) if command.address.endswith("/grid/confidence")
+    ]
+    assert [command.args for command in commands] == [(0.4,), (0.4,)]
     path = write(tmp_path / "one.wav", level(20.0))
     alone = replace(entry, path=str(path), enter=0.0, leave=16.0, transition=None, stems=())
     file = tmp_path / "set.toml"
-    file.write_text(write_set(replace(night, entries=(alone,)), tmp_path))
+    file.write_text(write_set(replace(mix, entries=(alone,)), tmp_path))
     assert read_set(file).entries[0].confidence == 0.4
 
 
-def test_an_uncertain_track_whose_grid_moves_is_played_at_its_own_speed() -> None:
+def test_an_uncertain_varying_grid_is_replaced_by_a_constant_one() -> None:
     found = analysis(120.0)
     moving = replace(
         found.tempo, steady=False, confidence=0.4,
@@ -94,24 +96,24 @@ def test_an_uncertain_track_whose_grid_moves_is_played_at_its_own_speed() -> Non
 @pytest.mark.parametrize(
     ("begin", "end", "kept"), [(110.0, 150.0, (0.0, 110.0)), (20.0, 60.0, (60.0, 186.0))]
 )
-def test_the_longest_part_without_silence_is_played(
+def test_only_the_longest_part_without_silence_is_played(
     begin: float, end: float, kept: tuple[float, float]
 ) -> None:
-    facts = TrackFeatures("/a", "a", with_pause(analysis(124.0), begin, end))
-    assert facts.stretch == pytest.approx(kept, abs=1.0)
-    assert facts.second(facts.begin) >= facts.stretch[0] - 1e-6
-    assert facts.second(facts.end) <= facts.stretch[1] + 1e-6
-    assert all(facts.begin <= beat <= facts.end for beat in facts.phrases)
-    assert f"silence of {end - begin:.0f} s" in facts.left_out
+    features = TrackFeatures("/a", "a", with_pause(analysis(124.0), begin, end))
+    assert features.playable_span == pytest.approx(kept, abs=1.0)
+    assert features.second(features.begin) >= features.playable_span[0] - 1e-6
+    assert features.second(features.end) <= features.playable_span[1] + 1e-6
+    assert all(features.begin <= beat <= features.end for beat in features.phrases)
+    assert f"silence of {end - begin:.0f} s" in features.left_out
 
 
 def test_a_short_pause_is_played() -> None:
-    facts = TrackFeatures("/a", "a", with_pause(analysis(124.0), 50.0, 51.5))
-    assert facts.stretch[1] == facts.analysis.seconds
-    assert not facts.left_out
+    features = TrackFeatures("/a", "a", with_pause(analysis(124.0), 50.0, 51.5))
+    assert features.playable_span[1] == features.analysis.seconds
+    assert not features.left_out
 
 
-def test_a_hidden_track_has_its_own_beats_and_the_silence_is_found() -> None:
+def test_the_silence_before_a_hidden_track_is_found() -> None:
     song, pause = drums(124.0, 40.0), np.zeros(9 * RATE, np.float32)
     found = analyse([ArraySound("a", np.concatenate([song, pause, drums(124.0, 31.0)]), RATE)])
     assert len(found.silences) == 1

@@ -1,4 +1,4 @@
-"""Set files: read, written, and what is wrong with them told with its line."""
+"""Set files: reading, writing, and errors with their line numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.errors import SetError
 from crowdstream.dj.setfile.model import AutomationPoint, Set
 from crowdstream.dj.setfile.reader import parse_set, read_set
@@ -53,7 +53,7 @@ def parse(folder: Path, text: str) -> Set:
     return parse_set(text.encode(), folder / "night.toml")
 
 
-def test_what_is_written_there_is_read(folder: Path) -> None:
+def test_a_set_file_is_read(folder: Path) -> None:
     mix = parse(folder, GOOD)
     one, two = mix.entries
     assert (mix.bpm, one.bpm, one.enter, one.leave, one.gain_db) == (120, 120, 4, 68, -1.5)
@@ -67,7 +67,7 @@ def test_what_is_written_there_is_read(folder: Path) -> None:
     assert two.second(48) == pytest.approx(24.375)
 
 
-def test_without_a_tempo_it_begins_with_that_of_the_first_track(folder: Path) -> None:
+def test_without_a_tempo_the_set_starts_at_that_of_the_first_track(folder: Path) -> None:
     assert parse(folder, GOOD.replace("bpm = 120\n\n[[", "\n[[")).bpm == 120
 
 
@@ -76,33 +76,33 @@ def test_without_a_tempo_it_begins_with_that_of_the_first_track(folder: Path) ->
     [
         ('"one"', '"nowhere"', 5, "no such file or folder"),
         ("leave = 68", "leave = 2", 9, "leave 2 is not after enter 4"),
-        ("leave = 68", "leaves = 68", 9, "there is no 'leaves'"),
+        ("leave = 68", "leaves = 68", 9, "unknown key 'leaves'"),
         ("leave = 68\n", "", 4, "leave is missing"),
-        ("enter = 4", 'enter = "x"', 8, "enter is -4096 to 1e+06, not x"),
+        ("enter = 4", 'enter = "x"', 8, "enter must be from -4096 to 1e+06, not x"),
         ("enter = 4", "enter = -2", 8, "before the file begins"),
-        ("gain = -1.5", "gain = true", 10, "gain is -24 to 24"),
-        ("bars = 4", "bars = 400", 13, "bars is 0 to 256"),
+        ("gain = -1.5", "gain = true", 10, "gain must be from -24 to 24"),
+        ("bars = 4", "bars = 400", 13, "bars must be from 0 to 256"),
         ("bars = 4", "bars = 32", 5, "its transitions need 128"),
         ('[0, "in", "low", 0]', '[0, "in", "low"]', 15, "a move is"),
-        ('[0, "in", "low", 0]', '[0, "into", "low", 0]', 15, "out, in or clock, not of 'into'"),
+        ('[0, "in", "low", 0]', '[0, "into", "low", 0]', 15, "\"clock\", not for 'into'"),
         ('[8, "out", "low", 0]', '[8, "out", "lo", 0]', 16, "neither a control"),
-        ('[8, "out", "low", 0]', '[8, "out", "low", 9]', 16, "low is 0 to 4, not 9"),
-        ('"tempo", 121', '"tempo", 12', 17, "tempo is 20 to 400, not 12"),
+        ('[8, "out", "low", 0]', '[8, "out", "low", 9]', 16, "low must be from 0 to 4, not 9"),
+        ('"tempo", 121', '"tempo", 12', 17, "tempo must be from 20 to 400, not 12"),
         ('"drums", 0.5', '"choir", 0.5', 18, "its stems are drums, bass"),
-        ("ratio = 2", "ratio = 3", 25, "ratio is 0.5 to 2, not 3"),
-        ("ratio = 2", "ratio = 1.5", 25, "ratio is 0.5, 1 or 2, not 1.5"),
+        ("ratio = 2", "ratio = 3", 25, "ratio must be from 0.5 to 2, not 3"),
+        ("ratio = 2", "ratio = 1.5", 25, "ratio must be 0.5, 1 or 2, not 1.5"),
         ("[32, 16.25]", "[32, 0.1]", 23, "does not come after"),
         ("leave = 68", "leave = 6800", 9, "after the track's end: it lasts 37.5 s, to beat 74"),
-        ("gain = -1.5", 'key = "Am"', 10, "a key is 1A to 12B"),
-        ("gain = -1.5", 'stems = ["drums"]', 10, "1 names of stems, and the track has 2"),
+        ("gain = -1.5", 'key = "Am"', 10, "key must be a Camelot key, 1A to 12B"),
+        ("gain = -1.5", 'stems = ["drums"]', 10, "1 stem names, but the track has 2 stems"),
         ('[8, "out", "low", 0]', '[8, "out", "echo.size", 1]', 16, "echo has no 'size'"),
-        ('[8, "out", "low", 0]', '[8, "out", "echo.feedback", 7]', 16, "feedback is 0 to 0.98"),
-        ("[-4, ", "[-49, ", 17, "at beat 48, the set has not begun"),
-        ("[set]", "[sets]", 1, "'sets' means nothing"),
+        ('[8, "out", "low", 0]', '[8, "out", "echo.feedback", 7]', 16, "feedback must be from"),
+        ("[-4, ", "[-49, ", 17, "at beat 48, the set has not started"),
+        ("[set]", "[sets]", 1, "unknown 'sets'"),
         ("bpm = 120\n\n", "bpm = 120\nbpm = 121\n\n", 3, "overwrite"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(
+def test_an_error_is_reported_with_its_line(
     folder: Path, old: str, new: str, line: int, reason: str
 ) -> None:
     assert old in GOOD
@@ -112,38 +112,38 @@ def test_a_mistake_is_told_with_its_line(
     assert reason in str(caught.value)
 
 
-def test_a_track_after_the_last_transition_is_missing(folder: Path) -> None:
+def test_incoming_automation_needs_a_following_track(folder: Path) -> None:
     text = GOOD[: GOOD.rindex("[[track]]")]
     with pytest.raises(SetError, match="line 15: no track follows"):
         parse(folder, text)
-    # A fade of its own is how a last track ends.
+    # The last track may end with a transition of its own, such as a fade-out.
     kept = [line for line in text.splitlines() if '"in"' not in line]
     mix = parse(folder, "\n".join(kept))
     assert mix.entries[-1].transition is not None
 
 
 @pytest.mark.parametrize("text", ["", "[set]\n", "track = 3\n", "[[track]]\n", "set = 1\n"])
-def test_a_file_without_tracks_is_told(folder: Path, text: str) -> None:
+def test_a_file_without_tracks_is_refused(folder: Path, text: str) -> None:
     with pytest.raises(SetError, match=r"night\.toml, line 1: "):
         parse(folder, text)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SetError, match=r"none\.toml: it can't be read"):
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(SetError, match=r"none\.toml: cannot be read"):
         read_set(tmp_path / "none.toml")
 
 
-def test_a_planned_set_is_the_same_after_writing_and_reading(tmp_path: Path) -> None:
-    mix = Planner(club(5), Wishes(8)).plan().mix
+def test_a_planned_set_survives_writing_and_reading(tmp_path: Path) -> None:
+    mix = Planner(club(5), PlanOptions(8)).plan().mix
     for entry in mix.entries:
         folder = tmp_path / entry.path.rpartition("/")[2]
         folder.mkdir()
         for stem in entry.stems:
             (folder / f"{stem}.wav").touch()
     text = write_set(mix).replace('"/music/', '"')
-    again = parse_set(text.encode(), tmp_path / "set.toml")
-    assert write_set(again, tmp_path) == text
-    for before, after in zip(mix.entries, again.entries, strict=True):
+    reread = parse_set(text.encode(), tmp_path / "set.toml")
+    assert write_set(reread, tmp_path) == text
+    for before, after in zip(mix.entries, reread.entries, strict=True):
         assert (before.enter, before.leave, before.ratio) == (after.enter, after.leave, after.ratio)
         assert before.transition == after.transition
         for beat in (before.enter, before.leave):

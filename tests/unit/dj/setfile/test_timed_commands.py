@@ -1,4 +1,4 @@
-"""From a set to commands, and from those to sound: each beat at its frame."""
+"""A set's timed commands, and their rendering with each beat on its frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crowdstream.commands.registry import TABLE
-from crowdstream.dj.planning.planner import Planner, Wishes
+from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.reader import parse_set
 from crowdstream.dj.setfile.timed_commands import (
@@ -17,10 +17,10 @@ from crowdstream.dj.setfile.timed_commands import (
     TimedCommand,
     all_moves,
     closing,
-    moves,
     places,
     sync_quantum,
     tempo_map,
+    track_commands,
 )
 from crowdstream.offline.dj_set import cues_of
 from crowdstream.offline.renderer import Renderer
@@ -79,45 +79,45 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mix() -> Set:
-    return Planner(club(10), Wishes(14)).plan().mix
+    return Planner(club(10), PlanOptions(14)).plan().mix
 
 
-def test_commands_that_take_a_beat_are_those_that_the_server_schedules() -> None:
+def test_takes_beat_agrees_with_the_command_table() -> None:
     for command in TABLE.commands:
         if command.address.startswith("/deck/{deck}/"):
             address = command.address.replace("{deck}", "A")
             assert TimedCommand(0.0, address, ()).takes_beat == command.scheduled, address
 
 
-def test_places_follow_each_other(mix: Set) -> None:
+def test_placements_are_contiguous(mix: Set) -> None:
     where = places(mix)
     for before, after in pairwise(where):
-        assert after.begin == before.going
-        assert after.alone == before.end
+        assert after.begin == before.mix_out
+        assert after.mix_in_end == before.end
         assert after.deck != before.deck
     assert {place.deck for place in where} == set(DECKS)
 
 
-def test_moves_of_each_track_make_up_the_whole(mix: Set) -> None:
-    single = [move for index in range(len(mix.entries)) for move in moves(mix, index)]
+def test_the_commands_of_all_tracks_make_up_the_set(mix: Set) -> None:
+    single = [move for index in range(len(mix.entries)) for move in track_commands(mix, index)]
     assert sorted(map(repr, single + closing(mix))) == sorted(map(repr, all_moves(mix)))
 
 
-def test_what_was_said_of_a_track_stays_when_others_follow(mix: Set) -> None:
+def test_later_tracks_do_not_change_the_commands_of_earlier_ones(mix: Set) -> None:
     shorter = mix
     for index in range(len(mix.entries) - 2, 0, -1):
         shorter = type(mix)(mix.bpm, mix.entries[: index + 2])
-        assert moves(shorter, index) == moves(mix, index)
+        assert track_commands(shorter, index) == track_commands(mix, index)
 
 
-def test_every_command_is_one_of_the_servers(mix: Set) -> None:
+def test_every_command_is_valid_for_the_server(mix: Set) -> None:
     for move in all_moves(mix):
         command = TABLE.find(move.address)[0]
         if not move.address.endswith("/load"):
             command.bind(list(move.args))
 
 
-def test_a_deck_is_loaded_after_what_was_on_it_has_left(mix: Set) -> None:
+def test_a_deck_is_loaded_after_its_previous_track_has_ended(mix: Set) -> None:
     where = places(mix)
     loads = [move for move in all_moves(mix) if move.stage == "load"]
     assert len(loads) == len(where)
@@ -126,16 +126,18 @@ def test_a_deck_is_loaded_after_what_was_on_it_has_left(mix: Set) -> None:
             assert move.beat > where[move.index - len(DECKS)].end
         assert move.beat <= where[move.index].begin
     for index in range(4, len(where)):
-        removed = [move for move in moves(mix, index) if "fx/remove" in move.address]
+        removed = [move for move in track_commands(mix, index) if "fx/remove" in move.address]
         slots = {move.args[0] for move in removed}
-        put = {
-            move.args[0] for before in (index - 4, index - 3) for move in moves(mix, before)
+        inserted = {
+            move.args[0]
+            for before in (index - 4, index - 3)
+            for move in track_commands(mix, before)
             if move.address == f"/deck/{where[index].deck}/fx/insert"
-        }  # fmt: skip
-        assert slots == put
+        }
+        assert slots == inserted
 
 
-def test_the_quantum_leaves_a_track_where_it_was_put() -> None:
+def test_the_sync_quantum_keeps_a_track_where_it_was_placed() -> None:
     assert sync_quantum(32, 64, 1) == 4
     assert sync_quantum(34, 64, 1) == 2
     assert sync_quantum(3, 64, 1) == 1
@@ -153,29 +155,29 @@ def rendered(folder: Path) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def test_each_click_sounds_on_its_frame(folder: Path) -> None:
+def test_each_click_is_rendered_on_its_frame(folder: Path) -> None:
     out = rendered(folder)
     tempo = tempo_map(parse_set(SET.encode(), folder / "set.toml"))
-    # Up to beat 23.5 the first track is heard, then the second one, whose bars begin there, too.
+    # The first track is audible up to beat 23.5, then the second one, on the same bar lines.
     for beat in range(1, 16 + 32):
         frame = round(tempo.second(beat) * RATE)
-        around = np.abs(out[frame - 400 : frame + 400, 0])
-        assert abs(int(np.argmax(around)) - 400) <= 1, beat
+        window = np.abs(out[frame - 400 : frame + 400, 0])
+        assert abs(int(np.argmax(window)) - 400) <= 1, beat
         expected = 0.5 if beat % 4 == 0 else 0.25
-        assert around.max() == pytest.approx(expected, rel=0.35), beat
-    # Then a slower one, two beats of the clock for each of its own.
+        assert window.max() == pytest.approx(expected, rel=0.35), beat
+    # Then a slower track with two clock beats per track beat.
     begin = tempo.second(48)
     for beat in range(1, 8):
         frame = round((begin + beat * 60 / 50) * RATE)
-        around = np.abs(out[frame - 1500 : frame + 1500, 0])
-        # The clock took 20 ms to get from 120 to 100.
-        assert abs(int(np.argmax(around)) - 1500) <= 0.02 * RATE, beat
+        window = np.abs(out[frame - 1500 : frame + 1500, 0])
+        # The clock takes 20 ms to change from 120 to 100 BPM.
+        assert abs(int(np.argmax(window)) - 1500) <= 0.02 * RATE, beat
 
 
-def test_nothing_is_heard_of_what_has_not_come_in_yet(folder: Path) -> None:
+def test_a_track_is_inaudible_before_its_mix_in(folder: Path) -> None:
     out = rendered(folder)
     tempo = tempo_map(parse_set(SET.encode(), folder / "set.toml"))
-    # Between the clicks there is silence: the second track's clicks are on the same beats, so
-    # a click of both would be twice as high.
+    # The second track's clicks are on the same beats: if both were audible, a click would be
+    # twice as high.
     frame = round(tempo.second(20) * RATE)
     assert np.abs(out[frame - 100 : frame + 100]).max() < 0.6

@@ -1,11 +1,11 @@
-"""Each transition: when it fits, and that what it must not let meet never meets."""
+"""Each kind of transition: when it fits, and that vocals and basses never clash."""
 
 from __future__ import annotations
 
 import pytest
 
 from crowdstream.dj.key_compatibility import key_fit
-from crowdstream.dj.setfile.automation import heard, value
+from crowdstream.dj.setfile.automation import audible_gain, value
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.track_features import TrackFeatures
@@ -30,11 +30,11 @@ LIMIT = 0.06
 
 
 def side(beat: float, **more: object) -> Side:
-    facts = TrackFeatures("/x", "x", analysis(**more))  # type: ignore[arg-type]
-    return Side(facts, beat, 1.0, alone=128.0)
+    features = TrackFeatures("/x", "x", analysis(**more))  # type: ignore[arg-type]
+    return Side(features, beat, 1.0, solo_beats=128.0)
 
 
-def meeting(
+def context(
     out: Side,
     into: Side,
     bars: float = 16,
@@ -46,129 +46,131 @@ def meeting(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.KIND)
 @pytest.mark.parametrize("stems", [STEMS, ("track",)], ids=["stems", "one file"])
-def test_rows_are_moves_that_the_tracks_have(kind: TransitionKind, stems: tuple[str, ...]) -> None:
+def test_automation_uses_only_controls_that_the_tracks_have(
+    kind: TransitionKind, stems: tuple[str, ...]
+) -> None:
     one, two = side(256, stems=stems), side(0, stems=stems)
     for bars in kind.BARS:
-        met = meeting(one, two, bars, 126.0)
-        if kind.fit(met).score <= 0:
+        pair = context(one, two, bars, 126.0)
+        if kind.fit(pair).score <= 0:
             continue
-        names = one.facts.stems
-        for row in kind.rows(met):
+        names = one.features.stems
+        for row in kind.rows(pair):
             assert problem(row, names) == ""
-            assert row.at + row.over <= met.beats + 1e-6
+            assert row.at + row.over <= pair.beats + 1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.KIND)
 @pytest.mark.parametrize("sung", [((60, 96), (0, 24)), ((70, 74), (6, 12)), ((0, 96), (0, 96))])
-def test_what_is_proposed_has_no_clash(
+def test_proposed_transitions_have_no_clashes(
     kind: TransitionKind, sung: tuple[tuple[int, int], tuple[int, int]]
 ) -> None:
     for stems in (STEMS, ("track",)):
         out = side(256, sung=[sung[0]], stems=stems)
         into = side(32, sung=[sung[1]], stems=stems)
         for bars in kind.BARS:
-            made = propose(kind, meeting(out, into, bars), LIMIT)
+            made = propose(kind, context(out, into, bars), LIMIT)
             if made is not None:
-                found = clashes(made.meeting, made.transition.rows)
+                found = clashes(made.context, made.transition.rows)
                 assert (found.voice_bars, found.bass_bars) == (0, 0)
 
 
-def test_two_voices_without_stems_are_seen_to_clash() -> None:
+def test_vocals_without_stems_clash() -> None:
     out, into = side(0, sung=[(0, 16)], stems=("a",)), side(0, sung=[(0, 16)], stems=("b",))
-    met = meeting(out, into)
-    assert clashes(met, blend.rows(met)).voice_bars > 0
-    assert propose(blend, met, LIMIT) is None
-    assert propose(cut, meeting(out, into, 0), LIMIT) is not None
+    pair = context(out, into)
+    assert clashes(pair, blend.rows(pair)).voice_bars > 0
+    assert propose(blend, pair, LIMIT) is None
+    assert propose(cut, context(out, into, 0), LIMIT) is not None
 
 
-def test_two_basses_are_seen_to_clash() -> None:
-    met = meeting(side(96), side(96))
-    assert clashes(met, []).bass_bars == 16
-    assert clashes(met, blend.rows(met)).bass_bars == 0
-    assert clashes(met, [AutomationPoint(0, "in", "low", 0)]).bass_bars == 0
+def test_two_basses_clash() -> None:
+    pair = context(side(96), side(96))
+    assert clashes(pair, []).bass_bars == 16
+    assert clashes(pair, blend.rows(pair)).bass_bars == 0
+    assert clashes(pair, [AutomationPoint(0, "in", "low", 0)]).bass_bars == 0
     assert (
         clashes(
-            met, [AutomationPoint(0, "in", "bass", 0), AutomationPoint(32, "in", "bass", 1)]
+            pair, [AutomationPoint(0, "in", "bass", 0), AutomationPoint(32, "in", "bass", 1)]
         ).bass_bars
         == 8
     )
 
 
-def test_a_blend_wants_keys_that_agree() -> None:
-    good = rate(blend, meeting(side(256), side(0)), LIMIT)[0]
-    near = rate(blend, meeting(side(256), side(0), keys=("8A", "9A")), LIMIT)[0]
+def test_a_blend_prefers_compatible_keys() -> None:
+    good = rate(blend, context(side(256), side(0)), LIMIT)[0]
+    near = rate(blend, context(side(256), side(0), keys=("8A", "9A")), LIMIT)[0]
     assert good > near > 0
-    assert rate(blend, meeting(side(256), side(0), keys=("8A", "2A")), LIMIT)[0] < 0.2
+    assert rate(blend, context(side(256), side(0), keys=("8A", "2A")), LIMIT)[0] < 0.2
 
 
-def test_drums_first_is_for_keys_that_do_not() -> None:
-    clash = meeting(side(256), side(0), keys=("8A", "2A"))
+def test_drums_first_suits_clashing_keys() -> None:
+    clash = context(side(256), side(0), keys=("8A", "2A"))
     assert rate(drums_first, clash, LIMIT)[0] > rate(blend, clash, LIMIT)[0]
-    assert rate(drums_first, meeting(side(256, stems=("a",)), side(0)), LIMIT)[0] == 0
+    assert rate(drums_first, context(side(256, stems=("a",)), side(0)), LIMIT)[0] == 0
     rows = drums_first.rows(clash)
     for beat in range(0, 64):
-        both = [value(rows, who, "other", beat) for who in ("out", "in")]
+        both = [value(rows, target, "other", beat) for target in ("out", "in")]
         assert min(both) < 0.1, beat
 
 
-def test_tempi_too_far_apart_are_not_played_together() -> None:
-    far = meeting(side(256), side(0), 16, 140.0)
+def test_tracks_with_distant_tempos_are_not_played_together() -> None:
+    far = context(side(256), side(0), 16, 140.0)
     assert rate(blend, far, LIMIT)[0] == 0
     assert rate(ride, far, LIMIT)[0] == 0
-    none = meeting(side(256), side(0), 0, 140.0)
-    assert rate(echo_out, none, LIMIT)[0] > rate(echo_out, meeting(side(256), side(0), 0), LIMIT)[0]
+    none = context(side(256), side(0), 0, 140.0)
+    assert rate(echo_out, none, LIMIT)[0] > rate(echo_out, context(side(256), side(0), 0), LIMIT)[0]
 
 
 @pytest.mark.parametrize("kind", [cut, echo_out, loop_build], ids=lambda kind: kind.KIND)
-def test_without_an_overlap_the_tempo_moves_before(kind: TransitionKind) -> None:
-    def clock(target: float, alone: float = 128.0) -> list[tuple[float, float]]:
-        out = Side(side(256).facts, 256, 1.0, alone)
-        rows = kind.rows(meeting(out, side(0), 0, target))
-        return [(row.at, row.over) for row in rows if row.who == "clock"]
+def test_without_an_overlap_the_tempo_ride_comes_first(kind: TransitionKind) -> None:
+    def clock(target: float, solo_beats: float = 128.0) -> list[tuple[float, float]]:
+        out = Side(side(256).features, 256, 1.0, solo_beats)
+        rows = kind.rows(context(out, side(0), 0, target))
+        return [(row.at, row.over) for row in rows if row.target == "clock"]
 
     assert clock(128.0) == [(-64, 64)]
-    assert clock(128.0, alone=40.0) == [(-40, 40)]
-    # Too far, or too late for that: at once.
-    assert clock(140.0) == clock(128.0, alone=16.0) == [(0, 0)]
+    assert clock(128.0, solo_beats=40.0) == [(-40, 40)]
+    # Tempos too far apart, or too little time: change at once.
+    assert clock(140.0) == clock(128.0, solo_beats=16.0) == [(0, 0)]
     assert clock(124.0) == []
 
 
-def test_a_ride_is_for_tempi_between() -> None:
-    assert rate(ride, meeting(side(256), side(0), 16, 124.5), LIMIT)[0] == 0
-    between = meeting(side(256), side(0), 16, 129.0)
+def test_a_ride_suits_moderately_different_tempos() -> None:
+    assert rate(ride, context(side(256), side(0), 16, 124.5), LIMIT)[0] == 0
+    between = context(side(256), side(0), 16, 129.0)
     assert rate(ride, between, LIMIT)[0] > rate(blend, between, LIMIT)[0]
-    ramp = next(row for row in ride.rows(between) if row.who == "clock")
+    ramp = next(row for row in ride.rows(between) if row.target == "clock")
     assert ramp.at < 0
     assert ramp.over >= 64
 
 
-def test_a_cappella_is_for_a_voice_over_a_beat() -> None:
-    met = meeting(side(96, sung=[(24, 40)]), side(96, sung=[]))
-    assert rate(acappella, met, LIMIT)[0] > 0.5
-    assert rate(acappella, meeting(side(200, sung=[]), side(96)), LIMIT)[0] == 0
-    rows = acappella.rows(met)
-    assert heard(rows, "out", STEMS, "bass", 1.0) == 0
-    assert heard(rows, "out", STEMS, "vocals", 32.0) == 1
+def test_a_cappella_suits_vocals_over_a_beat() -> None:
+    pair = context(side(96, sung=[(24, 40)]), side(96, sung=[]))
+    assert rate(acappella, pair, LIMIT)[0] > 0.5
+    assert rate(acappella, context(side(200, sung=[]), side(96)), LIMIT)[0] == 0
+    rows = acappella.rows(pair)
+    assert audible_gain(rows, "out", STEMS, "bass", 1.0) == 0
+    assert audible_gain(rows, "out", STEMS, "vocals", 32.0) == 1
 
 
-def test_a_drop_swap_is_for_a_drop_at_its_end() -> None:
-    drop = side(0).facts.starts("drop")[0]
-    assert rate(drop_swap, meeting(side(256), side(drop - 32), 8), LIMIT)[0] > 0.5
-    assert rate(drop_swap, meeting(side(256), side(drop - 28), 8), LIMIT)[0] == 0
+def test_a_drop_swap_needs_a_drop_at_its_end() -> None:
+    drop = side(0).features.starts("drop")[0]
+    assert rate(drop_swap, context(side(256), side(drop - 32), 8), LIMIT)[0] > 0.5
+    assert rate(drop_swap, context(side(256), side(drop - 28), 8), LIMIT)[0] == 0
 
 
-def test_a_loop_build_is_for_a_track_that_begins_with_force() -> None:
-    drop = side(0).facts.starts("drop")[0]
-    assert rate(loop_build, meeting(side(256), side(drop), 0), LIMIT)[0] > 0.4
-    assert rate(loop_build, meeting(side(256), side(0), 0), LIMIT)[0] == 0
+def test_a_loop_build_needs_an_energetic_start() -> None:
+    drop = side(0).features.starts("drop")[0]
+    assert rate(loop_build, context(side(256), side(drop), 0), LIMIT)[0] > 0.4
+    assert rate(loop_build, context(side(256), side(0), 0), LIMIT)[0] == 0
 
 
-def test_a_track_has_to_be_long_enough() -> None:
-    assert rate(blend, meeting(side(384 - 32), side(0)), LIMIT)[0] == 0
-    assert rate(blend, meeting(side(256), side(384 - 64)), LIMIT)[0] == 0
+def test_both_tracks_have_to_be_long_enough() -> None:
+    assert rate(blend, context(side(384 - 32), side(0)), LIMIT)[0] == 0
+    assert rate(blend, context(side(256), side(384 - 64)), LIMIT)[0] == 0
 
 
-def test_an_envelope_is_that_of_the_ramps() -> None:
+def test_a_later_ramp_replaces_an_unfinished_one() -> None:
     rows = [
         AutomationPoint(0, "in", "level", 0),
         AutomationPoint(0, "in", "level", 1, 16),
