@@ -1,7 +1,7 @@
-"""The same device with a callback that does nothing: what the machine itself misses.
+"""Run the same device with an empty callback: the underruns are the machine's own.
 
-A process set up as the engine is: same driver, same priority, same garbage collection; only
-the rendering is left out. Run by `EmptyCallback`, which speaks to it over two pipes.
+The process is set up like the engine, with the same driver, priority and garbage collection, but
+without rendering. `EmptyCallback` runs it and communicates over two pipes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from tests.support.environment import PROJECT
 
-END_SECONDS = 10.0  # that closing the device may take
+END_SECONDS = 10.0  # time for closing the device
 
 
 class _Silence(Callback):
@@ -53,7 +53,7 @@ def _measure(callback: _Silence) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The process. `arguments`: the request as one JSON text."""
+    """Run the process. `arguments`: the request as JSON."""
     request: dict[str, Any] = json.loads(arguments[0])
     frames, rate = int(request["frames"]), float(request["sample_rate"])
     callback = _Silence(Desk.create(0, rate), frames)
@@ -78,9 +78,9 @@ def main(arguments: list[str]) -> int:
 
 
 class EmptyCallback:
-    """The empty callback on a device, as long as its `with` block.
+    """The empty callback on a device, for the duration of a `with` block.
 
-    `driver`, `device`: as the server found them; `frames`: of a block; `sample_rate` in Hz.
+    `driver`, `device`: as reported by the server; `frames`: per block; `sample_rate` in Hz.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class EmptyCallback:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # It closes its device by itself once its input ends. Ended by force in the middle of
-        # that, it would leave a JACK server hanging, which would then keep its place in JACK's
-        # short list of servers for good.
+        # The process closes its device when its input ends. Killing it during that would leave
+        # the JACK server hanging, which would permanently occupy a place in JACK's short list of
+        # servers.
         try:
             self._process.communicate(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -116,13 +116,13 @@ class EmptyCallback:
 
     @property
     def exit_status(self) -> int | None:
-        """Of its process; None while it runs."""
+        """Exit status of the process; None while it runs."""
         return self._process.poll()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout
         line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line or '{"error": "it ended at once"}')
+        answer: dict[str, Any] = json.loads(line or '{"error": "it ended immediately"}')
         if "error" in answer:
             raise BenchmarkError(f"the empty callback: {answer['error']}")
         return answer
@@ -133,11 +133,11 @@ class EmptyCallback:
         self._process.stdin.flush()
 
     def begin(self) -> None:
-        """Count from now on."""
+        """Reset the counters."""
         self._say()
 
     def end(self) -> dict[str, Any]:
-        """What was counted: `underruns`, `cpu_seconds`."""
+        """Return the counts: `underruns`, `cpu_seconds`."""
         self._say()
         return self._answer()
 

@@ -1,14 +1,14 @@
-"""Everything at once: what `render` takes of a block when nothing is switched off.
+"""Cost of `render` with everything switched on, as a share of the block's duration.
 
     python benchmarks/everything.py
     python benchmarks/everything.py --seconds 60 --json everything.json
 
-Four synced decks, each with the four stems of one of the demo's tracks, keylock, EQ, filter
-and two effects; the look-ahead limiter at work, the tempo on the move, and the master tapped as for
-a recording. The time of each block is taken around `render` alone; the rows switch one thing on
-after another, in one run, so that they can be compared. The goal is 25 percent of the block at
-256 frames: a Raspberry Pi 4 is estimated to be four times slower than a core of the machine it
-was set on (an estimate from published single-core benchmarks, not a measurement).
+Four synced decks, each with the four stems of a demo track, keylock, EQ, filter and two effects;
+the look-ahead limiter is active, the tempo moves, and the master is tapped as for a recording. The
+time of each block is that of `render` alone. The rows switch on one thing after another within one
+run, so that they can be compared. The goal is 25 percent of the block at 256 frames: a Raspberry
+Pi 4 is estimated to be four times slower than a core of the machine it was set on (an estimate
+from published single-core benchmarks, not a measurement).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from crowdstream.settings import Settings
 GOAL_PERCENT = 25.0
 BLOCK = 256
 ARENA_BYTES = 700_000_000
-SETTLE_SECONDS = 4.0  # effects fill their delay lines, loops have been gone through
-# From the slowest to the fastest: no deck plays at its own tempo for long.
+SETTLE_SECONDS = 4.0  # for effects to fill their delay lines and loops to complete
+# From the slowest to the fastest: no deck stays at its own tempo for long.
 TEMPOS = (118.0, 131.0)
 RIDE_BEATS = 16
 EFFECTS = (("echo", "beats", 0.75), ("reverb", "decay", 3.0))
@@ -67,16 +67,16 @@ STEPS: list[tuple[str, Commands]] = [
 
 
 class Mixer(Session):
-    """A session that tells what could not be done."""
+    """A session that raises an error for a failed command."""
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:
-        """Take what the core answers."""
+        """Raise `BenchmarkError` for a failure."""
         if address == "/fail":
             raise common.BenchmarkError(" ".join(map(str, arguments)))
 
 
 def play(mixer: Session, tracks: Sequence[Track]) -> None:
-    """Load a track onto each deck and start all of them, synced, on one beat."""
+    """Load a track onto each deck and start them together, synced, on a beat."""
     for deck, track in zip("ABCD", tracks, strict=False):
         mixer.send(f"/deck/{deck}/load", str(track.folder))
     mixer.load()
@@ -87,25 +87,28 @@ def play(mixer: Session, tracks: Sequence[Track]) -> None:
     for deck in "ABCD":
         mixer.send("/clock/next", 4.0, f"/deck/{deck}/play", 0.0, 1)
     for deck in "ABCD":
-        # In the middle of it all parts play.
+        # All parts play in the middle of a track.
         mixer.send("/clock/next", 8.0, f"/deck/{deck}/seek/fraction", 0.4)
     wait(mixer, 8.0)
 
 
 def wait(mixer: Session, seconds: float) -> None:
-    """Render so much."""
+    """Render this many seconds."""
     for _ in range(round(seconds * RATE / BLOCK)):
         mixer.render(BLOCK)
         mixer.load(4)
 
 
 def ride(mixer: Session, number: int) -> None:
-    """Send the tempo up or down."""
+    """Ramp the tempo up or down."""
     mixer.send("/clock/tempo", TEMPOS[number % 2], float(RIDE_BEATS))
 
 
 def measure(mixer: Session, seconds: float, rendered: Any = None) -> np.ndarray:
-    """Time each block of so much sound: microseconds, `(blocks,)`. `rendered`: a hash of it."""
+    """Render `seconds` of sound; return the time of each block in microseconds, `(blocks,)`.
+
+    `rendered`: a hash object that is updated with the samples.
+    """
     render = kernels().render_at
     desk = mixer.desk
     out = np.zeros((BLOCK, 2), np.float32)
@@ -130,7 +133,7 @@ def measure(mixer: Session, seconds: float, rendered: Any = None) -> np.ndarray:
 
 
 def row(what: str, times: np.ndarray) -> dict[str, Any]:
-    """Mean, 99th percentile and longest of the blocks, in percent of what a block lasts."""
+    """Return mean, 99th percentile and maximum, in percent of the block's duration."""
     lasts = BLOCK / RATE * 1e6
     return {
         "what": what,
@@ -142,10 +145,10 @@ def row(what: str, times: np.ndarray) -> dict[str, Any]:
 
 
 def run(seconds: float, tracks: Sequence[Track]) -> tuple[list[dict[str, Any]], str]:
-    """All rows, one after another on one desk, and the SHA-256 of all samples.
+    """Measure all rows, one after another, on one desk; return them and a hash of all samples.
 
-    The hash depends on `seconds` and on nothing else, so it shows whether a change of the program
-    changes a single bit of the sound. Raises `BenchmarkError`.
+    The SHA-256 depends on `seconds` and on nothing else, so it shows whether a change of the
+    program changes a single bit of the sound. Raises `BenchmarkError`.
     """
     rows = []
     rendered = hashlib.sha256()
@@ -165,9 +168,9 @@ def run(seconds: float, tracks: Sequence[Track]) -> tuple[list[dict[str, Any]], 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The benchmark as a program; its exit status."""
+    """Run the benchmark; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of sound for each row")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of sound per row")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     chosen = parser.parse_args(argv)
     common.print_heading("Everything on, blocks of 256 frames, in percent of a block's time")

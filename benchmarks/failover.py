@@ -1,12 +1,12 @@
-"""What is lost when the engine is killed, on virtual sound cards.
+"""Gap in the sound when the engine is killed, on virtual sound cards.
 
     python benchmarks/failover.py [--kills 100] [--frames 256] [--card jack|pulse] [--hang]
 
-A server plays a constant; its engine is killed (`--hang`: stopped) at random moments, again and
-again, each time when a standby is ready. On PulseAudio the gap is measured in what was recorded
-from the sink's monitor: frames of silence. JACK's dummy driver can't be recorded; there it is the
-time between the last block that the dead engine was asked for and the first one of the next, less
-one period, as the ledger has it. "ready" is the time from one kill until there is a standby again.
+A server plays a constant, and its engine is repeatedly killed (`--hang`: stopped) at random
+moments, each time when a standby is ready. On PulseAudio the gap is measured in a recording of the
+sink's monitor: frames of silence. JACK's dummy driver cannot be recorded; there the gap is the time
+between the last block requested from the dead engine and the first one of its successor, less one
+period, according to the ledger. "ready" is the time from a kill until the next standby is ready.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ RATE = 44100
 GOAL_P95_MS = 20.0
 GOAL_MAX_MS = 50.0
 LEVEL = 0.25
-SETTLE_SECONDS = 0.3  # after a standby is ready; a kill comes at a random moment after that
-AFTER_SECONDS = 0.4  # of sound behind a gap that has to be there before the next one
+SETTLE_SECONDS = 0.3  # from the readiness of a standby to the kill, plus a random time
+AFTER_SECONDS = 0.4  # of sound after a gap, before the next kill
 
 
 def gaps_heard(recorded: np.ndarray, marks: list[int]) -> list[float]:
-    """The longest silence after each mark (a frame of the recording), in ms."""
+    """Return the longest silence in ms after each mark, a frame of the recording."""
     silent = np.abs(recorded[:, 0]) < LEVEL / 2
     found = []
     for mark in marks:
@@ -52,7 +52,7 @@ def gaps_heard(recorded: np.ndarray, marks: list[int]) -> list[float]:
 
 
 def kill(it: Running, how: int, recorder: Recorder | None, dice: random.Random) -> dict[str, Any]:
-    """One kill: what the ledger says was lost, where it was in the recording, time to a standby."""
+    """Kill the engine; return the ledger's gap, its place in the recording, and time to standby."""
     time.sleep(SETTLE_SECONDS + dice.random() * 0.02)
     before = it.client.status()["takeovers"]
     mark = recorder.frames() if recorder else 0
@@ -66,7 +66,7 @@ def kill(it: Running, how: int, recorder: Recorder | None, dice: random.Random) 
 
 
 def run(kind: str, kills: int, frames: int, how: int) -> dict[str, Any]:
-    """All kills on one card."""
+    """Carry out all kills on one card."""
     card = JackDummy(frames=frames) if kind == "jack" else PulseNull()
     progress = common.Progress(kills)
     dice = random.Random(1)
@@ -109,12 +109,12 @@ def run(kind: str, kills: int, frames: int, how: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure and print; the exit status is 1 when the goals are not reached."""
+    """Measure and print; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--frames", type=int, default=256)
     parser.add_argument("--card", choices=("jack", "pulse"), action="append")
-    parser.add_argument("--hang", action="store_true", help="stop the engine instead")
+    parser.add_argument("--hang", action="store_true", help="stop the engine instead of killing it")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     how = signal.SIGSTOP if options.hang else signal.SIGKILL

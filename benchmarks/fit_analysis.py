@@ -2,11 +2,11 @@
 
     python benchmarks/fit_analysis.py [--tracks 320] [--out crowdstream/analysis/weights.py]
 
-Four small linear models: which tempo of an octave family, which sixteenth begins the bar, which
-key, and whether a moment of a mix is sung. Each is fitted by maximum likelihood with a quadratic
-penalty (softmax over the choices of a track; Adam, Kingma and Ba 2015). The seeds start at 0;
-`benchmarks/analysis.py` measures with others. What a fold of the tracks that was not fitted to
-says is printed.
+There are four small linear models: the right tempo of an octave family, the sixteenth on which the
+bar starts, the key, and whether a moment of a mix contains vocals. Each is fitted by maximum
+likelihood with a quadratic penalty (softmax over the choices of a track; Adam, Kingma and Ba 2015).
+The seeds start at 0; `benchmarks/analysis.py` measures with others. Printed is the accuracy on the
+folds of tracks that were left out of a fit.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ SAME_TEMPO = 0.03
 
 @dataclass
 class Choice:
-    """One track's options, a row of traits each, and which is right."""
+    """The options for one track, one row of traits each, and the index of the right one."""
 
     traits: Doubles
     right: int
 
 
 def sounds_of(track: GeneratedTrack) -> list[Sound]:
-    """A generated track as it is analysed: as stems or as one file."""
+    """Return the sounds to analyse for a generated track: its stems, or one file."""
     if track.truth.separate:
         return [ArraySound(name, stem, track.rate) for name, stem in track.stems.items()]
     return [ArraySound("mix", track.mix(), track.rate)]
 
 
 def octave_choice(truth: Truth, found: list[tempo.Candidate]) -> Choice | None:
-    """Which of the possible tempi is right; None where none is."""
+    """Return the choice among the possible tempos; None if none of them is right."""
     off = [abs(60 * candidate.hertz / truth.bpm - 1) for candidate in found]
     if not off or min(off) > SAME_TEMPO:
         return None
@@ -60,7 +60,7 @@ def octave_choice(truth: Truth, found: list[tempo.Candidate]) -> Choice | None:
 
 
 def bar_choice(truth: Truth, features: Features, lines: tempo.Floats, hertz: float) -> Choice:
-    """Which sixteenth begins the bar."""
+    """Return the choice of the sixteenth on which the bar starts."""
     beats = Beats.even(grid.steady_tempo(lines, hertz))
     if grid.coherence(lines, beats) < grid.STEADY:
         beats = variable_tempo.moving_tempo(lines, hertz)
@@ -71,7 +71,7 @@ def bar_choice(truth: Truth, features: Features, lines: tempo.Floats, hertz: flo
 
 
 def key_choice(truth: Truth, features: Features) -> Choice:
-    """Which of the 24 keys."""
+    """Return the choice among the 24 keys."""
     pitches = features.pitches
     traits, _ = key.track_traits(
         pitches.bass(), pitches.treble(), pitches.rate, truth.beats[:-1:16]
@@ -80,7 +80,7 @@ def key_choice(truth: Truth, features: Features) -> Choice:
 
 
 def voice_rows(truth: Truth, features: Features) -> list[Choice]:
-    """Moments of a mix, every 2 s: nothing, or the traits, for no voice and a voice."""
+    """Return choices for moments of a mix, every 2 s: no vocals (zeros) or vocals (the traits)."""
     if not len(features.voice):
         return []
     traits = vocals.voice_traits(features)
@@ -94,7 +94,7 @@ def voice_rows(truth: Truth, features: Features) -> list[Choice]:
 
 
 def fit(choices: list[Choice], penalty: float, steps: int = STEPS) -> Doubles:
-    """Weights of the traits."""
+    """Return the fitted weights of the traits."""
     scale = np.concatenate([choice.traits for choice in choices]).std(axis=0)
     scale[scale < 1e-6] = 1.0
     most = max(len(choice.traits) for choice in choices)
@@ -118,7 +118,7 @@ def fit(choices: list[Choice], penalty: float, steps: int = STEPS) -> Doubles:
 
 
 def checked(choices: list[Choice], penalty: float) -> float:
-    """Share that is right where the fit did not see it."""
+    """Return the cross-validated share of right choices."""
     hits = 0
     for fold in range(FOLDS):
         weights = fit([c for at, c in enumerate(choices) if at % FOLDS != fold], penalty, 800)
@@ -131,7 +131,7 @@ def checked(choices: list[Choice], penalty: float) -> float:
 
 
 def write(path: Path, models: dict[str, tuple[Doubles, float]]) -> None:
-    """Write the module."""
+    """Write the module with the weights."""
     lines = [
         '"""Weights of the models, written by `benchmarks/fit_analysis.py`. Not for editing."""',
         "",
@@ -148,7 +148,7 @@ def write(path: Path, models: dict[str, tuple[Doubles, float]]) -> None:
 
 
 def main() -> None:
-    """Make tracks, fit, say how well, write."""
+    """Generate tracks, fit the models, print their accuracy and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tracks", type=int, default=320)
     parser.add_argument("--out", type=Path, default=OUT)
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def collect(truth: Truth, features: Features, found: dict[str, list[Choice]]) -> None:
-    """Add what one track teaches."""
+    """Add the choices of one track."""
     lines = tempo.pulses(features.onsets)
     possible = tempo.candidates(lines)
     octave = octave_choice(truth, possible)
@@ -178,13 +178,13 @@ def collect(truth: Truth, features: Features, found: dict[str, list[Choice]]) ->
 
 
 def finish(found: dict[str, list[Choice]], out: Path) -> None:
-    """Fit all models, say how well, and write them."""
+    """Fit all models, print their accuracy and write them."""
     models = {}
     for name, choices in found.items():
         weights = fit(choices, PENALTY[name])
         print(f"{name:7} {len(choices)} choices, right when not fitted to: ", end="")
         print(f"{checked(choices, PENALTY[name]):.3f}", flush=True)
-        # Moments of a voice carry their bias as a last trait.
+        # The last trait of the vocals model is its bias.
         models[name] = (weights[:-1], float(weights[-1])) if name == "VOICE" else (weights, 0.0)
     write(out, models)
 

@@ -1,14 +1,14 @@
-"""Decks that are started together start on the same frame: ten thousand random trials.
+"""Verify that decks started together start on the same frame, in ten thousand random trials.
 
     python benchmarks/group_start.py [--trials 10000] [--seed 1]
 
-Each trial starts two to four decks through the command table, as a sequencer would: at once,
-at a time to come, at a time that has passed, in a bundle with a time tag, or while the files
-of some of them are still being loaded. Then it renders blocks of random sizes, 1 to 2048
-frames. Each deck's file begins with one impulse of a height of its own (1/4, 1/8, 1/16, 1/32),
-so a single output frame tells which decks began in it: the first one that is not silent has
-to hold the sum of exactly those that were started. The frames that the engine reports have
-to agree, and scheduled starts have to sit at their frame.
+Each trial starts two to four decks through the command table, as a sequencer would: at once, at a
+future time, at a time that has passed, in a bundle with a time tag, or while the files of some of
+them are still loading. It then renders blocks of random sizes, 1 to 2048 frames. Each deck's file
+starts with one impulse of a different height (1/4, 1/8, 1/16, 1/32), so a single output frame
+shows which decks started in it: the first frame that is not silent must hold the sum of exactly the
+decks that were started. The frames that the engine reports must agree, and scheduled starts must
+be on their frame.
 """
 
 from __future__ import annotations
@@ -43,19 +43,22 @@ from tests.support.wav_header import wav_header
 HEIGHTS = (0.25, 0.125, 0.0625, 0.03125)
 FILE_FRAMES = 3000
 BIGGEST_BLOCK = 2048
-FURTHEST = 6000  # frames that most starts lie ahead at most
-PAST_HORIZON = 40_000  # and some: so far that control keeps a bundle to itself for a while
-MAX_RATE = BANK_RATES[0]  # above it the interpolator lowers an impulse's height
+FURTHEST = 6000  # maximum frames ahead of most starts
+PAST_HORIZON = 40_000  # of the others: so far ahead that control holds a bundle back for a while
+MAX_RATE = BANK_RATES[0]  # at higher rates the interpolator lowers the impulse
 TOLERANCE = 1e-4  # the interpolator's centre tap is 1 to 7 digits
 MEMORY_BYTES = 64 << 20
-BLOCK = 512  # frames, of the device that is not there
+BLOCK = 512  # frames, of the simulated device
 KINDS = ("now", "ahead", "passed", "bundle", "late bundle", "loading")
 
 
 @dataclass
 class Outcome:
-    """One trial: `kind`, frames between the first and the last deck, and from the frame that
-    was named (0 where none was, or where it had passed)."""
+    """Result of a trial.
+
+    `apart`: frames between the first and the last deck. `off`: frames from the requested frame, 0
+    without one or if it had passed.
+    """
 
     kind: str
     apart: int
@@ -65,7 +68,7 @@ class Outcome:
 
 
 def write_files(folder: Path) -> list[Path]:
-    """A file for each deck: an impulse in its first frame, then silence."""
+    """Write a file for each deck: an impulse in its first frame, then silence."""
     paths = []
     for letter, height in zip("ABCD", HEIGHTS, strict=True):
         samples = np.zeros((FILE_FRAMES, 2), "<i2")
@@ -77,7 +80,7 @@ def write_files(folder: Path) -> list[Path]:
 
 
 def bundle(moment: float, messages: Sequence[tuple[str, tuple[Any, ...]]]) -> bytes:
-    """An OSC bundle with a time tag, in Unix seconds."""
+    """Return an OSC bundle with a time tag in Unix seconds."""
     builder = OscBundleBuilder(moment)  # type: ignore[arg-type]  # takes Unix seconds as well
     for address, arguments in messages:
         builder.add_content(OscMessage(build(address, arguments)))
@@ -85,18 +88,18 @@ def bundle(moment: float, messages: Sequence[tuple[str, tuple[Any, ...]]]) -> by
 
 
 class Watched(Session):
-    """A session that keeps what the engine reported, dtype `EVENT`, and what failed."""
+    """A session that records the engine's events, dtype `EVENT`, and failures."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
         self.events: list[np.ndarray] = []
-        # No look-ahead: a sound comes out on the frame that it was mixed for.
+        # Without look-ahead, sound is output on the frame that it is mixed for.
         super().__init__(Settings(limiter_lookahead=0.0), MEMORY_BYTES, block_frames=BLOCK)
         self._take_in = self.core.voices.engine_events
         self.core.voices.engine_events = self._note  # type: ignore[method-assign]
 
     def answer(self, _sender: Any, address: str, *arguments: Any) -> None:
-        """Keep the answers that say that something could not be done."""
+        """Record failures."""
         if address == "/fail":
             self.failures.append(" ".join(map(str, arguments)))
 
@@ -106,7 +109,7 @@ class Watched(Session):
 
 
 class Trials:
-    """Runs trials one after another on one mixer."""
+    """Runs trials one after another on one session."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._dice = random.Random(seed)
@@ -117,14 +120,14 @@ class Trials:
         self._rig.load()
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Free the memory."""
         self._rig.close()
 
     def _load(self, letter: str) -> None:
         self._rig.send("/cue", letter, str(self._files["ABCD".index(letter)]))
 
     def _silence(self) -> None:
-        # Stop what the trial before has left, and render until nothing is.
+        # Stop all decks and render until all voices are free.
         rig = self._rig
         rig.load()
         for letter in "ABCD":
@@ -135,7 +138,7 @@ class Trials:
                 break
         rig.events.clear()
         rig.failures.clear()
-        # A message comes at any time between two callbacks.
+        # Messages arrive at any time between two callbacks.
         rig.time += self._dice.uniform(0.0, 1.0) * BLOCK / rig.desk.sample_rate
 
     def _set_rates(self, letters: Sequence[str]) -> None:
@@ -144,14 +147,14 @@ class Trials:
             self._rig.send(f"/deck/{letter}/rate", rate)
 
     def one(self, kind: str) -> Outcome:
-        """One trial of this kind."""
+        """Run one trial of this kind."""
         rig, dice = self._rig, self._dice
         self._silence()
         letters = dice.sample("ABCD", dice.randint(2, 4))
         self._set_rates(letters)
         begin = rig.desk.frame
         far = FURTHEST if dice.random() < 0.9 else PAST_HORIZON
-        ahead = begin + dice.randint(0, far)  # the next frame to be rendered, or a later one
+        ahead = begin + dice.randint(0, far)  # the next frame to render, or a later one
         named = 0
         before: list[np.ndarray] = []
         if kind == "now":
@@ -163,7 +166,7 @@ class Trials:
             if kind == "passed":
                 before = self._render_until(named + dice.randint(1, BIGGEST_BLOCK))
             seconds = (named - zero) / rig.desk.sample_rate
-            # The number comes first or last.
+            # The time may be the first or the last argument.
             words = (seconds, *letters) if dice.random() < 0.5 else (*letters, seconds)
             rig.send("/start_group", *words)
         elif kind in ("bundle", "late bundle"):
@@ -180,7 +183,7 @@ class Trials:
         return self._judge(kind, letters, begin, named, late, before)
 
     def _bundle(self, named: int, letters: Sequence[str]) -> bytes:
-        # One group start, or one start for each deck: the time tag holds them together.
+        # One group start, or one start per deck: the time tag keeps them together.
         moment = self._rig.tag_of(named)
         if self._dice.random() < 0.5:
             return bundle(moment, [("/start_group", (0.0, *letters))])
@@ -225,13 +228,13 @@ class Trials:
             or int(event["wanted"]) != named
             for event in reports
         ):
-            wrong.append("reported with another lateness than it had")
+            wrong.append("reported with the wrong lateness")
         off = begin + first - named if named and not late else 0
         return Outcome(kind, max(frames) - min(frames), off, len(letters), wrong)
 
 
 def run(trials: int, seed: int, bar: common.Progress) -> dict[str, Any]:
-    """So many trials; the result as it goes into the JSON list."""
+    """Run the trials; return the result for the JSON file."""
     outcomes: list[Outcome] = []
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crowdstream-bench-") as folder:
@@ -248,7 +251,7 @@ def run(trials: int, seed: int, bar: common.Progress) -> dict[str, Any]:
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    """What came out, in numbers."""
+    """Return the figures of all trials."""
     kinds = Counter(outcome.kind for outcome in outcomes)
     faults = [outcome for outcome in outcomes if outcome.wrong or outcome.apart or outcome.off]
     return {
@@ -264,7 +267,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description="Distances between decks started together.")
     made.add_argument("--trials", type=int, default=10_000)
     made.add_argument("--seed", type=int, default=1)
@@ -273,10 +276,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 when a deck was off by a frame."""
+    """Run the benchmark; return 1 if a deck was off by a frame."""
     options = parser().parse_args(argv)
     common.print_heading("Group starts: distance between decks, in frames")
-    logging.getLogger("crowdstream").setLevel(logging.ERROR)  # lateness is provoked here
+    logging.getLogger("crowdstream").setLevel(logging.ERROR)  # lateness is intended here
     bar = common.Progress(options.trials)
     result = run(options.trials, options.seed, bar)
     bar.close()

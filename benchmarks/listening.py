@@ -1,12 +1,12 @@
-"""What listeners cost: CPU of each process, the engine's render times and missed deadlines.
+"""Cost of listeners: CPU of each process, the engine's render times and missed deadlines.
 
     python benchmarks/listening.py [--listeners 20] [--seconds 20] [--page 60] [--hold 0.15]
 
-Sixteen stems play. Stretches without and with listeners take turns, so that whatever else the
-machine does falls on both alike. The listeners are one more process of this machine: they take
-CPU, too. One listener more reads so slowly that 16 bits can't get through to it. `--page`: then a
-page in Chromium listens for so many seconds while its main thread is blocked for half a second at
-a time, and what its audio graph puts out is measured (needs what the tests need).
+Sixteen stems play. Stretches without and with listeners alternate, so that other load on the
+machine affects both alike. The listeners are one more process on the same machine and use CPU, too.
+One additional listener reads too slowly for 16 bits. With `--page`, a page in Chromium then listens
+for that many seconds while its main thread is repeatedly blocked for half a second, and the output
+of its audio graph is measured (this needs the tests' requirements).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from crowdstream.web.streaming.chunks import HEAD
 from tests.support.server import Running
 
 CONTROL_GOAL = 10.0  # percent of a core, with all listeners
-SLOW_BYTES = 110_000  # a second: more than mu-law in stereo needs, less than 16-bit PCM
+SLOW_BYTES = 110_000  # per second: more than stereo mu-law needs, less than 16-bit PCM
 REPORT_SECONDS = 0.2
 
 
-# The listeners' process ---------------------------------------------------------------------
+# The listeners' process
 
 
 async def listen(url: str, seconds: float, bytes_a_second: float | None) -> dict[str, Any]:
-    """One listener, for so long; what it got."""
+    """Run one listener; return what it received."""
     from websockets.asyncio.client import connect
 
     got: dict[str, Any] = {"bytes": 0, "chunks": 0, "jumps": 0, "told": []}
@@ -68,7 +68,7 @@ async def listen(url: str, seconds: float, bytes_a_second: float | None) -> dict
 
 
 async def listen_all(url: str, listeners: int, seconds: float, slow: bool) -> list[dict[str, Any]]:
-    """Many at once; the slow one is the last."""
+    """Run many listeners at once; the slow one is the last."""
     print("ready", flush=True)
     tasks = [listen(url, seconds, None) for _ in range(listeners)]
     if slow:
@@ -77,7 +77,7 @@ async def listen_all(url: str, listeners: int, seconds: float, slow: bool) -> li
 
 
 class Audience:
-    """Listeners in a process of their own, for `seconds`."""
+    """Listeners in a separate process, for `seconds`."""
 
     def __init__(self, url: str, listeners: int, seconds: float, slow: bool) -> None:
         command = [sys.executable, __file__, "--audience", url, str(listeners), str(seconds)]
@@ -88,7 +88,7 @@ class Audience:
         self._process.stdout.readline()
 
     def result(self) -> list[dict[str, Any]]:
-        """What each of them got, when all are through."""
+        """Wait for the end; return what each listener received."""
         said, _ = self._process.communicate(timeout=120)
         if self._process.returncode != 0:
             raise common.BenchmarkError("the listeners failed; see above")
@@ -96,11 +96,11 @@ class Audience:
         return found
 
 
-# The measurement ------------------------------------------------------------------------------
+# The measurement
 
 
 def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
-    """One stretch, as it is shown."""
+    """Return one stretch as a row of the table."""
     return {
         "stretch": name,
         "control_cpu": round(reading["cpu_control"], 1),
@@ -116,7 +116,7 @@ def row(name: str, reading: dict[str, Any]) -> dict[str, Any]:
 def measure(
     server: Running, url: str, options: argparse.Namespace, bar: common.Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the stretches, and what the listeners got in the last one."""
+    """Return the rows of all stretches, and what the listeners received in the last one."""
     rows, got = [], []
     for turn in (1, 2):
         window = Window(server)
@@ -133,7 +133,7 @@ def measure(
 
 
 def slow_one(url: str, options: argparse.Namespace, bar: common.Progress) -> dict[str, Any]:
-    """A slow listener beside others."""
+    """Measure a slow listener beside others."""
     audience = Audience(url, options.listeners, options.seconds, slow=True)
     bar.wait(options.seconds, "a slow one beside them")
     *others, slow = audience.result()
@@ -146,28 +146,28 @@ def slow_one(url: str, options: argparse.Namespace, bar: common.Progress) -> dic
 
 
 def page(seconds: float, hold: float) -> dict[str, Any]:
-    """A page that listens to a tone while its main thread is blocked again and again."""
+    """Measure a page that listens to a tone while its main thread is repeatedly blocked."""
     from benchmarks.listening_page import listen_in_a_page
 
     return listen_in_a_page(seconds, hold)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(description="What listeners cost.")
+    """Return the argument parser."""
+    made = argparse.ArgumentParser(description="Cost of listeners.")
     made.add_argument("--listeners", type=int, default=20)
-    made.add_argument("--seconds", type=float, default=20.0, help="of each stretch")
+    made.add_argument("--seconds", type=float, default=20.0, help="length of each stretch")
     made.add_argument("--buffer-size", type=int, default=256)
     made.add_argument("--stem-seconds", type=float, default=60.0)
-    made.add_argument("--page", type=float, metavar="SECONDS", help="listen in Chromium, too")
-    made.add_argument("--hold", type=float, default=0.15, help="latency that the page aims at")
+    made.add_argument("--page", type=float, metavar="SECONDS", help="also listen in Chromium")
+    made.add_argument("--hold", type=float, default=0.15, help="target latency of the page")
     made.add_argument("--json", type=Path, metavar="FILE")
     add_card_arguments(made)
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; 1 when control takes more than `CONTROL_GOAL`, or somebody missed something."""
+    """Run the benchmark; return 1 if control exceeds `CONTROL_GOAL` or a listener missed sound."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["--audience"]:
         address, listeners, seconds, slowly = arguments[1:]

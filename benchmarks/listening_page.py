@@ -1,4 +1,4 @@
-"""A page in Chromium that listens to a tone; what its audio graph puts out, measured."""
+"""Measure the audio graph's output of a page in Chromium that listens to a tone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ START_SECONDS = 20.0
 
 
 def listen_in_a_page(seconds: float, hold: float) -> dict[str, Any]:
-    """Listen for so long, the main thread blocked for 500 ms at a time.
+    """Listen for `seconds` while the main thread is repeatedly blocked for 500 ms.
 
-    `hold`: seconds from the mix to the ear that the page aims at.
+    `hold`: target latency of the page in seconds, from the mix to the ear.
     """
     from playwright.sync_api import sync_playwright
 

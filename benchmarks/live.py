@@ -1,4 +1,4 @@
-"""A server to be measured: the server under test, as benchmarks need it."""
+"""Start a server to be measured."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.support.osc_client import ServerError
 from tests.support.server import Running, server
 
 ERRORS = (BenchmarkError, ServerError, SoundCardError, OSError)
-"""Failures that a benchmark reports in one line: the message gives the reason and the fix."""
+"""Errors that a benchmark reports in one line: the message gives the reason and the remedy."""
 
 
 def free_tcp_port() -> int:
-    """A TCP port on loopback that no program uses now."""
+    """Return a free TCP port on loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -30,8 +30,8 @@ def live_server(
 ) -> Iterator[Running]:
     """Run a server without periodic statistics for a `with` block; `options`: its flags.
 
-    `env`: variables that select a sound card. `folder`: where its log is kept. Its client raises
-    `Refused` on a `/fail`. Ctrl-C ends the benchmark, which ends the server.
+    `env`: environment variables that select a sound card. `folder`: for its log. The client
+    raises `Refused` on a `/fail`. Ctrl-C ends the benchmark, which ends the server.
     """
     with contextlib.ExitStack() as stack:
         kept = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,4 +1,4 @@
-"""Sound files for the benchmarks: made once, kept in the user's cache."""
+"""Sound files for the benchmarks, generated once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STEMS = ("drums", "bass", "vocals", "other")
 BIG_BYTES = 140_000_000  # 13 min 13 s
 LONG_SECONDS = 3 * 3600
 PATTERN_SECONDS = 10
-LEVEL = 0.05  # RMS of a stem, full scale 1: sixteen of them stay clear of the limiter
+LEVEL = 0.05  # RMS of a stem, full scale 1: sixteen of them do not reach the limiter
 
 
 def cache_folder() -> Path:
-    """Where the files are kept: `$XDG_CACHE_HOME/crowdstream/bench`."""
+    """Return the cache folder, `$XDG_CACHE_HOME/crowdstream/bench`."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():
         base = Path.home() / ".cache"
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 
 def pattern(seed: int, frames: int = PATTERN_SECONDS * RATE) -> np.ndarray:
-    """Noise under a beat of its own, int16, shape `(frames, 2)`; the first frame sounds."""
+    """Return noise with a beat, int16, shape `(frames, 2)`; the first frame is not silent."""
     random = np.random.default_rng(seed)
     noise = random.standard_normal((frames, 2))
     beat = np.arange(frames) / RATE * (1.8 + 0.1 * (seed % 5))
@@ -39,9 +39,9 @@ def pattern(seed: int, frames: int = PATTERN_SECONDS * RATE) -> np.ndarray:
 
 
 def write_wav(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> None:
-    """Write a WAV of `data_bytes` of samples; `sparse`: only its first pattern takes disk.
+    """Write a WAV file with `data_bytes` of samples.
 
-    The file appears whole or not at all.
+    `sparse`: only its first pattern uses disk space. The file is renamed into place when complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data_bytes -= data_bytes % FRAME_BYTES
@@ -68,7 +68,7 @@ def _ensure(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> Pat
 def deck_folders(
     data_bytes: int = BIG_BYTES, say: Callable[[str], None] = lambda _text: None
 ) -> list[Path]:
-    """Four folders of four stems each, all different, each stem of `data_bytes`."""
+    """Return four folders of four different stems, each stem of `data_bytes`."""
     root = cache_folder() / f"decks-{data_bytes}"
     folders = []
     for deck, letter in enumerate("ABCD"):
@@ -82,20 +82,20 @@ def deck_folders(
 
 
 def big_file(data_bytes: int = BIG_BYTES) -> Path:
-    """One more file of that size, in no deck's folder."""
+    """Return another file of that size, which is not in a deck's folder."""
     return _ensure(cache_folder() / f"one-{data_bytes}.wav", data_bytes, 7)
 
 
 def long_file(seconds: int = LONG_SECONDS) -> Path:
-    """A file of three hours; ten seconds of sound, then silence that takes no disk."""
+    """Return a file of three hours: ten seconds of sound, then silence without disk usage."""
     path = cache_folder() / f"long-{seconds}.wav"
     return _ensure(path, seconds * RATE * FRAME_BYTES, 8, sparse=True)
 
 
 def forget_cached(path: Path) -> bool:
-    """Ask the kernel to drop a file from its page cache, so that a read goes to the disk.
+    """Ask the kernel to drop a file from its page cache, so that reads go to the disk.
 
-    False where the system has no such call.
+    Return False if the system does not support it.
     """
     if not hasattr(os, "posix_fadvise"):
         return False

@@ -1,17 +1,17 @@
-"""Memory of the server: what it takes besides the sound, and whether it keeps to its budget.
+"""Memory of the server: its usage besides the sound, and whether it stays within its budget.
 
     python benchmarks/memory.py usage
     python benchmarks/memory.py limits
 
-`usage`: 16 stems of a minute are loaded and play. The proportional set size (PSS) of all processes,
-which attributes each shared page to its processes in equal parts, is measured, less the stems' own
-PCM bytes.
+`usage`: 16 stems of one minute are loaded and play. Measured is the proportional set size (PSS) of
+all processes, which attributes each shared page to its processes in equal parts, less the stems'
+own PCM bytes.
 
-`limits`: thousands of random loads, seeks, loops and evictions (seeded) on a small budget. Four
-decks get short and long files, folders of stems and a file of six hours; they play, jump, loop, get
-hot cues, effects and keylock, and are unloaded again. The PSS of all processes together may not
-exceed the budget by more than 300 MB at any time. At the end, with everything unloaded, pages,
-descriptors, threads and processes must be as many as at the beginning.
+`limits`: thousands of random loads, seeks, loops and evictions (from a seed) on a small budget.
+Four decks receive short and long files, folders of stems and a file of six hours; they play, jump,
+loop, get hot cues, effects and keylock, and are unloaded again. The PSS of all processes together
+may never exceed the budget by more than 300 MB. At the end, with everything unloaded, there must be
+as many pages, descriptors, threads and processes as at the beginning.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from tests.support.wav_header import wav_header
 
 
 def pss_mb(processes: Sequence[psutil.Process]) -> float:
-    """PSS of all processes together, in MB (10**6 bytes)."""
+    """Return the PSS of all processes together, in MB (10**6 bytes)."""
     return sum(int(process.memory_full_info().pss) for process in processes) / 1e6
 
 
-# What is taken besides the sound ------------------------------------------------------------
+# Usage besides the sound
 
 USAGE_GOAL_MB = 300.0
-STANDBY_SECONDS = 60.0  # within which a standby must be ready
+STANDBY_SECONDS = 60.0  # time for a standby to become ready
 
 
 def measure_usage(server: Running, folders: Sequence[Path], seconds: float) -> dict[str, Any]:
-    """Play everything for `seconds`; then the figures, in MB (10**6 bytes)."""
-    # With a standby all of the server is there: the same processes are compared.
+    """Play everything for `seconds`; return the figures in MB (10**6 bytes)."""
+    # Wait for the standby, so that the same processes are compared.
     client = server.client
     until(lambda: client.status()["standby"] != "none", STANDBY_SECONDS, "a standby")
     idle = pss_mb(list(server.processes().values()))
@@ -85,7 +85,7 @@ def measure_usage(server: Running, folders: Sequence[Path], seconds: float) -> d
 
 
 def usage(options: argparse.Namespace) -> bool:
-    """Measure the memory besides the stems; whether the goal was reached."""
+    """Measure the memory besides the stems; return whether the goal was reached."""
     common.print_heading("Memory besides the stems' samples: 16 stems loaded and playing")
     data = round(options.stem_seconds * material.RATE) * material.FRAME_BYTES
     folders = material.deck_folders(data)
@@ -101,21 +101,21 @@ def usage(options: argparse.Namespace) -> bool:
     return bool(result["reached"])
 
 
-# The budget ---------------------------------------------------------------------------------
+# The budget
 
-WARM_UP_SECONDS = 5.0  # that everything is used for
-REST_SECONDS = 1.0  # after which what was to be released is released
-PAUSE_SECONDS = 0.005  # between messages: tracks are read, not only requested
-OVER_BUDGET_MB = 300.0  # that all processes together may take besides the budget
+WARM_UP_SECONDS = 5.0  # with everything in use
+REST_SECONDS = 1.0  # time for memory to be released
+PAUSE_SECONDS = 0.005  # between messages, so that tracks are read and not only requested
+OVER_BUDGET_MB = 300.0  # allowed for all processes together besides the budget
 MEASURE_EVERY = 100  # messages
-WAIT_EVERY = 10  # messages, after which a reply shows that the server has handled them
+WAIT_EVERY = 10  # messages, after which a reply confirms that the server has handled them
 DECKS = "ABCD"
-BUFFERS = 6  # buffers of each deck that are used: with their tracks the budget is full
+BUFFERS = 6  # buffers in use per deck; their tracks fill the budget
 HOURS = 6
 
 
 def six_hours(folder: Path) -> Path:
-    """A sparse RF64 file (WAV with 64-bit sizes) of six hours: 24 bits, 5.7 GB, no disk space."""
+    """Write a sparse RF64 file (WAV with 64-bit sizes) of six hours: 24 bits, 5.7 GB."""
     size = HOURS * 3600 * material.RATE * 6
     form = struct.pack("<HHIIHH", 1, 2, material.RATE, material.RATE * 6, 6, 24)
     sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + 72, size, size // 6, 0)
@@ -128,7 +128,7 @@ def six_hours(folder: Path) -> Path:
 
 
 def short_files(folder: Path) -> list[Path]:
-    """Files and folders of seconds to minutes."""
+    """Write files and folders of seconds to minutes."""
     made: list[Path] = []
     for number, seconds in enumerate((1, 5, 20, 90, 400)):
         data = material.pattern(number).tobytes()
@@ -147,7 +147,7 @@ def short_files(folder: Path) -> list[Path]:
 
 
 class RandomMessages:
-    """Random messages, the same for the same seed."""
+    """Sends random messages, reproducible from the seed."""
 
     def __init__(self, server: Running, paths: Sequence[Path], seed: int) -> None:
         self._server = server
@@ -156,7 +156,7 @@ class RandomMessages:
         self.sent: Counter[str] = Counter()
 
     def step(self) -> None:
-        """One message."""
+        """Send one message."""
         dice = self._dice
         deck = f"/deck/{dice.choice(DECKS)}"
         buffer = 100 + 1000 * dice.randrange(4) + dice.randrange(BUFFERS)
@@ -183,12 +183,12 @@ class RandomMessages:
 
 
 def all_processes(server: Running) -> list[psutil.Process]:
-    """All processes of the server."""
+    """Return all processes of the server."""
     return [psutil.Process(server.pid), *server.children()]
 
 
 def inventory(server: Running) -> dict[str, int]:
-    """The figures that must be the same at the end."""
+    """Return the figures that must be unchanged at the end."""
     status = server.client.status()
     running = all_processes(server)
     return {
@@ -210,7 +210,7 @@ def empty(server: Running) -> None:
 
 
 def warm_up(server: Running, folder: Path, path: Path) -> None:
-    """Use everything once that is started on first use: recorder, taps, keylock, effects."""
+    """Use everything that is started on first use: recorder, taps, keylock, effects."""
     for deck in DECKS:
         server.client.send(f"/deck/{deck}/load", str(path))
         server.client.send(f"/deck/{deck}/play", 0.0, 1)
@@ -229,7 +229,7 @@ def warm_up(server: Running, folder: Path, path: Path) -> None:
 def play_randomly(
     server: Running, folder: Path, count: int, budget: int, seed: int
 ) -> dict[str, Any]:
-    """Send `count` random messages; the figures."""
+    """Send `count` random messages; return the figures."""
     short = short_files(folder)
     server.page()  # its process is counted as well
     server.client.strict = False  # some of the messages are refused
@@ -272,12 +272,12 @@ def play_randomly(
 
 
 def kept(result: dict[str, Any]) -> bool:
-    """Whether the memory stayed within the limits, and all of it was released."""
+    """Return whether memory stayed within the limits and was released completely."""
     return bool(result["over_budget_mb"] <= OVER_BUDGET_MB and result["begin"] == result["end"])
 
 
 def limits(options: argparse.Namespace) -> bool:
-    """Send random messages on a small budget; whether the limits were kept."""
+    """Send random messages on a small budget; return whether the limits were kept."""
     common.print_heading("Memory under random loads, seeks, loops and evictions")
     flags = (
         "--driver", "null", "--http", "--buffer-size", "512", "--memory", str(options.memory),
@@ -294,21 +294,21 @@ def limits(options: argparse.Namespace) -> bool:
     return bool(result["kept"])
 
 
-# The command line ---------------------------------------------------------------------------
+# The command line
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     modes = made.add_subparsers(dest="mode", required=True)
     mode = modes.add_parser("usage", help="memory besides the sound")
     mode.set_defaults(measure=usage)
     mode.add_argument("--stem-seconds", type=float, default=60.0)
-    mode.add_argument("--seconds", type=float, default=5.0, help="to play before it is measured")
+    mode.add_argument("--seconds", type=float, default=5.0, help="playing time before measuring")
     mode.add_argument("--buffer-size", type=int, default=512)
     add_card_arguments(mode)
     mode.add_argument("--json", type=Path, metavar="FILE")
-    mode = modes.add_parser("limits", help="whether the server keeps to its budget")
+    mode = modes.add_parser("limits", help="does the server stay within its budget?")
     mode.set_defaults(measure=limits)
     mode.add_argument("--messages", type=int, default=10_000)
     mode.add_argument("--memory", type=int, default=256, metavar="MB")
@@ -318,7 +318,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of them; the exit status is 1 when a goal or a limit is missed."""
+    """Run one mode; return 1 if a goal or a limit is missed."""
     options = parser().parse_args(argv)
     try:
         return 0 if options.measure(options) else 1

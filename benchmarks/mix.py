@@ -1,4 +1,4 @@
-"""The load of the benchmarks: four decks of four stems, EQ on, rates off 1."""
+"""The load of the benchmarks: four decks of four stems, EQ on, rates other than 1."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ RATES = (1.06, 1.05, 1.07, 1.06)
 EQ = ((35.0, 50.0, 42.0), (50.0, 38.0, 45.0), (30.0, 44.0, 50.0), (46.0, 36.0, 40.0))
 LEVEL = 0.8
 LOAD_SECONDS = 600.0
-STILL_SECONDS = 3.0  # a streamed track's memory is full when it has not grown for so long
+STILL_SECONDS = 3.0  # a streamed track's memory is full if it has not grown for this long
 SETTLE_SECONDS = 1.0
 
 
 def play_decks(server: Running, folders: Sequence[Path], rates: Sequence[float]) -> None:
-    """Load a folder onto each deck, set EQ, level and rate, and loop them from one frame on."""
+    """Load a folder onto each deck, set EQ, level and rate, and start them looped."""
     for letter, folder in zip("ABCD", folders, strict=False):
         server.client.send(f"/deck/{letter}/load", str(folder))
     for _ in folders:
@@ -36,7 +36,7 @@ def play_decks(server: Running, folders: Sequence[Path], rates: Sequence[float])
 
 
 def wait_loaded(server: Running) -> None:
-    """Return when everything that has room is in memory, and a moment later."""
+    """Wait until everything that fits is in memory, and a moment longer."""
     begin = still = time.monotonic()
     held = -1.0
     while True:
@@ -61,13 +61,13 @@ COUNTS = (
 
 
 class Window:
-    """What a server counted, and the CPU it used, between `begin` and `end`."""
+    """A server's counters and CPU usage between `begin` and `end`."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
 
     def begin(self) -> None:
-        """Count from now on; the histograms begin anew."""
+        """Start counting; reset the histograms."""
         with self._server.desk() as desk:
             desk.ledger["reset_serial"] += 1
         self._before = self._server.client.status()
@@ -75,8 +75,10 @@ class Window:
         self._time = time.monotonic()
 
     def end(self) -> dict[str, Any]:
-        """Differences of `COUNTS`, `cpu_<process>` in percent of one core, `seconds`, and the
-        latest readings of everything else."""
+        """Return the changes of `COUNTS`, CPU in percent, `seconds`, and all other readings.
+
+        `cpu_<process>` is in percent of one core.
+        """
         took = time.monotonic() - self._time
         cpu = self._server.cpu_seconds()
         after = self._server.client.status()

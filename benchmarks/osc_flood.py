@@ -1,12 +1,11 @@
-"""Twenty thousand OSC messages a second for ten seconds: is every one of them accounted for?
+"""Twenty thousand OSC messages per second for ten seconds: is each of them accounted for?
 
     python benchmarks/osc_flood.py
 
-Sixteen stems play meanwhile. The sender is a process of its own and sends what a busy
-sequencer would, and one bad message in twenty. Afterwards every message must have been
-carried out, failed with an answer, refused and counted, or dropped by the kernel and counted.
-Before and after, for half the time each, the same is measured without the flood, so that the
-deadlines that the machine misses anyway are seen.
+Sixteen stems play meanwhile. A separate process sends the messages of a busy sequencer, and one bad
+message in twenty. Afterwards every message must have been carried out, answered with a failure,
+refused and counted, or dropped by the kernel and counted. Before and after, for half the time
+each, the same is measured without the flood, to show the deadlines that the machine misses anyway.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ BUCKETS = ("messages", "malformed", "refused_packets", "dropped")
 
 
 def quiet(server: Running, seconds: float, bar: common.Progress) -> dict[str, Any]:
-    """Readings of so much time without a flood."""
+    """Measure without a flood."""
     window = Window(server)
     window.begin()
     bar.wait(seconds, "without the flood")
@@ -40,21 +39,21 @@ def quiet(server: Running, seconds: float, bar: common.Progress) -> dict[str, An
 
 
 def accounted(server: Running) -> dict[str, int]:
-    """Messages by what became of them, since the server started."""
+    """Return the messages since the server's start by what became of them."""
     status = server.client.status()
     return {name: int(status[name]) for name in BUCKETS}
 
 
 def settle(server: Running, before: dict[str, int], sent: int) -> tuple[dict[str, int], int]:
-    """Wait until what waits has been handled: the counts since `before`, and what is missing.
+    """Wait for the backlog; return the counts since `before`, and the number of missing messages.
 
-    The statuses asked for by this are messages too, and taken off.
+    The status requests sent meanwhile are messages, too, and are subtracted.
     """
     deadline = time.monotonic() + DRAIN_SECONDS
     asked = 0
     while True:
         asked += 1
-        # The status counts itself.
+        # Each status counts itself.
         now = accounted(server)
         counts = {name: now[name] - before[name] for name in BUCKETS}
         counts["messages"] -= asked
@@ -67,7 +66,7 @@ def settle(server: Running, before: dict[str, int], sent: int) -> tuple[dict[str
 def flood(
     server: Running, rate: float, seconds: float, bar: common.Progress
 ) -> dict[str, Any]:
-    """Readings of the flood itself, its counts included."""
+    """Measure during the flood, including its counts."""
     before = accounted(server)
     window = Window(server)
     with Sender(server.port, rate, seconds, wrong=True) as sender:
@@ -80,14 +79,14 @@ def flood(
         begin = time.monotonic()
         reading = window.end()
         counts, missing = settle(server, before, int(sent["sent"]) + 2)
-        # Senders take turns, so an answer does not wait for what another has sent before.
+        # Senders are served in turn, so a reply does not wait for another sender's backlog.
         backlog = time.monotonic() - begin
-    counts["messages"] -= 2  # the window's own
+    counts["messages"] -= 2  # sent by the window
     return {**reading, **sent, "counts": counts, "missing": missing, "backlog_seconds": backlog}
 
 
 def run(server: Running, options: argparse.Namespace, bar: common.Progress) -> dict[str, Any]:
-    """The result, as it goes into the JSON list."""
+    """Run the measurement; return the result for the JSON file."""
     first = quiet(server, options.seconds / 2, bar)
     during = flood(server, options.rate, options.seconds, bar)
     second = quiet(server, options.seconds / 2, bar)
@@ -115,9 +114,9 @@ def run(server: Running, options: argparse.Namespace, bar: common.Progress) -> d
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description="A flood of OSC messages.")
-    made.add_argument("--rate", type=float, default=20_000.0, help="messages a second")
+    made.add_argument("--rate", type=float, default=20_000.0, help="messages per second")
     made.add_argument("--seconds", type=float, default=10.0)
     made.add_argument("--buffer-size", type=int, default=128)
     made.add_argument("--stem-seconds", type=float, default=60.0)
@@ -127,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 when a message is not accounted for."""
+    """Run the benchmark; return 1 if a message is not accounted for."""
     options = parser().parse_args(argv)
     common.print_heading("A flood of OSC messages while 16 stems play")
     bar = common.Progress(2 * options.seconds)

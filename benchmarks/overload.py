@@ -1,15 +1,15 @@
-"""What each level of quality costs, and how many deadlines it saves.
+"""Cost of each level of load shedding, and the deadlines that it saves.
 
     python benchmarks/overload.py
     python benchmarks/overload.py --seconds 60 --json overload.json
 
-Four synced decks with four stems each, EQ, filter, keylock and two effects a deck, as
-`everything.py` has them, the tempo on the move. First each level is held in turn, many times over,
-and the CPU time of `render` compared with that of full quality. Then the machine gets slower and
-recovers: the CPU time of each block is multiplied by a factor that rises until full quality
-takes 130 percent of a block's length on average, falls again, and stays low for a while. A block
-that takes longer than it lasts is a missed deadline. Both rows get the same factor at the same
-frame; only one lets the quality follow the load.
+Four synced decks with four stems each, EQ, filter, keylock and two effects per deck, as in
+`everything.py`, with a moving tempo. First each level is held in turn, many times, and the CPU time
+of `render` is compared with that of full quality. Then a machine that slows down and recovers is
+simulated: the CPU time of each block is multiplied by a factor that rises until full quality takes
+130 percent of a block's duration on average, falls again, and stays low for a while. A block that
+takes longer than its duration is a missed deadline. Both rows get the same factor at the same
+frame; only one of them sheds load.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from crowdstream.desk.load_shedding import LEFT_OUT, LEVELS
 from crowdstream.engine.precompiled import kernels
 from crowdstream.settings import Settings
 
-ROUNDS = 12  # each level is measured so many times, in turn: what else the machine does is shared
-SETTLE_SECONDS = 3.0  # keylock has gone over, delay lines have been emptied
-LIGHT, HEAVY = 0.3, 1.3  # load at full quality: at both ends, and at its highest
-RISE_AND_FALL = 0.6  # share of the time; then it stays at LIGHT, and quality is restored
+ROUNDS = 12  # measurements of each level, in turn: other load on the machine affects all alike
+SETTLE_SECONDS = 3.0  # for keylock to switch over and delay lines to empty
+LIGHT, HEAVY = 0.3, 1.3  # load at full quality: at both ends, and at its peak
+RISE_AND_FALL = 0.6  # share of the time; the load then stays at LIGHT, and quality is restored
 SWITCHED_ON = ("+ EQ and filter", "+ keylock", "+ 2 effects a deck")
 
 
 def begin(tracks: Sequence[Track]) -> Mixer:
-    """A session in which all of it plays."""
+    """Return a session in which everything plays."""
     mixer = Mixer(Settings(), ARENA_BYTES, float(RATE), BLOCK)
     play(mixer, tracks)
     for what, commands in STEPS:
@@ -56,9 +56,9 @@ def begin(tracks: Sequence[Track]) -> Mixer:
 def blocks(
     mixer: Mixer, seconds: float, factor: Callable[[float], float] | None = None
 ) -> np.ndarray:
-    """Render so much and enter what each block took, times `factor(seconds so far)`.
+    """Render `seconds`; report the time of each block times `factor(seconds so far)` to the engine.
 
-    Without one a constant is entered. Returns nanoseconds as they were entered, `(blocks,)`.
+    Without `factor`, a constant time is reported. Return the reported nanoseconds, `(blocks,)`.
     """
     render, end_block = kernels().render_at, kernels().end_block
     address = mixer.desk.address
@@ -81,7 +81,7 @@ def blocks(
 
 
 def levels(mixer: Mixer, seconds: float) -> tuple[list[dict[str, Any]], float]:
-    """What each level costs, by level; and the mean load of full quality on this machine."""
+    """Return the cost of each level, and the mean load of full quality on this machine."""
     taken: list[list[np.ndarray]] = [[] for _ in range(LEVELS)]
     progress = common.Progress(ROUNDS * LEVELS)
     for _ in range(ROUNDS):
@@ -91,7 +91,7 @@ def levels(mixer: Mixer, seconds: float) -> tuple[list[dict[str, Any]], float]:
             taken[level].append(blocks(mixer, seconds / ROUNDS))
             progress.add(1, f"level {level}")
     progress.close()
-    # The quietest half of the rounds of each level: what else runs on the machine only adds to it.
+    # Use the faster half of each level's rounds: other load on the machine can only add time.
     quiet = [np.sort([np.mean(part) for part in parts])[: ROUNDS // 2].mean() for parts in taken]
     rows = []
     for level, parts in enumerate(taken):
@@ -111,7 +111,7 @@ def levels(mixer: Mixer, seconds: float) -> tuple[list[dict[str, Any]], float]:
 def overloaded(
     tracks: Sequence[Track], seconds: float, load: float, quality: str
 ) -> dict[str, Any]:
-    """Missed deadlines while the machine gets slower and recovers; `load`: of full quality."""
+    """Count missed deadlines on a machine that slows down and recovers; `load`: at full quality."""
 
     def factor(at: float) -> float:
         height = max(0.0, 1.0 - abs(2.0 * at / (RISE_AND_FALL * seconds) - 1.0))
@@ -124,7 +124,7 @@ def overloaded(
         lasts = BLOCK / RATE * 1e9
         late = int(np.count_nonzero(times > lasts))
         if late != int(mixer.desk.ledger["over_budget"]):
-            raise common.BenchmarkError("the ledger counts other deadlines than this benchmark")
+            raise common.BenchmarkError("the ledger and this benchmark count different deadlines")
         return {
             "quality": quality,
             "blocks": len(times),
@@ -136,9 +136,9 @@ def overloaded(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The benchmark as a program; its exit status."""
+    """Run the benchmark; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of sound for each row")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of sound per row")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     chosen = parser.parse_args(argv)
     common.print_heading("Levels of quality, blocks of 256 frames")

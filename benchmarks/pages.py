@@ -1,15 +1,16 @@
-"""Whether 20 open pages and 20 listeners are felt where the sound is made.
+"""Do 20 open pages and 20 listeners affect the engine?
 
     python benchmarks/pages.py --jack
 
-Four decks of four stems play, synced, with keylock, EQ, filter and two effects each. In one run,
-by turns, nobody is there, or 20 pages are open (each shows everything and reads it; four of them
-are touched) and 20 listen to the master. What is compared is the engine's own ledger: deadlines
-that were missed, times to render, the longest time between two callbacks. The goals: no more missed
-deadlines than without, and the control process takes at most 10 percent of a core.
+Four decks of four stems play, synced, with keylock, EQ, filter and two effects each. Within one
+run, phases without clients alternate with phases in which 20 pages are open (each shows everything
+and reads it; four of them are used for mixing) and 20 clients listen to the master. Compared are
+the engine's own ledgers: missed deadlines, render times, and the longest time between two
+callbacks. The goals: no more missed deadlines than without clients, and at most 10 percent of a
+core for the control process.
 
-Some misses are the machine's own. More of them with the pages than without count as more only
-where chance would do it in less than one of 20 runs.
+Some misses are the machine's own. More misses with clients than without count only if their
+probability by chance is less than one in 20.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ from tests.support.server import Running, until
 FRAMES = 256
 CONTROL_PERCENT = 10.0
 CHANCE = 0.05
-SETTLE_SECONDS = 2.0  # after everybody has come, until what they do has become usual
-GONE_SECONDS = LEAVING_SECONDS + 1.0  # after everybody has gone, until nothing is done for them
+SETTLE_SECONDS = 2.0  # after all clients have connected
+GONE_SECONDS = LEAVING_SECONDS + 1.0  # after all have left, until the server stops serving them
 WITHOUT, WITH = "without", "with"
 MISSES = ("underruns", "over_budget")
 
 
 def play(server: Running, tracks: Sequence[Track]) -> None:
-    """Have four tracks play, synced and looped, with all that a deck can do to them."""
+    """Play four tracks, synced and looped, with all processing that a deck offers."""
     for deck, track in zip("ABCD", tracks, strict=True):
         server.client.send(f"/deck/{deck}/load", str(track.folder))
     for _ in tracks:
@@ -69,7 +70,7 @@ def play(server: Running, tracks: Sequence[Track]) -> None:
 def one_phase(
     server: Running, what: str, options: argparse.Namespace, wait: Callable[[float, str], None]
 ) -> dict[str, Any]:
-    """Readings of the server for so many seconds, with the audience or without."""
+    """Measure one phase, with or without clients."""
     window = Window(server)
     if what == WITHOUT:
         wait(GONE_SECONDS, "nobody there")
@@ -88,7 +89,7 @@ def one_phase(
 
 
 def summed(what: str, readings: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One result of all phases of a kind."""
+    """Combine the readings of all phases of a kind."""
     def total(name: str) -> int:
         return sum(int(reading[name]) for reading in readings)
 
@@ -117,9 +118,10 @@ def summed(what: str, readings: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def chance(without: int, with_them: int) -> float:
-    """How likely so many more misses are where nothing has changed: both kinds last equally long.
+    """Return the probability of at least this many misses if the clients make no difference.
 
-    The binomial distribution's upper tail: each miss falls into either half.
+    Each miss then falls into either kind of phase with equal probability: upper tail of the
+    binomial distribution.
     """
     count = without + with_them
     ways = sum(math.comb(count, number) for number in range(with_them, count + 1))
@@ -127,7 +129,7 @@ def chance(without: int, with_them: int) -> float:
 
 
 def as_row(result: dict[str, Any]) -> dict[str, str]:
-    """A line of the table."""
+    """Return a row of the table."""
     return {
         "": result["what"],
         "underruns": str(result["underruns"]),
@@ -143,7 +145,7 @@ def as_row(result: dict[str, Any]) -> dict[str, str]:
 
 
 def audience_text(result: dict[str, Any], options: argparse.Namespace) -> str:
-    """What each of them got, for people."""
+    """Describe what each client received."""
     pages, listeners = max(options.pages, 1), max(options.listeners, 1)
     return (
         f"each page: {result.get('page_bytes_per_second', 0) / pages / 1e3:.1f} kB/s, "
@@ -155,7 +157,7 @@ def audience_text(result: dict[str, Any], options: argparse.Namespace) -> str:
 
 
 def verdicts(results: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[str]:
-    """What is wrong; nothing where the goals are met."""
+    """Return the missed goals."""
     without, with_them = results
     found = []
     odds = chance(without["missed"], with_them["missed"])
@@ -172,20 +174,20 @@ def verdicts(results: Sequence[dict[str, Any]], options: argparse.Namespace) -> 
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     made.add_argument("--pages", type=int, default=20)
     made.add_argument("--listeners", type=int, default=20)
-    made.add_argument("--seconds", type=float, default=20.0, help="of each phase")
+    made.add_argument("--seconds", type=float, default=20.0, help="length of each phase")
     made.add_argument("--rounds", type=int, default=3, help="phases of each kind")
-    made.add_argument("--frames", type=int, default=FRAMES, help="of a block")
+    made.add_argument("--frames", type=int, default=FRAMES, help="frames per block")
     add_card_arguments(made)
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
     return made
 
 
 def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
-    """Both results, and the card. Raises `BenchmarkError`."""
+    """Return both results, and the name of the card. Raise `BenchmarkError`."""
     tracks = write_tracks(cache_folder() / "everything")
     phases: dict[str, list[dict[str, Any]]] = {WITHOUT: [], WITH: []}
     each = GONE_SECONDS + SETTLE_SECONDS + 2 * options.seconds
@@ -196,7 +198,7 @@ def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
             server.page()
             play(server, tracks)
             for number in range(options.rounds):
-                # What drifts meanwhile falls on both alike.
+                # A drift over time affects both kinds alike.
                 order = (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT)
                 for what in order:
                     phases[what].append(one_phase(server, what, options, bar.wait))
@@ -210,10 +212,10 @@ def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 when a goal is missed."""
+    """Run the benchmark; return 1 if a goal is missed."""
     options = parser().parse_args(argv)
     if min(options.seconds, options.rounds, options.frames) <= 0:
-        print("seconds, rounds and frames are above 0", file=sys.stderr)
+        print("seconds, rounds and frames must be above 0", file=sys.stderr)
         return 2
     common.print_heading(
         f"{options.pages} pages and {options.listeners} listeners, blocks of {options.frames} "

@@ -1,18 +1,18 @@
-"""One mix, rendered to a file by this project and by every comparable program installed here.
+"""Render one mix to a file with this project and with every comparable program installed here.
 
     python benchmarks/peers.py
     python benchmarks/peers.py --runs 5 --python ~/venv/bin/python --json peers.json
 
-The scene is four decks of four stems of a minute, all at rate 1.06, a gain for each stem, a
-3-band equaliser for each deck, a crossfade from A and B to C and D, a limiter. Times are CPU
-seconds of the whole process tree, start-up and loading of compiled code included; "start-up"
-is what the same command needs for stems of a tenth of a second. "x real time" is the length of
-the result over the CPU seconds: what one core does. "summed" programs add up the stems of a
-deck before they convert the rate of the sum; a program without a summed variant has no filter
-that would take the sum. THD+N is that of a sine through the same command's rate conversion.
+The scene is four decks of four stems of one minute, all at rate 1.06, a gain per stem, a 3-band
+equaliser per deck, a crossfade from A and B to C and D, and a limiter. Times are CPU seconds of the
+whole process tree, including start-up and loading of compiled code; "start-up" is the time of the
+same command for stems of a tenth of a second. "x real time" is the duration of the result divided
+by the CPU seconds: the speed of one core. "summed" programs add up the stems of a deck before they
+convert the rate of the sum; a program without a summed variant has no filter that would accept the
+sum. THD+N is that of a sine through the same command's rate conversion.
 
-pedalboard and pyo are found in any Python interpreter that has them: name others than this one
-with --python or $CROWDSTREAM_BENCH_PYTHONS.
+pedalboard and pyo are searched in any Python interpreter: name others than this one with --python
+or $CROWDSTREAM_BENCH_PYTHONS.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ GOAL_SPEED = 100.0  # times real time, per core
 GOAL_THD_N = -100.0  # dB
 SINES = (1000.0, 10000.0)
 LENGTH_TOLERANCE = 0.001  # share of the result that may be missing at its end
-START_SECONDS = 0.1  # stems that short cost nothing but the start
+START_SECONDS = 0.1  # stems this short cost only the start-up
 
 
 @dataclass
 class Measured:
-    """What was found out about one program; empty lists where nothing was."""
+    """The measurements of one program; lists are empty without a measurement."""
 
     renderer: Renderer
     version: str | None
@@ -57,16 +57,16 @@ class Measured:
 
     @property
     def here(self) -> bool:
-        """Whether there are figures."""
+        """Whether there are measurements."""
         return self.version is not None and not self.failed
 
     def speed(self, seconds: float) -> float:
-        """Times real time per core, for a result of so many seconds."""
+        """Return the speed of one core in times real time, for a result of `seconds`."""
         return seconds / common.median(self.cpu)
 
 
 def measure_quality(renderer: Renderer, folder: Path) -> list[float]:
-    """THD+N in dB of each of `SINES` through the program's rate conversion."""
+    """Return THD+N in dB for each of `SINES` through the program's rate conversion."""
     found = []
     for hertz in SINES:
         scene = sine_scene(hertz)
@@ -77,18 +77,18 @@ def measure_quality(renderer: Renderer, folder: Path) -> list[float]:
 
 
 def check_length(out: Path, scene: Scene) -> None:
-    """Raise `BenchmarkError` when a program did less than all of the scene."""
+    """Raise `BenchmarkError` if a program rendered only part of the scene."""
     frames = soundfile.info(out).frames
     if frames < (1.0 - LENGTH_TOLERANCE) * scene.frames:
-        raise common.BenchmarkError(f"it rendered {frames} frames of {scene.frames}")
+        raise common.BenchmarkError(f"only {frames} of {scene.frames} frames were rendered")
 
 
 def measure(
     renderers: Sequence[Renderer], scene: Scene, runs: int, bar: common.Progress
 ) -> list[Measured]:
-    """Everything about every program, a step of `bar` for each run and two for the rest.
+    """Measure every program; `bar` advances for each run and by two for the rest.
 
-    The programs take turns, so that a machine that slows down does so for all.
+    The programs are run in turn, so that a machine that slows down affects all of them.
     """
     short = mix_scene(START_SECONDS)
     every = [Measured(renderer, renderer.version()) for renderer in renderers]
@@ -101,7 +101,7 @@ def measure(
                     bar.add(1.0)
                     continue
                 try:
-                    if turn < 0:  # it also fills caches, the kernels' and the disk's
+                    if turn < 0:  # also fills the caches of kernels and disk
                         each.peak_bytes = usage.peak_bytes(
                             each.renderer.command(scene, folder, out), folder
                         )
@@ -121,7 +121,7 @@ def measure(
 
 
 def figures(each: Measured, scene: Scene) -> dict[str, Any]:
-    """One program's results, for a file."""
+    """Return one program's results for the JSON file."""
     renderer = each.renderer
     result: dict[str, Any] = {
         "program": renderer.name,
@@ -148,7 +148,7 @@ def figures(each: Measured, scene: Scene) -> dict[str, Any]:
 
 
 def rows(every: Sequence[Measured], scene: Scene) -> list[dict[str, object]]:
-    """The table for people, the fastest first."""
+    """Return the rows of the table, the fastest program first."""
     there = sorted((each for each in every if each.here), key=lambda each: common.median(each.cpu))
     return [
         {
@@ -168,7 +168,7 @@ def rows(every: Sequence[Measured], scene: Scene) -> list[dict[str, object]]:
 
 
 def missed(every: Sequence[Measured], scene: Scene) -> list[str]:
-    """What this project does not reach: goals in words, none when it reaches all."""
+    """Return the goals that this project misses."""
     own = next(each for each in every if each.renderer.name == ours.NAME)
     if not own.here:
         return [f"{ours.NAME} did not render the scene: {own.failed}"]
@@ -186,27 +186,27 @@ def missed(every: Sequence[Measured], scene: Scene) -> list[str]:
 
 
 def chosen(renderers: Sequence[Renderer], names: Sequence[str]) -> list[Renderer]:
-    """This project, and the programs whose names contain one of `names`; all without names."""
+    """Return this project and the programs whose names contain one of `names`, or all programs."""
     found = [each for each in renderers if not names or any(name in each.name for name in names)]
     own = [each for each in renderers if each.name == ours.NAME]
     return [*own, *(each for each in found if each not in own)]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description="One mix, rendered by this project and others.")
-    made.add_argument("--runs", type=int, default=5, help="the median of so many is taken")
+    made.add_argument("--runs", type=int, default=5, help="number of runs; the median counts")
     made.add_argument("--stem-seconds", type=float, default=60.0)
     made.add_argument("--only", action="append", default=[], metavar="NAME",
-                      help="only programs with this in their name; may be repeated")  # fmt: skip
+                      help="only programs whose name contains NAME; may be repeated")  # fmt: skip
     made.add_argument("--python", action="append", default=[], metavar="PATH",
-                      help="interpreter to look for pedalboard, pyo, scipy in")  # fmt: skip
+                      help="interpreter to search for pedalboard, pyo and scipy")  # fmt: skip
     made.add_argument("--json", type=Path, metavar="FILE")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 when a goal is missed."""
+    """Run the benchmark; return 1 if a goal is missed."""
     options = parser().parse_args(argv)
     if options.runs < 1:
         parser().error("--runs must be 1 or more")

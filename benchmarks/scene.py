@@ -1,4 +1,4 @@
-"""The scene that every program renders: decks of stems, faster than they were made, mixed."""
+"""The scene that every program renders: a mix of decks of stems, played faster than recorded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks import material
 
 RATE = 1.06
 FLAT = (1.0, 1.0, 1.0)
-# Linear gains of low, mid and high; no deck is flat, so that no equaliser can be left out.
+# Linear gains of low, mid and high; none is flat, so that no equaliser can be bypassed.
 EQ = ((0.7, 1.0, 0.85), (1.0, 0.6, 0.9), (0.5, 0.9, 1.0), (0.95, 0.75, 0.8))
 STEM_GAINS = (1.0, 0.8, 0.9, 0.7)
-LEVEL = 1.8  # a little too loud for full scale at times, so that the limiter has work
-# What an equaliser of shelves and a bell needs to stand for bands that meet at these.
+LEVEL = 1.8  # sometimes above full scale, so that the limiter has work
+# Parameters with which shelves and a bell approximate bands that meet at these frequencies.
 LOW_HZ, MID_HZ, HIGH_HZ = 250.0, 790.0, 2500.0
 MID_Q = 0.35  # 3.3 octaves, from one crossover to the other
 SHELF_Q = math.sqrt(0.5)
@@ -39,8 +39,7 @@ class Stem:
 class Deck:
     """Stems that run together, an equaliser (linear gains of low, mid, high), and a level.
 
-    `fade`: "in" or "out" for a straight line from or to silence over the whole scene, "" for
-    none.
+    `fade`: "in" or "out" for a linear fade over the whole scene, "" for none.
     """
 
     stems: tuple[Stem, ...]
@@ -50,26 +49,26 @@ class Deck:
 
     @property
     def begin(self) -> float:
-        """Level at the first frame."""
+        """Linear level at the first frame."""
         return 0.0 if self.fade == "in" else self.level
 
     @property
     def end(self) -> float:
-        """Level at the last frame."""
+        """Linear level at the last frame."""
         return 0.0 if self.fade == "out" else self.level
 
     @property
     def flat(self) -> bool:
-        """Whether the equaliser would change nothing."""
+        """Whether the equaliser changes nothing."""
         return self.eq == FLAT
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is rendered: all decks from their beginnings, at `rate`, to stereo float32.
+    """The scene: all decks from their beginnings, at `rate`, rendered to stereo float32.
 
-    `rate` is an exact fraction of whole numbers below 1000. `stem_seconds`: length of every
-    file. `limiter`: whether the master goes through one.
+    `rate` is an exact fraction of integers below 1000. `stem_seconds`: length of every file.
+    `limiter`: whether the master is limited.
     """
 
     decks: tuple[Deck, ...]
@@ -80,16 +79,16 @@ class Scene:
 
     @property
     def frames(self) -> int:
-        """Frames of the result."""
+        """Length of the result in frames."""
         return int(self.stem_seconds * self.sample_rate / self.rate)
 
     @property
     def seconds(self) -> float:
-        """Length of the result."""
+        """Length of the result in seconds."""
         return self.frames / self.sample_rate
 
     def to_json(self) -> str:
-        """The scene as text, for programs that are scripts, with its derived figures."""
+        """Return the scene and its derived figures as JSON, for programs that are scripts."""
         return json.dumps(
             dataclasses.asdict(self)
             | {"frames": self.frames, "seconds": self.seconds}
@@ -99,7 +98,7 @@ class Scene:
 
     @classmethod
     def from_json(cls, text: str) -> Scene:
-        """The scene that `to_json` wrote."""
+        """Return the scene that `to_json` has written."""
         said = json.loads(text)
         fields = {field.name: said[field.name] for field in dataclasses.fields(cls)}
         decks = tuple(
@@ -115,12 +114,12 @@ class Scene:
 
 
 def decibels(gain: float) -> float:
-    """A linear gain in dB."""
+    """Convert a linear gain to dB."""
     return 20.0 * math.log10(gain)
 
 
 def mix_scene(stem_seconds: float) -> Scene:
-    """Four decks of four stems (16-bit stereo), crossfaded from A and B to C and D."""
+    """Return four decks of four stems (16-bit stereo), crossfaded from A and B to C and D."""
     data = round(stem_seconds * material.RATE) * material.FRAME_BYTES
     decks = []
     for number, folder in enumerate(material.deck_folders(data)):
@@ -133,7 +132,7 @@ def mix_scene(stem_seconds: float) -> Scene:
 
 
 def sine_scene(hertz: float) -> Scene:
-    """One deck with one stem, a sine in float32, through nothing but the rate conversion."""
+    """Return one deck with one stem, a float32 sine, with rate conversion only."""
     path = material.cache_folder() / f"sine-{hertz:g}.wav"
     frames = round(SINE_SECONDS * material.RATE)
     if not path.exists():

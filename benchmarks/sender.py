@@ -1,6 +1,6 @@
-"""Sends OSC messages at a steady rate, from a process of its own so that it disturbs nobody.
+"""Send OSC messages at a constant rate from a separate process.
 
-A sender in the process that measures would share its interpreter lock.
+A sender in the measuring process would share its interpreter lock.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from benchmarks.material import forget_cached
 from crowdstream.osc.socket import build
 from tests.support.environment import PROJECT
 
-DISTINCT = 2000  # packets made beforehand and sent round and round
+DISTINCT = 2000  # prepared packets, which are sent repeatedly
 STEP_SECONDS = 0.001
-FIRST_SPARE = 110  # buffers that the extra files are loaded into, in turn
+FIRST_SPARE = 110  # first buffer for the extra files
 SPARES = 2
 
 
 def mixing_messages(count: int, seed: int = 1) -> list[bytes]:
-    """Packets that a busy sequencer sends: levels, EQ, filters, stems, tempo."""
+    """Return packets of a busy sequencer: levels, EQ, filters, stems, tempo."""
     dice = random.Random(seed)
 
     def level() -> float:
@@ -53,7 +53,7 @@ def mixing_messages(count: int, seed: int = 1) -> list[bytes]:
 
 
 def wrong_messages(count: int, seed: int = 2) -> list[bytes]:
-    """Packets that can't be carried out: each has to be answered and counted."""
+    """Return packets that must fail: each has to be answered and counted."""
     dice = random.Random(seed)
     kinds = [
         build("/no/such/address", (1,)),
@@ -68,7 +68,7 @@ def wrong_messages(count: int, seed: int = 2) -> list[bytes]:
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
-    # Until the time is up or standard input closes.
+    # Until the time is over or standard input is closed.
     packets = mixing_messages(DISTINCT)
     if request["wrong"]:
         packets += wrong_messages(DISTINCT // 20)
@@ -97,7 +97,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             break
         time.sleep(STEP_SECONDS)
     else:
-        # The last of them, which the clock has cut off.
+        # The remaining ones, which the time limit has cut off.
         while sent < round(seconds * rate):
             sock.sendto(packets[sent % len(packets)], target)
             sent += 1
@@ -109,7 +109,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answered(sock: socket.socket) -> int:
-    # Empties the socket; how many files the server says are loaded.
+    # Empty the socket; return how many files the server reports as loaded.
     done = 0
     with contextlib.suppress(BlockingIOError):
         for _ in range(1000):
@@ -118,10 +118,10 @@ def _answered(sock: socket.socket) -> int:
 
 
 class Sender:
-    """A sending process. `rate`: messages a second; `seconds`: after which it ends by itself.
+    """A sending process. `rate`: messages per second; `seconds`: time until it ends.
 
-    `load`: a file that it has loaded every `load_every` seconds, from the disk each time;
-    `wrong`: one in twenty messages is a bad one.
+    `load`: a file to load every `load_every` seconds, from the disk each time; `wrong`: one
+    message in twenty is invalid.
     """
 
     def __init__(
@@ -145,24 +145,24 @@ class Sender:
         self._process.communicate()
 
     def wait_begun(self) -> None:
-        """Return when the first message is about to go out."""
+        """Wait until the first message is about to be sent."""
         assert self._process.stdout
         if not self._process.stdout.readline():
             raise BenchmarkError("the sender did not start")
 
     def result(self) -> dict[str, Any]:
-        """End it if it has not ended; `sent`, `seconds`, `loads`, `loaded`, `worst_pause_ms`."""
+        """End it; return `sent`, `seconds`, `loads`, `loaded` and `worst_pause_ms`."""
         out, _ = self._process.communicate("")
         done: dict[str, Any] = json.loads(out)
         return done
 
     def finished(self) -> bool:
-        """Whether it has sent everything."""
+        """Return whether everything has been sent."""
         return self._process.poll() is not None
 
 
 def main(arguments: list[str]) -> int:
-    """The process. `arguments`: the request as one JSON text."""
+    """Run the process. `arguments`: the request as JSON."""
     request = json.loads(arguments[0])
     print("begun", flush=True)
     print(json.dumps(_run(request)), flush=True)

@@ -1,14 +1,14 @@
-"""A long night: a random set on a real server, in which much goes wrong; then a report.
+"""A long night: a random set on a real server, with many failures; then a report.
 
     python benchmarks/soak.py --hours 1
     python benchmarks/soak.py --hours 0.1 --kills none --driver null
     python benchmarks/soak.py --report soak-42
 
-The seed decides what is done and when: loads, starts, seeks, loops, effects, tempo moves,
-recordings, clients that come and go, bad input, and kills of the server's processes every few
-minutes. What is read of the server is written to the folder as it is read, so nothing is lost
-if this program ends; `--report` makes the report from that again. Ctrl-C ends the night early, with
-its report. See docs/development/soak.md.
+The seed determines all actions and their times: loads, starts, seeks, loops, effects, tempo
+changes, recordings, clients that connect and leave, bad input, and kills of the server's processes
+every few minutes. Readings of the server are written to the folder immediately, so nothing is lost
+if this program ends; `--report` creates the report from them again. Ctrl-C ends the night early,
+with a report. See docs/development/soak.md.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from tests.support.server import Running
 
 MEMORY_MB = 256
 LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
-CALM_SECONDS = 10.0  # before and after the set: what the idle server takes is compared
-MAX_WAIT = 0.05  # seconds between two looks at everything
+CALM_SECONDS = 10.0  # before and after the set, to compare the usage of the idle server
+MAX_WAIT = 0.05  # seconds between two rounds
 CLOSE_WAIT = 0.001  # the same after a kill
-ASK_SECONDS = 0.5  # for the last answer
+ASK_SECONDS = 0.5  # time for the last reply
 SHUTDOWN_SECONDS = 15.0
 
 
 class Interrupted:
-    """Set by SIGINT and SIGTERM, within its `with` block."""
+    """Set by SIGINT and SIGTERM during its `with` block."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -97,7 +97,7 @@ class Soak:
         )
 
     def run(self, seconds: float, progress: common.Progress) -> None:
-        """The night: some seconds of calm, the set, and calm again."""
+        """Run the night: some seconds of calm, the set, and calm again."""
         self._calm(CALM_SECONDS)
         self._reader.family(whole=True)
         self._log.write("set begins")
@@ -135,7 +135,7 @@ class Soak:
             self._turn(until)
 
     def _turn(self, until: float) -> None:
-        # Wait for something to come or to be due, and see to everything.
+        # Wait for input or the next due time, and serve everything.
         self._server.check_alive()
         longest = CLOSE_WAIT if self._killer.close else MAX_WAIT
         wait = min(longest, max(0.0, min(until, self._reader.due()) - time.monotonic()))
@@ -150,14 +150,14 @@ class Soak:
         self._player.tick(desk.sample_rate if desk is not None else float(files.RATE))
 
     def close(self) -> None:
-        """Free what is ours."""
+        """Release all resources."""
         self._player.close()
         self._reader.close()
 
 
 @contextlib.contextmanager
 def open_sound(options: argparse.Namespace) -> Iterator[Card]:
-    """The card of the night, as long as the `with` block."""
+    """Open the card of the night for a `with` block."""
     if options.driver == "pulse":
         with PulseNull() as pulse:
             yield Card("PulseAudio null sink", "pyaudio", None, dict(pulse.env))
@@ -171,7 +171,7 @@ def open_sound(options: argparse.Namespace) -> Iterator[Card]:
 
 
 def play(options: argparse.Namespace) -> None:
-    """The whole night, logged into its folder. Raises `BenchmarkError`."""
+    """Run the whole night, logged into its folder. Raise `BenchmarkError`."""
     seconds = options.hours * 3600.0
     log = Log(options.out, time.monotonic())
     progress = common.Progress(max(seconds, 1.0))
@@ -188,7 +188,7 @@ def play(options: argparse.Namespace) -> None:
                 "--memory", str(options.memory), *options.server,
             ]  # fmt: skip
             with live_server(*flags, env=card.env, folder=options.out) as server:
-                server.page()  # from here on it is whole: what it takes is compared with the end
+                server.page()  # starts the last process, whose usage is compared with the end
                 _play_on(server, card, log, options, stop, seconds, progress)
     except ERRORS as error:
         log.write("ended", reason=str(error)[-2000:])
@@ -232,38 +232,38 @@ def _kinds(text: str) -> list[str]:
     chosen = [] if text == "none" else text.split(",")
     for kind in chosen:
         if kind not in KINDS:
-            raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}, none")
+            raise argparse.ArgumentTypeError(f"{kind!r} must be one of {', '.join(KINDS)}, none")
     return chosen
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    made.add_argument("--hours", type=float, default=1.0, help="of the set")
+    made.add_argument("--hours", type=float, default=1.0, help="length of the set")
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--driver", choices=("jack", "pulse", "null"), default="jack")
-    made.add_argument("--out", type=Path, help="folder of the log and the report (soak-SEED)")
-    made.add_argument("--report", type=Path, metavar="FOLDER", help="only report a night again")
+    made.add_argument("--out", type=Path, help="folder for the log and the report (soak-SEED)")
+    made.add_argument("--report", type=Path, metavar="FOLDER", help="only repeat a night's report")
     made.add_argument(
         "--kills", type=_kinds, default=list(KINDS), metavar="KINDS",
-        help=f"what is killed by turns: {','.join(KINDS)} (all at first), or none",
+        help=f"processes to kill in turn: {','.join(KINDS)} (default: all), or none",
     )  # fmt: skip
-    made.add_argument("--kill-every", type=float, default=150.0, help="seconds, about")
-    made.add_argument("--pace", type=float, default=1.0, help="seconds between moves, about")
+    made.add_argument("--kill-every", type=float, default=150.0, help="mean seconds between kills")
+    made.add_argument("--pace", type=float, default=1.0, help="mean seconds between moves")
     made.add_argument("--buffer-size", type=int, default=256)
-    made.add_argument("--memory", type=int, default=MEMORY_MB, help="the server's budget, MB")
+    made.add_argument("--memory", type=int, default=MEMORY_MB, help="memory budget in MB")
     made.add_argument("--long-seconds", type=float, default=LONG_SECONDS, help="longest piece")
     made.add_argument(
-        "--gaps-per-hour", type=float, default=20.0, help="explained gaps that are let pass"
+        "--gaps-per-hour", type=float, default=20.0, help="explained gaps that are tolerated"
     )
     made.add_argument(
-        "--server", nargs=argparse.REMAINDER, default=[], help="further flags of the server"
+        "--server", nargs=argparse.REMAINDER, default=[], help="additional options of the server"
     )
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 when the night has failed."""
+    """Run the night; return 1 if it failed."""
     options = parser().parse_args(argv)
     try:
         if options.report is None:
@@ -272,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             play(options)
         folder = options.report or options.out
         if not (folder / NAME).exists():
-            raise common.BenchmarkError(f"{folder} holds no {NAME}: is it the folder of a night?")
+            raise common.BenchmarkError(f"{folder} has no {NAME}: is it the folder of a night?")
         return 0 if write_report(folder, options.gaps_per_hour) else 1
     except ERRORS as error:
         print(f"soak: {error}", file=sys.stderr)

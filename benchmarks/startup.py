@@ -1,27 +1,27 @@
-"""Start times: the server's, a file's and the page's.
+"""Start times: of the server, of a file and of the page.
 
     python benchmarks/startup.py server [--starts 5]
     python benchmarks/startup.py sound [--trials 50] [--sizes 128 512]
     python benchmarks/startup.py page [--visits 10] [--commands 400]
 
 `server`: from the command to the first sound, with kernels compiled by an earlier start. The clock
-starts before the process is created. Packets sent before the port is bound are lost, so the server
-is asked for its version every 10 ms; it is ready when it replies for the first time, and `/play` of
-a 140 MB file follows immediately. Sound is present when the master's peak meter in the shared
-memory is above 0: the first block that is not silent has been handed to the device. One period and
-the device's own latency, both printed, come on top.
+starts before the process is created. Packets sent before the port is bound are lost, so the version
+is requested every 10 ms; the server is ready at its first reply, and `/play` of a 140 MB file
+follows immediately. The first sound is detected when the master's peak meter in the shared memory
+is above 0: the first block that is not silent has been handed to the device. One period and the
+device's own latency, both printed, have to be added.
 
-`sound`: from `/cue` and `/start_group` of a file that is not in memory to its first sounding frame.
+`sound`: from `/cue` and `/start_group` of a file that is not in memory to its first audible frame.
 The clock starts before the two messages are sent. The first frame is found in the shared memory:
-once the voice plays at rate 1, it began at the engine's frame minus the frames that the voice has
-played. That frame is handed to the device in the callback that renders it, and sounds when the
-previous block has been played: one period later. Times are given to that moment, and also to the
-callback alone. A 140 MB file and one of three hours are each started `--trials` times with the file
-in the kernel's page cache (warm) and as often after it was dropped from there (cold).
+once the voice plays at rate 1, it started at the engine's frame minus the frames that the voice has
+played. That frame is handed to the device in the callback that renders it, and becomes audible when
+the previous block has been played: one period later. Times are given to that moment, and also to
+the callback alone. A 140 MB file and one of three hours are each started `--trials` times with the
+file in the kernel's page cache (warm) and as often after it was dropped from there (cold).
 
 `page`: in headless Chromium over loopback, each time with an empty cache, from the navigation to
-the first paint that shows all four decks, and all bytes that this takes. Then, without a browser,
-from a page's command until another page and an OSC client that watches have been notified.
+the first paint that shows all four decks, with the number of bytes transferred. Then, without a
+browser, from a page's command until another page and a subscribed OSC client are notified.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ from tests.support.chromium import WIDE, launch_chromium
 from tests.support.osc_client import OscClient, until
 from tests.support.server import START_SECONDS, Running, ServerError, launched, open_desk
 
-# The server's start -------------------------------------------------------------------------
+# The server's start
 
 SERVER_GOAL_SECONDS = 3.0
-FIRST_SOUND_SECONDS = 30.0  # a server that is silent for longer after it is ready has failed
+FIRST_SOUND_SECONDS = 30.0  # limit for the first sound after the server is ready
 VERSION_SECONDS = 0.01  # between two requests for the version
 
 
 def start_server(card: Card, frames: int, path: Path) -> dict[str, float]:
-    """Start a server, play, end it; seconds to `ready` and to `sound`, and `latency`."""
+    """Start a server, play, end it; return seconds to `ready` and to `sound`, and `latency`."""
     port = free_port()
     options = [*card.flags(frames), "--port", str(port), "--stats-interval", "0"]
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +97,7 @@ def _replies(client: OscClient) -> bool:
 
 
 def measure_server(options: argparse.Namespace) -> bool:
-    """Start the server repeatedly; whether every start reached the goal."""
+    """Start the server repeatedly; return whether every start reached the goal."""
     common.print_heading("Server start: from the command to the first sound")
     starts = []
     path = material.big_file(options.bytes)
@@ -107,7 +107,7 @@ def measure_server(options: argparse.Namespace) -> bool:
     ):
         for number in range(options.starts + 1):
             start = start_server(card, options.buffer_size, path)
-            if number:  # the first one may have had to compile
+            if number:  # the first start may include compiling
                 starts.append(start)
             bar.add(1, "starting")
     sound = [start["sound"] for start in starts]
@@ -129,24 +129,24 @@ def measure_server(options: argparse.Namespace) -> bool:
     return bool(result["reached"])
 
 
-# A file's first sound -----------------------------------------------------------------------
+# A file's first sound
 
 SOUND_GOAL_MS = 30.0
-START_FILE_SECONDS = 8.0  # a start that takes longer has failed
+START_FILE_SECONDS = 8.0  # limit for a start
 POLL_SECONDS = 0.0002
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One start: ms from sending to the callback of its first frame, and to its sounding."""
+    """One start: ms from sending to the callback of its first frame, and to its sound."""
 
     rendered_ms: float
     sounding_ms: float
 
 
 def _reading(desk: Desk) -> tuple[int, int, int] | None:
-    # (first frame of the voice, callback time, callback frame), all of one moment; None
-    # while nothing plays or the engine is rendering.
+    # (first frame of the voice, callback time, callback frame) at one instant; None while nothing
+    # plays or the engine is rendering.
     clock = desk.clock
     epoch, stamp = int(clock["epoch"]), int(clock["stamp"])
     playing = desk.voices[desk.voices["state"] == PLAYING]
@@ -156,13 +156,13 @@ def _reading(desk: Desk) -> tuple[int, int, int] | None:
     first = int(clock["frame"]) - int(voice["play"])
     found = first, int(clock["callback_ns"]), int(clock["callback_frame"])
     busy = stamp % 2 or epoch != int(clock["epoch"]) or stamp != int(clock["stamp"])
-    # Rendering is over when the frame stands one block after the callback's first.
+    # Rendering is complete when the frame counter is one block after the callback's first frame.
     block = int(desk.header["block_frames"])
     return None if busy or int(clock["frame"]) != found[2] + block else found
 
 
 def start_file(server: Running, desk: Desk, path: Path) -> Sample:
-    """Cue and start the file on deck A; raises `BenchmarkError` if it does not sound."""
+    """Cue and start the file on deck A; raise `BenchmarkError` if it is not audible in time."""
     begin_ns = time.monotonic_ns()
     server.client.send("/cue", "A", str(path))
     server.client.send("/start_group", 0.0, "A")
@@ -184,12 +184,12 @@ def start_file(server: Running, desk: Desk, path: Path) -> Sample:
 def place(
     first: int, callback_frame: int, callback_ms: float, period: int, sample_rate: float
 ) -> Sample:
-    """When a voice's first frame was rendered and when it sounds.
+    """Return when a voice's first frame was rendered and when it is audible.
 
-    `callback_frame`: first frame of the same callback or a later one, which came `callback_ms`
-    after sending; blocks have `period` frames.
+    `callback_frame`: first frame of the same callback or a later one, `callback_ms` after
+    sending; blocks have `period` frames.
     """
-    # The block that held the first frame was requested a whole number of periods before.
+    # The block with the first frame was requested a whole number of periods earlier.
     blocks = max(0, -(-(callback_frame - first) // period))
     block = callback_frame - blocks * period
     rendered = callback_ms - blocks * period / sample_rate * 1e3
@@ -208,7 +208,7 @@ def unload(server: Running, desk: Desk) -> None:
 def series(
     server: Running, path: Path, trials: int, cold: bool, bar: common.Progress
 ) -> list[Sample]:
-    """Start one file `trials` times, each time as a track that has just been unloaded."""
+    """Start one file `trials` times, each time after it was unloaded."""
     samples = []
     with server.desk() as desk:
         for number in range(trials + 1):
@@ -216,19 +216,19 @@ def series(
                 material.forget_cached(path)
             else:
                 with path.open("rb") as file:
-                    file.read(1 << 20)  # what is read first of it
+                    file.read(1 << 20)  # the part that is read first
             # Starts fall anywhere within a period and within the server's own ticks.
             time.sleep(0.05 + (number * 0.6180339887 % 1.0) * 0.05)
             sample = start_file(server, desk, path)
             unload(server, desk)
-            if number:  # the first one loads code as well
+            if number:  # the first start also loads code
                 samples.append(sample)
             bar.add(1, f"{path.name} {'cold' if cold else 'warm'}")
     return samples
 
 
 def summary(path: Path, frames: int, cold: bool, samples: Sequence[Sample]) -> dict[str, Any]:
-    """The figures of one series, as they go into the JSON list."""
+    """Return the figures of one series for the JSON list."""
     sounding = [sample.sounding_ms for sample in samples]
     return {
         "file": path.name,
@@ -246,7 +246,7 @@ def summary(path: Path, frames: int, cold: bool, samples: Sequence[Sample]) -> d
 
 
 def measure_sound(options: argparse.Namespace) -> bool:
-    """Start files repeatedly; whether every median reached the goal."""
+    """Start files repeatedly; return whether every median reached the goal."""
     common.print_heading("First sound: /cue + /start_group of a file that is not in memory")
     results = []
     steps = 4 * len(options.sizes) * (options.trials + 1)
@@ -268,13 +268,13 @@ def measure_sound(options: argparse.Namespace) -> bool:
     return all(result["reached"] for result in results)
 
 
-# The page -----------------------------------------------------------------------------------
+# The page
 
 PAINT_GOAL_SECONDS, PAGE_GOAL_KB, NOTIFY_GOAL_MS = 1.0, 300.0, 50.0
-PAUSE_SECONDS = (0.02, 0.08)  # between commands: they fall anywhere between two updates
-NOTIFY_SECONDS = 10.0  # a notification that takes longer has failed
+PAUSE_SECONDS = (0.02, 0.08)  # between commands, to spread them over the interval of updates
+NOTIFY_SECONDS = 10.0  # limit for a notification
 
-# Runs before the page's own scripts: keeps the time at which the frame with all decks was shown.
+# Runs before the page's own scripts: records the time of the frame that shows all decks.
 WATCH = """new MutationObserver((_changes, observer) => {
   if (document.querySelectorAll(".deck[data-state]").length < 4) return;
   observer.disconnect();
@@ -283,7 +283,7 @@ WATCH = """new MutationObserver((_changes, observer) => {
 
 
 def first_paints(url: str, times: int, bar: common.Progress) -> list[dict[str, float]]:
-    """Seconds to the decks, and kilobytes over HTTP, of `times` first visits."""
+    """Return seconds until the decks are shown, and kilobytes over HTTP, of `times` visits."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
@@ -313,7 +313,7 @@ def first_paints(url: str, times: int, bar: common.Progress) -> list[dict[str, f
             while shown is None:
                 page.wait_for_timeout(20)
                 shown = page.evaluate("window.decksShown ?? null")
-            page.wait_for_timeout(500)  # what is fetched afterwards: waveforms, library
+            page.wait_for_timeout(500)  # for later requests: waveforms, library
             found.append({"seconds": float(shown) / 1e3, "kilobytes": took["bytes"] / 1e3})
             context.close()
             bar.add(1, "first paint")
@@ -322,7 +322,7 @@ def first_paints(url: str, times: int, bar: common.Progress) -> list[dict[str, f
 
 
 def notified_osc(client: OscClient, address: str, value: float) -> float:
-    """When an OSC client was notified of a value (monotonic seconds)."""
+    """Return when an OSC client was notified of a value (monotonic seconds)."""
     while True:
         received, values = client.receive(NOTIFY_SECONDS)
         if received == "/changed" and values and values[0] == address:
@@ -334,7 +334,7 @@ def notified_osc(client: OscClient, address: str, value: float) -> float:
 
 
 def notified_page(page: Connection, value: float) -> float:
-    """When a page was notified of that level of deck B (monotonic seconds)."""
+    """Return when a page was notified of that level of deck B (monotonic seconds)."""
     while True:
         message = json.loads(page.recv(NOTIFY_SECONDS))
         level = message.get("picture", {}).get("deck.B", {}).get("level")
@@ -343,7 +343,7 @@ def notified_page(page: Connection, value: float) -> float:
 
 
 def notifications(server: Running, times: int, bar: common.Progress) -> dict[str, list[float]]:
-    """Milliseconds from a page's command to another page, and to an OSC client."""
+    """Return milliseconds from a page's command to another page, and to an OSC client."""
     address = f"ws://127.0.0.1:{server.http_port}/live"
     found: dict[str, list[float]] = {"page": [], "osc": []}
     with connect(address, compression=None) as one, connect(address, compression=None) as other:
@@ -353,7 +353,7 @@ def notifications(server: Running, times: int, bar: common.Progress) -> dict[str
         watcher.request("/watch", 1, answer="/done")
         for number in range(times):
             time.sleep(random.uniform(*PAUSE_SECONDS))
-            # Alternately, as only one is waited for at a time: the second would appear to be late.
+            # Alternately: only one of them can be awaited at a time, the second would seem late.
             value = 0.25 + (number + 1) / 4096
             begin = time.monotonic()
             one.send(json.dumps({"do": [number, "/deck/B/level", value]}))
@@ -370,7 +370,7 @@ def notifications(server: Running, times: int, bar: common.Progress) -> dict[str
 
 
 def row(what: str, values: Sequence[float], digits: int) -> dict[str, Any]:
-    """Median, 95th percentile and maximum."""
+    """Return median, 95th percentile and maximum as a row."""
     return {
         "what": what, "number": len(values),
         "p50": round(common.median(values), digits),
@@ -380,7 +380,7 @@ def row(what: str, values: Sequence[float], digits: int) -> dict[str, Any]:
 
 
 def measure_page(options: argparse.Namespace) -> bool:
-    """Visit the page and send commands; whether all goals were reached."""
+    """Visit the page and send commands; return whether all goals were reached."""
     common.print_heading("First paint of the page, and notification of changes")
     rows = []
     with (
@@ -403,11 +403,11 @@ def measure_page(options: argparse.Namespace) -> bool:
     return not missed
 
 
-# The command line ---------------------------------------------------------------------------
+# The command line
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     modes = made.add_subparsers(dest="mode", required=True)
     mode = modes.add_parser("server", help="from the command to the first sound")
@@ -421,7 +421,7 @@ def parser() -> argparse.ArgumentParser:
     mode.set_defaults(measure=measure_sound)
     mode.add_argument("--trials", type=int, default=50)
     mode.add_argument("--sizes", type=int, nargs="+", default=[512], metavar="FRAMES")
-    mode.add_argument("--memory", type=int, help="MB; a file that does not fit is streamed")
+    mode.add_argument("--memory", type=int, help="cache in MB; a larger file is streamed")
     mode.add_argument("--bytes", type=int, default=material.BIG_BYTES)
     mode.add_argument("--long-seconds", type=int, default=material.LONG_SECONDS)
     add_card_arguments(mode)
@@ -435,7 +435,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of them; the exit status is 1 when a goal is missed."""
+    """Run one mode; return 1 if a goal is missed."""
     options = parser().parse_args(argv)
     try:
         return 0 if options.measure(options) else 1

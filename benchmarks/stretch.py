@@ -1,14 +1,14 @@
-"""Time stretching: this project's keylock and other stretchers, side by side.
+"""Time stretching: this project's keylock compared with other stretchers.
 
     python benchmarks/stretch.py [--tempo 1.06] [--json FILE] [--signalsmith-python PYTHON]
 
-For each: kick jitter, how far each of 40 kicks is from where the tempo wants it (rms and
-largest, less the median, so that a constant latency does not count); the signal-to-noise ratio
-of sustained chords, energy within 5 Hz of the partials against all the rest (the first column,
-a C major triad of sines, gives SoundTouch 21 dB and Rubber Band R3 15 dB); latency; CPU time in
-percent of one core, of a stereo signal and of four (8 channels); and the jitter of the strong
-attacks in drum loops of Debian's package sonic-pi-samples. What is not installed is told as
-absent. All handle 1024 frames at a time, this project 256; its CPU time is the whole engine's.
+Measured for each: kick jitter, the deviation of each of 40 kicks from its expected time (rms and
+maximum, less the median, so that a constant latency does not count); the signal-to-noise ratio of
+sustained chords, energy within 5 Hz of the partials against all the rest (the first column, a C
+major triad of sines, gives SoundTouch 21 dB and Rubber Band R3 15 dB); latency; CPU time in percent
+of one core, for one stereo signal and for four (8 channels); and the jitter of the strong attacks
+in drum loops of Debian's package sonic-pi-samples. Missing programs are reported as absent. All
+process 1024 frames at a time, this project 256; its CPU time is that of the whole engine.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ CHORDS: dict[str, tuple[tuple[float, ...], int]] = {
 }
 LOOPS = ("loop_amen_full", "loop_garzul", "loop_mika", "loop_safari", "loop_tabla", "loop_compus")
 SAMPLES = Path("/usr/share/sonic-pi/samples")
-TURNS = 3  # measurements of CPU time, of which the median is told
+TURNS = 3  # measurements of CPU time; the median is reported
 
 
 def _cpu(stretcher: Stretcher, samples: np.ndarray, tempo: float) -> float:
-    # Percent of one core, playing what comes out.
+    # Percent of one core when the result is played in real time.
     used = [stretcher.stretch(samples, tempo, RATE).cpu_seconds for _ in range(TURNS)]
     return 100.0 * median(used) / (len(samples) / tempo / RATE)
 
 
 def measure(stretcher: Stretcher, tempo: float, drums: dict[str, np.ndarray]) -> dict[str, Any]:
-    """All figures of one stretcher."""
+    """Return all figures of one stretcher."""
     wave, places = kicks()
     stretched = stretcher.stretch(stereo(wave), tempo, RATE)
     beat = jitter(wave, places, stretched.sound[:, 0], tempo)
@@ -106,12 +106,12 @@ def _rows(results: list[dict[str, Any]]) -> list[dict[str, object]]:
 
 
 def main() -> int:
-    """Measure all that are there and print the table."""
+    """Measure all installed stretchers and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tempo", type=float, default=1.06, help="0.5 to 2 (1.06)")
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder of sonic-pi-samples")
     parser.add_argument("--signalsmith-python", default=sys.executable, metavar="PYTHON",
-                        help="an interpreter that has python-stretch")  # fmt: skip
+                        help="an interpreter with python-stretch")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     print_heading(f"Time stretching at x{options.tempo:g}")

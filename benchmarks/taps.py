@@ -1,11 +1,11 @@
-"""What the engine pays for taps: the master's, the decks', and all of them.
+"""Cost of taps for the engine: the master's, the decks', and all of them.
 
     python benchmarks/taps.py [--frames 256] [--blocks 4000]
 
-One scene (4 decks of 4 stems at rate 1.06, EQ on) lies in several desks that are rendered block
-by block in turn, so that whatever else the machine does falls on all alike. What is compared is
-the median of the differences to the desk without taps, block by block. A ring is larger than
-the caches by far: its memory is written cold, as in a server.
+The same scene (4 decks of 4 stems at rate 1.06, EQ on) is on several desks, which are rendered in
+turn, block by block, so that other load on the machine affects all alike. Compared is the median
+of the differences from the desk without taps, block by block. A ring is far larger than the CPU
+caches: its memory is written cold, as in a server.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from crowdstream.desk.rings import push_commands
 from crowdstream.desk.taps import LISTENERS, hold_tap
 from crowdstream.engine.render import render_at
 
-GOAL_MS = 0.01  # of a block, for the master's tap
+GOAL_MS = 0.01  # per block, for the master's tap
 LOOP_FRAMES = 1 << 18
 STEMS_A_DECK = 4
 WARM_BLOCKS = 50
@@ -55,7 +55,7 @@ SETS = {
 
 
 def scene(taps: Sequence[int]) -> Desk:
-    """A desk that plays, with these taps on."""
+    """Return a desk that plays, with these taps on."""
     pages = DECKS * STEMS_A_DECK * (LOOP_FRAMES * 4 // PAGE_BYTES + 1)
     desk = Desk.create(pages * PAGE_BYTES)
     arena = Arena(desk)
@@ -86,7 +86,7 @@ def scene(taps: Sequence[int]) -> Desk:
 
 
 def measure(frames: int, blocks: int) -> dict[str, np.ndarray]:
-    """Nanoseconds of each block, for each of `SETS`."""
+    """Return the nanoseconds of each block for each of `SETS`."""
     desks = {name: scene(taps) for name, taps in SETS.items()}
     out = np.zeros((frames, 2), np.float32)
     place = int(out.ctypes.data)
@@ -108,7 +108,7 @@ def measure(frames: int, blocks: int) -> dict[str, np.ndarray]:
 
 
 def rows(took: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Time of a block, and what the taps are of it, for each of `SETS`."""
+    """Return the time per block, and the taps' part of it, for each of `SETS`."""
     plain = took["no tap"]
     found = []
     for name, times in took.items():
@@ -126,8 +126,8 @@ def rows(took: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run; 1 when the master's tap costs more than `GOAL_MS`."""
-    parser = argparse.ArgumentParser(description="What taps cost the engine.")
+    """Run the benchmark; return 1 if the master's tap costs more than `GOAL_MS`."""
+    parser = argparse.ArgumentParser(description="Cost of taps for the engine.")
     parser.add_argument("--frames", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=4000)
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -1,10 +1,10 @@
-"""What it costs that every turn of the engine can be taken back.
+"""Cost of the engine's undo log.
 
     python benchmarks/undo_log.py [--seconds 10]
 
 The mix of `everything.py`, with all parts on, is rendered with and without the copies that
-`crowdstream/engine/undo_log.py` makes at the beginning of each turn, a second of each by turns; so
-both run at the same time, as it were. The figures are medians of the blocks' times.
+`crowdstream/engine/undo_log.py` makes at the beginning of each turn, alternately for a second each,
+so that both run under the same conditions. The figures are medians of the blocks' times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from crowdstream.settings import Settings
 
 
 def run(seconds: int, tracks: Sequence[Any]) -> list[dict[str, Any]]:
-    """A row for each step of the mix. Raises `BenchmarkError`."""
+    """Return a row for each step of the mix. Raise `BenchmarkError`."""
     rows = []
     with Mixer(Settings(), ARENA_BYTES, 44100.0, BLOCK) as mixer:
         play(mixer, tracks)
@@ -48,9 +48,9 @@ def run(seconds: int, tracks: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """The benchmark as a program; its exit status."""
+    """Run the benchmark; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=10, help="of sound for each figure")
+    parser.add_argument("--seconds", type=int, default=10, help="seconds of sound per figure")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     chosen = parser.parse_args()
     common.print_heading(f"Copies of what a turn changes; blocks of {BLOCK} frames, microseconds")

@@ -1,4 +1,4 @@
-"""What a command costs: CPU time and memory of its whole process tree."""
+"""Measure a command: CPU time and memory of its whole process tree."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ import psutil
 from benchmarks.common import BenchmarkError
 
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
-SAMPLE_SECONDS = 0.01  # between two looks at a command's memory
-LIMIT_SECONDS = 600.0  # a command that takes longer hangs, and is ended
-SAID = 600  # characters of a failed command's last words that are shown
+SAMPLE_SECONDS = 0.01  # between two samples of a command's memory
+LIMIT_SECONDS = 600.0  # after which a command counts as hanging and is killed
+SAID = 600  # last characters of a failed command's output that are shown
 
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds (user and system) of a command and all it started, and its duration."""
+    """CPU seconds (user and system) of a command and all its children, and its duration."""
 
     cpu: float
     wall: float
 
 
 def run(command: Sequence[str], folder: Path) -> Usage:
-    """Run a command in `folder`. Raises `BenchmarkError` with its last words when it fails."""
+    """Run a command in `folder`. Raise `BenchmarkError` with its last output if it fails."""
     usage, _ = _run(command, folder, watch=False)
     return usage
 
 
 def peak_bytes(command: Sequence[str], folder: Path) -> int:
-    """Run a command and return the most memory its processes held together.
+    """Run a command and return the maximum memory of all its processes together, in bytes.
 
-    Counted is the proportional set size, so that what several share counts once, looked at
-    every 10 ms; it disturbs the command, so such a run is not one to take times from.
+    The proportional set size counts shared memory once. It is sampled every 10 ms, which disturbs
+    the command: do not take times from such a run.
     """
     _, peak = _run(command, folder, watch=True)
     return peak
@@ -72,13 +72,13 @@ def _run(command: Sequence[str], folder: Path, watch: bool) -> tuple[Usage, int]
 
 
 def _env() -> dict[str, str]:
-    # Python programs keep their bytecode, as installed ones do: else their start is mostly the
-    # reading of their sources.
+    # Python programs keep their bytecode, like installed ones; their start would otherwise mostly
+    # consist of compiling their sources.
     return {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
 
 
 def _watch(pid: int) -> int:
-    # Until the process has ended; it stays a zombie until it is waited for.
+    # Until the process has ended; it remains a zombie until it is waited for.
     process = psutil.Process(pid)
     peak = 0
     while True:

@@ -1,10 +1,10 @@
-"""What waveforms cost: how many times faster than real time, how soon, how much memory.
+"""Cost of waveforms: speed as a multiple of real time, latency, and memory.
 
     python benchmarks/waveforms.py [--hours 3] [--stems 8] [--format wav|flac] [--json FILE]
 
-Files of noise and tones are made in a temporary folder. The process is the one that the server
-starts, at its own low priority: on a machine that has other things to do it takes longer. So the
-seconds of processor it took are told, too.
+Files of noise and tones are generated in a temporary folder. The process is the one that the server
+starts, at its own low priority: on a busy machine it takes longer. The CPU seconds are therefore
+reported as well.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RATE = 44100
 
 
 def make(path: Path, seconds: float) -> None:
-    """A stereo file of 16 bits: a tone and bursts of noise."""
+    """Write a 16-bit stereo file: a tone and bursts of noise."""
     random = np.random.default_rng(1)
     minute = np.arange(60 * RATE) / RATE
     sound = (
@@ -45,7 +45,7 @@ def make(path: Path, seconds: float) -> None:
 
 
 def status(pid: int, name: str) -> float:
-    """A size in MB of /proc/PID/status."""
+    """Return a size in MB from /proc/PID/status."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1]) / 1024
@@ -53,12 +53,12 @@ def status(pid: int, name: str) -> float:
 
 
 def worked(pid: int) -> float:
-    """Seconds of processor that a process has taken."""
+    """Return the CPU seconds of a process."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def measure(paths: list[Path], seconds: float, cache: Path) -> dict[str, Any]:
-    """Have them made once: times are from asking on."""
+    """Request all waveforms once; times start with the request."""
     environ = dict(os.environ, XDG_CACHE_HOME=str(cache), PYTHONPATH=str(PROJECT))
     begun = time.monotonic()
     with subprocess.Popen(
@@ -103,8 +103,8 @@ def measure(paths: list[Path], seconds: float, cache: Path) -> dict[str, Any]:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--hours", type=float, default=3.0, help="of the long file")
-    parser.add_argument("--stems", type=int, default=8, help="of five minutes each")
+    parser.add_argument("--hours", type=float, default=3.0, help="length of the long file")
+    parser.add_argument("--stems", type=int, default=8, help="number of stems of five minutes")
     parser.add_argument("--format", default="wav", choices=["wav", "flac"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
