@@ -136,8 +136,8 @@ def loop_material() -> list[tuple[str, Audio, int, list[float]]]:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         seconds = len(samples) / rate
         times = int(np.ceil(LOOP_SECONDS / seconds))
-        tempi = [60 * count / seconds for count in beats]
-        found.append((name, np.tile(samples, (times, 1)), rate, tempi))
+        tempos = [60 * count / seconds for count in beats]
+        found.append((name, np.tile(samples, (times, 1)), rate, tempos))
     return found
 
 
@@ -180,16 +180,16 @@ def main() -> None:
             (own["tempo"] or not truth.steady) and own["downbeat"] and own["key"]
             and own["grid"] <= GRID_TOLERANCE
         ):  # fmt: skip
-            told = {name: value for name, value in own.items() if name != "late"}
-            print(f"{track.name} {truth.bpm:.3f} steady {truth.steady}: {told} "
+            shown = {name: value for name, value in own.items() if name != "late"}
+            print(f"{track.name} {truth.bpm:.3f} steady {truth.steady}: {shown} "
                   f"key {found.key} true {truth.tonic} {truth.minor} "
                   f"tempo {found.tempo.confidence} {found.tempo.steady}", flush=True)  # fmt: skip
         progress.add(1, "generated tracks")
-    for name, samples, rate, tempi in material:
+    for name, samples, rate, tempos in material:
         found_here = {"crowdstream": ours([ArraySound("loop", samples, rate)])}
         found_here |= {other: call(samples, rate) for other, call in others.items()}
         for program, guess in found_here.items():
-            loops[program].append({"name": name, "true": tempi} | loop_row(guess, tempi))
+            loops[program].append({"name": name, "true": tempos} | loop_row(guess, tempos))
         progress.add(1, "loops")
     progress.close()
     report(chosen, rows, loops, form)

@@ -70,9 +70,9 @@ def judge(guess: Guess, truth: Truth) -> dict[str, Any]:
         downbeat = bool(abs((number + 2) % 4 - 2) < 0.2 and abs(off - 1) < OCTAVE_TOLERANCE)
     goal = truth.tonic + 12 * truth.minor
     late = lateness(guess.beats, truth.beats)
-    tempi = [] if guess.analysis else [fitted_bpm(guess.beats)]
+    tempos = [] if guess.analysis else [fitted_bpm(guess.beats)]
     return {
-        "tempo": min(abs(bpm - truth.bpm) for bpm in (guess.bpm, *tempi)) <= TEMPO_TOLERANCE,
+        "tempo": min(abs(bpm - truth.bpm) for bpm in (guess.bpm, *tempos)) <= TEMPO_TOLERANCE,
         "octave": any(abs(off / wrong - 1) < OCTAVE_TOLERANCE for wrong in
                       (1 / 3, 1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2, 3)),
         "grid": float(np.median(np.abs(late))),
@@ -96,26 +96,26 @@ def judge_form(found: Analysis, truth: Truth) -> dict[str, Any]:
     times = np.arange(0, truth.beats[-1], 0.1)
     kinds = [truth.sections[np.searchsorted(goal, t, "right") - 1][1] if t >= goal[0] else ""
              for t in times]  # fmt: skip
-    told = [found.sections[np.searchsorted(starts, t, "right") - 1].kind
+    found_kinds = [found.sections[np.searchsorted(starts, t, "right") - 1].kind
             if starts and t >= starts[0] else "" for t in times]  # fmt: skip
-    sung, heard = (
+    sung, detected = (
         np.array([any(a <= t < b for a, b in spans) for t in times])
         for spans in (truth.vocals, found.vocals.spans)
     )
     return {
         "boundaries found": hit / len(goal),
         "boundaries right": right / max(len(starts), 1),
-        "kind": float(np.mean([a == b for a, b in zip(kinds, told, strict=True)])),
-        "voice": float(np.mean(sung == heard)),
+        "kind": float(np.mean([a == b for a, b in zip(kinds, found_kinds, strict=True)])),
+        "voice": float(np.mean(sung == detected)),
     }
 
 
-def loop_row(guess: Guess, tempi: list[float]) -> dict[str, Any]:
+def loop_row(guess: Guess, tempos: list[float]) -> dict[str, Any]:
     """Score a loop's tempo against the tempos that count as right."""
-    told = [guess.bpm] if guess.analysis else [guess.bpm, fitted_bpm(guess.beats)]
+    reported = [guess.bpm] if guess.analysis else [guess.bpm, fitted_bpm(guess.beats)]
     return {
-        "tempo": any(abs(one - bpm) <= TEMPO_TOLERANCE for one in told for bpm in tempi),
-        "octave": not any(abs(guess.bpm / bpm - 1) < OCTAVE_TOLERANCE for bpm in tempi),
+        "tempo": any(abs(one - bpm) <= TEMPO_TOLERANCE for one in reported for bpm in tempos),
+        "octave": not any(abs(guess.bpm / bpm - 1) < OCTAVE_TOLERANCE for bpm in tempos),
         "bpm": guess.bpm,
     }
 

@@ -66,10 +66,10 @@ class Analysing:
             self._process = subprocess.Popen(
                 self._command, env=environment, stderr=subprocess.PIPE, text=True
             )
-            _, said = self._process.communicate()
+            _, output = self._process.communicate()
             if not self._stop.is_set():
                 self.runs += 1
-                self.failed = said if self._process.returncode else ""
+                self.failed = output if self._process.returncode else ""
 
 
 @contextlib.contextmanager

@@ -27,11 +27,11 @@ from crowdstream.web.streaming.chunks import HEAD
 from tests.support.environment import PROJECT
 
 NICENESS = 10
-HANDS = 5  # one page in this many is used for mixing
-HAND_SECONDS = 0.25  # mean time between two moves of a fader
+PAGES_PER_MIXER = 5  # one page in this many is used for mixing
+MOVE_SECONDS = 0.25  # mean time between two moves of a fader
 PING_SECONDS = 5.0
 REPORT_SECONDS = 0.2
-COME_SECONDS = 30.0  # time for all clients to connect
+CONNECT_SECONDS = 30.0  # time for all clients to connect
 
 
 class Audience:
@@ -41,31 +41,31 @@ class Audience:
         self._address = address
         self._tasks = [asyncio.create_task(self._page(number)) for number in range(pages)]
         self._tasks += [asyncio.create_task(self._listener()) for _ in range(listeners)]
-        self._here = asyncio.Semaphore(0)
+        self._connected = asyncio.Semaphore(0)
         self._count: Counter[str] = Counter()
         self._begun = time.monotonic()
         self.begin()
 
-    async def come(self) -> None:
+    async def connect_all(self) -> None:
         """Wait until each client has received something. Raise `BenchmarkError`."""
-        here = asyncio.create_task(self._all_here())
+        connected = asyncio.create_task(self._all_connected())
         await asyncio.wait(
-            [here, *self._tasks], timeout=COME_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            [connected, *self._tasks], timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
-        if not here.done():
-            here.cancel()
+        if not connected.done():
+            connected.cancel()
             raise BenchmarkError("not all pages and listeners could connect to the server")
 
-    async def _all_here(self) -> None:
+    async def _all_connected(self) -> None:
         for _ in self._tasks:
-            await self._here.acquire()
+            await self._connected.acquire()
 
     def begin(self) -> None:
         """Reset the counters."""
         self._count.clear()
         self._begun = time.monotonic()
 
-    async def leave(self) -> dict[str, Any]:
+    async def close(self) -> dict[str, Any]:
         """Disconnect all clients; return what they received per second, and the failures."""
         seconds = time.monotonic() - self._begun
         count = dict(self._count)
@@ -80,24 +80,26 @@ class Audience:
     async def _page(self, number: int) -> None:
         async with connect(f"ws://{self._address}/live", compression=None) as socket:
             await socket.send(json.dumps({"see": ["health"]}))
-            say = asyncio.create_task(self._mix(socket) if number % HANDS == 0 else _ask(socket))
+            activity = asyncio.create_task(
+                self._mix(socket) if number % PAGES_PER_MIXER == 0 else _ping(socket)
+            )
             try:
                 first = True
                 async for text in socket:
                     self._count["page_messages"] += 1
                     self._count["page_bytes"] += len(text)
                     if first:
-                        self._here.release()
+                        self._connected.release()
                         first = False
             finally:
-                say.cancel()
+                activity.cancel()
 
     async def _mix(self, socket: ClientConnection) -> None:
         # A person at the faders and the equaliser.
         number = 0
         with contextlib.suppress(ConnectionClosed):
             while True:
-                await asyncio.sleep(HAND_SECONDS * random.uniform(0.5, 1.5))
+                await asyncio.sleep(MOVE_SECONDS * random.uniform(0.5, 1.5))
                 number += 1
                 deck = random.choice("ABCD")
                 what = random.choice(("level", "eq/low", "eq/high", "filter"))
@@ -109,7 +111,7 @@ class Audience:
     async def _listener(self) -> None:
         address = f"ws://{self._address}/listen?bus=master&format=pcm16"
         async with connect(address, compression=None, max_queue=None) as socket:
-            have, told = -1, 0.0
+            have, acknowledged_at = -1, 0.0
             async for data in socket:
                 if isinstance(data, str):
                     self._count["narrowed"] += "why" in json.loads(data)
@@ -118,23 +120,23 @@ class Audience:
                 self._count["sound_messages"] += 1
                 self._count["sound_bytes"] += len(data)
                 if have < 0:
-                    self._here.release()
+                    self._connected.release()
                 elif frame != have:
                     self._count["holes"] += 1
                 have = frame + frames * rate // own
-                if time.monotonic() > told + REPORT_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() > acknowledged_at + REPORT_SECONDS:
+                    acknowledged_at = time.monotonic()
                     await socket.send(json.dumps({"have": have}))
 
 
-async def _ask(socket: ClientConnection) -> None:
+async def _ping(socket: ClientConnection) -> None:
     with contextlib.suppress(ConnectionClosed):
         while True:
             await socket.send(json.dumps({"ping": time.monotonic()}))
             await asyncio.sleep(PING_SECONDS * random.uniform(0.5, 1.5))
 
 
-class Guests:
+class AudienceProcess:
     """The audience's process, for the duration of a `with` block. Raises `BenchmarkError`."""
 
     def __init__(self, address: str, pages: int, listeners: int) -> None:
@@ -146,10 +148,10 @@ class Guests:
 
     def __enter__(self) -> Self:
         assert self._process.stdout
-        said = self._process.stdout.readline().strip()
-        if said != "here":
+        line = self._process.stdout.readline().strip()
+        if line != "here":
             self.__exit__()
-            raise BenchmarkError(said or "the pages and listeners did not start")
+            raise BenchmarkError(line or "the pages and listeners did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -175,17 +177,17 @@ class Guests:
 async def _run(request: dict[str, Any]) -> dict[str, Any]:
     audience = Audience(**request)
     try:
-        await audience.come()
+        await audience.connect_all()
     except BenchmarkError as error:
         print(error, flush=True)
-        return await audience.leave()
+        return await audience.close()
     print("here", flush=True)
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline() == b"begin\n":
         audience.begin()
-    return await audience.leave()
+    return await audience.close()
 
 
 def main(arguments: Sequence[str]) -> int:

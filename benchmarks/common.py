@@ -100,7 +100,7 @@ class Progress:
     def __init__(self, total: float) -> None:
         self._total = max(total, 1e-9)
         self._done = 0.0
-        self._said = ""
+        self._shown = ""
         self._live = sys.stderr.isatty()
 
     def add(self, amount: float, what: str = "") -> None:
@@ -111,9 +111,9 @@ class Progress:
             full = round(BAR * share)
             bar = "#" * full + "." * (BAR - full)
             print(f"\r[{bar}] {share:4.0%} {what[:40]:40}", end="", file=sys.stderr, flush=True)
-        elif what != self._said:
+        elif what != self._shown:
             print(f"{share:4.0%} {what}", file=sys.stderr, flush=True)
-        self._said = what
+        self._shown = what
 
     def wait(self, seconds: float, what: str, amount: float | None = None) -> None:
         """Sleep for `seconds` while the bar advances by `amount` (default: the seconds)."""

@@ -128,7 +128,7 @@ def _clock(seen: Watched, block: int) -> str:
 
 def _tempo(seen: Watched) -> None:
     tempi, beats = seen.tempi[: seen.count], seen.beats[: seen.count]
-    jumps = [before.end for before, entry in zip(seen.places, seen.mix.entries, strict=True)
+    jumps = [before.end for before, entry in zip(seen.placements, seen.mix.entries, strict=True)
              if entry.transition and not entry.transition.bars]  # fmt: skip
     near = np.zeros(seen.count, bool)
     for jump in jumps:
@@ -189,7 +189,7 @@ def _loudness(seen: Watched, out: Path) -> None:
     swells: list[float] = []
     starts = seen.frames[0] - (seen.frames[1] - seen.frames[0])
     with soundfile.SoundFile(out) as file:
-        for number, (before, after) in enumerate(pairwise(seen.places)):
+        for number, (before, after) in enumerate(pairwise(seen.placements)):
             begin, end = (
                 (seen.frame_of(beat) - starts) / RATE for beat in (after.begin, before.end)
             )

@@ -39,7 +39,7 @@ from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.planning.plot import picture
 from crowdstream.dj.setfile.reader import read_set
-from crowdstream.dj.setfile.timed_commands import places, tempo_map
+from crowdstream.dj.setfile.timed_commands import placements, tempo_map
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.offline import renderer
@@ -89,7 +89,7 @@ def main() -> None:
 def _render(path: Path, truths: Mapping[str, TrackFeatures]) -> None:
     mix = read_set(path)
     out = path.with_suffix(".wav")
-    length = tempo_map(mix).second(places(mix)[-1].end)
+    length = tempo_map(mix).second(placements(mix)[-1].end)
     renderer.BLOCK = BLOCK
     begin = time.process_time()
     with (

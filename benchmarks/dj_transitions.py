@@ -126,7 +126,7 @@ def _rendered(
         session.finish()
     sound = np.concatenate(blocks)
     origin = session.frames[0] - (session.frames[1] - session.frames[0])
-    coming = session.places[1].begin
+    coming = session.placements[1].begin
     bars = int(mix.entries[0].overlap) // 4
     table: dict[int, dict[tuple[int, str], float]] = {}
     loud: dict[int, float] = {}

@@ -23,7 +23,7 @@ from crowdstream.desk.ramps import deck_level_ramp, eq_ramp
 from crowdstream.desk.snapshot import DeskSnapshot, read_moment
 from crowdstream.desk.taps import LISTENERS, TapReader
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import DECKS, Place, places
+from crowdstream.dj.setfile.timed_commands import DECKS, TrackPlacement, placements
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.offline.session import Session
 
@@ -63,13 +63,13 @@ class Watched(Session):
 
     def watch(self, mix: Set, truths: Mapping[str, TrackFeatures], seconds: float) -> None:
         """Start observing. `truths`: features of the tracks; `seconds`: length of the set."""
-        self.mix, self.places, self.truths = mix, places(mix), truths
+        self.mix, self.placements, self.truths = mix, placements(mix), truths
         self.taps = {
             (deck, stem): TapReader(self.desk, TAP_STEM + STEMS * deck + stem, LISTENERS)
             for deck in range(len(DECKS)) for stem in range(4)
         }  # fmt: skip
         # Allocated in advance, so that memory growth during rendering is not the observer's.
-        count = int(seconds * 1.1 * RATE / BLOCK) + 40 * len(self.places) + 1000
+        count = int(seconds * 1.1 * RATE / BLOCK) + 40 * len(self.placements) + 1000
         self.frames = np.full(count, 0, np.int64)
         self.beats = np.full(count, 0.0)
         self.tempi = np.full(count, 0.0)
@@ -80,7 +80,7 @@ class Watched(Session):
         self._silent_frames = 0
         self.gaps: list[tuple[int, int]] = []  # length in frames, and the frame after the gap
         self.memory: list[int] = []
-        self.joins = [Join() for _ in self.places[1:]]
+        self.joins = [Join() for _ in self.placements[1:]]
         self._kept: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = {}
         self._next_join = 0
         self._stem_files: dict[int, np.ndarray] = {}
@@ -130,10 +130,10 @@ class Watched(Session):
                 pages = int(file.read().split()[1])
             self.memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
-    def _near(self, beat: float) -> list[Place]:
+    def _near(self, beat: float) -> list[TrackPlacement]:
         # The placements that may be audible: as many as there are decks.
-        last = bisect_left(self.places, beat, key=lambda place: place.begin)
-        return self.places[max(0, last - len(DECKS)) : last + 1]
+        last = bisect_left(self.placements, beat, key=lambda place: place.begin)
+        return self.placements[max(0, last - len(DECKS)) : last + 1]
 
     def _rate_of(self, moment: DeskSnapshot, deck: int) -> float:
         track = self.core.buffers.current.get(first_buffer(deck))
@@ -146,12 +146,12 @@ class Watched(Session):
     def _is_near_a_join(self, beat: float) -> bool:
         if self._next_join >= len(self.joins):
             return False
-        before, after = self.places[self._next_join : self._next_join + 2]
+        before, after = self.placements[self._next_join : self._next_join + 2]
         return after.begin - AROUND_BEATS <= beat <= before.end + AROUND_BEATS
 
     def _compare_what_has_passed(self, beat: float) -> None:
         while self._next_join < len(self.joins):
-            if beat < self.places[self._next_join].end + AROUND_BEATS:
+            if beat < self.placements[self._next_join].end + AROUND_BEATS:
                 return
             self._compare(self._next_join)
             self._next_join += 1
@@ -159,7 +159,7 @@ class Watched(Session):
             self._kept = kept
 
     def _compare(self, number: int) -> None:
-        before, after = self.places[number : number + 2]
+        before, after = self.placements[number : number + 2]
         length = before.end - after.begin
         join = self.joins[number]
         # A looping outgoing track is evaluated only before its loops start.
@@ -168,7 +168,7 @@ class Watched(Session):
         join.into = self._located(after, after.begin, range(0, int(length) + 16))
         self._stem_files.pop(number, None)
 
-    def _located(self, place: Place, origin: float, beats: range) -> list[Beat]:
+    def _located(self, place: TrackPlacement, origin: float, beats: range) -> list[Beat]:
         entry = self.mix.entries[place.index]
         first = self.frame_of(origin - AROUND_BEATS) - BLOCK
         kept = self._kept.get((place.index, DECKS.index(place.deck)), [])

@@ -127,18 +127,18 @@ class EmptyCallback:
             raise BenchmarkError(f"the empty callback: {answer['error']}")
         return answer
 
-    def _say(self) -> None:
+    def _signal(self) -> None:
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def begin(self) -> None:
         """Reset the counters."""
-        self._say()
+        self._signal()
 
     def end(self) -> dict[str, Any]:
         """Return the counts: `underruns`, `cpu_seconds`."""
-        self._say()
+        self._signal()
         return self._answer()
 
 

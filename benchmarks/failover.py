@@ -39,7 +39,7 @@ SETTLE_SECONDS = 0.3  # from the readiness of a standby to the kill, plus a rand
 AFTER_SECONDS = 0.4  # of sound after a gap, before the next kill
 
 
-def gaps_heard(recorded: np.ndarray, marks: list[int]) -> list[float]:
+def measured_gaps(recorded: np.ndarray, marks: list[int]) -> list[float]:
     """Return the longest silence in ms after each mark, a frame of the recording."""
     silent = np.abs(recorded[:, 0]) < LEVEL / 2
     found = []
@@ -51,21 +51,23 @@ def gaps_heard(recorded: np.ndarray, marks: list[int]) -> list[float]:
     return found
 
 
-def kill(it: Running, how: int, recorder: Recorder | None, dice: random.Random) -> dict[str, Any]:
+def kill(
+    running: Running, signal_number: int, recorder: Recorder | None, dice: random.Random
+) -> dict[str, Any]:
     """Kill the engine; return the ledger's gap, its place in the recording, and time to standby."""
     time.sleep(SETTLE_SECONDS + dice.random() * 0.02)
-    before = it.client.status()["takeovers"]
+    before = running.client.status()["takeovers"]
     mark = recorder.frames() if recorder else 0
-    os.kill(it.child_named("engine").pid, how)
+    os.kill(running.child_named("engine").pid, signal_number)
     begin = time.monotonic()
-    until(lambda: it.client.status()["takeovers"] == before + 1, 20)
+    until(lambda: running.client.status()["takeovers"] == before + 1, 20)
     time.sleep(AFTER_SECONDS)
-    lost = it.client.status()["takeover_gap_ms"]
-    until(lambda: it.client.status()["standby"] != "none", 60)
+    lost = running.client.status()["takeover_gap_ms"]
+    until(lambda: running.client.status()["standby"] != "none", 60)
     return {"ledger": lost, "mark": mark, "ready": time.monotonic() - begin}
 
 
-def run(kind: str, kills: int, frames: int, how: int) -> dict[str, Any]:
+def run(kind: str, kills: int, frames: int, signal_number: int) -> dict[str, Any]:
     """Carry out all kills on one card."""
     card = JackDummy(frames=frames) if kind == "jack" else PulseNull()
     progress = common.Progress(kills)
@@ -79,29 +81,29 @@ def run(kind: str, kills: int, frames: int, how: int) -> dict[str, Any]:
         if isinstance(card, PulseNull):
             recorder = stack.enter_context(card.recorder())
         options = ("--buffer-size", str(frames), "--driver", "pyaudio", "--stats-interval", "0")
-        it = stack.enter_context(server(folder, *options, env=card.env))
-        it.client.request("/deck/A/load", str(track), answer="/done")
-        it.client.send("/deck/A/play", 0.0, 1)
-        until(lambda: it.client.status()["standby"] != "none", 60)
+        running = stack.enter_context(server(folder, *options, env=card.env))
+        running.client.request("/deck/A/load", str(track), answer="/done")
+        running.client.send("/deck/A/play", 0.0, 1)
+        until(lambda: running.client.status()["standby"] != "none", 60)
         done = []
         for _ in range(kills):
-            done.append(kill(it, how, recorder, dice))
+            done.append(kill(running, signal_number, recorder, dice))
             progress.add(1.0, kind)
-        playing = it.client.status()["deck.A.state"]
-        heard = [entry["ledger"] for entry in done]
+        playing = running.client.status()["deck.A.state"]
+        gaps = [entry["ledger"] for entry in done]
         if recorder is not None:
-            heard = gaps_heard(recorder.stop(), [entry["mark"] for entry in done])
+            gaps = measured_gaps(recorder.stop(), [entry["mark"] for entry in done])
     if playing != "playing":
         raise common.BenchmarkError(f"the deck is {playing} at the end")
     ready = [entry["ready"] for entry in done]
     return {
         "card": kind,
         "frames": frames,
-        "how": signal.Signals(how).name,
+        "how": signal.Signals(signal_number).name,
         "kills": kills,
-        "lost p50 ms": round(common.median(heard), 1),
-        "p95 ms": round(common.percentile(heard, 95), 1),
-        "max ms": round(max(heard), 1),
+        "lost p50 ms": round(common.median(gaps), 1),
+        "p95 ms": round(common.percentile(gaps, 95), 1),
+        "max ms": round(max(gaps), 1),
         "ledger p95 ms": round(common.percentile([e["ledger"] for e in done], 95), 1),
         "ready p50 s": round(common.median(ready), 2),
         "max s": round(max(ready), 2),
@@ -117,17 +119,19 @@ def main() -> int:
     parser.add_argument("--hang", action="store_true", help="stop the engine instead of killing it")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    how = signal.SIGSTOP if options.hang else signal.SIGKILL
+    signal_number = signal.SIGSTOP if options.hang else signal.SIGKILL
     common.print_heading("An engine dies")
     cards = options.card or ["jack", "pulse"]
-    rows = [run(kind, options.kills, options.frames, how) for kind in cards]
+    rows = [run(kind, options.kills, options.frames, signal_number) for kind in cards]
     print(common.table(rows))
     common.write_json(options.json, {"machine": common.machine(), "rows": rows})
-    if how == signal.SIGSTOP:
+    if signal_number == signal.SIGSTOP:
         return 0
     good = all(row["p95 ms"] <= GOAL_P95_MS and row["max ms"] <= GOAL_MAX_MS for row in rows)
-    print(f"goal: {GOAL_P95_MS:g} ms at the 95th percentile, {GOAL_MAX_MS:g} ms at most: "
-          f"{'reached' if good else 'NOT reached'}")
+    print(
+        f"goal: {GOAL_P95_MS:g} ms at the 95th percentile, {GOAL_MAX_MS:g} ms at most: "
+        f"{'reached' if good else 'NOT reached'}"
+    )
     return 0 if good else 1
 
 

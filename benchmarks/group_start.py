@@ -95,17 +95,17 @@ class Watched(Session):
         self.events: list[np.ndarray] = []
         # Without look-ahead, sound is output on the frame that it is mixed for.
         super().__init__(Settings(limiter_lookahead=0.0), MEMORY_BYTES, block_frames=BLOCK)
-        self._take_in = self.core.voices.engine_events
-        self.core.voices.engine_events = self._note  # type: ignore[method-assign]
+        self._forward = self.core.voices.engine_events
+        self.core.voices.engine_events = self._record  # type: ignore[method-assign]
 
     def answer(self, _sender: Any, address: str, *arguments: Any) -> None:
         """Record failures."""
         if address == "/fail":
             self.failures.append(" ".join(map(str, arguments)))
 
-    def _note(self, events: np.ndarray) -> None:
+    def _record(self, events: np.ndarray) -> None:
         self.events.extend(events.copy())
-        self._take_in(events)
+        self._forward(events)
 
 
 class Trials:
@@ -113,114 +113,114 @@ class Trials:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._dice = random.Random(seed)
-        self._rig = Watched()
+        self._session = Watched()
         self._files = write_files(folder)
         for letter in "ABCD":
             self._load(letter)
-        self._rig.load()
+        self._session.load()
 
     def close(self) -> None:
         """Free the memory."""
-        self._rig.close()
+        self._session.close()
 
     def _load(self, letter: str) -> None:
-        self._rig.send("/cue", letter, str(self._files["ABCD".index(letter)]))
+        self._session.send("/cue", letter, str(self._files["ABCD".index(letter)]))
 
     def _silence(self) -> None:
         # Stop all decks and render until all voices are free.
-        rig = self._rig
-        rig.load()
+        session = self._session
+        session.load()
         for letter in "ABCD":
-            rig.send(f"/deck/{letter}/stop")
+            session.send(f"/deck/{letter}/stop")
         for _ in range(20):
-            rig.render(self._dice.randint(1, BIGGEST_BLOCK))
-            if not bool((rig.desk.voices["state"] != FREE).any()):
+            session.render(self._dice.randint(1, BIGGEST_BLOCK))
+            if not bool((session.desk.voices["state"] != FREE).any()):
                 break
-        rig.events.clear()
-        rig.failures.clear()
+        session.events.clear()
+        session.failures.clear()
         # Messages arrive at any time between two callbacks.
-        rig.time += self._dice.uniform(0.0, 1.0) * BLOCK / rig.desk.sample_rate
+        session.time += self._dice.uniform(0.0, 1.0) * BLOCK / session.desk.sample_rate
 
     def _set_rates(self, letters: Sequence[str]) -> None:
         for letter in letters:
             rate = self._dice.choice((1.0, 1.0, 1.06, 0.94, self._dice.uniform(0.3, MAX_RATE)))
-            self._rig.send(f"/deck/{letter}/rate", rate)
+            self._session.send(f"/deck/{letter}/rate", rate)
 
     def one(self, kind: str) -> Outcome:
         """Run one trial of this kind."""
-        rig, dice = self._rig, self._dice
+        session, dice = self._session, self._dice
         self._silence()
         letters = dice.sample("ABCD", dice.randint(2, 4))
         self._set_rates(letters)
-        begin = rig.desk.frame
+        begin = session.desk.frame
         far = FURTHEST if dice.random() < 0.9 else PAST_HORIZON
         ahead = begin + dice.randint(0, far)  # the next frame to render, or a later one
         named = 0
         before: list[np.ndarray] = []
         if kind == "now":
-            rig.send("/start_group", 0.0, *letters)
+            session.send("/start_group", 0.0, *letters)
         elif kind in ("ahead", "passed"):
-            rig.send("/reset")
-            zero = rig.core.beats.zero or 0
+            session.send("/reset")
+            zero = session.core.beats.zero or 0
             named = max(zero + 1, ahead) if kind == "ahead" else zero + dice.randint(1, FURTHEST)
             if kind == "passed":
                 before = self._render_until(named + dice.randint(1, BIGGEST_BLOCK))
-            seconds = (named - zero) / rig.desk.sample_rate
+            seconds = (named - zero) / session.desk.sample_rate
             # The time may be the first or the last argument.
             words = (seconds, *letters) if dice.random() < 0.5 else (*letters, seconds)
-            rig.send("/start_group", *words)
+            session.send("/start_group", *words)
         elif kind in ("bundle", "late bundle"):
             named = ahead
             packet = self._bundle(named, letters)
             if kind == "late bundle":
                 before = self._render_until(named + dice.randint(1, BIGGEST_BLOCK))
-            rig.packet(packet)
+            session.packet(packet)
         else:
             for letter in dice.sample(letters, dice.randint(1, len(letters))):
                 self._load(letter)
-            rig.send("/start_group", 0.0, *letters)
+            session.send("/start_group", 0.0, *letters)
         late = kind in ("passed", "late bundle")
         return self._judge(kind, letters, begin, named, late, before)
 
     def _bundle(self, named: int, letters: Sequence[str]) -> bytes:
         # One group start, or one start per deck: the time tag keeps them together.
-        moment = self._rig.tag_of(named)
+        moment = self._session.tag_of(named)
         if self._dice.random() < 0.5:
             return bundle(moment, [("/start_group", (0.0, *letters))])
         return bundle(moment, [(f"/deck/{letter}/play", ()) for letter in letters])
 
     def _render_until(self, frame: int) -> list[np.ndarray]:
         parts = []
-        while self._rig.desk.frame < frame:
-            parts.append(self._rig.render(self._dice.randint(1, BIGGEST_BLOCK)).copy())
+        while self._session.desk.frame < frame:
+            parts.append(self._session.render(self._dice.randint(1, BIGGEST_BLOCK)).copy())
         return parts
 
     def _judge(
         self, kind: str, letters: Sequence[str], begin: int, named: int, late: bool,
         parts: list[np.ndarray],
     ) -> Outcome:  # fmt: skip
-        rig = self._rig
+        session = self._session
         started: list[Any] = []
         for _ in range(10_000):
             if kind == "loading":
-                rig.load(self._dice.randint(0, 2))
-            parts.append(rig.render(self._dice.randint(1, BIGGEST_BLOCK)).copy())
-            started = [event for event in rig.events if int(event["kind"]) == EV_STARTED]
+                session.load(self._dice.randint(0, 2))
+            parts.append(session.render(self._dice.randint(1, BIGGEST_BLOCK)).copy())
+            started = [event for event in session.events if int(event["kind"]) == EV_STARTED]
             if len(started) >= len(letters):
                 break
-        heard = np.concatenate(parts)[:, 0]
-        sounding = np.flatnonzero(np.abs(heard) > TOLERANCE)
+        output = np.concatenate(parts)[:, 0]
+        nonzero = np.flatnonzero(np.abs(output) > TOLERANCE)
         frames = [int(event["frame"]) for event in started]
-        wrong = list(rig.failures)
-        if len(started) != len(letters) or len(sounding) == 0:
+        wrong = list(session.failures)
+        if len(started) != len(letters) or len(nonzero) == 0:
             return Outcome(kind, -1, -1, len(letters), [*wrong, "not all decks started"])
-        first = int(sounding[0])
+        first = int(nonzero[0])
         expected = sum(HEIGHTS["ABCD".index(letter)] for letter in letters)
-        if abs(float(heard[first]) - expected) > TOLERANCE:
-            wrong.append(f"the first frame holds {heard[first]:.5f}, not {expected:.5f}")
+        if abs(float(output[first]) - expected) > TOLERANCE:
+            wrong.append(f"the first frame holds {output[first]:.5f}, not {expected:.5f}")
         if begin + first != min(frames):
             wrong.append(f"sound at {begin + first}, reported {min(frames)}")
-        reports = [event for event in rig.events if int(event["kind"]) == EV_LATE]
+        reports = [event for event in session.events if int(event["kind"]) == EV_LATE]
         if bool(reports) != late:
             wrong.append("lateness was not reported" if late else "reported as late")
         if late and any(

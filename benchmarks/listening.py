@@ -50,8 +50,8 @@ async def listen(url: str, seconds: float, bytes_a_second: float | None) -> dict
         while time.monotonic() < begin + seconds:
             message = await connection.recv()
             if isinstance(message, str):
-                said = json.loads(message)
-                got["told"] += [said["format"]] if "format" in said else []
+                notice = json.loads(message)
+                got["told"] += [notice["format"]] if "format" in notice else []
                 continue
             _, _, count, rate, stream_rate, frame, _ = HEAD.unpack_from(message)
             got["bytes"] += len(message)
@@ -89,10 +89,10 @@ class Audience:
 
     def result(self) -> list[dict[str, Any]]:
         """Wait for the end; return what each listener received."""
-        said, _ = self._process.communicate(timeout=120)
+        output, _ = self._process.communicate(timeout=120)
         if self._process.returncode != 0:
             raise common.BenchmarkError("the listeners failed; see above")
-        found: list[dict[str, Any]] = json.loads(said)
+        found: list[dict[str, Any]] = json.loads(output)
         return found
 
 

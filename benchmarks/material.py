@@ -66,7 +66,7 @@ def _ensure(path: Path, data_bytes: int, seed: int, sparse: bool = False) -> Pat
 
 
 def deck_folders(
-    data_bytes: int = BIG_BYTES, say: Callable[[str], None] = lambda _text: None
+    data_bytes: int = BIG_BYTES, report: Callable[[str], None] = lambda _text: None
 ) -> list[Path]:
     """Return four folders of four different stems, each stem of `data_bytes`."""
     root = cache_folder() / f"decks-{data_bytes}"
@@ -75,7 +75,7 @@ def deck_folders(
         for number, stem in enumerate(STEMS):
             path = root / letter / f"{stem}.wav"
             if not path.exists():
-                say(f"writing {letter}/{path.name}, {data_bytes / 1e6:.0f} MB")
+                report(f"writing {letter}/{path.name}, {data_bytes / 1e6:.0f} MB")
             _ensure(path, data_bytes, 16 + 4 * deck + number)
         folders.append(root / letter)
     return folders

@@ -50,13 +50,13 @@ def settle(server: Running, before: dict[str, int], sent: int) -> tuple[dict[str
     The status requests sent meanwhile are messages, too, and are subtracted.
     """
     deadline = time.monotonic() + DRAIN_SECONDS
-    asked = 0
+    requests = 0
     while True:
-        asked += 1
+        requests += 1
         # Each status counts itself.
         now = accounted(server)
         counts = {name: now[name] - before[name] for name in BUCKETS}
-        counts["messages"] -= asked
+        counts["messages"] -= requests
         missing = sent - sum(counts.values())
         if missing <= 0 or time.monotonic() > deadline:
             return counts, missing

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
-from benchmarks.audience import Guests
+from benchmarks.audience import AudienceProcess
 from benchmarks.cards import add_card_arguments, open_card
 from benchmarks.everything import EFFECTS
 from benchmarks.live import ERRORS, live_server
@@ -78,18 +78,21 @@ def one_phase(
         wait(options.seconds, "nobody there")
         return window.end()
     there = f"{options.pages} pages, {options.listeners} listeners"
-    with Guests(f"127.0.0.1:{server.http_port}", options.pages, options.listeners) as guests:
+    with AudienceProcess(
+        f"127.0.0.1:{server.http_port}", options.pages, options.listeners
+    ) as audience:
         wait(SETTLE_SECONDS, there)
-        guests.begin()
+        audience.begin()
         window.begin()
         wait(options.seconds, there)
         reading = window.end()
-        reading["audience"] = guests.end()
+        reading["audience"] = audience.end()
     return reading
 
 
 def summed(what: str, readings: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Combine the readings of all phases of a kind."""
+
     def total(name: str) -> int:
         return sum(int(reading[name]) for reading in readings)
 

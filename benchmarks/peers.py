@@ -56,7 +56,7 @@ class Measured:
     thd_n: list[float] = field(default_factory=list)
 
     @property
-    def here(self) -> bool:
+    def measured(self) -> bool:
         """Whether there are measurements."""
         return self.version is not None and not self.failed
 
@@ -97,7 +97,7 @@ def measure(
         out = folder / "out.wav"
         for turn in range(-1, runs):
             for each in every:
-                if not each.here:
+                if not each.measured:
                     bar.add(1.0)
                     continue
                 try:
@@ -111,8 +111,8 @@ def measure(
                         used = usage.run(each.renderer.command(scene, folder, out), folder)
                         each.cpu.append(used.cpu)
                         each.wall.append(used.wall)
-                        begun = usage.run(each.renderer.command(short, folder, out), folder)
-                        each.start.append(begun.cpu)
+                        start_up = usage.run(each.renderer.command(short, folder, out), folder)
+                        each.start.append(start_up.cpu)
                 except (common.BenchmarkError, NoTone, OSError) as error:
                     each.failed = str(error)
                 bar.add(1.0, each.renderer.name)
@@ -132,7 +132,7 @@ def figures(each: Measured, scene: Scene) -> dict[str, Any]:
         "does": renderer.does,
         "leaves_out": renderer.leaves_out,
     }
-    if each.here:
+    if each.measured:
         result |= {
             "cpu_seconds": common.median(each.cpu),
             "cpu_seconds_runs": each.cpu,
@@ -149,7 +149,9 @@ def figures(each: Measured, scene: Scene) -> dict[str, Any]:
 
 def rows(every: Sequence[Measured], scene: Scene) -> list[dict[str, object]]:
     """Return the rows of the table, the fastest program first."""
-    there = sorted((each for each in every if each.here), key=lambda each: common.median(each.cpu))
+    there = sorted(
+        (each for each in every if each.measured), key=lambda each: common.median(each.cpu)
+    )
     return [
         {
             "program": each.renderer.name,
@@ -170,19 +172,21 @@ def rows(every: Sequence[Measured], scene: Scene) -> list[dict[str, object]]:
 def missed(every: Sequence[Measured], scene: Scene) -> list[str]:
     """Return the goals that this project misses."""
     own = next(each for each in every if each.renderer.name == ours.NAME)
-    if not own.here:
+    if not own.measured:
         return [f"{ours.NAME} did not render the scene: {own.failed}"]
     speed = own.speed(scene.seconds)
-    said = []
+    missed_goals = []
     if speed < GOAL_SPEED:
-        said.append(f"{speed:.0f} times real time, the goal is {GOAL_SPEED:g}")
+        missed_goals.append(f"{speed:.0f} times real time, the goal is {GOAL_SPEED:g}")
     for hertz, value in zip(SINES, own.thd_n, strict=True):
         if value > GOAL_THD_N:
-            said.append(f"THD+N {value:.1f} dB at {hertz:g} Hz, the goal is {GOAL_THD_N:g} dB")
+            missed_goals.append(
+                f"THD+N {value:.1f} dB at {hertz:g} Hz, the goal is {GOAL_THD_N:g} dB"
+            )
     for each in every:
-        if each is not own and each.here and each.speed(scene.seconds) >= speed:
-            said.append(f"{each.renderer.name} is as fast or faster")
-    return said
+        if each is not own and each.measured and each.speed(scene.seconds) >= speed:
+            missed_goals.append(f"{each.renderer.name} is as fast or faster")
+    return missed_goals
 
 
 def chosen(renderers: Sequence[Renderer], names: Sequence[str]) -> list[Renderer]:

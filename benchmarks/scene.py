@@ -99,8 +99,8 @@ class Scene:
     @classmethod
     def from_json(cls, text: str) -> Scene:
         """Return the scene that `to_json` has written."""
-        said = json.loads(text)
-        fields = {field.name: said[field.name] for field in dataclasses.fields(cls)}
+        data = json.loads(text)
+        fields = {field.name: data[field.name] for field in dataclasses.fields(cls)}
         decks = tuple(
             Deck(
                 tuple(Stem(**stem) for stem in deck["stems"]),

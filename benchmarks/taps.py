@@ -90,7 +90,7 @@ def measure(frames: int, blocks: int) -> dict[str, np.ndarray]:
     desks = {name: scene(taps) for name, taps in SETS.items()}
     out = np.zeros((frames, 2), np.float32)
     place = int(out.ctypes.data)
-    took = {name: np.zeros(blocks, np.int64) for name in SETS}
+    times = {name: np.zeros(blocks, np.int64) for name in SETS}
     progress = common.Progress(blocks)
     for block in range(-WARM_BLOCKS, blocks):
         for name, desk in desks.items():
@@ -98,20 +98,20 @@ def measure(frames: int, blocks: int) -> dict[str, np.ndarray]:
             render_at(desk.address, place, frames)
             end = time.perf_counter_ns()
             if block >= 0:
-                took[name][block] = end - begin
+                times[name][block] = end - begin
         if block >= 0:
             progress.add(1, "rendering")
     progress.close()
     for desk in desks.values():
         desk.close()
-    return took
+    return times
 
 
-def rows(took: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def rows(measured: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Return the time per block, and the taps' part of it, for each of `SETS`."""
-    plain = took["no tap"]
+    plain = measured["no tap"]
     found = []
-    for name, times in took.items():
+    for name, times in measured.items():
         extra = float(np.median(times - plain))
         found.append(
             {

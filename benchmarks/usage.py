@@ -18,7 +18,7 @@ from benchmarks.common import BenchmarkError
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 SAMPLE_SECONDS = 0.01  # between two samples of a command's memory
 LIMIT_SECONDS = 600.0  # after which a command counts as hanging and is killed
-SAID = 600  # last characters of a failed command's output that are shown
+MAX_OUTPUT_CHARACTERS = 600  # last characters of a failed command's output that are shown
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def peak_bytes(command: Sequence[str], folder: Path) -> int:
 
 
 def _run(command: Sequence[str], folder: Path, watch: bool) -> tuple[Usage, int]:
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         begin = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=_env()
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_env()
         )
         limit = threading.Timer(LIMIT_SECONDS, process.kill)
         limit.start()
@@ -65,8 +65,8 @@ def _run(command: Sequence[str], folder: Path, watch: bool) -> tuple[Usage, int]
         wall = time.monotonic() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
-            said.seek(0)
-            words = said.read().decode(errors="replace").strip()[-SAID:]
+            output.seek(0)
+            words = output.read().decode(errors="replace").strip()[-MAX_OUTPUT_CHARACTERS:]
             raise BenchmarkError(f"{command[0]} ended with status {process.returncode}: {words}")
     return Usage(used.ru_utime + used.ru_stime, wall), peak
 

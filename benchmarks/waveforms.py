@@ -52,7 +52,7 @@ def status(pid: int, name: str) -> float:
     return 0.0
 
 
-def worked(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds of a process."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
@@ -68,28 +68,28 @@ def measure(paths: list[Path], seconds: float, cache: Path) -> dict[str, Any]:
         assert process.stdin and process.stdout
         process.stdout.readline()
         up = time.monotonic() - begun
-        before = worked(process.pid)
+        before = cpu_seconds(process.pid)
         want = {"want": [str(path) for path in paths], "roots": []}
         begun = time.monotonic()
         process.stdin.write(json.dumps(want).encode() + b"\n")
-        glance: dict[str, float] = {}
+        glances: dict[str, float] = {}
         exact: dict[str, float] = {}
         while True:
-            said = json.loads(process.stdout.readline())
+            message = json.loads(process.stdout.readline())
             now = time.monotonic() - begun
-            if "idle" in said:
+            if "idle" in message:
                 break
-            if "failed" in said:
-                raise SystemExit(said["reason"])
-            if said.get("rough", -1) >= 0 or said.get("ready"):
-                glance.setdefault(said["wave"], now)
-            if said.get("ready"):
-                exact.setdefault(said["wave"], now)
-        cost = worked(process.pid) - before
+            if "failed" in message:
+                raise SystemExit(message["reason"])
+            if message.get("rough", -1) >= 0 or message.get("ready"):
+                glances.setdefault(message["wave"], now)
+            if message.get("ready"):
+                exact.setdefault(message["wave"], now)
+        cost = cpu_seconds(process.pid) - before
         total = seconds * len(paths)
         result = {
-            "start_ms": up * 1000, "first_glance_ms": min(glance.values()) * 1000,
-            "all_glances_ms": max(glance.values()) * 1000,
+            "start_ms": up * 1000, "first_glance_ms": min(glances.values()) * 1000,
+            "all_glances_ms": max(glances.values()) * 1000,
             "first_exact_ms": min(exact.values()) * 1000,
             "finished_s": now, "processor_s": cost, "times_real_time": total / cost,
             "times_real_time_wall": total / now, "most_resident_mb": status(process.pid, "VmHWM"),

@@ -109,9 +109,9 @@ def _seconds(values: Mapping[str, object], key: str, default: float | None) -> f
 
 def _pairs(values: Mapping[str, object], key: str, like: str) -> Pairs:
     # Pairs of an ascending movement and its value.
-    given = values.get(key, [])
+    value = values.get(key, [])
     pairs = []
-    entries = given if isinstance(given, list) else [None]
+    entries = value if isinstance(value, list) else [None]
     for entry in entries:
         numbers = [_number(one) for one in entry] if isinstance(entry, list) else []
         if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
@@ -126,11 +126,11 @@ def _pairs(values: Mapping[str, object], key: str, like: str) -> Pairs:
     return tuple(pairs)
 
 
-def _senders(given: object) -> dict[str, Sender]:
-    if not isinstance(given, list) or len(given) > MAX_SENDERS:
+def _senders(value: object) -> dict[str, Sender]:
+    if not isinstance(value, list) or len(value) > MAX_SENDERS:
         raise _Wrong(f"senders must be a list of up to {MAX_SENDERS} [[senders]] tables")
     found: dict[str, Sender] = {}
-    for number, entry in enumerate(given, 1):
+    for number, entry in enumerate(value, 1):
         place = f"sender {number}"
         if not isinstance(entry, dict) or set(entry) - set(SENDER_KEYS):
             raise _Wrong(f"{place}: unknown key; known: {', '.join(SENDER_KEYS)}")

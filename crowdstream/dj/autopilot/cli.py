@@ -99,20 +99,20 @@ def _play(
     movement_map: MovementMap | None,
     analyst: BackgroundAnalysis | None,
 ) -> int:
-    ended = threading.Event()
+    stop = threading.Event()
     parent: int | None = options.with_pid
 
-    def over() -> bool:
-        return ended.is_set() or (parent is not None and not psutil.pid_exists(parent))
+    def is_over() -> bool:
+        return stop.is_set() or (parent is not None and not psutil.pid_exists(parent))
 
     def end(_number: int, _frame: Any) -> None:
-        ended.set()
+        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     link = ServerLink(connect(options.host, options.port))
     analysis = (lambda: analyst.progress) if analyst is not None else dict
-    Session(link, selector, CrowdInput(movement_map), analysis=analysis).run(over)
+    Session(link, selector, CrowdInput(movement_map), analysis=analysis).run(is_over)
     return 0
 
 
@@ -137,7 +137,7 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
     folder = str(options.what.resolve())
     known: list[Any] = [-math.inf, of_analyses({}), 0.0]
 
-    def shelf() -> Candidates:
+    def candidates() -> Candidates:
         now = time.monotonic()
         if analyst is not None:
             analyst.tick(now, not known[1].cards)
@@ -155,5 +155,5 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
         return curve.energy((time.monotonic() - begun) / ENERGY_PERIOD_SECONDS % 1.0)
 
     return EndlessSelector(
-        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), shelf, energy
+        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), candidates, energy
     )

@@ -32,14 +32,14 @@ NOT_SENT_LATE = (
 class TakeOver:
     """Take over a mix that still plays: the set from there on, and `offset` as in `State`.
 
-    `deck` plays the set's first track; `coming` the second one, if its transition has started.
+    `deck` plays the set's first track; `next_deck` the second one, if its transition has started.
     The decks `left` may hold tracks that the earlier DJ loaded.
     """
 
     mix: Set
     offset: float
     deck: str
-    coming: str
+    next_deck: str
     left: frozenset[str]
 
 
@@ -84,14 +84,14 @@ def _takeover(link: ServerLink, found: ResumeState) -> TakeOver | None:
             and name_of(mix.entries[number].path).startswith(name)
         )  # fmt: skip
 
-    comes = plays(1, following)
-    if comes and not plays(0, deck):
-        mix, deck, comes = without_first(mix), following, False
+    next_plays = plays(1, following)
+    if next_plays and not plays(0, deck):
+        mix, deck, next_plays = without_first(mix), following, False
     elif not plays(0, deck):
         return None
     # The earlier DJ may have loaded a different track there by now.
-    left = frozenset() if comes else frozenset({following} - {""})
-    return TakeOver(mix, found.offset, deck, following if comes else "", left)
+    left = frozenset() if next_plays else frozenset({following} - {""})
+    return TakeOver(mix, found.offset, deck, following if next_plays else "", left)
 
 
 def set_after_restart(state: State, beat: float, bpm: float) -> Set | None:
@@ -105,8 +105,8 @@ def set_after_restart(state: State, beat: float, bpm: float) -> Set | None:
         return mix
     beat -= state.offset
     number = max(0, state.index)
-    coming = state.index >= 0 and state.stage == Stage.MIXING
-    if coming and beat > place_of(mix, number + 1).begin:
+    mixing = state.index >= 0 and state.stage == Stage.MIXING
+    if mixing and beat > place_of(mix, number + 1).begin:
         number += 1
     entry = from_phrase(mix.entries[number], track_beat(mix, number, beat))
     log.info("the server has restarted: continuing the mix with %s", name_of(entry.path))

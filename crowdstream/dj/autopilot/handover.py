@@ -111,10 +111,10 @@ def decide(state: State, context: HandoverContext) -> Decision | None:
     place = place_of(mix, state.index)
     if state.closing:
         return SetFinished() if context.beat > state.offset + place.end + 1 else None
-    if state.coming is None and _ends(state, place.mix_out, context):
+    if state.next_entry is None and _ends(state, place.mix_out, context):
         return EndSet((*_loop_exit(state, mix, place.mix_out), *_closing(state, mix)))
     earliest = place.mix_out
-    if state.coming is not None:
+    if state.next_entry is not None:
         transition = mix.entries[state.index].transition
         earliest += min([0.0, *(row.at for row in transition.rows)]) if transition else 0.0
     left = (state.offset + earliest - context.beat) / context.pace

@@ -169,7 +169,7 @@ class Player:
         history, path = state.history, state.mix.entries[0].path
         if history[-1:] != (path,):
             history += (path,)
-        decks = {0: found.deck, 1: found.coming} if found.coming else {0: found.deck}
+        decks = {0: found.deck, 1: found.next_deck} if found.next_deck else {0: found.deck}
         self.state = replace(
             state,
             index=0,
@@ -178,7 +178,7 @@ class Player:
             history=history,
             used=state.used | found.left,
         )
-        if not found.coming:
+        if not found.next_deck:
             self.state = replace(self.state, offset=recovery.realigned_offset(self.state, link))
             return
         self.state = self.state.at_stage(Stage.MIXING, self._now())
@@ -322,13 +322,13 @@ class Player:
     def _plan(self, now: float) -> None:
         state = self.state
         assert state.mix is not None
-        coming = state.coming
+        next_entry = state.next_entry
         requested = bool(state.queue) and state.stage == Stage.NONE and state.index >= 0
-        requested = requested and not (coming and coming.path == state.served)
+        requested = requested and not (next_entry and next_entry.path == state.served)
         if state.closing:
             return
-        if coming and not requested:
-            self._recheck(coming.path, now)
+        if next_entry and not requested:
+            self._recheck(next_entry.path, now)
             return
         if state.searched_at and now < state.searched_at + RETRY_SECONDS and not requested:
             return
@@ -352,8 +352,8 @@ class Player:
     def _recheck(self, path: str, now: float) -> None:
         # Replace a repeat by an unplayed track if there is time to load it.
         state = self.state
-        going = state.index < 0 or state.stage == Stage.MIXING
-        if going or now < state.rechecked_at + RECHECK_SECONDS:
+        busy = state.index < 0 or state.stage == Stage.MIXING
+        if busy or now < state.rechecked_at + RECHECK_SECONDS:
             return
         self.state = state = replace(state, rechecked_at=now)
         if state.mix is None or path not in state.history or state.queue:
@@ -365,8 +365,8 @@ class Player:
     def time_left(self) -> float:
         """Return the seconds until the mix-out of the playing track."""
         assert self.state.mix is not None
-        going = self.state.offset + place_of(self.state.mix, self.state.index).mix_out
-        return (going - self.link.beat) * 60.0 / self.link.bpm
+        mix_out = self.state.offset + place_of(self.state.mix, self.state.index).mix_out
+        return (mix_out - self.link.beat) * 60.0 / self.link.bpm
 
     def _free_deck(self) -> str:
         # Choose a deck for the next track; empty if none is free.
@@ -387,7 +387,7 @@ class Player:
         if state.stage == Stage.LOADING and state.laps >= MAX_LATE_LAPS:
             self._skip("loading takes too long", now)
             return
-        if state.stage != Stage.NONE or state.coming is None:
+        if state.stage != Stage.NONE or state.next_entry is None:
             return
         if not self._make_room(now):
             return
@@ -395,7 +395,7 @@ class Player:
         if deck:
             decks = {**self.state.decks, state.next: deck}
             self.state = replace(self.state.at_stage(Stage.LOADING, self._now()), decks=decks)
-            self.link.send(f"/deck/{deck}/load", state.coming.path)
+            self.link.send(f"/deck/{deck}/load", state.next_entry.path)
 
     def _change_deck(self) -> None:
         # If the next track's deck comes under manual control, use another deck.
@@ -446,8 +446,8 @@ class Player:
 
     def _skip(self, reason: str, now: float) -> None:
         state = self.state
-        assert state.coming is not None
-        path = state.coming.path
+        assert state.next_entry is not None
+        path = state.next_entry.path
         log.warning("%s is skipped: %s", path, reason)
         note = f"{name_of(path)} is skipped: {reason}"
         self.state = replace(state, note=note, bad={**state.bad, path: now})
@@ -470,10 +470,10 @@ class Player:
     def drop_next(self) -> None:
         """Drop the next track; another one will be selected."""
         state = self.state
-        assert state.mix is not None and state.coming is not None
+        assert state.mix is not None and state.next_entry is not None
         mix = state.before
         if mix is None:
-            mix = without(state.mix, state.coming.path, state.index)
+            mix = without(state.mix, state.next_entry.path, state.index)
         state = replace(
             state, mix=mix if mix.entries else None, before=None, searched_at=0.0, laps=0
         )

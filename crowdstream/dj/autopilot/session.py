@@ -88,11 +88,11 @@ class Session:
 
     def _skip(self) -> str:
         state = self.player.state
-        if state.coming is None:
+        if state.next_entry is None:
             return "no next track is planned yet"
         if state.stage == Stage.MIXING:
             return "the next track is already being mixed in"
-        self.player.ban(state.coming.path)
+        self.player.ban(state.next_entry.path)
         self.player.drop_next()
         return ""
 
@@ -113,9 +113,9 @@ class Session:
         player.enqueue(path)
         # Replace the DJ's own choice if there is time to load another track.
         state = player.state
-        if state.index < 0 or state.coming is None or len(state.queue) > 1:
+        if state.index < 0 or state.next_entry is None or len(state.queue) > 1:
             return ""
-        own = state.coming.path != state.served
+        own = state.next_entry.path != state.served
         waits = state.stage in (Stage.LOADING, Stage.READY)
         if own and player.time_left() > MIN_LOAD_SECONDS and waits:
             player.reconsider()
@@ -133,8 +133,8 @@ class Session:
         except LookupError as error:
             return str(error.args[0])
         player.ban(path)
-        coming = state.coming is not None and state.coming.path == path
-        if coming and state.stage != Stage.MIXING:
+        is_next = state.next_entry is not None and state.next_entry.path == path
+        if is_next and state.stage != Stage.MIXING:
             player.drop_next()
         return ""
 
@@ -196,13 +196,13 @@ class Session:
             "uncertain": int(entry.uncertain),
             "begin": state.offset + place.begin, "going": state.offset + place.mix_out,
         }  # fmt: skip
-        following = state.coming
-        if following is not None:
+        next_entry = state.next_entry
+        if next_entry is not None:
             transition = entry.transition
             shown["next"] = {
-                "deck": state.decks.get(state.next, ""), "name": name_of(following.path),
-                "key": following.key, "bpm": round(following.bpm, 2), "why": following.why,
-                "uncertain": int(following.uncertain),
+                "deck": state.decks.get(state.next, ""), "name": name_of(next_entry.path),
+                "key": next_entry.key, "bpm": round(next_entry.bpm, 2), "why": next_entry.why,
+                "uncertain": int(next_entry.uncertain),
                 "stage": state.stage, "kind": transition.kind if transition else "cut",
                 "how": transition.why if transition else "",
                 "bars": transition.bars if transition else 0,

@@ -71,7 +71,7 @@ class State:
         return self.index + 1
 
     @property
-    def coming(self) -> SetEntry | None:
+    def next_entry(self) -> SetEntry | None:
         """The next track, if it has been chosen."""
         entries = self.mix.entries if self.mix is not None else ()
         return entries[self.next] if self.next < len(entries) else None

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Transition
-from crowdstream.dj.setfile.timed_commands import DECKS, Place, TimedCommand, places
+from crowdstream.dj.setfile.timed_commands import DECKS, TimedCommand, TrackPlacement, placements
 from crowdstream.osc.codec import Double
 
 LOOP_BEATS = (32.0, 16.0, 8.0, 4.0)  # lengths of the safety loop in clock beats
 PHRASE_BEATS = 16.0  # clock beats; a request for the next track takes effect at a multiple of this
 
 
-def place_of(mix: Set, index: int) -> Place:
+def place_of(mix: Set, index: int) -> TrackPlacement:
     """Return the placement of a track in the set."""
     # Later tracks make no difference, and there may be many.
-    return places(replace(mix, entries=mix.entries[: index + 1]))[index]
+    return placements(replace(mix, entries=mix.entries[: index + 1]))[index]
 
 
 def without_first(mix: Set) -> Set:
@@ -46,7 +46,7 @@ def set_beat(mix: Set, index: int, beat: float) -> float:
     return place_of(mix, index).begin + (beat - entry.enter) / entry.ratio
 
 
-def loop_beats(place: Place) -> float:
+def loop_beats(place: TrackPlacement) -> float:
     """Return the length of a track's safety loop in clock beats.
 
     It is a phrase, or less if the track plays alone for less than a phrase.

@@ -28,23 +28,23 @@ class CostModel:
     comfort: float = COMFORT
     stretch: float = STRETCH
 
-    def within(self, own: float, wished: float) -> float:
-        """Return the clock's tempo for a track: `wished` (0: `own`), limited to its stretch."""
-        if not wished:
+    def within(self, own: float, requested: float) -> float:
+        """Return the clock's tempo for a track: `requested` (0: `own`), limited to its stretch."""
+        if not requested:
             return own
-        return max(own / (1 + self.stretch), min(own * (1 + self.stretch), wished))
+        return max(own / (1 + self.stretch), min(own * (1 + self.stretch), requested))
 
     def energy(self, energy: float, wanted: float) -> float:
         """Return the cost of an energy when `wanted` was asked for, both 0 to 1."""
         return ENERGY_COST * abs(energy - wanted)
 
-    def step(self, before: Card, after: Card, clock: float, wished: float = 0.0) -> float:
+    def step(self, before: Card, after: Card, clock: float, requested: float = 0.0) -> float:
         """Return the cost of keys, tempos and artists.
 
         `clock`: tempo of the clock in beats per minute at the end of the first track.
         """
-        _, own = match_tempo_ratio(after.tempo, clock, wished)
-        change = abs(self.within(own, wished) / clock - 1)
+        _, own = match_tempo_ratio(after.tempo, clock, requested)
+        change = abs(self.within(own, requested) / clock - 1)
         tempo = JUMP_COST if change > self.comfort else TEMPO_COST * change / self.comfort
         same = bool(before.artist) and before.artist == after.artist
         return KEY_COST * key_fit(before.key, after.key).cost + tempo + ARTIST_COST * same

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import places, tempo_map
+from crowdstream.dj.setfile.timed_commands import placements, tempo_map
 from crowdstream.system.text import printable
 
 _UNDER = " " * 13
@@ -16,7 +16,7 @@ def explain(mix: Set, others: Sequence[Sequence[str]] = ()) -> list[str]:
 
     `others`: for each track, the next best alternatives.
     """
-    where, tempo = places(mix), tempo_map(mix)
+    where, tempo = placements(mix), tempo_map(mix)
     lines: list[str] = []
     for index, (entry, place) in enumerate(zip(mix.entries, where, strict=True)):
         begin = tempo.second(place.begin)

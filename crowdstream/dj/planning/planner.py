@@ -1,8 +1,9 @@
 """Planning: which track comes next, where it enters, and the transition into it.
 
-    planner = Planner(shelf, Wishes(minutes=60, seed=7, curve=find_curve("wave")))
+    options = PlanOptions(minutes=60, seed=7, curve=find_curve("wave"))
+    planner = Planner(of_library(library), options)
     mix = planner.plan().mix
-    choice = planner.next(mix, Wish(energy=0.8))      # one more, for an endless mix
+    choice = planner.next(mix, TrackRequest(energy=0.8))      # one more, for an endless mix
 
 The same tracks, options and seed give the same set.
 """
@@ -28,7 +29,7 @@ from crowdstream.dj.planning.transition_search import (
     match_tempo_ratio,
 )
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Transition
-from crowdstream.dj.setfile.timed_commands import places, tempo_map
+from crowdstream.dj.setfile.timed_commands import placements, tempo_map
 from crowdstream.dj.transitions import loudness_profile
 
 MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # playing time of a track, if it is long enough
@@ -125,7 +126,7 @@ class Planner:
         order = order[1:]
         while True:
             mix = plan.mix
-            tempo, place = tempo_map(mix), places(mix)[-1]
+            tempo, place = tempo_map(mix), placements(mix)[-1]
             begun, end = tempo.second(place.begin), tempo.second(place.end)
             if begun + 1.5 * usual >= wanted and end >= 0.95 * wanted:
                 break
@@ -144,7 +145,7 @@ class Planner:
             else:
                 order = order[1:]
         plan.mix = self._with_ending(plan.mix, wanted)
-        lasts = tempo_map(plan.mix).second(places(plan.mix)[-1].end)
+        lasts = tempo_map(plan.mix).second(placements(plan.mix)[-1].end)
         if lasts < 0.9 * wanted:
             count = len(plan.mix.entries)
             plan.notes.append(
@@ -169,7 +170,7 @@ class Planner:
         # Let the last track end, or fade it out on a phrase near the requested end.
         *before, last = mix.entries
         features = self._candidates.features(last.path)
-        tempo, place = tempo_map(mix), places(mix)[-1]
+        tempo, place = tempo_map(mix), placements(mix)[-1]
         if tempo.second(place.end) <= wanted + 30:
             return mix
         stop = last.enter + (tempo.beat(wanted) - place.begin) * last.ratio
@@ -229,11 +230,11 @@ class Planner:
         if last.path not in self._candidates:
             return None
         features = self._candidates.features(last.path)
-        place, tempo = places(mix)[-1], tempo_map(mix)
+        place, tempo = placements(mix)[-1], tempo_map(mix)
         clock = tempo.bpm(place.end)
         mix_in_beats = place.mix_in_end - place.begin
-        heard = tempo.second(place.begin) + request.seconds
-        wanted = last.enter + (tempo.beat(heard) - place.begin) * last.ratio
+        end = tempo.second(place.begin) + request.seconds
+        wanted = last.enter + (tempo.beat(end) - place.begin) * last.ratio
         recent = tuple(
             entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED_KINDS : -1]
             if entry.transition
@@ -309,16 +310,16 @@ class Planner:
             (self._cost(card, clock, mix.entries[-1], request, index), card.path) for card in cards
         )
         costs.sort(key=lambda each: each[1] != preferred)
-        heard: list[tuple[float, Card]] = []
+        duplicates: list[tuple[float, Card]] = []
         for cost, path in costs:
             each = (cost, self._candidates.card(path))
             if self._played_tracks.contains(path, played, request.allow_repeats):
-                heard.append(each)
+                duplicates.append(each)
             else:
                 yield each
         # Repeat recently played music rather than stop the session.
-        if request.allow_repeats and len(heard) == len(costs):
-            yield from heard
+        if request.allow_repeats and len(duplicates) == len(costs):
+            yield from duplicates
 
     def _eligible(self, mix: Set, request: TrackRequest) -> list[Card]:
         played = _played(mix, request)

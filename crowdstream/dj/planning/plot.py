@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from crowdstream.dj.planning.svg import Svg
 from crowdstream.dj.setfile.automation import stem_gain
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Target
-from crowdstream.dj.setfile.timed_commands import DECKS, Place, places, tempo_map
+from crowdstream.dj.setfile.timed_commands import DECKS, TrackPlacement, placements, tempo_map
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.system.text import printable
 
@@ -44,7 +44,7 @@ def picture(
     `known`: features of its tracks by path, as far as they are known; `energies`: each path's
     energy rank among all tracks, 0 to 1; `curve`: target energy at each position in the set.
     """
-    where, tempo = places(mix), tempo_map(mix)
+    where, tempo = placements(mix), tempo_map(mix)
     length = tempo.second(where[-1].end)
     width = max(MIN_WIDTH, min(MAX_WIDTH, length / 60 * PER_MINUTE)) + LEFT + RIGHT
     charts = 3 if energies else 2
@@ -99,7 +99,7 @@ def _axis(frame: _Frame, length: float, height: float) -> None:
 def _track(
     frame: _Frame,
     entry: SetEntry,
-    place: Place,
+    place: TrackPlacement,
     rows_in: tuple[AutomationPoint, ...],
     features: TrackFeatures | None,
     second: Callable[[float], float],
@@ -136,7 +136,7 @@ def _track(
 def _gain(
     rows_in: tuple[AutomationPoint, ...],
     rows_out: tuple[AutomationPoint, ...],
-    place: Place,
+    place: TrackPlacement,
     stems: tuple[str, ...],
     stem: str, beat: float,
 ) -> float:  # fmt: skip
@@ -154,8 +154,8 @@ def _gain(
 def _transition(
     frame: _Frame,
     entry: SetEntry,
-    outgoing: Place,
-    incoming: Place,
+    outgoing: TrackPlacement,
+    incoming: TrackPlacement,
     second: Callable[[float], float],
 ) -> None:
     transition = entry.transition
@@ -177,7 +177,7 @@ def _chart(frame: _Frame, y: float, name: str, low: str, high: str) -> None:
 
 
 def _energy(
-    frame: _Frame, mix: Set, where: list[Place], known: Mapping[str, TrackFeatures],
+    frame: _Frame, mix: Set, where: list[TrackPlacement], known: Mapping[str, TrackFeatures],
     energies: Mapping[str, float], curve: Callable[[float], float] | None, length: float,
     second: Callable[[float], float], y: float,
 ) -> None:  # fmt: skip
@@ -211,18 +211,18 @@ def _tempo(
 ) -> None:  # fmt: skip
     count = int(frame.right - LEFT)
     seconds = [length * n / count for n in range(count + 1)]
-    tempi = [bpm(beat(second)) for second in seconds]
-    low, high = math.floor(min(tempi) - 1), math.ceil(max(tempi) + 1)
+    tempos = [bpm(beat(second)) for second in seconds]
+    low, high = math.floor(min(tempos) - 1), math.ceil(max(tempos) + 1)
     _chart(frame, y, "Tempo", str(low), str(high))
     frame.svg.curve(
         [(frame.x(at), y + CHART * (1 - (tempo - low) / (high - low)))
-         for at, tempo in zip(seconds, tempi, strict=True)],
+         for at, tempo in zip(seconds, tempos, strict=True)],
         stroke="#1d4ed8", stroke_width=1.6,
     )  # fmt: skip
 
 
 def _keys(
-    frame: _Frame, mix: Set, where: list[Place], second: Callable[[float], float], y: float
+    frame: _Frame, mix: Set, where: list[TrackPlacement], second: Callable[[float], float], y: float
 ) -> None:
     frame.svg.text(16, y + 18, "Key")
     for entry, place in zip(mix.entries, where, strict=True):

@@ -55,14 +55,14 @@ class Goal:
     recent: tuple[str, ...] = ()
 
 
-def match_tempo_ratio(bpm: float, clock: float, wished: float = 0.0) -> tuple[float, float]:
+def match_tempo_ratio(bpm: float, clock: float, requested: float = 0.0) -> tuple[float, float]:
     """Match a track's tempo to the clock in single, half or double time.
 
     Return the track's beats per clock beat, and the clock tempo at which the track plays at its
-    own speed. A tempo that does not match the clock is matched to `wished`; if it does not match
+    own speed. A tempo that does not match the clock is matched to `requested`; if it does not match
     that either, the ratio is 1.
     """
-    for tempo in (clock, wished):
+    for tempo in (clock, requested):
         if tempo:
             ratio = min(RATIOS, key=lambda ratio: abs(bpm / ratio / tempo - 1))
             if abs(bpm / ratio / tempo - 1) <= MAX_RATIO_MISMATCH:

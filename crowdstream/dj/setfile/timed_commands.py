@@ -1,8 +1,8 @@
 """A set as commands timed in beats of its clock, for rendering as well as for a live server.
 
     tempo = tempo_map(mix)
-    places(mix)[3].deck
-    moves(mix, 3)       # all commands to go from track 2 to track 3
+    placements(mix)[3].deck
+    track_commands(mix, 3)       # all commands to go from track 2 to track 3
 
 The commands of a track load it, start it, carry out the transition into it, and stop the track
 before it. A mix can therefore be played track by track while it is still being planned.
@@ -53,7 +53,7 @@ class TimedCommand:
 
 
 @dataclass(frozen=True)
-class Place:
+class TrackPlacement:
     """Placement of a track in the set: its deck, and positions in clock beats.
 
     The track mixes in from `begin` to `mix_in_end`, and mixes out from `mix_out` to `end`.
@@ -67,15 +67,17 @@ class Place:
     end: float
 
 
-def places(mix: Set) -> list[Place]:
+def placements(mix: Set) -> list[TrackPlacement]:
     """Return the placement of each track."""
-    found: list[Place] = []
+    found: list[TrackPlacement] = []
     begin, mix_in_beats = mix.begin, mix.mix_in_beats
     for index, entry in enumerate(mix.entries):
         end = begin + entry.beats
         mix_out = end - entry.overlap
         found.append(
-            Place(index, DECKS[index % len(DECKS)], begin, begin + mix_in_beats, mix_out, end)
+            TrackPlacement(
+                index, DECKS[index % len(DECKS)], begin, begin + mix_in_beats, mix_out, end
+            )
         )
         begin, mix_in_beats = mix_out, entry.overlap
     return found
@@ -84,7 +86,7 @@ def places(mix: Set) -> list[Place]:
 def tempo_map(mix: Set) -> TempoMap:
     """Return the tempo of the clock throughout the set."""
     tempo = TempoMap(mix.bpm)
-    for entry, place in zip(mix.entries, places(mix), strict=True):
+    for entry, place in zip(mix.entries, placements(mix), strict=True):
         for row in _rows(entry.transition):
             if row.target == "clock":
                 tempo.add(place.mix_out + row.at, row.value, row.over)
@@ -104,10 +106,12 @@ def sync_quantum(enter: float, begin: float, ratio: float) -> float:
 
 def track_commands(mix: Set, index: int) -> list[TimedCommand]:
     """Return the commands of track `index`, by beat; those of the first one start the clock."""
-    return _moves(mix, places(mix), tempo_map(mix), index)
+    return _commands(mix, placements(mix), tempo_map(mix), index)
 
 
-def _moves(mix: Set, where: list[Place], tempo: TempoMap, index: int) -> list[TimedCommand]:
+def _commands(
+    mix: Set, where: list[TrackPlacement], tempo: TempoMap, index: int
+) -> list[TimedCommand]:
     place = where[index]
     load_at = _load_beat(where, index)
     made: list[TimedCommand] = []
@@ -124,24 +128,24 @@ def _moves(mix: Set, where: list[Place], tempo: TempoMap, index: int) -> list[Ti
     if index:
         made += _transition(mix, where, index, tempo)
         made.append(_stop(where[index - 1]))
-    return sorted(made, key=lambda move: move.beat)
+    return sorted(made, key=lambda each: each.beat)
 
 
 def closing(mix: Set) -> list[TimedCommand]:
     """Return the commands that end the last track; its effects stay on the deck."""
-    where = places(mix)
+    where = placements(mix)
     made = [*_transition(mix, where, len(where), tempo_map(mix)), _stop(where[-1])]
-    return sorted(made, key=lambda move: move.beat)
+    return sorted(made, key=lambda each: each.beat)
 
 
 def all_moves(mix: Set) -> list[TimedCommand]:
     """Return the commands of the whole set, by beat."""
-    where, tempo = places(mix), tempo_map(mix)
-    made = [move for index in range(len(where)) for move in _moves(mix, where, tempo, index)]
-    return sorted(made + closing(mix), key=lambda move: move.beat)
+    where, tempo = placements(mix), tempo_map(mix)
+    made = [each for index in range(len(where)) for each in _commands(mix, where, tempo, index)]
+    return sorted(made + closing(mix), key=lambda each: each.beat)
 
 
-def _stop(place: Place) -> TimedCommand:
+def _stop(place: TrackPlacement) -> TimedCommand:
     return TimedCommand(place.end, f"/deck/{place.deck}/stop", (), "mix", place.index)
 
 
@@ -149,7 +153,7 @@ def _rows(transition: Transition | None) -> tuple[AutomationPoint, ...]:
     return transition.rows if transition else ()
 
 
-def _load_beat(where: list[Place], index: int) -> float:
+def _load_beat(where: list[TrackPlacement], index: int) -> float:
     begin = where[index].begin
     ahead = max(0.0, begin - LOAD_AHEAD_BEATS)
     if index >= len(DECKS):
@@ -158,13 +162,13 @@ def _load_beat(where: list[Place], index: int) -> float:
     return min(ahead, begin)
 
 
-def _coming(mix: Set, index: int) -> list[AutomationPoint]:
+def _incoming_points(mix: Set, index: int) -> list[AutomationPoint]:
     # The points for track `index` in the transition into it.
     before = _rows(mix.entries[index - 1].transition) if index else ()
     return [row for row in before if row.target == "in"]
 
 
-def _going(mix: Set, index: int) -> list[AutomationPoint]:
+def _outgoing_points(mix: Set, index: int) -> list[AutomationPoint]:
     # The points for track `index` in the transition out of it.
     return [row for row in _rows(mix.entries[index].transition) if row.target == "out"]
 
@@ -178,7 +182,7 @@ def _left_behind(mix: Set, index: int) -> list[str]:
     if index < len(DECKS):
         return []
     before = index - len(DECKS)
-    return sorted(_effects(_coming(mix, before) + _going(mix, before)))
+    return sorted(_effects(_incoming_points(mix, before) + _outgoing_points(mix, before)))
 
 
 def _is_first(row: AutomationPoint) -> bool:
@@ -186,7 +190,7 @@ def _is_first(row: AutomationPoint) -> bool:
     return row.target == "in" and row.at <= 0 and not row.over
 
 
-def _prepare(mix: Set, place: Place) -> Iterator[Command]:
+def _prepare(mix: Set, place: TrackPlacement) -> Iterator[Command]:
     entry: SetEntry = mix.entries[place.index]
     base = f"/deck/{place.deck}"
     yield Command(f"{base}/load", (entry.path,))
@@ -206,7 +210,7 @@ def _prepare(mix: Set, place: Place) -> Iterator[Command]:
     yield Command(f"{base}/filter/resonance", (0.0,))
     yield Command(f"{base}/seek/beat", (float(entry.enter),))
     inserted: set[str] = set()
-    for row in filter(_is_first, _coming(mix, place.index)):
+    for row in filter(_is_first, _incoming_points(mix, place.index)):
         name = effect(row.control)
         if name and name not in inserted:
             inserted.add(name)
@@ -215,12 +219,12 @@ def _prepare(mix: Set, place: Place) -> Iterator[Command]:
 
 
 def _transition(
-    mix: Set, where: list[Place], index: int, tempo: TempoMap
+    mix: Set, where: list[TrackPlacement], index: int, tempo: TempoMap
 ) -> Iterator[TimedCommand]:
     # Into track `index`; after the last track, out of that one.
     begin = where[index - 1].mix_out
     # An effect is inserted with the first point that uses it, unless it is in the chain already.
-    inserted = {(index - 1, name) for name in _effects(_coming(mix, index - 1))}
+    inserted = {(index - 1, name) for name in _effects(_incoming_points(mix, index - 1))}
     first = [row for row in _rows(mix.entries[index - 1].transition) if _is_first(row)]
     inserted |= {(index, name) for name in _effects(first)}
     rows = sorted(_rows(mix.entries[index - 1].transition), key=lambda row: row.at)

@@ -1,6 +1,6 @@
 """The DJ's transitions, one module per kind; see `base.TransitionKind`.
 
-    made = propose(blend, Meeting(out, into, 16, 124.0, 126.0, key), limit=0.06)
+    made = propose(blend, TransitionContext(out, into, 16, 124.0, 126.0, key), limit=0.06)
     made.transition.rows, made.score
 """
 

@@ -68,7 +68,7 @@ def test_the_command_line_is_as_documented() -> None:
 @pytest.mark.parametrize("flags", [["--sizes", "0"], ["--seconds", "-1"], ["--bytes", "3"]])
 def test_wrong_values_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert buffer_sizes.main(flags) == 2
-    assert "sizes are 16 to 8192" in capsys.readouterr().err
+    assert "sizes must be 16 to 8192" in capsys.readouterr().err
 
 
 def test_a_whole_run_under_storm_is_written_and_saved(

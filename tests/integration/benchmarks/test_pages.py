@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import mix, pages
-from benchmarks.audience import Guests
+from benchmarks.audience import AudienceProcess
 from benchmarks.common import BenchmarkError
 from crowdstream.demo.tracks import Track
 from tests.support.offline_server import count, write
@@ -52,7 +52,7 @@ def test_both_kinds_of_phases_are_measured(
 
 
 def test_guests_that_find_nobody_say_so() -> None:
-    with pytest.raises(BenchmarkError, match="got through"), Guests("127.0.0.1:1", 1, 0):
+    with pytest.raises(BenchmarkError, match="could connect"), AudienceProcess("127.0.0.1:1", 1, 0):
         pass
 
 

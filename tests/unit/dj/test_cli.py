@@ -11,7 +11,7 @@ import soundfile
 from crowdstream.analysis.result import Analysis
 from crowdstream.cli import main
 from crowdstream.dj.setfile.reader import read_set
-from crowdstream.dj.setfile.timed_commands import places
+from crowdstream.dj.setfile.timed_commands import placements
 from crowdstream.library import Library
 from crowdstream.library.models import Row
 from crowdstream.library.scanner import STEMS, Mark
@@ -66,7 +66,7 @@ def test_a_planned_set_can_be_rendered(folder: Path, capsys: pytest.CaptureFixtu
     assert not [line for line in printed.err.splitlines() if "past" in line]
     assert out.with_suffix(".svg").exists()
     mix = read_set(night)
-    assert soundfile.info(out).duration > places(mix)[-1].end * 60 / 125
+    assert soundfile.info(out).duration > placements(mix)[-1].end * 60 / 125
 
 
 def test_rendering_a_set_twice_gives_the_same_bits(folder: Path) -> None:

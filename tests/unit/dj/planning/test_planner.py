@@ -14,7 +14,7 @@ from crowdstream.dj.planning.energy_curve import NAMED, Curve
 from crowdstream.dj.planning.planner import PlanError, Planner, PlanOptions, TrackRequest
 from crowdstream.dj.planning.transition_search import match_tempo_ratio
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import all_moves, places, tempo_map
+from crowdstream.dj.setfile.timed_commands import all_moves, placements, tempo_map
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.dj.transitions.base import Side, TransitionContext
 from crowdstream.dj.transitions.conflicts import clashes
@@ -40,7 +40,7 @@ def mix(candidates: Candidates) -> Set:
 
 
 def test_a_set_has_the_requested_length(mix: Set) -> None:
-    lasts = tempo_map(mix).second(places(mix)[-1].end)
+    lasts = tempo_map(mix).second(placements(mix)[-1].end)
     assert 0.92 * MINUTES < lasts / 60 < 1.08 * MINUTES
 
 
@@ -51,7 +51,7 @@ def test_no_track_is_repeated(mix: Set) -> None:
 
 
 def test_mix_in_and_mix_out_points_are_on_phrases(mix: Set, candidates: Candidates) -> None:
-    for entry, place in zip(mix.entries, places(mix), strict=True):
+    for entry, place in zip(mix.entries, placements(mix), strict=True):
         features = candidates.features(entry.path)
         built = {drop - 4 * bars for drop in features.starts("drop") for bars in (4, 8, 16)}
         assert entry.enter in built | set(features.phrases)
@@ -62,7 +62,9 @@ def test_mix_in_and_mix_out_points_are_on_phrases(mix: Set, candidates: Candidat
 
 def test_the_tempo_stays_within_the_limits_while_two_tracks_play(mix: Set) -> None:
     tempo = tempo_map(mix)
-    for before, entry, place in zip(mix.entries, mix.entries[1:], places(mix)[1:], strict=False):
+    for before, entry, place in zip(
+        mix.entries, mix.entries[1:], placements(mix)[1:], strict=False
+    ):
         assert before.transition is not None
         for beat in (place.begin, (place.begin + place.mix_in_end) / 2, place.mix_in_end):
             if not before.transition.bars:
@@ -172,7 +174,7 @@ def test_half_the_tempo_counts_as_the_same_tempo() -> None:
     mix = planned(candidates, 8)
     tempo = tempo_map(mix)
     assert {entry.ratio for entry in mix.entries} in ({1.0, 2.0}, {1.0, 0.5})
-    first, last = tempo.bpm(0), tempo.bpm(places(mix)[-1].end)
+    first, last = tempo.bpm(0), tempo.bpm(placements(mix)[-1].end)
     assert abs(last / first - 1) < 0.02
 
 
@@ -188,7 +190,7 @@ def test_unusual_tracks_are_played_too(kind: str) -> None:
     found = {f"/club/{number}": analysis(122 + number) for number in range(3)}
     mix = planned(of_analyses({**found, "/odd": odd}), 240)
     assert "/odd" in {entry.path for entry in mix.entries}
-    for entry, place in zip(mix.entries, places(mix), strict=True):
+    for entry, place in zip(mix.entries, placements(mix), strict=True):
         assert entry.leave > entry.enter
         assert place.mix_out >= place.mix_in_end
 
@@ -234,7 +236,7 @@ def test_of_very_many_tracks_the_seed_samples_some(
     mix = planned(candidates, 10.0)
     assert len(mix.entries) >= 5
     assert write_set(planned(candidates, 10.0)) == write_set(mix)
-    assert tempo_map(mix).second(places(mix)[-1].end) > 9 * 60
+    assert tempo_map(mix).second(placements(mix)[-1].end) > 9 * 60
 
 
 def test_banned_tracks_are_not_chosen(candidates: Candidates) -> None:
@@ -256,4 +258,4 @@ def test_a_requested_tempo_is_followed_within_the_limits_of_the_track(
         choice = planner.next(mix, TrackRequest(tempo=tempo))
         assert choice is not None
         mix = choice.added_to(mix)
-    assert tempo_map(mix).bpm(places(mix)[-1].end) == pytest.approx(128.0)
+    assert tempo_map(mix).bpm(placements(mix)[-1].end) == pytest.approx(128.0)

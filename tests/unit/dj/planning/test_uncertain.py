@@ -18,7 +18,7 @@ from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.reader import read_set
-from crowdstream.dj.setfile.timed_commands import all_moves, places
+from crowdstream.dj.setfile.timed_commands import all_moves, placements
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.dj.track_features import TrackFeatures
 from tests.support.drum_machine import RATE, beats_at, drums, worst_error
@@ -55,7 +55,7 @@ def test_no_track_overlaps_an_uncertain_one(mix: Set) -> None:
             assert one.transition.bars == 0
             assert one.transition.kind in ("cut", "echo out")
     assert pairs >= 3
-    where = places(mix)
+    where = placements(mix)
     for index, place in enumerate(where[:-1]):
         if mix.entries[index].uncertain:
             assert where[index + 1].begin >= place.end

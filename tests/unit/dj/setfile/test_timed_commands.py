@@ -17,7 +17,7 @@ from crowdstream.dj.setfile.timed_commands import (
     TimedCommand,
     all_moves,
     closing,
-    places,
+    placements,
     sync_quantum,
     tempo_map,
     track_commands,
@@ -90,7 +90,7 @@ def test_takes_beat_agrees_with_the_command_table() -> None:
 
 
 def test_placements_are_contiguous(mix: Set) -> None:
-    where = places(mix)
+    where = placements(mix)
     for before, after in pairwise(where):
         assert after.begin == before.mix_out
         assert after.mix_in_end == before.end
@@ -118,7 +118,7 @@ def test_every_command_is_valid_for_the_server(mix: Set) -> None:
 
 
 def test_a_deck_is_loaded_after_its_previous_track_has_ended(mix: Set) -> None:
-    where = places(mix)
+    where = placements(mix)
     loads = [move for move in all_moves(mix) if move.stage == "load"]
     assert len(loads) == len(where)
     for move in loads:
