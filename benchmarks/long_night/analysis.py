@@ -1,4 +1,4 @@
-"""What the log of a night says in numbers: gaps and what explains them, drift, memory, answers."""
+"""Figures from the log of a night: gaps and their explanations, drift, memory, reply times."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 
 from benchmarks.long_night.log import Night
 
-NEAR_SECONDS = 3.0  # a gap so near to a kill is the kill's
-JUMP_SECONDS = 8.0  # a page that is missing so long after a jump of a track is the jump's
-WAITED_SHARE = 0.3  # of a gap, that the machine kept the engine or the card waiting, explains it
-EPISODE_SECONDS = 0.5  # gaps nearer than that are heard as one
-STEP_BLOCKS = 0.75  # the card's clock is never off by so many blocks from one second to the next
-STEP_MARGIN_BLOCKS = 4  # a gap may cost so many blocks more than it was late: the card's buffer
-WARM_SHARE = 0.25  # of the night: memory is judged after it
+NEAR_SECONDS = 3.0  # a gap this close to a kill is attributed to it
+JUMP_SECONDS = 8.0  # a page missing this soon after a jump of the track is attributed to it
+WAITED_SHARE = 0.3  # a gap is explained if the machine held up engine or card for this share of it
+EPISODE_SECONDS = 0.5  # gaps closer than this are audible as one
+STEP_BLOCKS = 0.75  # the card's clock never deviates by as many blocks within a second
+STEP_MARGIN_BLOCKS = 4  # a gap may cost this many blocks more than its delay: the card's buffer
+WARM_SHARE = 0.25  # of the night; memory is judged after it
 
 _JUMP = re.compile(r"seek|jump|hotcue|reverse|slip|loop|sync|spin|load|cue")
 
 
 @dataclass
 class Gap:
-    """A gap of the ledger, and what explains it; empty if nothing does."""
+    """A gap in the ledger, and its explanation; empty if there is none."""
 
     at: float
     cause: str
@@ -34,24 +34,24 @@ class Gap:
 
 
 def kill_times(night: Night) -> list[tuple[float, float]]:
-    """When processes were killed, and until when that was watched."""
+    """Return for each kill its time, and the end of its observation."""
     ends = {entry["number"]: entry["t"] for entry in night.all("killed")}
     return [(entry["t"], ends.get(entry["number"], entry["t"])) for entry in night.all("kill")]
 
 
 def near_kill(kills: Sequence[tuple[float, float]], at: float) -> bool:
-    """Whether a moment belongs to a kill."""
+    """Return whether a time is attributed to a kill."""
     return any(begin - 0.5 <= at <= begin + NEAR_SECONDS for begin, _ in kills)
 
 
 def during_kill(kills: Sequence[tuple[float, float]], at: float) -> bool:
-    """Whether a moment lies between a kill and when all was well again."""
+    """Return whether a time lies between a kill and the complete recovery from it."""
     return any(begin - 1.0 <= at <= end + NEAR_SECONDS for begin, end in kills)
 
 
 def _waits(night: Night) -> Callable[[float], float]:
-    # How long the machine kept engine or card waiting about a moment: in the second that it is
-    # in, and its neighbours; ms.
+    # Milliseconds for which the machine held up engine or card around a time: in its second and
+    # the neighbouring ones.
     seconds = night.all("second")
     times = np.array([entry["t"] for entry in seconds])
     busy = np.array([
@@ -61,7 +61,7 @@ def _waits(night: Night) -> Callable[[float], float]:
 
 
 def gaps(night: Night) -> list[Gap]:
-    """All gaps with their explanations."""
+    """Return all gaps with their explanations."""
     kills = kill_times(night)
     waited = _waits(night)
     jumps = np.array([
@@ -76,7 +76,7 @@ def gaps(night: Night) -> list[Gap]:
         elif cause == "missing_page":
             if ((jumps <= at) & (jumps > at - JUMP_SECONDS)).any():
                 why = "jump"
-        # A standby, too, can't tell an engine that was kept waiting from one that hangs.
+        # Not even a standby can distinguish an engine that was held up from one that hangs.
         elif waited(at) >= max(1.0, WAITED_SHARE * entry["excess_ms"]):
             why = "machine"
         found.append(Gap(at, cause, entry["excess_ms"], why))
@@ -84,7 +84,7 @@ def gaps(night: Night) -> list[Gap]:
 
 
 def episodes(found: Sequence[Gap]) -> int:
-    """How many gaps are heard: those that follow each other closely are one."""
+    """Return the number of audible gaps: those in close succession count as one."""
     times = sorted(gap.at for gap in found)
     return sum(
         1 for before, at in zip([-1e9, *times], times, strict=False)
@@ -96,7 +96,7 @@ def episodes(found: Sequence[Gap]) -> int:
 class Drift:
     """Engine frames against the wall clock.
 
-    `times` (s), `behind` (ms that the engine's frames are behind), `net` (the same without
+    `times` (s), `behind` (ms by which the engine's frames are late), `net` (the same without
     steps), `ppm` by which the card's clock is slow, in the first and second half, and `steps`:
     (time, ms) of each sudden loss of frames.
     """
@@ -110,9 +110,9 @@ class Drift:
 
 
 def drift(night: Night) -> Drift | None:
-    """Compare the clocks; None for a night of a few seconds."""
+    """Compare the clocks; return None for a night of a few seconds."""
     desk = night.one("desk")
-    # A stream that begins is asked for blocks ahead.
+    # A stream requests blocks ahead when it starts.
     seconds = [entry for entry in night.all("second") if entry["asked_ns"] > 0][3:]
     if not desk or len(seconds) < 10:
         return None
@@ -125,7 +125,7 @@ def drift(night: Night) -> Drift | None:
     usual = float(np.median(rates))
     jumps = np.diff(behind) - usual * np.diff(wall)
     jumps[np.abs(jumps) < STEP_BLOCKS * block] = 0.0
-    # A block that comes early or late by itself is no step: the next one takes it back.
+        # A single block that is early or late is not a step: the next one compensates it.
     for place in np.flatnonzero(jumps[:-1]):
         if abs(jumps[place] + jumps[place + 1]) < STEP_BLOCKS * block:
             jumps[place] = jumps[place + 1] = 0.0
@@ -138,7 +138,7 @@ def drift(night: Night) -> Drift | None:
 
 
 def unknown_steps(night: Night, found: Drift) -> list[tuple[float, float]]:
-    """The steps of the clock that neither a kill explains nor as long a gap in the ledger."""
+    """Return the steps of the clock that neither a kill nor a gap in the ledger explains."""
     kills = kill_times(night)
     desk = night.one("desk")
     margin = STEP_MARGIN_BLOCKS * desk["block"] / desk["rate"] * 1e3
@@ -147,7 +147,7 @@ def unknown_steps(night: Night, found: Drift) -> list[tuple[float, float]]:
     odd = []
     for at, step in found.steps:
         near = [gap for gap in timed if abs(gap.at - at) < NEAR_SECONDS]
-        # A gap of the device has no length in the ledger: it is what kept the sound server.
+        # The ledger has no length for a gap of the device: use the delay of the sound server.
         known = max(sum(gap.excess_ms for gap in near), waited(at)) + margin
         if not during_kill(kills, at) and not (near and abs(step) <= known):
             odd.append((at, step))
@@ -156,23 +156,23 @@ def unknown_steps(night: Night, found: Drift) -> list[tuple[float, float]]:
 
 @dataclass
 class Usage:
-    """What roles took over time: `times`, and by role arrays of as many values (0: not there).
+    """Resource usage of roles over time: `times`, and arrays by role (0: no such process).
 
-    `total` is the memory of all: their own, the shared block, and their part of program files as
-    it was when PSS was counted (before and after the set). Bytes.
+    `total` is the memory of all processes in bytes: their private memory, the shared block, and
+    their part of program files as of the last PSS measurement (before and after the set).
     """
 
     times: np.ndarray
     own: dict[str, np.ndarray]
     files: dict[str, np.ndarray]
     threads: dict[str, np.ndarray]
-    cpu: dict[str, np.ndarray]  # percent of a core since the reading before
+    cpu: dict[str, np.ndarray]  # percent of a core since the previous reading
     shared: np.ndarray
     total: np.ndarray
 
 
 def usage(night: Night) -> Usage:
-    """What the processes took, by what they do; those of one role together."""
+    """Return the usage of the processes, summed by role."""
     entries = night.all("family")
     roles = sorted({row["role"] for entry in entries for row in entry["members"]})
     made = {
@@ -202,7 +202,7 @@ def usage(night: Night) -> Usage:
 
 
 def slope_mb_an_hour(times: np.ndarray, values: np.ndarray) -> float:
-    """By how much bytes grow, robustly: the median of the slopes between all pairs (Theil-Sen)."""
+    """Return the growth of bytes: the median slope between all pairs (Theil-Sen estimator)."""
     first, second = np.triu_indices(len(times), 1)
     apart = times[second] - times[first]
     far = apart > 0.2 * (times[-1] - times[0])
@@ -211,7 +211,7 @@ def slope_mb_an_hour(times: np.ndarray, values: np.ndarray) -> float:
 
 
 def answers(night: Night) -> dict[str, np.ndarray]:
-    """How long answers took, ms, by what was asked, apart from those near a kill."""
+    """Return the reply times in ms by request, except near kills."""
     kills = kill_times(night)
     found = defaultdict(list)
     for entry in night.all("answer"):
@@ -221,7 +221,7 @@ def answers(night: Night) -> dict[str, np.ndarray]:
 
 
 def own_cpu(night: Night) -> float:
-    """What the script itself took, percent of a core."""
+    """Return the CPU usage of this program, in percent of a core."""
     entries: list[dict[str, Any]] = night.all("family")
     if len(entries) < 2:
         return 0.0

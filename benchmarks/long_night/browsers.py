@@ -1,6 +1,6 @@
-"""Clients of the web process: pages that are open, listeners, and programs that read figures.
+"""Clients of the web process: open pages, listeners, and programs that read figures.
 
-As a page does, they come back when the connection is lost.
+Like a page, they reconnect when the connection is lost.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from benchmarks.long_night.websocket import WebSocket
 from crowdstream.web.streaming.chunks import HEAD
 
 AGAIN_SECONDS = 1.0
-HELLO_SECONDS = 10.0  # as long may it take until the server has said hello
-HAND_SECONDS = 0.5  # between two moves at a page that is used
+HELLO_SECONDS = 10.0  # limit for the server's hello
+HAND_SECONDS = 0.5  # mean time between two moves on a page in use
 REPORT_SECONDS = 0.2
 FETCH_SECONDS = 2.0
 PATHS = ("/", "/metrics", "/healthz", "/?HOST_INFO", "/api/openapi.json", "/page/main.js", "/mix")
@@ -26,16 +26,16 @@ _BIGGEST = 1 << 18
 
 
 class Door(Protocol):
-    """What they need of the server."""
+    """Access to the server for these clients."""
 
     http_port: int
 
     def waiting(self) -> Waiting:
-        """For the answers that they expect."""
+        """Return a tracker for expected replies."""
 
 
 class _Connected:
-    """Somebody with a WebSocket."""
+    """A client with a WebSocket."""
 
     path = ""
 
@@ -54,14 +54,14 @@ class _Connected:
             self.connected()
 
     def connected(self) -> None:
-        """A connection begins."""
+        """Called for each new connection."""
 
     def fileno(self) -> int:
-        """For a selector."""
+        """Return the descriptor for a selector."""
         return self._socket.fileno()
 
     def read(self) -> None:
-        """Take in what has come."""
+        """Handle all messages that have arrived."""
         for data in self._socket.read():
             if data.startswith(b'{"hello"'):
                 self._waiting.came(f"hello of {self.path.partition('?')[0]}")
@@ -71,10 +71,10 @@ class _Connected:
             self._waiting.lost()
 
     def hear(self, data: bytes) -> None:
-        """A message that is no hello."""
+        """Handle a message other than the hello."""
 
     def tick(self) -> None:
-        """Come back, if the connection was lost; do what is due."""
+        """Reconnect if the connection was lost; do what is due."""
         self._waiting.check()
         if not self._socket.open and time.monotonic() > self._again:
             self._connect()
@@ -82,15 +82,15 @@ class _Connected:
             self.act()
 
     def act(self) -> None:
-        """Called now and then while there is a connection."""
+        """Called regularly while connected."""
 
     def leave(self) -> None:
-        """Say goodbye. What is not answered yet has not failed."""
+        """Disconnect. Outstanding replies do not count as failures."""
         self._socket.leave()
 
 
 class Tab(_Connected):
-    """A page that is open: somebody turns knobs and looks at the health panel."""
+    """An open page: a person turns knobs and looks at the health panel."""
 
     path = "/live"
 
@@ -101,14 +101,14 @@ class Tab(_Connected):
         self._socket.say('{"see":["health"]}')
 
     def hear(self, data: bytes) -> None:
-        """Answers, among much else."""
+        """Match replies, among many other messages."""
         if data.startswith(b'{"end"'):
             self._waiting.came(f"/live {json.loads(data)['end']}")
         elif data.startswith(b'{"pong"'):
             self._waiting.came("pong of /live")
 
     def act(self) -> None:
-        """Turn a knob, or ask for the time."""
+        """Turn a knob, or request the time."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + HAND_SECONDS * random.uniform(0.2, 2.0)
@@ -126,41 +126,41 @@ def _knob() -> list[Any]:
     kinds: tuple[tuple[str, float, float], ...] = (
         (f"/deck/{deck}/level", 0.7, 1.0), (f"/deck/{deck}/eq/low", 0.5, 1.2),
         (f"/deck/{deck}/filter", -0.3, 0.3), ("/mix/crossfader", 0.4, 0.6),
-        (f"/deck/{deck}/level", 7.0, 9.0),  # out of range: it is refused
+        (f"/deck/{deck}/level", 7.0, 9.0),  # out of range, so it is refused
     )  # fmt: skip
     address, low, high = random.choice(kinds)
     return [address, random.uniform(low, high)]
 
 
 class RudeTab(Tab):
-    """A page that says much, reads nothing, and goes without a word."""
+    """A page that sends invalid messages, reads nothing, and disconnects abruptly."""
 
     def fileno(self) -> int:
-        """Nothing is read."""
+        """Return -1: nothing is read."""
         return -1
 
     def tick(self) -> None:
-        """Say something that is no command of a page."""
+        """Send a message that is not a page command."""
         with contextlib.suppress(OSError):
             self._socket.say(random.choice(('{"see":7}', '{"do":[1]}', '{"waves":"x"}')))
 
     def leave(self) -> None:
-        """Close without a word."""
+        """Close the socket without a closing handshake."""
         self._socket.close()
 
 
 class Listener(_Connected):
-    """Somebody who listens to the master."""
+    """A client that listens to the master."""
 
     path = "/listen?bus=master&format=pcm16"
 
     def connected(self) -> None:
-        """The first chunk is waited for, too."""
+        """Expect the first chunk as well."""
         self._have, self._told = -1, 0.0
         self._waiting.expect("sound of /listen", HELLO_SECONDS)
 
     def hear(self, data: bytes) -> None:
-        """A chunk, or a text that says that chunks have other bits from now on."""
+        """Handle a chunk, or a text that announces a different sample format."""
         if not data or data[0] == ord("{"):
             return
         _form, _channels, frames, own, rate, frame, _at = HEAD.unpack_from(data)
@@ -168,29 +168,29 @@ class Listener(_Connected):
         self._have = frame + frames * rate // own
 
     def act(self) -> None:
-        """Report what has come."""
+        """Acknowledge what has arrived."""
         if self._have >= 0 and time.monotonic() > self._told + REPORT_SECONDS:
             self._told = time.monotonic()
             self._socket.say(json.dumps({"have": self._have}))
 
 
 class DeafListener(Listener):
-    """Somebody who wants to listen and reads nothing: they are dropped, and nobody waits."""
+    """A listener that reads nothing: the server drops it, and nothing blocks."""
 
     def fileno(self) -> int:
-        """Nothing is read."""
+        """Return -1: nothing is read."""
         return -1
 
     def tick(self) -> None:
-        """Wait."""
+        """Do nothing."""
 
     def leave(self) -> None:
-        """Close without a word."""
+        """Close the socket without a closing handshake."""
         self._socket.close()
 
 
 class Scraper:
-    """A program that asks for figures over HTTP, with a new connection each time."""
+    """A program that requests figures over HTTP, with a new connection each time."""
 
     def __init__(self, door: Door, seconds: float) -> None:
         self._port = door.http_port
@@ -201,11 +201,11 @@ class Scraper:
         self._socket: socket.socket | None = None
 
     def fileno(self) -> int:
-        """For a selector."""
+        """Return the descriptor for a selector."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def read(self) -> None:
-        """Take in a part of an answer."""
+        """Read a part of a response."""
         if self._socket is None:
             return
         try:
@@ -220,7 +220,7 @@ class Scraper:
             self._end()
 
     def tick(self) -> None:
-        """Ask, if it is time."""
+        """Send a request when it is due."""
         self._waiting.check()
         if time.monotonic() < self._next:
             return
@@ -243,5 +243,5 @@ class Scraper:
             self._socket = None
 
     def leave(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._end()

@@ -1,4 +1,4 @@
-"""Pass or fail: what a night has to fulfil, each with its reason."""
+"""Pass or fail: the requirements for a night, each with its reason."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from benchmarks.long_night import analysis
 from benchmarks.long_night.log import Night
 
 BESIDES_MB = 300.0  # memory of all processes besides the budget
-GROWTH_MB_AN_HOUR = 10.0  # memory of the processes' own may grow so much: what Python's heaps do
-MIN_MINUTES = 20.0  # a shorter night says nothing about growth and drift
+GROWTH_MB_AN_HOUR = 10.0  # tolerated growth of private memory, caused by Python's heaps
+MIN_MINUTES = 20.0  # a shorter night is not judged for growth and drift
 CLOCK_PPM = 100.0  # no card's clock is worse
-CLOCK_CHANGE_PPM = 10.0  # and what it is off by stays so, but for its temperature
-GAP_MS = 50.0  # no kill may be heard longer
-NOTICE_MS, NOTICE_BLOCKS = 20.0, 3  # but a hang has to be noticed first
-CONTROL_SECONDS = 2.0  # within which a killed control is there again
-ANSWER_SECONDS = 5.0  # the same of the server after other kills
-HANG_SECONDS = 5.0  # within which a stopped engine is ended
-MORE_FILES, MORE_THREADS = 4, 1  # after the night, of a process: pipes to new children
+CLOCK_CHANGE_PPM = 10.0  # its deviation is constant except for temperature
+GAP_MS = 50.0  # maximum gap by a kill
+NOTICE_MS, NOTICE_BLOCKS = 20.0, 3  # additional time until a hang is detected
+CONTROL_SECONDS = 2.0  # for a killed control process to return
+ANSWER_SECONDS = 5.0  # the same for the server after other kills
+HANG_SECONDS = 5.0  # within which a stopped engine is killed
+MORE_FILES, MORE_THREADS = 4, 1  # tolerated per process after the night: pipes to new children
 _INTERNAL = "internal error"
-_HEARD = ("engine", "hang")  # kills that may be heard
+_HEARD = ("engine", "hang")  # kills that may be audible
 
 
 @dataclass
 class Verdict:
-    """One of the demands: met, missed, or (None) not judged, and why."""
+    """A requirement: met, missed, or (None) not judged, and the reason."""
 
     name: str
     met: bool | None
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def verdicts(night: Night, folder: Path, gaps_an_hour: float) -> list[Verdict]:
-    """All demands."""
+    """Judge all requirements."""
     found = [_ran(night)]
     if night.one("family") and night.one("second"):
         for judge in (_gaps(night, gaps_an_hour), _clock(night), _memory(night), _leaks(night),
@@ -110,7 +110,7 @@ def _memory(night: Night) -> Iterator[Verdict]:
         f"at most {most:.0f} MB of all processes, budget {budget:.0f} MB",
     )
     own = np.sum(list(used.own.values()), axis=0)
-    # While processes are missing or doubled after a kill, a sum says nothing.
+    # While processes are missing or doubled after a kill, their sum is meaningless.
     kills = analysis.kill_times(night)
     whole = np.array([
         not any(begin <= at <= end + 15.0 for begin, end in kills) for at in used.times
@@ -128,8 +128,8 @@ def _memory(night: Night) -> Iterator[Verdict]:
 
 
 def _leaks(night: Night) -> Iterator[Verdict]:
-    # A process that takes over from one that was killed may hold more: pipes it was handed. So
-    # what the first third of the night shows is what there may be.
+    # A successor of a killed process may hold more files, such as inherited pipes. The first
+    # third of the night therefore sets the reference.
     entries = [entry for entry in night.all("family") if entry["members"]]
     early = entries[: max(1, len(entries) // 3)]
     faults = []
@@ -195,7 +195,7 @@ def _recordings(night: Night) -> Iterator[Verdict]:
     ]  # fmt: skip
     if not files and not refused:
         return
-    # What a kill interrupts may be shorter or have no end, but it can be read.
+    # A recording interrupted by a kill may be short or unfinished, but must be readable.
     faults = [
         f"{entry['path']}: {entry['fault']}" for entry in files
         if entry["fault"] and not (entry["excused"] and "can't be read" not in entry["fault"])

@@ -1,4 +1,4 @@
-"""Processes of the server are killed or stopped, and it is watched what becomes of the music."""
+"""Kill or stop processes of the server, and observe the effect on the music."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import PLAYING
 
 KINDS = ("engine", "hang", "standby", "loader", "control", "recorder", "web")
-"""What can be done: the engine that plays killed or stopped (SIGSTOP), the others killed."""
+"""Kinds of kills: the active engine is killed or stopped (SIGSTOP), the others are killed."""
 
-CLOSE_SECONDS = 3.0  # watched closely, for the length of the gap
-PATIENCE_SECONDS = 30.0  # a process that is not replaced by then is not going to be
+CLOSE_SECONDS = 3.0  # of close observation, for the length of the gap
+PATIENCE_SECONDS = 30.0  # a process that is not replaced by then counts as lost
 _LOOK_SECONDS = 0.001
-_CPU_SECONDS = 0.25  # in which the engine that renders uses more of the processor
+_CPU_SECONDS = 0.25  # over which the rendering engine uses more CPU time than a standby
 _ROLES = {"engine": "engine", "hang": "engine", "standby": "engine"}
 
 
 def leader(desk: Desk, engines: list[Member]) -> Member:
-    """The engine that renders: which one holds the lease, or works more than the others.
+    """Return the engine that renders: it holds the lease, or uses more CPU than the others.
 
-    A standby does as good as nothing. `engines` are not empty.
+    A standby uses almost no CPU. `engines` must not be empty.
     """
     if len(engines) == 1:
         return engines[0]
@@ -54,25 +54,25 @@ class _Watch:
     victim: Member
     number: int
     at: float
-    asked_ns: int  # of the latest block before
+    asked_ns: int  # time of the latest block before the kill
     frame: int
     gap_count: int
-    count: int  # processes of its role
+    count: int  # processes of the victim's role
     playing: int
     positions: np.ndarray
     seen: tuple[int, int] = (0, 0)
     worst_ns: int = 0
-    answered: float = -1.0  # seconds until the server answered
-    replaced: float = -1.0  # until another process did its work
-    ended: float = -1.0  # until the victim was gone
-    moved: float = -1.0  # until the engine asked for blocks again
+    answered: float = -1.0  # seconds until the server replied
+    replaced: float = -1.0  # until another process had taken over
+    ended: float = -1.0  # until the victim had ended
+    moved: float = -1.0  # until the engine requested blocks again
     next_look: float = 0.0
-    on: int = -1  # voices that play on
+    on: int = -1  # voices that still play
     entry: dict[str, Any] = field(default_factory=dict)
 
 
 class Killer:
-    """Kills, and watches: `strike`, then `tick` and `answered` until `busy` is false again."""
+    """Kills and observes: call `strike`, then `tick` and `heard` until `busy` is false."""
 
     def __init__(self, family: Family, log: Log) -> None:
         self._family = family
@@ -84,16 +84,16 @@ class Killer:
 
     @property
     def busy(self) -> bool:
-        """Whether a kill is being watched."""
+        """Whether a kill is being observed."""
         return self._watch is not None
 
     @property
     def close(self) -> bool:
-        """Whether it has to be looked at every millisecond."""
+        """Whether observation every millisecond is required."""
         return self._watch is not None and time.monotonic() < self._watch.at + CLOSE_SECONDS
 
     def strike(self, kind: str, desk: Desk | None) -> None:
-        """Kill what `kind` says, unless another kill is still watched."""
+        """Kill a process of this kind, unless another kill is still being observed."""
         if desk is None or self._watch is not None:
             self._log.write("kill skipped", kind=kind, reason="another one is watched")
             return
@@ -125,19 +125,19 @@ class Killer:
         return found[0] if found else None
 
     def covers(self, moment: float, margin: float) -> bool:
-        """Whether something of that time may have been lost to a kill."""
+        """Return whether something at that time may have been lost to a kill."""
         if self._watch is not None and moment > self._watch.at - margin:
             return True
         return any(begin - margin < moment < end + margin for begin, end in self._times)
 
     def heard(self) -> None:
-        """The server has answered something that was said after the kill."""
+        """Register the first reply to a request that was sent after the kill."""
         watch = self._watch
         if watch is not None and watch.answered < 0.0:
             watch.answered = time.monotonic() - watch.at
 
     def tick(self, desk: Desk | None) -> None:
-        """Look how it goes on."""
+        """Observe the recovery."""
         watch = self._watch
         if watch is None or desk is None:
             return
@@ -145,7 +145,7 @@ class Killer:
         since = now - watch.at
         found = moment(desk)
         if found != watch.seen:
-            # What passed without frames; of several blocks at once, too.
+            # Time without frames, also across several blocks.
             frames = found[1] - watch.seen[1]
             passed = found[0] - watch.seen[0] - frames / desk.sample_rate * 1e9
             watch.worst_ns = max(watch.worst_ns, round(passed))
@@ -169,7 +169,7 @@ class Killer:
             watch.ended = since
         role = watch.victim.role
         others = [one for one in members if one.role == role and one.pid != watch.victim.pid]
-        # A recorder is started when the next recording is.
+        # A recorder is started with the next recording.
         if watch.replaced < 0.0 and (len(others) >= watch.count or role == "recorder"):
             watch.replaced = since
 
@@ -177,7 +177,7 @@ class Killer:
         states = desk.voices["state"] == PLAYING
         moved = states & (desk.voices["position"] != watch.positions)
         if watch.kind == "hang" and watch.ended < 0.0:
-            os.kill(watch.victim.pid, signal.SIGKILL)  # it must not stay behind
+            os.kill(watch.victim.pid, signal.SIGKILL)  # do not leave it behind
         self._log.write(
             "killed", kind=watch.kind, number=watch.number,
             gap_ms=round(watch.worst_ns / 1e6, 2),

@@ -1,4 +1,4 @@
-"""A client's line to the server: messages out, answers in, and how long they took."""
+"""A client's OSC connection to the server: messages, replies, and reply times."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 from crowdstream.osc.codec import Malformed, build, parse
 
-ANSWER_SECONDS = 10.0  # an answer that takes longer has not come
-LOAD_SECONDS = 30.0  # the same of a piece that has to be read
+ANSWER_SECONDS = 10.0  # limit for a reply
+LOAD_SECONDS = 30.0  # the same for loading a piece
 _BIGGEST = 65536
 
 
 class Waiting:
-    """Answers that are expected, by key.
+    """Tracks expected replies by key.
 
-    `late` is called with those that have not come (key, seconds sent at), `answered` with those
-    that have (key, seconds they took).
+    `late` is called for each reply that has not arrived (key, time of sending), `answered` for
+    each one that has (key, seconds it took).
     """
 
     def __init__(
@@ -28,15 +28,15 @@ class Waiting:
     ) -> None:
         self._answered = answered
         self._late = late
-        self._sent: dict[str, list[tuple[float, float]]] = {}  # when sent, until when
+        self._sent: dict[str, list[tuple[float, float]]] = {}  # time of sending, deadline
 
     def expect(self, key: str, seconds: float = ANSWER_SECONDS) -> None:
-        """An answer is to come."""
+        """Expect a reply."""
         now = time.monotonic()
         self._sent.setdefault(key, []).append((now, now + seconds))
 
     def came(self, key: str) -> None:
-        """Something has come that may be an answer."""
+        """Register a message that may be a reply."""
         waits = self._sent.get(key)
         if waits:
             sent, _ = waits.pop(0)
@@ -45,7 +45,7 @@ class Waiting:
             self._answered(key, time.monotonic() - sent)
 
     def check(self) -> None:
-        """Give up what has not come in time."""
+        """Give up replies that are overdue."""
         now = time.monotonic()
         for key, waits in list(self._sent.items()):
             while waits and now > waits[0][1]:
@@ -54,7 +54,7 @@ class Waiting:
                 del self._sent[key]
 
     def lost(self) -> None:
-        """What has not come will not come any more."""
+        """Give up all replies: the connection is lost."""
         for key, waits in self._sent.items():
             for sent, _ in waits:
                 self._late(key, sent)
@@ -62,9 +62,9 @@ class Waiting:
 
 
 class Line(Waiting):
-    """A UDP socket. `hear(address, arguments)` is called with what comes in.
+    """A UDP socket. `hear(address, arguments)` is called for each incoming message.
 
-    Keys of what is expected are addresses, or an address and its first argument.
+    The keys of expected replies are addresses, or an address and its first argument.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Line(Waiting):
         self.heard: Counter[str] = Counter()
 
     def fileno(self) -> int:
-        """For a selector."""
+        """Return the descriptor for a selector."""
         return self._socket.fileno()
 
     def send(self, packet: bytes) -> None:
-        """Send a packet as it is."""
+        """Send a packet unchanged."""
         self.sent += 1
-        # While no server is there (it was killed), the system may tell so.
+        # While no server is running (it was killed), the system may report an error.
         with contextlib.suppress(ConnectionRefusedError, BlockingIOError):
             self._socket.sendto(packet, self._to)
 
@@ -99,13 +99,13 @@ class Line(Waiting):
         self.send(build(address, arguments))
 
     def sync(self) -> None:
-        """Ask for a sign that everything before is done."""
+        """Request a reply when everything before has been carried out."""
         self._serial = self._serial % 1_000_000_000 + 1
         self.expect(f"/synced {self._serial}")
         self.say("/sync", self._serial)
 
     def read(self) -> None:
-        """Take in what has come."""
+        """Handle all messages that have arrived."""
         while True:
             try:
                 packet = self._socket.recv(_BIGGEST)
@@ -129,5 +129,5 @@ class Line(Waiting):
             self.came(key)
 
     def close(self) -> None:
-        """Close the socket, without a word."""
+        """Close the socket without signing off."""
         self._socket.close()

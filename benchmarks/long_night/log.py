@@ -1,4 +1,4 @@
-"""The log of a night: JSON lines, each written as it happens, so that nothing is lost."""
+"""The log of a night: JSON lines, each written immediately, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "night.jsonl"
 
 
 class Log:
-    """Writes entries: `what` happened, `t` seconds after the beginning, and its values."""
+    """Writes entries: `what` happened, `t` seconds after the start, and its values."""
 
     def __init__(self, folder: Path, begin: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -20,7 +20,7 @@ class Log:
         self._file = (folder / NAME).open("w", buffering=1, encoding="utf-8")
 
     def write(self, what: str, /, **values: Any) -> None:
-        """Enter one line; it is with the system when this returns."""
+        """Write one line; the operating system has it when this returns."""
         entry = {"what": what, "t": round(time.monotonic() - self.begin, 4), **values}
         self._file.write(json.dumps(entry) + "\n")
 
@@ -30,7 +30,7 @@ class Log:
 
 
 class Night:
-    """A log as it was read: entries by what they are."""
+    """A log that was read: entries by kind."""
 
     def __init__(self, entries: Iterator[dict[str, Any]]) -> None:
         self._by: dict[str, list[dict[str, Any]]] = {}
@@ -38,16 +38,16 @@ class Night:
             self._by.setdefault(entry["what"], []).append(entry)
 
     def all(self, what: str) -> list[dict[str, Any]]:
-        """All entries of a kind, in their order."""
+        """Return all entries of a kind in order."""
         return self._by.get(what, [])
 
     def one(self, what: str) -> dict[str, Any]:
-        """The latest entry of a kind; empty if there is none."""
+        """Return the latest entry of a kind; empty if there is none."""
         return self.all(what)[-1] if self.all(what) else {}
 
 
 def read(folder: Path) -> Night:
-    """The night that was logged in a folder. A line that was cut off by a crash is left out."""
+    """Read the log in a folder. Reading stops at a line that was cut off by a crash."""
 
     def entries() -> Iterator[dict[str, Any]]:
         with (folder / NAME).open(encoding="utf-8") as lines:

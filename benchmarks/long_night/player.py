@@ -1,4 +1,4 @@
-"""Carries out a night's actions on a server that runs."""
+"""Carry out a night's actions on a running server."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from crowdstream.desk.block import Desk
 from crowdstream.osc.codec import UNIX_EPOCH, build
 from tests.support.long_night.model import Action
 
-EXCUSE_SECONDS = 3.0  # so long before and after a kill an answer may be missing
+EXCUSE_SECONDS = 3.0  # around a kill, in which a reply may be missing
 STATUS_SECONDS = 5.0
 WATCHED_STATUS_SECONDS = 0.1  # after a kill
 _MAX_VISITORS = 12
 
 
 class Player:
-    """The DJ's line, the visitors, the recordings, and their part of the log."""
+    """The DJ's connection, the visitors, the recordings, and their part of the log."""
 
     def __init__(
         self, port: int, http_port: int, log: Log, paths: Mapping[str, Path],
@@ -52,10 +52,10 @@ class Player:
             "visitor": self._visitor,
         }
 
-    # Actions -------------------------------------------------------------------------------
+    # Actions
 
     def carry_out(self, action: Action, desk: Desk | None) -> None:
-        """Do it, and ask for a sign that it has been done."""
+        """Carry out an action, and request a confirmation."""
         if action.kind == "kill":
             self._killer.strike(str(action.words[0]), desk)
             return
@@ -90,14 +90,14 @@ class Player:
             self.visitors.append(VISITORS[kind](self, seconds))
 
     def line(self) -> Line:
-        """A line for a visitor."""
+        """Return a connection for a visitor."""
         return Line(self._port, self._hear_visitor, self._answered, self._late)
 
     def waiting(self) -> Waiting:
-        """For a visitor who comes by other ways."""
+        """Return a tracker of replies for a visitor with a connection of its own."""
         return Waiting(self._answered, self._late)
 
-    # Answers -------------------------------------------------------------------------------
+    # Replies
 
     def _hear(self, address: str, arguments: Sequence[Any]) -> None:
         self.recordings.hear(address, arguments)
@@ -133,10 +133,10 @@ class Player:
         excused = self._killer.covers(sent, EXCUSE_SECONDS)
         self._log.write("no answer", key=kind, excused=excused, sent=sent - self._log.begin)
 
-    # Time ----------------------------------------------------------------------------------
+    # Time
 
     def readers(self) -> list[Any]:
-        """All that has to be read when something comes: each has `fileno` and `read`."""
+        """Return everything to read on input: each has `fileno` and `read`."""
         here = [visitor for visitor in self.visitors if visitor.fileno() >= 0]
         return [self.dj, self._status, *here]
 
@@ -159,12 +159,12 @@ class Player:
         self.recordings.tick(rate, self._killer.struck)
 
     def ask_status(self) -> None:
-        """Ask how the server is."""
+        """Request the server's status."""
         self._status.expect("/status.reply")
         self._status.say("/status")
 
     def clear_up(self) -> None:
-        """Have everybody go, everything stopped and unloaded."""
+        """Disconnect all visitors, stop and unload everything."""
         for visitor in self.visitors:
             with contextlib.suppress(OSError):
                 visitor.leave()
@@ -185,5 +185,5 @@ class Player:
 
 
 def _kind(key: str) -> str:
-    # What is numbered is one kind of answer.
+    # Numbered replies are of one kind.
     return key.split(" ", maxsplit=1)[0] if key.startswith(("/synced ", "/live ")) else key

@@ -1,4 +1,4 @@
-"""The picture of a night: eight plots over time, kills as grey lines."""
+"""Plots of a night: eight of them over time, with kills as grey lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmarks.long_night import analysis
 from benchmarks.long_night.judge import BESIDES_MB
 from benchmarks.long_night.log import Night
 
-_BINS = 120  # at most so many points of a percentile
-_MIN_SECONDS = 5.0  # and each of so many seconds
+_BINS = 120  # maximum number of points of a percentile
+_MIN_SECONDS = 5.0  # minimum duration of each point
 
 
 def draw(night: Night, path: Path) -> None:
-    """Draw it into a PNG. Raises `BenchmarkError` where there is no matplotlib."""
+    """Draw all plots into a PNG file. Raise `BenchmarkError` without matplotlib."""
     pyplot = plotter()
     figure, axes = pyplot.subplots(4, 2, figsize=(14, 15), squeeze=False)
     kinds = (_render, _gaps, _memory, _cpu, _clock, _answers, _handles, _music)

@@ -1,4 +1,4 @@
-"""The server's processes as the system sees them: which there are, and what they take."""
+"""The server's processes as the system sees them: which exist, and their resource usage."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DESK_NAME = "crowdstream-desk"
 
 @dataclass
 class Member:
-    """One process of the server, by what it does."""
+    """One process of the server and its role."""
 
     role: str
     process: psutil.Process
 
     @property
     def pid(self) -> int:
-        """Process number."""
+        """Process ID."""
         return int(self.process.pid)
 
 
@@ -58,8 +58,8 @@ def _desk_files(pid: int) -> dict[int, Path]:
 class Family:
     """The processes of the server that was started as `root`.
 
-    A child whose parent was killed is no descendant any more, so they are known by the shared
-    block that they have open.
+    A child whose parent was killed is no longer a descendant, so processes are recognised by the
+    shared block that they have open.
     """
 
     def __init__(self, root: psutil.Process) -> None:
@@ -67,7 +67,7 @@ class Family:
         self._inode = 0
 
     def members(self) -> list[Member]:
-        """All that live now, the root first. One that is gone while it is looked at is left out."""
+        """Return all live processes, the root first, without those that end meanwhile."""
         found = []
         with contextlib.suppress(psutil.Error):
             descendants = {child.pid for child in self._root.children(recursive=True)}
@@ -85,7 +85,7 @@ class Family:
         return found
 
     def open_desk(self) -> Desk | None:
-        """Attach to the shared block; None while there is none. The caller closes it."""
+        """Attach to the shared block; return None if there is none. The caller closes it."""
         for member in self.members():
             for inode, entry in _desk_files(member.pid).items():
                 with contextlib.suppress(OSError, DeskError):
@@ -95,12 +95,12 @@ class Family:
         return None
 
     def desk_is_current(self) -> bool:
-        """Whether the desk that was opened last is still the one in use."""
+        """Return whether the desk that was opened last is still in use."""
         return any(self._inode in _desk_files(member.pid) for member in self.members())
 
 
 def _own_pss(smaps: Path) -> int:
-    # Bytes. A mapping is a line with its addresses and name, and lines of figures.
+    # Bytes. A mapping is a line with its addresses and name, followed by lines of figures.
     total, counts = 0, True
     for line in smaps.read_text(encoding="ascii", errors="replace").splitlines():
         first = line.partition(" ")[0]
@@ -112,11 +112,11 @@ def _own_pss(smaps: Path) -> int:
 
 
 def taken(member: Member, whole: bool) -> dict[str, Any] | None:
-    """What a process takes: memory of its own in bytes, files, threads, CPU seconds.
+    """Return a process's private memory in bytes, files, threads and CPU seconds.
 
-    `whole`: its proportional set size (PSS), too, without what JACK shares with all its clients,
-    which is the sound server's. To count that the system walks through all of a process's pages and
-    keeps it waiting meanwhile, an engine for 15 ms and more: not while it plays.
+    `whole`: also its proportional set size (PSS), without the memory that JACK shares with all its
+    clients, which is the sound server's. To count it, the system walks through all pages of the
+    process and blocks it meanwhile, an engine for 15 ms or more: do not use it during playback.
     """
     with contextlib.suppress(psutil.Error, OSError, KeyError):
         process = member.process
@@ -146,7 +146,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def waited(pids: list[int]) -> dict[int, float]:
-    """Seconds that the threads of each process were ready to run and had no processor."""
+    """Return the seconds that the threads of each process were ready to run without a processor."""
     total = {}
     for pid in pids:
         total[pid] = 0.0
@@ -157,7 +157,7 @@ def waited(pids: list[int]) -> dict[int, float]:
 
 
 def stolen() -> float:
-    """Seconds that a hypervisor has kept this machine's processors from running."""
+    """Return the seconds for which a hypervisor has withheld this machine's processors."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / 100.0
     return 0.0

@@ -1,4 +1,4 @@
-"""What is read of a running server every second, and every ten: desk, ledger, processes."""
+"""Readings of a running server every second and every ten seconds: desk, ledger, processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TRIES = 100
 
 
 def moment(desk: Desk) -> tuple[int, int]:
-    """When the latest block was asked for (monotonic ns), and its first frame."""
+    """Return when the latest block was requested (monotonic ns), and its first frame."""
     clock = desk.clock
     for _ in range(_TRIES):
         stamp = int(clock["stamp"])
@@ -40,7 +40,7 @@ def moment(desk: Desk) -> tuple[int, int]:
 
 
 class Reader:
-    """Writes readings to the log. `tick` looks whether some are due."""
+    """Writes readings to the log. Call `tick` regularly."""
 
     def __init__(self, family: Family, log: Log, card_pids: list[int]) -> None:
         self._family = family
@@ -56,13 +56,13 @@ class Reader:
         self._self = psutil.Process()
 
     def close(self) -> None:
-        """Let go of the desk."""
+        """Detach from the desk."""
         if self.desk is not None:
             self.desk.close()
             self.desk = None
 
     def tick(self) -> None:
-        """Read what is due."""
+        """Take readings that are due."""
         now = time.monotonic()
         if now >= self._next_family:
             self._next_family = now + FAMILY_SECONDS
@@ -73,13 +73,13 @@ class Reader:
                 self._second(self.desk)
 
     def due(self) -> float:
-        """When it is to be called next, monotonic seconds."""
+        """Return the monotonic time of the next reading."""
         return min(self._next, self._next_family)
 
     def family(self, whole: bool = False) -> None:
-        """Read the processes; attach to the desk, if that has not been done or it is a new one.
+        """Read the processes; attach to the desk if it is a new one.
 
-        `whole`: their PSS, too; see `taken`.
+        `whole`: also their PSS, see `taken`.
         """
         self.members = self._family.members()
         if self.desk is None or not self._family.desk_is_current():
@@ -106,7 +106,7 @@ class Reader:
         histogram = ledger["render_hist"].copy()
         new = histogram - self._histogram
         self._histogram = histogram
-        if (new < 0).any():  # it was begun anew
+        if (new < 0).any():  # the histogram was reset
             new = histogram
         engines = [member.pid for member in self.members if member.role == "engine"]
         waits = waited(engines + self._card_pids)
@@ -142,7 +142,7 @@ class Reader:
 
 
 def card_processes(env: dict[str, str]) -> list[int]:
-    """The sound server that a card of `contrib.soundcard` has started: a child of this process."""
+    """Return the sound server that a card of `contrib.soundcard` has started as a child."""
     found = []
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
@@ -153,7 +153,7 @@ def card_processes(env: dict[str, str]) -> list[int]:
 
 
 def shared_memory(pids: Sequence[int]) -> list[str]:
-    """Names in the shared-memory folder that carry the number of one of these processes."""
+    """Return the names in the shared-memory folder that contain one of these process IDs."""
     folder = Path("/dev/shm")  # nosec B108  # only names are read
     names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     words = {str(pid) for pid in pids}

@@ -1,4 +1,4 @@
-"""Recordings of a night: started, stopped, checked, deleted."""
+"""Recordings of a night: start, stop, check and delete them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import soundfile
 from benchmarks.long_night.line import Line
 from benchmarks.long_night.log import Log
 
-STOP_SECONDS = 10.0  # that a file may take to be finished
-NEAR_SECONDS = 1.0  # by how much a file may be longer or shorter than the time between the commands
+STOP_SECONDS = 10.0  # limit for finishing a file
+NEAR_SECONDS = 1.0  # tolerated difference of a file's length from the time between the commands
 _READ = 65536
 
 
@@ -23,13 +23,13 @@ _READ = 65536
 class _File:
     path: Path
     began: int  # first frame of the desk
-    frames: int = -1  # as told at the end
+    frames: int = -1  # as reported at the end
     failed: str = ""
 
 
 @dataclass
 class Recordings:
-    """At most one recording at a time; its files are looked at when it is over, then deleted."""
+    """At most one recording at a time; its files are checked at its end, then deleted."""
 
     line: Line
     log: Log
@@ -40,7 +40,7 @@ class Recordings:
     _stopped: float = 0.0
 
     def __post_init__(self) -> None:
-        self._clear()  # what an earlier night has left in the same folder
+        self._clear()  # left by an earlier night in the same folder
 
     def _clear(self) -> None:
         if self.folder.exists():
@@ -48,7 +48,7 @@ class Recordings:
                 left.unlink()
 
     def start(self, extension: str, *what: str) -> None:
-        """Start one, unless one is under way."""
+        """Start a recording, unless one is running."""
         if self._started:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -59,14 +59,14 @@ class Recordings:
         self._started = time.monotonic()
 
     def stop(self) -> None:
-        """End it, if one is under way."""
+        """Stop the recording, if one is running."""
         if self._started and not self._stopped:
             self.line.expect("/done /record/stop")
             self.line.say("/record/stop")
             self._stopped = time.monotonic()
 
     def hear(self, address: str, arguments: Sequence[Any]) -> None:
-        """Take in an answer."""
+        """Handle a reply."""
         if address == "/done" and arguments[0] == "/record/start":
             self._files[arguments[1]] = _File(Path(arguments[1]), int(arguments[2]))
         elif address == "/done" and arguments[0] == "/record/stop":
@@ -81,7 +81,7 @@ class Recordings:
     def tick(self, rate: float, struck: float) -> None:
         """Check the files when all are finished or have failed, or time is up.
 
-        `struck`: when something was killed last, monotonic seconds.
+        `struck`: monotonic time of the latest kill.
         """
         if not self._started:
             return
@@ -112,7 +112,7 @@ class Recordings:
             if not finite:
                 entry["fault"] = "it holds values that are no numbers"
             elif file.failed:
-                pass  # up to a second before the end is all that it has to hold
+                pass  # only the part up to one second before the end is required
             elif file.frames < 0:
                 entry["fault"] = "its end was never told"
             elif frames != file.frames:
@@ -125,7 +125,7 @@ class Recordings:
 
 
 def _read(path: Path) -> tuple[int, float, bool]:
-    # Frames, peak, and whether all is finite.
+    # Frames, peak, and whether all samples are finite.
     frames, peak, finite = 0, 0.0, True
     with soundfile.SoundFile(path) as file:
         while len(block := file.read(_READ, dtype="float32", always_2d=True)):

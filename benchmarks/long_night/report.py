@@ -1,4 +1,4 @@
-"""The report of a night: verdicts, figures, and a picture."""
+"""The report of a night: verdicts, figures, and plots."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MAX_ROWS = 40
 
 
 def write_report(folder: Path, gaps_an_hour: float) -> bool:
-    """Write the report of the night in `folder`, print it; whether the night has passed.
+    """Write and print the report of the night in `folder`; return whether the night has passed.
 
-    Raises `BenchmarkError` where there is no matplotlib, after the text has been written.
+    Raise `BenchmarkError` without matplotlib, after the text has been written.
     """
     night = read(folder)
     found = verdicts(night, folder, gaps_an_hour)

@@ -1,4 +1,4 @@
-"""Clients that come and go beside the DJ. A further kind of client is a class in `VISITORS`."""
+"""Clients that connect and leave beside the DJ. To add a kind, add a class to `VISITORS`."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ POLL_SECONDS = 2.0
 
 
 class Door(Protocol):
-    """What somebody finds who comes."""
+    """Access to the server for visitors."""
 
     http_port: int
 
     def line(self) -> Line:
-        """A line to the server, for a client of its own."""
+        """Return a connection to the server for a client."""
 
     def waiting(self) -> Waiting:
-        """For the answers that a client expects who has a way of its own."""
+        """Return a tracker of replies for a client with a connection of its own."""
 
 
 class Visitor(Protocol):
-    """A client: there from when it is made until it leaves. `leaves`: when, monotonic seconds."""
+    """A client, connected from its creation until it leaves, at the monotonic time `leaves`."""
 
     leaves: float
 
     def fileno(self) -> int:
-        """For a selector; -1 while there is nothing to read."""
+        """Return the descriptor for a selector; -1 if there is nothing to read."""
 
     def read(self) -> None:
-        """Something has come in."""
+        """Read the input."""
 
     def tick(self) -> None:
-        """Called now and then."""
+        """Called regularly."""
 
     def leave(self) -> None:
-        """Say goodbye, or not, and free everything."""
+        """Sign off, or not, and release all resources."""
 
 
 class Poller:
-    """Asks for the status every few seconds."""
+    """Requests the status every few seconds."""
 
     def __init__(self, door: Door, seconds: float) -> None:
         self.line = door.line()
@@ -52,35 +52,35 @@ class Poller:
         self.come()
 
     def come(self) -> None:
-        """Say hello."""
+        """Called at the start."""
 
     def fileno(self) -> int:
-        """For a selector."""
+        """Return the descriptor for a selector."""
         return self.line.fileno()
 
     def read(self) -> None:
-        """Take in what has come."""
+        """Handle all messages that have arrived."""
         self.line.read()
 
     def tick(self) -> None:
-        """Ask, if it is time."""
+        """Send a request when it is due."""
         self.line.check()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + POLL_SECONDS
             self.ask()
 
     def ask(self) -> None:
-        """The question."""
+        """Send the request."""
         self.line.expect("/status.reply")
         self.line.say("/status")
 
     def leave(self) -> None:
-        """Nothing to undo."""
+        """Close the socket."""
         self.line.close()
 
 
 class Subscriber(Poller):
-    """Hears events and the clock's beats, and signs off."""
+    """Receives events and the clock's beats, and signs off."""
 
     def come(self) -> None:
         """Subscribe."""
@@ -89,7 +89,7 @@ class Subscriber(Poller):
         self.line.say("/clock/ticks", 1)
 
     def ask(self) -> None:
-        """Where the clock is."""
+        """Request the position of the clock."""
         self.line.expect("/clock/beat.reply")
         self.line.say("/clock/beat")
 
@@ -101,10 +101,10 @@ class Subscriber(Poller):
 
 
 class Metered(Subscriber):
-    """Has meters sent, too."""
+    """Receives meters as well."""
 
     def come(self) -> None:
-        """Subscribe to meters of all stems."""
+        """Subscribe to the meters of all stems."""
         super().come()
         self.line.expect("/done /meters")
         self.line.say("/meters", 10.0, "all")
@@ -116,10 +116,10 @@ class Metered(Subscriber):
 
 
 class Rude(Metered):
-    """Subscribes to everything, and goes without a word."""
+    """Subscribes to everything, and disconnects without signing off."""
 
     def leave(self) -> None:
-        """Only the socket is closed: the server's packets to it bounce."""
+        """Only close the socket: the server's packets to it bounce."""
         self.line.close()
 
 

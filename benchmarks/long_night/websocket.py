@@ -1,4 +1,4 @@
-"""A WebSocket that never waits, for a program with one loop and many clients."""
+"""A non-blocking WebSocket, for a program with one loop and many clients."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BIGGEST = 1 << 18
 
 
 class WebSocket:
-    """A connection to `ws://127.0.0.1:<port><path>`. `open`: it is neither refused nor ended.
+    """A connection to `ws://127.0.0.1:<port><path>`. `open`: neither refused nor closed.
 
-    What is said before the server has agreed is said then.
+    Messages sent before the handshake is complete are sent afterwards.
     """
 
     def __init__(self, port: int, path: str) -> None:
@@ -28,7 +28,7 @@ class WebSocket:
         self.open = True
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            # On loopback this does not wait for the server's program.
+            # On loopback this does not wait for the server's process.
             self._socket.connect(("127.0.0.1", port))
             self._socket.setblocking(False)
             self._protocol.send_request(self._protocol.connect())
@@ -37,11 +37,11 @@ class WebSocket:
             self.close()
 
     def fileno(self) -> int:
-        """For a selector; -1 when it has ended."""
+        """Return the descriptor for a selector; -1 when closed."""
         return self._socket.fileno()
 
     def say(self, text: str) -> None:
-        """Say something."""
+        """Send a text message."""
         if not self._agreed:
             self._early.append(text)
         elif self.open:
@@ -49,7 +49,7 @@ class WebSocket:
             self._push()
 
     def read(self) -> Iterator[bytes]:
-        """The messages that have come, texts and others."""
+        """Yield the messages that have arrived, text and binary."""
         try:
             data = self._socket.recv(_BIGGEST)
         except BlockingIOError:
@@ -85,7 +85,7 @@ class WebSocket:
                 self._socket.send(data)
 
     def leave(self) -> None:
-        """Say goodbye, and close."""
+        """Send a close frame, and close."""
         if self.open and self._agreed:
             with contextlib.suppress(InvalidHandshake):
                 self._protocol.send_close(1001)
@@ -93,7 +93,7 @@ class WebSocket:
         self.close()
 
     def close(self) -> None:
-        """Close without a word."""
+        """Close the socket without a closing handshake."""
         self.open = False
         self._socket.close()
 

@@ -1,4 +1,4 @@
-"""The programs that render the benchmark's scene, one module for each."""
+"""The programs that render the benchmark's scene, one module per program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.renderers.base import Interpreters, Renderer
 
 
 def all_renderers(interpreters: Interpreters) -> Sequence[Renderer]:
-    """Every program, this project's first, whether it is installed or not."""
+    """Return every program, this project's first, whether installed or not."""
     return [
         *ours.variants(),
         *ffmpeg.variants(),

@@ -1,4 +1,4 @@
-"""What a program has to tell about itself to take part."""
+"""The interface of the programs that render the scene."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PYTHONS = "CROWDSTREAM_BENCH_PYTHONS"  # environment variable; paths as in PATH
 class Renderer(ABC):
     """A program, used in one way.
 
-    name: unique. does: what stands for rate conversion, equaliser and limiter. leaves_out: what
-    of the scene it does not do. get: how to install it. summed: whether the stems of a deck
-    are added up before their one rate conversion.
+    `name`: unique. `does`: its rate conversion, equaliser and limiter. `leaves_out`: parts of the
+    scene that it does not render. `get`: how to install it. `summed`: whether the stems of a deck
+    are added up before a single rate conversion.
     """
 
     name: str
@@ -34,19 +34,19 @@ class Renderer(ABC):
 
     @abstractmethod
     def version(self) -> str | None:
-        """Its version; None where it is not installed."""
+        """Return its version; None if it is not installed."""
 
     @abstractmethod
     def command(self, scene: Scene, folder: Path, out: Path) -> list[str]:
-        """The command that renders `scene` to the WAV file `out`, in float32.
+        """Return the command that renders `scene` to the WAV file `out`, in float32.
 
-        Files that the command needs are written to `folder`, in which it will be run.
+        Files that the command needs are written to `folder`, its working directory.
         """
 
 
 @cache
 def program_version(program: str, *flags: str, pattern: str) -> str | None:
-    """What `pattern`'s group matches in what a program says; None where it can't be run."""
+    """Return what `pattern`'s group matches in a program's output; None if it cannot be run."""
     found = shutil.which(program)
     if found is None:
         return None
@@ -69,8 +69,8 @@ class Interpreters:
     """The Python interpreters in which a module may be installed."""
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
-        """`paths` are asked first, then those of $CROWDSTREAM_BENCH_PYTHONS, this one, and
-        every python3 of $PATH."""
+        """`paths` are searched first, then those of $CROWDSTREAM_BENCH_PYTHONS, this
+        interpreter, and every python3 on $PATH."""
         named = os.environ.get(PYTHONS, "").split(os.pathsep)
         others = [str(Path(folder) / "python3") for folder in os.get_exec_path()]
         every = [*paths, *filter(None, named), sys.executable, *others]
@@ -78,9 +78,9 @@ class Interpreters:
         self._found: dict[str, tuple[str, str] | None] = {}
 
     def find(self, modules: str, version: str) -> tuple[str, str] | None:
-        """The first interpreter that imports `modules`, and what `version`, an expression, gives.
+        """Return the first interpreter that imports `modules`, and the value of `version`.
 
-        None where no interpreter does.
+        `version` is an expression. Return None if no interpreter has the modules.
         """
         if modules not in self._found:
             tries = (_ask(path, f"import {modules}; print({version})") for path in self._paths)
@@ -98,12 +98,12 @@ def _ask(python: str, code: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    # The last line: a module may greet first.
+    # The last line: a module may print a greeting first.
     return said.stdout.strip().splitlines()[-1] if said.returncode == 0 else None
 
 
 class ScriptRenderer(Renderer):
-    """A Python library, used by a script of its own that gets scene, output and its flags."""
+    """A Python library, used by a script that receives the scene, the output path and flags."""
 
     modules: str
     version_of: str

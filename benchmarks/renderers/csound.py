@@ -16,14 +16,14 @@ from benchmarks.scene import (
     Scene,
 )
 
-WINDOWS = {"linear": 2, "cubic": 4, "sinc": 32}  # points that diskin2 reads around a place
+WINDOWS = {"linear": 2, "cubic": 4, "sinc": 32}  # points that diskin2 reads around a position
 PERIOD = 64  # frames of a control period
 LOOK_AHEAD = 0.005
 BELL, LOW_SHELF, HIGH_SHELF = 8, 10, 12  # modes of rbjeq
 
 
 class Csound(Renderer):
-    """`diskin2` for each stem, `rbjeq` three times a deck, `compress` with look-ahead and a
+    """`diskin2` per stem, `rbjeq` three times per deck, and `compress` with look-ahead and a
     steep ratio as limiter."""
 
     get = "apt install csound"
@@ -44,7 +44,7 @@ class Csound(Renderer):
         return ["csound", "-d", "-m0", "-W", "-f", "-o", str(out), "scene.csd"]
 
     def document(self, scene: Scene) -> str:
-        """Orchestra and score in one."""
+        """Return orchestra and score as one document."""
         lines = [
             "<CsoundSynthesizer>", "<CsInstruments>",
             f"sr = {scene.sample_rate}", f"ksmps = {PERIOD}", "nchnls = 2", "0dbfs = 1",
@@ -87,5 +87,5 @@ def _master(scene: Scene) -> list[str]:
 
 
 def variants() -> list[Renderer]:
-    """Three interpolations."""
+    """Return one renderer per interpolation."""
     return [Csound(kind) for kind in WINDOWS]

@@ -21,8 +21,8 @@ RESAMPLERS = {"swr": "its own resampler", "soxr": "soxr at 28 bits"}
 
 
 class FFmpeg(Renderer):
-    """`asetrate` and `aresample` for the rate, biquads for the EQ, `alimiter`. Samples are
-    float from the resampler on; left to itself it would mix in 16 bits."""
+    """`asetrate` and `aresample` for the rate, biquads for the EQ, `alimiter`. Samples are float
+    from the resampler on; by default ffmpeg would mix in 16 bits."""
 
     get = "apt install ffmpeg"
 
@@ -48,7 +48,7 @@ class FFmpeg(Renderer):
         ]
 
     def graph(self, scene: Scene) -> str:
-        """The filter graph, in ffmpeg's language."""
+        """Return the filter graph in ffmpeg's syntax."""
         convert = self._convert(scene)
         chains = []
         stem_number = 0
@@ -98,5 +98,5 @@ def _deck_filters(deck: Deck, seconds: float) -> list[str]:
 
 
 def variants() -> list[Renderer]:
-    """Both resamplers, each stem by itself and a deck's stems summed."""
+    """Return both resamplers, each per stem and with a deck's stems summed."""
     return [FFmpeg(resampler, summed) for resampler in RESAMPLERS for summed in (False, True)]

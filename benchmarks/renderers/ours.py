@@ -1,4 +1,4 @@
-"""This project: `crowdstream render`, through the same `render` that plays live."""
+"""This project: `crowdstream render`, which uses the same `render` as live playback."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.scene import Deck, Scene
 
 NAME = "crowdstream"
 BANDS = ("low", "mid", "high")
-# A level never jumps, and a ramp begins where the one before it is: the fade begins when the
-# level of the beginning is reached.
+# A level never jumps, and a ramp starts at the present level: the fade therefore starts when the
+# initial level has been reached.
 FADE_FROM = 0.01
 
 
 class CrowdStream(Renderer):
-    """Stems summed at the file's rate, one windowed sinc for each deck, an isolator of
-    8th-order crossovers, the limiter: the whole mixer, as it plays live."""
+    """Stems summed at the file's rate, one windowed sinc per deck, an isolator of 8th-order
+    crossovers, and the limiter: the whole mixer, as in live playback."""
 
     name = NAME
     does = "32-tap windowed sinc; 8th-order crossovers as isolator; look-ahead true-peak limiter"
@@ -40,9 +40,9 @@ class CrowdStream(Renderer):
 
 
 def set_text(scene: Scene, folder: Path) -> str:
-    """The scene as a set file: seconds, address and arguments in each line.
+    """Return the scene as a set file: seconds, address and arguments on each line.
 
-    The stems of a deck are linked into a folder of its own, in the order of their numbers.
+    The stems of a deck are linked into a folder of their own, in the order of their numbers.
     """
     lines = []
     for letter, deck in zip("ABCD", scene.decks, strict=False):
@@ -73,5 +73,5 @@ def _deck_commands(deck: Deck, scene: Scene) -> list[str]:
 
 
 def variants() -> list[Renderer]:
-    """It has one way of doing it."""
+    """Return the only variant."""
     return [CrowdStream()]

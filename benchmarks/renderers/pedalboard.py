@@ -8,8 +8,8 @@ QUALITIES = {"Linear": "linear interpolation", "WindowedSinc": "windowed sinc (i
 
 
 class Pedalboard(ScriptRenderer):
-    """`AudioFile.resampled_to` for each stem, or `StreamResampler` for their sum; shelf and
-    peak filters; its Limiter."""
+    """`AudioFile.resampled_to` per stem, or `StreamResampler` for their sum; shelf and peak
+    filters; its Limiter."""
 
     modules = "pedalboard"
     version_of = "pedalboard.__version__"
@@ -24,7 +24,7 @@ class Pedalboard(ScriptRenderer):
 
 
 def variants(interpreters: Interpreters) -> list[Renderer]:
-    """Its cheapest useful and its default quality, by the stem and summed."""
+    """Return its cheapest useful and its default quality, each per stem and summed."""
     return [
         Pedalboard(interpreters, quality, summed)
         for quality in QUALITIES

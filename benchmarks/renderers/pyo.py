@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from benchmarks.renderers.base import Interpreters, Renderer, ScriptRenderer
 
-# Debian 12's 1.0.4 opens no file on Python 3.11: its calls are made for an older interpreter. The
-# list has no first element there, and the interpreter counts as one without pyo.
+# Debian 12's 1.0.4 cannot open files on Python 3.11, as its calls are for an older interpreter. The
+# list is then empty, and the interpreter counts as one without pyo.
 VERSION = "['.'.join(map(str, v)) for v in [pyo.getVersion()] if v > (1, 0, 4)][0]"
 
 INTERPOLATIONS = {"linear": 2, "cubic": 4}
 
 
 class Pyo(ScriptRenderer):
-    """`SfPlayer` for each stem, `EQ` three times a deck, `Compress` with look-ahead and a
-    steep ratio as limiter: it has none."""
+    """`SfPlayer` per stem, `EQ` three times per deck, and `Compress` with look-ahead and a steep
+    ratio in place of a limiter."""
 
     modules = "pyo"
     version_of = VERSION
@@ -28,5 +28,5 @@ class Pyo(ScriptRenderer):
 
 
 def variants(interpreters: Interpreters) -> list[Renderer]:
-    """Linear and cubic interpolation."""
+    """Return linear and cubic interpolation."""
     return [Pyo(interpreters, kind) for kind in INTERPOLATIONS]

@@ -1,4 +1,4 @@
-"""numpy and scipy: whole arrays at once, as one would write it in a notebook."""
+"""numpy and scipy: whole arrays at once, as in a notebook."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from benchmarks.renderers.base import Interpreters, Renderer, ScriptRenderer
 
 
 class Scipy(ScriptRenderer):
-    """`resample_poly` with its own window, `sosfilt` with textbook biquads, and a limiter out
-    of a sliding minimum."""
+    """`resample_poly` with its own window, `sosfilt` with textbook biquads, and a limiter from a
+    sliding minimum."""
 
     modules = "numpy, scipy.signal, scipy.ndimage, soundfile"
     version_of = "scipy.__version__"
@@ -22,5 +22,5 @@ class Scipy(ScriptRenderer):
 
 
 def variants(interpreters: Interpreters) -> list[Renderer]:
-    """Each stem by itself, and a deck's stems summed."""
+    """Return each stem by itself, and a deck's stems summed."""
     return [Scipy(interpreters, False), Scipy(interpreters, True)]

@@ -1,4 +1,4 @@
-"""SoX: processes in a tree, one for each stem and deck, joined by pipes."""
+"""SoX: a tree of processes, one per stem and deck, connected by pipes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from benchmarks.renderers.base import Renderer, program_version
 from benchmarks.scene import HIGH_HZ, LOW_HZ, MID_HZ, MID_Q, SHELF_Q, Deck, Scene, decibels
 
-HEADROOM = 0.25  # its samples are integers: the mix stays this far below, for the limiter to lift
+HEADROOM = 0.25  # its samples are integers: the mix stays below, and the limiter raises it
 
 
 class Sox(Renderer):
-    """`speed` and `rate` (at their default quality, the program's "high"), biquads for the
-    EQ, `gain -l` as limiter."""
+    """`speed` and `rate` (at their default, "high" quality), biquads for the EQ, `gain -l` as
+    limiter."""
 
     get = "apt install sox libsox-fmt-all"
     does = "rate, high quality; bass, equalizer, treble (biquads); gain -l"
@@ -56,7 +56,7 @@ class Sox(Renderer):
 
 
 def _mix(gains: list[float], parts: list[str]) -> list[str]:
-    # With a single input there is nothing to mix, and it refuses to.
+    # With a single input there is nothing to mix, and SoX refuses to.
     mix = ["-m"] if len(parts) > 1 else []
     inputs = zip(gains, parts, strict=True)
     return ["sox", "-D", *mix, *(word for gain, part in inputs for word in ("-v", f"{gain}", part))]
@@ -67,5 +67,5 @@ def _piped(command: list[str]) -> str:
 
 
 def variants() -> list[Renderer]:
-    """Each stem by itself, and a deck's stems summed."""
+    """Return each stem by itself, and a deck's stems summed."""
     return [Sox(False), Sox(True)]

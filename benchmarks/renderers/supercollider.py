@@ -18,17 +18,16 @@ from benchmarks.renderers.synthdef import (
 )
 from benchmarks.scene import HIGH_HZ, LOW_HZ, MID_HZ, MID_Q, SHELF_Q, Deck, Scene, decibels
 
-LOOK_AHEAD = 0.01  # of its Limiter, by default
-WIRES = 256  # connections between unit generators that it makes room for
+LOOK_AHEAD = 0.01  # default of its Limiter
+WIRES = 256  # maximum number of connections between unit generators
 ADD_TO_TAIL = 1
 GAIN = 1.0
 LINEAR = 2
 
 
 class SuperCollider(Renderer):
-    """Files read into buffers; a synth for each deck with `PlayBuf` (always cubic) or a
-    `Phasor` and `BufRd` (linear), the equalisers of the BEQ suite; a synth for the master with
-    `Limiter`."""
+    """Files are read into buffers. A synth per deck uses `PlayBuf` (always cubic), or `Phasor`
+    and `BufRd` (linear), and the equalisers of the BEQ suite; a master synth uses `Limiter`."""
 
     get = "apt install supercollider-server"
 
@@ -52,7 +51,7 @@ class SuperCollider(Renderer):
         ]
 
     def score(self, scene: Scene) -> bytes:
-        """Definitions, buffers and synths at 0 seconds, and the end."""
+        """Return definitions, buffers and synths at 0 seconds, and the end."""
         begin = []
         starts = []
         buffer = 0
@@ -95,7 +94,7 @@ class SuperCollider(Renderer):
 
 def _equalised(made: Definition, side: Output, deck: Deck) -> Output:
     low, mid, high = (decibels(gain) for gain in deck.eq)
-    # A shelf's slope of 1 is a quality of one over the root of two.
+    # A shelf slope of 1 corresponds to a Q of 1/sqrt(2).
     assert SHELF_Q**2 * 2 - 1 < 1e-9
     side = made.unit("BLowShelf", AUDIO, [side, LOW_HZ, 1.0, low])[0]
     side = made.unit("BPeakEQ", AUDIO, [side, MID_HZ, 1.0 / MID_Q, mid])[0]
@@ -111,5 +110,5 @@ def _master() -> Definition:
 
 
 def variants() -> list[Renderer]:
-    """Linear and cubic interpolation."""
+    """Return linear and cubic interpolation."""
     return [SuperCollider("linear"), SuperCollider("cubic")]

@@ -1,4 +1,4 @@
-"""Definitions of synths as SuperCollider's server reads them, so that its language is not needed.
+"""Write synth definitions in the binary format of SuperCollider's server, without sclang.
 
 Source of the formats: the help files "Synth Definition File Format" and "Server Command
 Reference", and the OSC 1.0 specification.
@@ -16,7 +16,7 @@ ADD, MULTIPLY = 0, 2  # operators of BinaryOpUGen
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a unit generator of a definition."""
+    """An output of a unit generator in a definition."""
 
     unit: int
     index: int
@@ -28,7 +28,7 @@ Argument = int | float | str | bytes
 
 
 class Definition:
-    """A graph of unit generators, in the order in which they run."""
+    """A graph of unit generators in execution order."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -38,19 +38,19 @@ class Definition:
     def unit(
         self, kind: str, rate: int, inputs: Sequence[Input], outputs: int = 1, special: int = 0
     ) -> list[Output]:
-        """Add a unit generator; its outputs."""
+        """Add a unit generator; return its outputs."""
         head = _text(kind) + struct.pack(">Biih", rate, len(inputs), outputs, special)
         links = b"".join(self._link(each) for each in inputs)
         self._units.append(head + links + bytes([rate] * outputs))
         return [Output(len(self._units) - 1, index, rate) for index in range(outputs)]
 
     def operate(self, operator: int, a: Input, b: Input) -> Output:
-        """`a` operator `b`, at the faster rate of the two."""
+        """Add `a` operator `b`, at the faster rate of the two."""
         rate = max(each.rate if isinstance(each, Output) else SCALAR for each in (a, b))
         return self.unit("BinaryOpUGen", rate, [a, b], special=operator)[0]
 
     def encoded(self) -> bytes:
-        """The definition as a file of version 2 holds it, no parameters, no variants."""
+        """Return the definition in file format version 2, without parameters and variants."""
         count = len(self._constants)
         constants = struct.pack(f">i{count}f", count, *self._constants)
         units = struct.pack(">i", len(self._units)) + b"".join(self._units)
@@ -70,7 +70,7 @@ def _text(text: str) -> bytes:
 
 
 def message(address: str, *arguments: Argument) -> bytes:
-    """An OSC message; bytes become a blob."""
+    """Return an OSC message; bytes become a blob."""
     tags, data = ",", b""
     for argument in arguments:
         if isinstance(argument, bytes):
@@ -94,7 +94,7 @@ def _padded(text: str) -> bytes:
 
 
 def score(entries: Sequence[tuple[float, Sequence[bytes]]]) -> bytes:
-    """A file of commands for non-real-time use: seconds from the start, messages."""
+    """Return a command file for non-real-time use: seconds from the start, messages."""
     parts = []
     for seconds, messages in entries:
         elements = b"".join(struct.pack(">i", len(each)) + each for each in messages)

@@ -1,6 +1,6 @@
-"""Time stretchers side by side: this project's and those of other projects, one module each.
+"""Time stretchers for comparison: this project's and those of others, one module each.
 
-Each is asked the same: here is a sound, give it at another tempo, as in playing it live.
+Each has the same task: play a sound at another tempo, as in live playback.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Protocol
 
 import numpy as np
 
-BLOCK = 1024  # frames handed over at once
+BLOCK = 1024  # frames passed at once
 
 
 class Absent(RuntimeError):
-    """The stretcher is not installed; the message says how it is."""
+    """The stretcher is not installed; the message gives the remedy."""
 
 
 @dataclass
 class Stretched:
-    """What came of it: `sound` (frames, channels) float32, its latency, and the CPU time."""
+    """The result: `sound` (frames, channels) float32, its latency, and the CPU time."""
 
     sound: np.ndarray
     latency_ms: float
@@ -27,16 +27,16 @@ class Stretched:
 
 
 class Stretcher(Protocol):
-    """One way of stretching."""
+    """A time stretcher."""
 
     name: str
 
     def check(self) -> None:
-        """Raises `Absent` when it can't be used here."""
+        """Raise `Absent` if it cannot be used here."""
 
     def stretch(self, samples: np.ndarray, tempo: float, sample_rate: int) -> Stretched:
         """Play float32 `samples` (frames, channels) at `tempo` times their speed, pitch kept.
 
-        Frame 0 of the answer is what a listener hears first; a latency that is not told by
-        the stretcher is not cut off.
+        Frame 0 of the result is what a listener hears first; a latency that the stretcher does
+        not report is not cut off.
         """

@@ -31,15 +31,15 @@ def _load(desk: Desk, arena: Arena, source: int, samples: np.ndarray) -> None:
 
 
 class Here:
-    """Stereo in, stereo out. Of more channels, each pair is a stem; their sum comes out.
+    """Stereo in, stereo out. With more channels, each pair is a stem; the output is their sum.
 
-    Its CPU time is that of the whole engine: the deck, the limiter and all.
+    The CPU time is that of the whole engine, including deck and limiter.
     """
 
     name = "here"
 
     def check(self) -> None:
-        """It is always there."""
+        """Do nothing: it is always available."""
 
     def stretch(self, samples: np.ndarray, tempo: float, sample_rate: int) -> Stretched:
         """See `Stretcher.stretch`."""

@@ -1,4 +1,4 @@
-"""What is stretched, and how what comes out is measured."""
+"""Test signals for stretchers, and measurements of the results."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 RATE = 44100
 KICK_SECONDS = 20.0
 CHORD_SECONDS = 12.0
-EDGE_SECONDS = 1.0  # cut off at both ends of a chord before it is measured
-TEMPLATE = 882  # frames of an attack that it is recognised by: 20 ms
-SEARCH = 8820  # frames around their places in which attacks are looked for at first: 0.2 s
-CLOSER = 1764  # and then around where that puts them on the whole: 40 ms, so none is mistaken
-NEAR_HERTZ = 5.0  # what is this near to a partial belongs to it
-LOUD = 0.15  # of a loop's strongest attack: those that are measured
-APART = 8820  # frames between two attacks of a loop that are measured, so none is mistaken
+EDGE_SECONDS = 1.0  # cut off at both ends of a chord before the measurement
+TEMPLATE = 882  # frames of an attack that identify it: 20 ms
+SEARCH = 8820  # initial search range in frames around the expected positions: 0.2 s
+CLOSER = 1764  # second search range, around the constant delay found: 40 ms, so none is mistaken
+NEAR_HERTZ = 5.0  # energy this close to a partial belongs to it
+LOUD = 0.15  # relative to a loop's strongest attack: weaker ones are not measured
+APART = 8820  # minimum frames between two measured attacks of a loop, so none is mistaken
 
 
 @dataclass
 class Jitter:
-    """How far attacks are from where they should be, in milliseconds, less the median."""
+    """Deviation of attacks from their expected positions in milliseconds, less the median."""
 
     rms_ms: float
     max_ms: float
@@ -29,12 +29,12 @@ class Jitter:
 
 
 def stereo(wave: np.ndarray) -> np.ndarray:
-    """The same on both sides: float32, `(frames, 2)`."""
+    """Return the signal on both channels: float32, `(frames, 2)`."""
     return np.repeat(wave[:, None], 2, axis=1).astype(np.float32)
 
 
 def kicks() -> tuple[np.ndarray, list[int]]:
-    """Kicks at uneven distances of 0.4 to 0.6 s, `(frames,)`, and where they begin."""
+    """Return kicks at irregular intervals of 0.4 to 0.6 s, `(frames,)`, and their positions."""
     t = np.arange(int(0.3 * RATE)) / RATE
     turns = 50 * t + 180 * 0.03 * (1 - np.exp(-t / 0.03))
     kick = np.sin(2 * np.pi * turns + 0.4) * np.exp(-t / 0.08) * np.linspace(1, 0, len(t))
@@ -51,7 +51,7 @@ def kicks() -> tuple[np.ndarray, list[int]]:
 
 
 def chord(notes: tuple[float, ...], partials: int = 1) -> tuple[np.ndarray, list[float]]:
-    """A sustained chord, `(frames,)`, and the frequencies (Hz) in it."""
+    """Return a sustained chord, `(frames,)`, and its frequencies in Hz."""
     t = np.arange(int(CHORD_SECONDS * RATE)) / RATE
     hertz = [note * h for note in notes for h in range(1, partials + 1)]
     level = [0.1 / h for _ in notes for h in range(1, partials + 1)]
@@ -60,10 +60,10 @@ def chord(notes: tuple[float, ...], partials: int = 1) -> tuple[np.ndarray, list
 
 
 def snr(out: np.ndarray, hertz: list[float]) -> float:
-    """dB of what lies within NEAR_HERTZ of a chord's frequencies over all the rest.
+    """Return the energy within NEAR_HERTZ of a chord's frequencies over all the rest, in dB.
 
-    Of the spectrum of the whole but its edges, with a Blackman window. Slow wandering of a
-    partial counts as sound, what is audible beside it as noise.
+    Measured on the spectrum of the whole signal except its edges, with a Blackman window. Slow
+    drift of a partial counts as signal, audible sidebands as noise.
     """
     edge = int(EDGE_SECONDS * RATE)
     wave = out[edge:-edge].astype(np.float64)
@@ -76,7 +76,7 @@ def snr(out: np.ndarray, hertz: list[float]) -> float:
 
 
 def _late(out: np.ndarray, template: np.ndarray, wanted: float, search: int) -> float | None:
-    # Frames from where an attack should be to where it is most like the original.
+    # Frames from the expected position of an attack to the best match with the original.
     first = round(wanted) - search
     part = out[max(0, first) : first + 2 * search + len(template)].astype(np.float64)
     if len(part) <= len(template):
@@ -96,9 +96,9 @@ def _late(out: np.ndarray, template: np.ndarray, wanted: float, search: int) -> 
 
 
 def jitter(source: np.ndarray, places: list[int], out: np.ndarray, tempo: float) -> Jitter:
-    """How far the attacks at `places` of a source are from there, over `tempo`, in what came out.
+    """Measure how far the attacks at `places` of a source are off, after stretching by `tempo`.
 
-    Found by correlation with the first TEMPLATE frames of each in the source.
+    They are found by correlation with the first TEMPLATE frames of each attack in the source.
     """
     constant = 0.0
     for search in (SEARCH, CLOSER):
@@ -117,9 +117,9 @@ def jitter(source: np.ndarray, places: list[int], out: np.ndarray, tempo: float)
 
 
 def loop_attacks(wave: np.ndarray) -> list[int]:
-    """The strong attacks of a drum loop, found by a rise of energy that owes nothing to ours.
+    """Return the strong attacks of a drum loop, by a rise of energy unrelated to our own detector.
 
-    Energy of 5 ms against the 20 ms before; those that are told apart from their neighbours.
+    Compares the energy of 5 ms with the preceding 20 ms; only well separated attacks are used.
     """
     hop = 110
     energy = np.square(np.diff(wave, prepend=0.0))
@@ -138,7 +138,7 @@ def loop_attacks(wave: np.ndarray) -> list[int]:
 
 
 def loops(folder: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those drum loops of a folder of samples that are there, mono, `(frames,)` at RATE."""
+    """Return the available drum loops of a folder, mono, `(frames,)` at RATE."""
     import soundfile
     import soxr
 

@@ -1,4 +1,4 @@
-"""Rubber Band, both engines, in real-time mode, through its library's C functions."""
+"""Rubber Band, both engines, in real-time mode, through its library's C interface."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class RubberBand:
         self._options = REAL_TIME | (ENGINE_FINER if engine == 3 else 0)
 
     def check(self) -> None:
-        """Raises `Absent` without the library."""
+        """Raise `Absent` without the library."""
         _load()
 
     def stretch(self, samples: np.ndarray, tempo: float, sample_rate: int) -> Stretched:
-        """See `Stretcher.stretch`. The start delay that it names is cut off."""
+        """See `Stretcher.stretch`. The start delay that it reports is cut off."""
         library = _load()
         channels = samples.shape[1]
         state = ctypes.c_void_p(

@@ -1,6 +1,6 @@
-"""Signalsmith Stretch, through the package python-stretch, in whichever Python has it.
+"""Signalsmith Stretch, through the package python-stretch, in any Python interpreter that has it.
 
-Run as a program it is the other side of that: `python signalsmith.py IN.npy OUT.npy TEMPO RATE`.
+Run as a program, this module is the subprocess: `python signalsmith.py IN.npy OUT.npy TEMPO RATE`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PACKAGE = "python_stretch"
 def process(
     samples: np.ndarray, tempo: float, sample_rate: int
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The sound at another tempo, and its latency (ms) and CPU seconds."""
+    """Return the sound at another tempo, with its latency (ms) and CPU seconds."""
     module: Any = importlib.import_module(f"{PACKAGE}.Signalsmith")
     stretch = module.Stretch(1)
     stretch.preset(samples.shape[1], sample_rate)
@@ -34,7 +34,7 @@ def process(
     planar = np.ascontiguousarray(
         np.concatenate((samples, np.zeros((sample_rate, samples.shape[1])))).T, np.float32
     )
-    # All at once: handed over in blocks, this package comes out at another pitch.
+    # All at once: when it is passed in blocks, this package changes the pitch.
     begin = time.process_time()
     sound = np.array(stretch.process(planar)).T
     used = time.process_time() - begin
@@ -43,7 +43,7 @@ def process(
 
 
 class Signalsmith:
-    """`python`: the interpreter that has the package, by default this one."""
+    """`python`: an interpreter with the package, by default this one."""
 
     name = "Signalsmith"
 
@@ -51,7 +51,7 @@ class Signalsmith:
         self._python = python
 
     def check(self) -> None:
-        """Raises `Absent` without the package."""
+        """Raise `Absent` without the package."""
         from benchmarks.stretchers import Absent
 
         code = f"import importlib.util as u, sys; sys.exit(u.find_spec('{PACKAGE}') is None)"
@@ -81,7 +81,7 @@ class Signalsmith:
 
 
 def main(arguments: list[str]) -> None:
-    """The other side."""
+    """Run the subprocess."""
     there, back, tempo, sample_rate = arguments
     sound, told = process(np.load(there), float(tempo), int(sample_rate))
     np.save(back, sound)

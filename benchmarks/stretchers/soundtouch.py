@@ -1,4 +1,4 @@
-"""SoundTouch, through its library's plain C functions."""
+"""SoundTouch, through its library's plain C interface."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def _load() -> ctypes.CDLL:
 
 
 class SoundTouch:
-    """As a DJ program uses it: default settings, tempo changed."""
+    """SoundTouch as a DJ program uses it: default settings, tempo changed."""
 
     name = "SoundTouch"
 
     def check(self) -> None:
-        """Raises `Absent` without the library."""
+        """Raise `Absent` without the library."""
         _load()
 
     def stretch(self, samples: np.ndarray, tempo: float, sample_rate: int) -> Stretched:
