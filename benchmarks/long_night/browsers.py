@@ -12,25 +12,25 @@ import socket
 import time
 from typing import Any, Protocol
 
-from benchmarks.long_night.line import Waiting
+from benchmarks.long_night.line import ReplyTracker
 from benchmarks.long_night.websocket import WebSocket
 from crowdstream.web.streaming.chunks import HEAD
 
-AGAIN_SECONDS = 1.0
+RECONNECT_SECONDS = 1.0
 HELLO_SECONDS = 10.0  # limit for the server's hello
-HAND_SECONDS = 0.5  # mean time between two moves on a page in use
+MOVE_SECONDS = 0.5  # mean time between two moves on a page in use
 REPORT_SECONDS = 0.2
 FETCH_SECONDS = 2.0
 PATHS = ("/", "/metrics", "/healthz", "/?HOST_INFO", "/api/openapi.json", "/page/main.js", "/mix")
 _BIGGEST = 1 << 18
 
 
-class Door(Protocol):
+class ServerAccess(Protocol):
     """Access to the server for these clients."""
 
     http_port: int
 
-    def waiting(self) -> Waiting:
+    def reply_tracker(self) -> ReplyTracker:
         """Return a tracker for expected replies."""
 
 
@@ -39,18 +39,18 @@ class _Connected:
 
     path = ""
 
-    def __init__(self, door: Door, seconds: float) -> None:
-        self._port = door.http_port
-        self._waiting = door.waiting()
+    def __init__(self, access: ServerAccess, seconds: float) -> None:
+        self._port = access.http_port
+        self._replies = access.reply_tracker()
         self.leaves = time.monotonic() + seconds
-        self._again = 0.0
+        self._reconnect_at = 0.0
         self._connect()
 
     def _connect(self) -> None:
         self._socket = WebSocket(self._port, self.path)
-        self._again = time.monotonic() + AGAIN_SECONDS
+        self._reconnect_at = time.monotonic() + RECONNECT_SECONDS
         if self._socket.open:
-            self._waiting.expect(f"hello of {self.path.partition('?')[0]}", HELLO_SECONDS)
+            self._replies.expect(f"hello of {self.path.partition('?')[0]}", HELLO_SECONDS)
             self.connected()
 
     def connected(self) -> None:
@@ -64,19 +64,19 @@ class _Connected:
         """Handle all messages that have arrived."""
         for data in self._socket.read():
             if data.startswith(b'{"hello"'):
-                self._waiting.came(f"hello of {self.path.partition('?')[0]}")
+                self._replies.arrived(f"hello of {self.path.partition('?')[0]}")
             else:
-                self.hear(data)
+                self.on_message(data)
         if not self._socket.open:
-            self._waiting.lost()
+            self._replies.lost()
 
-    def hear(self, data: bytes) -> None:
+    def on_message(self, data: bytes) -> None:
         """Handle a message other than the hello."""
 
     def tick(self) -> None:
         """Reconnect if the connection was lost; do what is due."""
-        self._waiting.check()
-        if not self._socket.open and time.monotonic() > self._again:
+        self._replies.check()
+        if not self._socket.open and time.monotonic() > self._reconnect_at:
             self._connect()
         if self._socket.open:
             self.act()
@@ -98,27 +98,27 @@ class Tab(_Connected):
         """Show the health panel."""
         self._number = 0
         self._next = time.monotonic() + 1.0
-        self._socket.say('{"see":["health"]}')
+        self._socket.send_message('{"see":["health"]}')
 
-    def hear(self, data: bytes) -> None:
+    def on_message(self, data: bytes) -> None:
         """Match replies, among many other messages."""
         if data.startswith(b'{"end"'):
-            self._waiting.came(f"/live {json.loads(data)['end']}")
+            self._replies.arrived(f"/live {json.loads(data)['end']}")
         elif data.startswith(b'{"pong"'):
-            self._waiting.came("pong of /live")
+            self._replies.arrived("pong of /live")
 
     def act(self) -> None:
         """Turn a knob, or request the time."""
         if time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + HAND_SECONDS * random.uniform(0.2, 2.0)
+        self._next = time.monotonic() + MOVE_SECONDS * random.uniform(0.2, 2.0)
         self._number += 1
         if self._number % 10 == 0:
-            self._waiting.expect("pong of /live")
-            self._socket.say(json.dumps({"ping": time.monotonic()}))
+            self._replies.expect("pong of /live")
+            self._socket.send_message(json.dumps({"ping": time.monotonic()}))
             return
-        self._waiting.expect(f"/live {self._number}")
-        self._socket.say(json.dumps({"do": [self._number, *_knob()]}))
+        self._replies.expect(f"/live {self._number}")
+        self._socket.send_message(json.dumps({"do": [self._number, *_knob()]}))
 
 
 def _knob() -> list[Any]:
@@ -142,7 +142,7 @@ class RudeTab(Tab):
     def tick(self) -> None:
         """Send a message that is not a page command."""
         with contextlib.suppress(OSError):
-            self._socket.say(random.choice(('{"see":7}', '{"do":[1]}', '{"waves":"x"}')))
+            self._socket.send_message(random.choice(('{"see":7}', '{"do":[1]}', '{"waves":"x"}')))
 
     def leave(self) -> None:
         """Close the socket without a closing handshake."""
@@ -156,22 +156,22 @@ class Listener(_Connected):
 
     def connected(self) -> None:
         """Expect the first chunk as well."""
-        self._have, self._told = -1, 0.0
-        self._waiting.expect("sound of /listen", HELLO_SECONDS)
+        self._received, self._acknowledged_at = -1, 0.0
+        self._replies.expect("sound of /listen", HELLO_SECONDS)
 
-    def hear(self, data: bytes) -> None:
+    def on_message(self, data: bytes) -> None:
         """Handle a chunk, or a text that announces a different sample format."""
         if not data or data[0] == ord("{"):
             return
         _form, _channels, frames, own, rate, frame, _at = HEAD.unpack_from(data)
-        self._waiting.came("sound of /listen")
-        self._have = frame + frames * rate // own
+        self._replies.arrived("sound of /listen")
+        self._received = frame + frames * rate // own
 
     def act(self) -> None:
         """Acknowledge what has arrived."""
-        if self._have >= 0 and time.monotonic() > self._told + REPORT_SECONDS:
-            self._told = time.monotonic()
-            self._socket.say(json.dumps({"have": self._have}))
+        if self._received >= 0 and time.monotonic() > self._acknowledged_at + REPORT_SECONDS:
+            self._acknowledged_at = time.monotonic()
+            self._socket.send_message(json.dumps({"have": self._received}))
 
 
 class DeafListener(Listener):
@@ -192,9 +192,9 @@ class DeafListener(Listener):
 class Scraper:
     """A program that requests figures over HTTP, with a new connection each time."""
 
-    def __init__(self, door: Door, seconds: float) -> None:
-        self._port = door.http_port
-        self._waiting = door.waiting()
+    def __init__(self, access: ServerAccess, seconds: float) -> None:
+        self._port = access.http_port
+        self._replies = access.reply_tracker()
         self.leaves = time.monotonic() + seconds
         self._next = 0.0
         self._path = ""
@@ -215,13 +215,13 @@ class Scraper:
         except OSError:
             data = b""
         if data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 503")):
-            self._waiting.came(f"HTTP {self._path}")
+            self._replies.arrived(f"HTTP {self._path}")
         if not data:
             self._end()
 
     def tick(self) -> None:
         """Send a request when it is due."""
-        self._waiting.check()
+        self._replies.check()
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + FETCH_SECONDS
@@ -233,7 +233,7 @@ class Scraper:
             self._socket.connect(("127.0.0.1", self._port))
             self._socket.setblocking(False)
             self._socket.send(f"{head}\r\nAccept: */*\r\n\r\n".encode())
-            self._waiting.expect(f"HTTP {self._path}")
+            self._replies.expect(f"HTTP {self._path}")
         except OSError:
             self._end()
 

@@ -25,7 +25,7 @@ ANSWER_SECONDS = 5.0  # the same for the server after other kills
 HANG_SECONDS = 5.0  # within which a stopped engine is killed
 MORE_FILES, MORE_THREADS = 4, 1  # tolerated per process after the night: pipes to new children
 _INTERNAL = "internal error"
-_HEARD = ("engine", "hang")  # kills that may be audible
+_AUDIBLE = ("engine", "hang")  # kills that may be audible
 
 
 @dataclass
@@ -122,7 +122,7 @@ def _memory(night: Night) -> Iterator[Verdict]:
     yield Verdict(
         "memory of the processes' own does not grow",
         slope <= GROWTH_MB_AN_HOUR if judged else None,
-        (f"{slope:+.1f} MB an hour after warming up" if judged else "too short a night to say")
+        (f"{slope:+.1f} MB an hour after warming up" if judged else "too short a night to judge")
         + f", {own[-1] / 1e6:.0f} MB at the end",
     )
 
@@ -133,7 +133,7 @@ def _leaks(night: Night) -> Iterator[Verdict]:
     entries = [entry for entry in night.all("family") if entry["members"]]
     early = entries[: max(1, len(entries) // 3)]
     faults = []
-    told = []
+    counts = []
     for role in sorted({row["role"] for row in entries[-1]["members"]}):
         for name, more in (("files", MORE_FILES), ("threads", MORE_THREADS)):
             before, after = (
@@ -143,10 +143,10 @@ def _leaks(night: Night) -> Iterator[Verdict]:
             )  # fmt: skip
             if before is None or after is None:
                 continue
-            told.append(f"{role} {name} {before}-{after}")
+            counts.append(f"{role} {name} {before}-{after}")
             if after > before + more:
                 faults.append(f"{role}: {before} {name} at first, {after} in the end")
-    yield Verdict("no files or threads are left", not faults, "; ".join(faults or told))
+    yield Verdict("no files or threads are left", not faults, "; ".join(faults or counts))
     status = night.one("status")
     if night.one("calm") and status:
         held = float(status["pages_used_mb"])
@@ -156,8 +156,8 @@ def _leaks(night: Night) -> Iterator[Verdict]:
 def _answers(night: Night) -> Iterator[Verdict]:
     missing = [entry for entry in night.all("no answer") if not entry["excused"]]
     excused = len(night.all("no answer")) - len(missing)
-    came = sum(len(values) for values in analysis.answers(night).values())
-    reason = f"{came} came, {excused} were lost to kills"
+    arrived = sum(len(values) for values in analysis.answers(night).values())
+    reason = f"{arrived} came, {excused} were lost to kills"
     if missing:
         kinds = Counter(entry["key"] for entry in missing)
         reason += f", missing: {dict(kinds)}, the first at {missing[0]['t']:.0f} s"
@@ -211,7 +211,7 @@ def _kills(night: Night) -> Iterator[Verdict]:
     done = night.all("killed")
     known = {entry["number"] for entry in done}
     faults = [
-        f"{entry['kind']} at {entry['t']:.0f} s: nobody lived to tell"
+        f"{entry['kind']} at {entry['t']:.0f} s: its observation was never completed"
         for entry in night.all("kill") if entry["number"] not in known
     ]  # fmt: skip
     if not done and not faults:
@@ -223,15 +223,15 @@ def _kills(night: Night) -> Iterator[Verdict]:
         words = []
         limit = CONTROL_SECONDS if kind == "control" else ANSWER_SECONDS
         if not 0.0 <= entry["answered"] <= limit:
-            words.append(f"no answer within {limit:g} s ({entry['answered']:g})")
+            words.append(f"no reply within {limit:g} s ({entry['answered']:g})")
         if entry["moved"] < 0.0:
-            words.append("the engine has stood still since")
+            words.append("the engine has rendered nothing since")
         elif entry["gap_ms"] > GAP_MS + (notice if kind == "hang" else 0.0):
             words.append(f"a gap of {entry['gap_ms']:g} ms")
         if entry["playing"] and not entry["on"]:
-            words.append("nothing plays on")
-        if kind in _HEARD and not entry["noted"]:
-            words.append("the ledger says nothing")
+            words.append("no voice has continued")
+        if kind in _AUDIBLE and not entry["noted"]:
+            words.append("the ledger has no entry")
         if entry["replaced"] < 0.0:
             words.append("it was not replaced")
         if kind == "hang" and not 0.0 <= entry["ended"] <= HANG_SECONDS:

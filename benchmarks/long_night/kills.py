@@ -72,7 +72,7 @@ class _Watch:
 
 
 class Killer:
-    """Kills and observes: call `strike`, then `tick` and `heard` until `busy` is false."""
+    """Kills and observes: call `strike`, then `tick` and `mark_alive` until `busy` is false."""
 
     def __init__(self, family: Family, log: Log) -> None:
         self._family = family
@@ -130,7 +130,7 @@ class Killer:
             return True
         return any(begin - margin < moment < end + margin for begin, end in self._times)
 
-    def heard(self) -> None:
+    def mark_alive(self) -> None:
         """Register the first reply to a request that was sent after the kill."""
         watch = self._watch
         if watch is not None and watch.answered < 0.0:

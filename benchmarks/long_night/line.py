@@ -16,7 +16,7 @@ LOAD_SECONDS = 30.0  # the same for loading a piece
 _BIGGEST = 65536
 
 
-class Waiting:
+class ReplyTracker:
     """Tracks expected replies by key.
 
     `late` is called for each reply that has not arrived (key, time of sending), `answered` for
@@ -35,7 +35,7 @@ class Waiting:
         now = time.monotonic()
         self._sent.setdefault(key, []).append((now, now + seconds))
 
-    def came(self, key: str) -> None:
+    def arrived(self, key: str) -> None:
         """Register a message that may be a reply."""
         waits = self._sent.get(key)
         if waits:
@@ -61,8 +61,8 @@ class Waiting:
         self._sent.clear()
 
 
-class Line(Waiting):
-    """A UDP socket. `hear(address, arguments)` is called for each incoming message.
+class OscConnection(ReplyTracker):
+    """A UDP socket. `on_message(address, arguments)` is called for each incoming message.
 
     The keys of expected replies are addresses, or an address and its first argument.
     """
@@ -70,18 +70,18 @@ class Line(Waiting):
     def __init__(
         self,
         port: int,
-        hear: Callable[[str, Sequence[Any]], None],
+        on_message: Callable[[str, Sequence[Any]], None],
         answered: Callable[[str, float], None],
         late: Callable[[str, float], None],
     ) -> None:
         super().__init__(answered, late)
         self._to = ("127.0.0.1", port)
-        self._hear = hear
+        self._on_message = on_message
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._serial = 0
         self.sent = 0
-        self.heard: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
 
     def fileno(self) -> int:
         """Return the descriptor for a selector."""
@@ -94,7 +94,7 @@ class Line(Waiting):
         with contextlib.suppress(ConnectionRefusedError, BlockingIOError):
             self._socket.sendto(packet, self._to)
 
-    def say(self, address: str, *arguments: Any) -> None:
+    def send_message(self, address: str, *arguments: Any) -> None:
         """Send a message."""
         self.send(build(address, arguments))
 
@@ -102,7 +102,7 @@ class Line(Waiting):
         """Request a reply when everything before has been carried out."""
         self._serial = self._serial % 1_000_000_000 + 1
         self.expect(f"/synced {self._serial}")
-        self.say("/sync", self._serial)
+        self.send_message("/sync", self._serial)
 
     def read(self) -> None:
         """Handle all messages that have arrived."""
@@ -118,15 +118,15 @@ class Line(Waiting):
                     self._take(message.address, message.params)
 
     def _take(self, address: str, arguments: Sequence[Any]) -> None:
-        self.heard[address] += 1
-        self._hear(address, arguments)
+        self.received[address] += 1
+        self._on_message(address, arguments)
         keys = [address]
         if arguments:
             keys.append(f"{address} {arguments[0]}")
             if address == "/fail":
                 keys.append(f"/done {arguments[0]}")
         for key in keys:
-            self.came(key)
+            self.arrived(key)
 
     def close(self) -> None:
         """Close the socket without signing off."""

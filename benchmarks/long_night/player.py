@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.long_night.kills import Killer
-from benchmarks.long_night.line import LOAD_SECONDS, Line, Waiting
+from benchmarks.long_night.line import LOAD_SECONDS, OscConnection, ReplyTracker
 from benchmarks.long_night.log import Log
 from benchmarks.long_night.recordings import Recordings
 from benchmarks.long_night.visitors import VISITORS, Visitor
@@ -38,8 +38,8 @@ class Player:
         self._paths = paths
         self._bad_files = bad_files
         self._killer = killer
-        self.dj = Line(port, self._hear, self._answered, self._late)
-        self._status = Line(port, self._hear_status, self._answered, self._late)
+        self.dj = OscConnection(port, self._on_message, self._answered, self._late)
+        self._status = OscConnection(port, self._on_status, self._answered, self._late)
         self.recordings = Recordings(self.dj, log, folder / "recordings")
         self.visitors: list[Visitor] = []
         self.failures: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class Player:
         self.dj.sync()
 
     def _send(self, address: str, *arguments: Any) -> None:
-        self.dj.say(address, *arguments)
+        self.dj.send_message(address, *arguments)
 
     def _together(self, ahead: float, *messages: tuple[Any, ...]) -> None:
         tag = round((time.time() + ahead + UNIX_EPOCH) * 2**32)
@@ -75,32 +75,32 @@ class Player:
 
     def _load(self, deck: str, piece: str, fraction: float) -> None:
         self.dj.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
-        self.dj.say(f"/deck/{deck}/load", str(self._paths[piece]), fraction)
+        self.dj.send_message(f"/deck/{deck}/load", str(self._paths[piece]), fraction)
 
     def _cue(self, deck: str, piece: str, fraction: float) -> None:
         self.dj.expect("/done /cue", LOAD_SECONDS)
-        self.dj.say("/cue", deck, str(self._paths[piece]), fraction)
+        self.dj.send_message("/cue", deck, str(self._paths[piece]), fraction)
 
     def _bad_file(self, deck: str, name: str) -> None:
         self.dj.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
-        self.dj.say(f"/deck/{deck}/load", str(self._bad_files[name]))
+        self.dj.send_message(f"/deck/{deck}/load", str(self._bad_files[name]))
 
     def _visitor(self, kind: str, seconds: float) -> None:
         if len(self.visitors) < _MAX_VISITORS:
             self.visitors.append(VISITORS[kind](self, seconds))
 
-    def line(self) -> Line:
+    def connection(self) -> OscConnection:
         """Return a connection for a visitor."""
-        return Line(self._port, self._hear_visitor, self._answered, self._late)
+        return OscConnection(self._port, self._on_visitor_message, self._answered, self._late)
 
-    def waiting(self) -> Waiting:
+    def reply_tracker(self) -> ReplyTracker:
         """Return a tracker of replies for a visitor with a connection of its own."""
-        return Waiting(self._answered, self._late)
+        return ReplyTracker(self._answered, self._late)
 
     # Replies
 
-    def _hear(self, address: str, arguments: Sequence[Any]) -> None:
-        self.recordings.hear(address, arguments)
+    def _on_message(self, address: str, arguments: Sequence[Any]) -> None:
+        self.recordings.on_message(address, arguments)
         if address == "/fail":
             words = " ".join(map(str, arguments))[:300]
             self.failures[words[:60]] += 1
@@ -108,12 +108,12 @@ class Player:
         elif address in ("/late", "/broken", "/record/lost", "/record/failed"):
             self._log.write("told", address=address, words=" ".join(map(str, arguments))[:300])
 
-    def _hear_visitor(self, address: str, arguments: Sequence[Any]) -> None:
+    def _on_visitor_message(self, address: str, arguments: Sequence[Any]) -> None:
         if address == "/fail":
             words = " ".join(map(str, arguments))[:300]
             self._log.write("visitor fail", words=words)
 
-    def _hear_status(self, address: str, arguments: Sequence[Any]) -> None:
+    def _on_status(self, address: str, arguments: Sequence[Any]) -> None:
         if address == "/status.reply":
             self.status = dict(zip(arguments[9::2], arguments[10::2], strict=True))
             self._log.write("status", **{
@@ -124,7 +124,7 @@ class Player:
 
     def _answered(self, key: str, seconds: float) -> None:
         if key == "/status.reply" and time.monotonic() - seconds > self._killer.struck:
-            self._killer.heard()
+            self._killer.mark_alive()
         kind = _kind(key)
         self._log.write("answer", key=kind, ms=round(seconds * 1e3, 3))
 
@@ -161,7 +161,7 @@ class Player:
     def ask_status(self) -> None:
         """Request the server's status."""
         self._status.expect("/status.reply")
-        self._status.say("/status")
+        self._status.send_message("/status")
 
     def clear_up(self) -> None:
         """Disconnect all visitors, stop and unload everything."""
@@ -172,9 +172,9 @@ class Player:
         self.recordings.stop()
         for chain in ("/deck/A", "/deck/B", "/deck/C", "/deck/D", "/bus/1", "/bus/2", "/mix"):
             for slot in range(1, 5):
-                self.dj.say(f"{chain}/fx/remove", slot)
+                self.dj.send_message(f"{chain}/fx/remove", slot)
         self.dj.expect("/done /mixer_cleanup", LOAD_SECONDS)
-        self.dj.say("/mixer_cleanup")
+        self.dj.send_message("/mixer_cleanup")
 
     def close(self) -> None:
         """Close the sockets."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from benchmarks.long_night.line import Line
+from benchmarks.long_night.line import OscConnection
 from benchmarks.long_night.log import Log
 
 STOP_SECONDS = 10.0  # limit for finishing a file
@@ -31,7 +31,7 @@ class _File:
 class Recordings:
     """At most one recording at a time; its files are checked at its end, then deleted."""
 
-    line: Line
+    connection: OscConnection
     log: Log
     folder: Path
     _files: dict[str, _File] = field(default_factory=dict)
@@ -54,18 +54,18 @@ class Recordings:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._number += 1
         path = self.folder / f"night-{self._number}{extension}"
-        self.line.expect("/done /record/start")
-        self.line.say("/record/start", str(path), *what)
+        self.connection.expect("/done /record/start")
+        self.connection.send_message("/record/start", str(path), *what)
         self._started = time.monotonic()
 
     def stop(self) -> None:
         """Stop the recording, if one is running."""
         if self._started and not self._stopped:
-            self.line.expect("/done /record/stop")
-            self.line.say("/record/stop")
+            self.connection.expect("/done /record/stop")
+            self.connection.send_message("/record/stop")
             self._stopped = time.monotonic()
 
-    def hear(self, address: str, arguments: Sequence[Any]) -> None:
+    def on_message(self, address: str, arguments: Sequence[Any]) -> None:
         """Handle a reply."""
         if address == "/done" and arguments[0] == "/record/start":
             self._files[arguments[1]] = _File(Path(arguments[1]), int(arguments[2]))
@@ -110,13 +110,13 @@ class Recordings:
             frames, peak, finite = _read(file.path)
             entry |= {"frames": frames, "peak": round(peak, 4)}
             if not finite:
-                entry["fault"] = "it holds values that are no numbers"
+                entry["fault"] = "it contains NaN or infinite samples"
             elif file.failed:
                 pass  # only the part up to one second before the end is required
             elif file.frames < 0:
-                entry["fault"] = "its end was never told"
+                entry["fault"] = "its end was never reported"
             elif frames != file.frames:
-                entry["fault"] = f"it holds {frames} frames, told were {file.frames}"
+                entry["fault"] = f"it has {frames} frames, but {file.frames} were reported"
             elif abs(frames / rate - lasted) > NEAR_SECONDS:
                 entry["fault"] = f"it lasts {frames / rate:.2f} s instead of {lasted:.2f} s"
         except (OSError, RuntimeError) as error:

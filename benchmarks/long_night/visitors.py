@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from benchmarks.long_night.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
-from benchmarks.long_night.line import Line, Waiting
+from benchmarks.long_night.line import OscConnection, ReplyTracker
 
 POLL_SECONDS = 2.0
 
 
-class Door(Protocol):
+class ServerAccess(Protocol):
     """Access to the server for visitors."""
 
     http_port: int
 
-    def line(self) -> Line:
+    def connection(self) -> OscConnection:
         """Return a connection to the server for a client."""
 
-    def waiting(self) -> Waiting:
+    def reply_tracker(self) -> ReplyTracker:
         """Return a tracker of replies for a client with a connection of its own."""
 
 
@@ -45,73 +45,73 @@ class Visitor(Protocol):
 class Poller:
     """Requests the status every few seconds."""
 
-    def __init__(self, door: Door, seconds: float) -> None:
-        self.line = door.line()
+    def __init__(self, access: ServerAccess, seconds: float) -> None:
+        self.connection = access.connection()
         self.leaves = time.monotonic() + seconds
         self._next = 0.0
-        self.come()
+        self.subscribe()
 
-    def come(self) -> None:
+    def subscribe(self) -> None:
         """Called at the start."""
 
     def fileno(self) -> int:
         """Return the descriptor for a selector."""
-        return self.line.fileno()
+        return self.connection.fileno()
 
     def read(self) -> None:
         """Handle all messages that have arrived."""
-        self.line.read()
+        self.connection.read()
 
     def tick(self) -> None:
         """Send a request when it is due."""
-        self.line.check()
+        self.connection.check()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + POLL_SECONDS
-            self.ask()
+            self.request()
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Send the request."""
-        self.line.expect("/status.reply")
-        self.line.say("/status")
+        self.connection.expect("/status.reply")
+        self.connection.send_message("/status")
 
     def leave(self) -> None:
         """Close the socket."""
-        self.line.close()
+        self.connection.close()
 
 
 class Subscriber(Poller):
     """Receives events and the clock's beats, and signs off."""
 
-    def come(self) -> None:
+    def subscribe(self) -> None:
         """Subscribe."""
-        self.line.expect("/done /notify")
-        self.line.say("/notify", 1)
-        self.line.say("/clock/ticks", 1)
+        self.connection.expect("/done /notify")
+        self.connection.send_message("/notify", 1)
+        self.connection.send_message("/clock/ticks", 1)
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request the position of the clock."""
-        self.line.expect("/clock/beat.reply")
-        self.line.say("/clock/beat")
+        self.connection.expect("/clock/beat.reply")
+        self.connection.send_message("/clock/beat")
 
     def leave(self) -> None:
         """Sign off."""
-        self.line.say("/clock/ticks", 0)
-        self.line.say("/notify", 0)
-        self.line.close()
+        self.connection.send_message("/clock/ticks", 0)
+        self.connection.send_message("/notify", 0)
+        self.connection.close()
 
 
 class Metered(Subscriber):
     """Receives meters as well."""
 
-    def come(self) -> None:
+    def subscribe(self) -> None:
         """Subscribe to the meters of all stems."""
-        super().come()
-        self.line.expect("/done /meters")
-        self.line.say("/meters", 10.0, "all")
+        super().subscribe()
+        self.connection.expect("/done /meters")
+        self.connection.send_message("/meters", 10.0, "all")
 
     def leave(self) -> None:
         """Sign off."""
-        self.line.say("/meters", 0.0)
+        self.connection.send_message("/meters", 0.0)
         super().leave()
 
 
@@ -120,10 +120,10 @@ class Rude(Metered):
 
     def leave(self) -> None:
         """Only close the socket: the server's packets to it bounce."""
-        self.line.close()
+        self.connection.close()
 
 
-VISITORS: Mapping[str, Callable[[Door, float], Visitor]] = {
+VISITORS: Mapping[str, Callable[[ServerAccess, float], Visitor]] = {
     "poller": Poller, "subscriber": Subscriber, "metered": Metered, "rude": Rude,
     "tab": Tab, "rude tab": RudeTab, "listener": Listener, "deaf listener": DeafListener,
     "scraper": Scraper,

@@ -40,7 +40,7 @@ class WebSocket:
         """Return the descriptor for a selector; -1 when closed."""
         return self._socket.fileno()
 
-    def say(self, text: str) -> None:
+    def send_message(self, text: str) -> None:
         """Send a text message."""
         if not self._agreed:
             self._early.append(text)
@@ -77,7 +77,7 @@ class WebSocket:
         self._agreed = self._protocol.handshake_exc is None
         if self._agreed:
             for text in self._early:
-                self.say(text)
+                self.send_message(text)
 
     def _push(self) -> None:
         with contextlib.suppress(OSError):

@@ -10,23 +10,23 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.long_night.browsers import DeafListener, Listener, RudeTab, Scraper, Tab
-from benchmarks.long_night.line import Waiting
+from benchmarks.long_night.line import ReplyTracker
 from benchmarks.long_night.visitors import Visitor
 from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, until
 
 
-class Door:
+class ServerAccess:
     """The way to a server; counts what was answered and what was not."""
 
     def __init__(self, running: Running) -> None:
         self.http_port = int(running.page().rpartition(":")[2].strip("/"))
-        self.came: Counter[str] = Counter()
+        self.arrived: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
 
-    def waiting(self) -> Waiting:
+    def reply_tracker(self) -> ReplyTracker:
         """For one visitor."""
-        return Waiting(
-            lambda key, _seconds: self.came.update([key.partition(" 1")[0]]),
+        return ReplyTracker(
+            lambda key, _seconds: self.arrived.update([key.partition(" 1")[0]]),
             lambda key, _sent: self.late.update([key]),
         )
 
@@ -60,32 +60,32 @@ def attend(visitors: list[Visitor], done: object) -> None:
 
 
 def test_all_of_them_get_what_they_wait_for(running: Running) -> None:
-    door = Door(running)
+    access = ServerAccess(running)
     kinds = (Tab, Listener, Scraper, RudeTab, DeafListener)
     wanted = {"hello of /live", "hello of /listen", "sound of /listen", "/live"}
 
     def served() -> bool:
-        fetched = sum(number for key, number in door.came.items() if key.startswith("HTTP "))
-        return wanted <= set(door.came) and fetched >= 2
+        fetched = sum(number for key, number in access.arrived.items() if key.startswith("HTTP "))
+        return wanted <= set(access.arrived) and fetched >= 2
 
-    attend([kind(door, WAIT_SECONDS) for kind in kinds], served)
-    assert not door.late
+    attend([kind(access, WAIT_SECONDS) for kind in kinds], served)
+    assert not access.late
     assert running.client.status()["driver"] == "null"
 
 
 def test_they_come_back_when_the_web_process_was_killed(running: Running) -> None:
-    door = Door(running)
-    tab = Tab(door, WAIT_SECONDS)
+    access = ServerAccess(running)
+    tab = Tab(access, WAIT_SECONDS)
     attend_to: list[Visitor] = [tab]
     struck = False
 
     def back() -> bool:
         nonlocal struck
-        if not struck and door.came["hello of /live"]:
+        if not struck and access.arrived["hello of /live"]:
             struck = True
             web = running.child_named("web")
             web.kill()
             until(lambda: ended(web))
-        return door.came["hello of /live"] == 2
+        return access.arrived["hello of /live"] == 2
 
     attend(attend_to, back)

@@ -172,8 +172,8 @@ def test_a_short_night_on_the_built_in_clock(
     assert made.all("answer") and made.all("recording") and made.all("family")
     assert max(entry["playing"] for entry in made.all("second")) > 0
     # Gaps may come from a busy machine, and are judged; nothing else may be amiss.
-    missed = {line for line in said.splitlines() if line.startswith("FAIL ")}
-    assert all("gap" in line or "frame is lost" in line for line in missed), missed
+    missed = {connection for connection in said.splitlines() if connection.startswith("FAIL ")}
+    assert all("gap" in connection or "frame is lost" in connection for connection in missed), missed
     assert status == bool(missed), trouble
     assert (out / "report.txt").read_text() in said
     assert (out / "report.png").stat().st_size > 10_000
