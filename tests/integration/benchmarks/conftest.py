@@ -1,4 +1,4 @@
-"""Benchmarks are tested on small files, which the tests of a run share, on the built-in clock."""
+"""Test benchmarks on small files, which all tests of a run share."""
 
 import gc
 from collections.abc import Iterator
@@ -16,4 +16,4 @@ def _small_and_apart(
     monkeypatch.setattr(material, "cache_folder", lambda: folder)
     monkeypatch.setattr(mix, "SETTLE_SECONDS", 0.1)
     yield
-    gc.enable()  # some benchmarks switch it off, for a process of their own
+    gc.enable()  # some benchmarks disable it, as they usually run in a process of their own

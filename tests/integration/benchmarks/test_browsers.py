@@ -1,4 +1,4 @@
-"""The long night's visitors of the web process: on a real server they get what they wait for."""
+"""The long night's web clients receive the expected replies from a real server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.server import WAIT_SECONDS, Running, SharedServer, ended, unt
 
 
 class ServerAccess:
-    """The way to a server; counts what was answered and what was not."""
+    """Access to a server; counts replies that have arrived and replies that are late."""
 
     def __init__(self, running: Running) -> None:
         self.http_port = int(running.page().rpartition(":")[2].strip("/"))
@@ -24,7 +24,7 @@ class ServerAccess:
         self.late: Counter[str] = Counter()
 
     def reply_tracker(self) -> ReplyTracker:
-        """For one visitor."""
+        """Return a tracker for one client."""
         return ReplyTracker(
             lambda key, _seconds: self.arrived.update([key.partition(" 1")[0]]),
             lambda key, _sent: self.late.update([key]),
@@ -43,11 +43,11 @@ def running(shared: SharedServer) -> Running:
     return shared.get()
 
 
-def attend(visitors: list[Visitor], done: object) -> None:
-    """See to visitors until a condition holds."""
-    until_then = time.monotonic() + WAIT_SECONDS
+def serve(visitors: list[Visitor], done: object) -> None:
+    """Serve the clients until a condition holds."""
+    deadline = time.monotonic() + WAIT_SECONDS
     while not done():  # type: ignore[operator]
-        assert time.monotonic() < until_then
+        assert time.monotonic() < deadline
         with selectors.DefaultSelector() as selector:
             for visitor in visitors:
                 visitor.tick()
@@ -59,7 +59,7 @@ def attend(visitors: list[Visitor], done: object) -> None:
         visitor.leave()
 
 
-def test_all_of_them_get_what_they_wait_for(running: Running) -> None:
+def test_all_clients_receive_the_expected_replies(running: Running) -> None:
     access = ServerAccess(running)
     kinds = (Tab, Listener, Scraper, RudeTab, DeafListener)
     wanted = {"hello of /live", "hello of /listen", "sound of /listen", "/live"}
@@ -68,24 +68,24 @@ def test_all_of_them_get_what_they_wait_for(running: Running) -> None:
         fetched = sum(number for key, number in access.arrived.items() if key.startswith("HTTP "))
         return wanted <= set(access.arrived) and fetched >= 2
 
-    attend([kind(access, WAIT_SECONDS) for kind in kinds], served)
+    serve([kind(access, WAIT_SECONDS) for kind in kinds], served)
     assert not access.late
     assert running.client.status()["driver"] == "null"
 
 
-def test_they_come_back_when_the_web_process_was_killed(running: Running) -> None:
+def test_a_page_reconnects_after_the_web_process_was_killed(running: Running) -> None:
     access = ServerAccess(running)
     tab = Tab(access, WAIT_SECONDS)
-    attend_to: list[Visitor] = [tab]
-    struck = False
+    clients: list[Visitor] = [tab]
+    killed = False
 
-    def back() -> bool:
-        nonlocal struck
-        if not struck and access.arrived["hello of /live"]:
-            struck = True
+    def reconnected() -> bool:
+        nonlocal killed
+        if not killed and access.arrived["hello of /live"]:
+            killed = True
             web = running.child_named("web")
             web.kill()
             until(lambda: ended(web))
         return access.arrived["hello of /live"] == 2
 
-    attend(attend_to, back)
+    serve(clients, reconnected)

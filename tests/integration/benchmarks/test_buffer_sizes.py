@@ -10,7 +10,7 @@ import pytest
 from benchmarks import buffer_sizes
 from crowdstream.settings import user_config_path
 
-PROMISED = {
+DOCUMENTED = {
     "buffer_size", "latency_ms", "underruns", "baseline_underruns", "cpu_percent",
     "render_p99_ms", "budget_ms", "missing_pages",
 }  # fmt: skip
@@ -41,7 +41,7 @@ def test_a_render_near_its_budget_is_not_recommended() -> None:
     assert buffer_sizes.recommend(results)[0] == 256
 
 
-def test_a_machine_that_misses_by_itself_is_told_so() -> None:
+def test_underruns_of_the_machine_itself_are_named() -> None:
     results = [
         result(128, underruns=9, baseline_underruns=12),
         result(256, underruns=3, baseline_underruns=4),
@@ -66,7 +66,7 @@ def test_the_command_line_is_as_documented() -> None:
 
 
 @pytest.mark.parametrize("flags", [["--sizes", "0"], ["--seconds", "-1"], ["--bytes", "3"]])
-def test_wrong_values_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_values_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert buffer_sizes.main(flags) == 2
     assert "sizes must be 16 to 8192" in capsys.readouterr().err
 
@@ -79,7 +79,7 @@ def test_a_whole_run_under_storm_is_written_and_saved(
     flags = ["--driver", "null", "--sizes", "512", "--seconds", "1", "--bytes", "400000"]
     assert buffer_sizes.main([*flags, "--storm", "--json", str(file), "--save"]) == 0
     (entry,) = json.loads(file.read_text())
-    assert set(entry) >= PROMISED
+    assert set(entry) >= DOCUMENTED
     assert entry["buffer_size"] == 512
     assert entry["driver"] == "null"
     assert entry["cpu_percent"] > 0.0

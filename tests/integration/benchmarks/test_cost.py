@@ -1,4 +1,4 @@
-"""What `render` costs: that what is timed is what the table says."""
+"""The cost of `render`: the measured load is the one in the table."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from crowdstream.engine.render import render
 from crowdstream.offline.session import Session
 
 
-def sounding_stems(mixer: Session) -> int:
+def audible_stems(mixer: Session) -> int:
     gains = mixer.desk.ramps["value"]
     return sum(
         bool(gains[voice_ramp(int(slot), VOICE_STEM + stem)] > 0.0)
@@ -28,11 +28,11 @@ def sounding_stems(mixer: Session) -> int:
 @pytest.mark.parametrize(
     ("stems", "sounding", "voices"), [(1, 1, 1), (4, 4, 1), (16, 16, 4), (64, 16, 16), (16, 0, 4)]
 )
-def test_as_many_stems_play_and_sound_as_it_says(stems: int, sounding: int, voices: int) -> None:
+def test_the_requested_number_of_stems_is_audible(stems: int, sounding: int, voices: int) -> None:
     with cost.playing(Load(stems, sounding, 256), 0.3) as mixer:
         mixer.render(256)
         assert np.count_nonzero(mixer.desk.voices["state"]) == voices
-        assert sounding_stems(mixer) == sounding
+        assert audible_stems(mixer) == sounding
         assert mixer.desk.ledger["missing_frames"] == 0
         assert set(mixer.desk.eq_use["eq_state"]) == {1}
 
@@ -40,18 +40,18 @@ def test_as_many_stems_play_and_sound_as_it_says(stems: int, sounding: int, voic
 def test_a_measurement_is_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = set()
 
-    def to_state(desk: Desk, out: np.ndarray) -> None:
+    def recorded(desk: Desk, out: np.ndarray) -> None:
         shapes.add(out.shape)
         render(desk, out)
 
-    monkeypatch.setattr(cost, "render", to_state)
+    monkeypatch.setattr(cost, "render", recorded)
     found = cost.measure(Load(4, 4, 64), 0.1, 0.3)
     assert shapes == {(64, 2)}
     assert found.median_ns > 0.0
     assert found.p99_ns >= found.median_ns
 
 
-def test_a_mix_that_does_not_sound_as_it_should_is_no_measurement(
+def test_an_unexpected_mix_is_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cost, "_silence", lambda *_: None)
@@ -87,9 +87,9 @@ def test_everything_runs_and_is_written(
     found = json.loads((tmp_path / "cost.json").read_text())
     assert list(found) == ["machine", "stems", "silence", "block"]
     assert found["stems"]["rows"][0]["stems"] == 1
-    said = capsys.readouterr().out
-    assert "All stems sounding" in said
-    assert "ns_per_frame" in said
+    printed = capsys.readouterr().out
+    assert "All stems sounding" in printed
+    assert "ns_per_frame" in printed
 
 
 def test_a_further_table_needs_one_function(
@@ -103,7 +103,7 @@ def test_a_further_table_needs_one_function(
     assert "By effect" in capsys.readouterr().out
 
 
-def test_a_plot_without_matplotlib_is_refused_at_once(
+def test_a_plot_without_matplotlib_is_refused_immediately(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -1,4 +1,4 @@
-"""The benchmark of group starts finds none apart, and would find them."""
+"""The benchmark of group starts finds no deviations, and detects provoked ones."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What listeners cost, measured in little."""
+"""The cost of listeners, in a short run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_a_short_run_has_all_stretches_and_every_listener_is_served(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "listening.json"
-    # Whether the goals are met is up to the machine.
+    # Whether the goals are met depends on the machine.
     listening.main([
         "--seconds", "2", "--listeners", "2", "--stem-seconds", "2", "--driver", "null",
         "--json", str(file),
@@ -23,7 +23,7 @@ def test_a_short_run_has_all_stretches_and_every_listener_is_served(
     assert "in percent of one core" in said, trouble
     found = json.loads(file.read_text())
     assert [row["stretch"] for row in found["rows"]] == ["nobody", "2 listen"] * 2
-    # How much of the sound they get in that time is up to the machine, too.
+    # The amount of sound received in that time depends on the machine, too.
     assert found["jumps"] >= 0 and found["bytes_a_second"] > 0
     assert found["slow"]["kbit_a_second"] > 0
     assert found["page"] is None

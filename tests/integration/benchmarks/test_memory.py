@@ -1,4 +1,4 @@
-"""The benchmarks of memory run from end to end, in small; a limit that is exceeded is reported."""
+"""The memory benchmarks run from end to end on a small scale; an exceeded limit is reported."""
 
 from __future__ import annotations
 

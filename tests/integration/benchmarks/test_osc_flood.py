@@ -1,4 +1,4 @@
-"""The benchmark of OSC floods runs from end to end on the built-in clock, small."""
+"""The OSC flood benchmark runs from end to end on the built-in clock, on a small scale."""
 
 from __future__ import annotations
 

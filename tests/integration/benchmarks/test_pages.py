@@ -1,4 +1,4 @@
-"""The benchmark of pages and listeners: they come, read and go; what they cost is judged fairly."""
+"""The benchmark of pages and listeners: all clients are served, and goals are judged fairly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_both_kinds_of_phases_are_measured(
     without, with_them = json.loads(out.read_text())
     assert (without["what"], with_them["what"]) == ("without", "with")
     assert "page_bytes_per_second" not in without
-    # Pages and listeners are served; how fast and at what cost is up to the machine.
+    # All clients are served; speed and cost depend on the machine.
     assert with_them["page_messages_per_second"] > 0
     assert with_them["sound_bytes_per_second"] > 0
     assert with_them["lost"] == 0
@@ -51,12 +51,12 @@ def test_both_kinds_of_phases_are_measured(
     assert with_them["render_p50_ms"] > 0
 
 
-def test_guests_that_find_nobody_say_so() -> None:
+def test_clients_that_cannot_connect_report_it() -> None:
     with pytest.raises(BenchmarkError, match="could connect"), AudienceProcess("127.0.0.1:1", 1, 0):
         pass
 
 
-def test_more_misses_than_by_chance_are_a_fault() -> None:
+def test_more_misses_than_by_chance_miss_the_goal() -> None:
     options = pages.parser().parse_args([])
 
     def judged(without: int, with_them: int, **changes: Any) -> list[str]:
@@ -70,7 +70,7 @@ def test_more_misses_than_by_chance_are_a_fault() -> None:
     assert "2 of 40 were cut off" in judged(0, 0, lost=2)[0]
 
 
-def test_chance_is_that_of_a_coin() -> None:
+def test_chance_is_that_of_a_coin_toss() -> None:
     assert pages.chance(0, 1) == 0.5
     assert pages.chance(0, 5) == 1 / 32
     assert pages.chance(0, 0) == 1.0

@@ -1,4 +1,4 @@
-"""The comparison from end to end, on stems of half a second, and what it says of the results."""
+"""The comparison from end to end, on stems of half a second, and its report."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from benchmarks.scene import Scene, mix_scene
 
 
 class Fake(Renderer):
-    """A program that is absent, or that fails."""
+    """A program that is absent or fails."""
 
     does = "nothing"
     get = "nowhere"
@@ -52,7 +52,7 @@ def test_this_project_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "cpu_seconds" not in gone
 
 
-def test_who_is_absent_and_who_fails_is_told(
+def test_absent_and_failing_programs_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     every = [Fake(NAME, says="echo out of paint; exit 2"), Fake("gone", None)]
@@ -73,7 +73,7 @@ def test_a_program_that_stops_early_has_failed(tmp_path: Path) -> None:
     peers.check_length(out, mix_scene(0.3))
 
 
-def test_goals_that_are_missed_are_named() -> None:
+def test_missed_goals_are_named() -> None:
     scene = mix_scene(0.5)
     fast, slow = scene.seconds / 150.0, scene.seconds / 50.0
     assert peers.missed([measured(NAME, fast), measured("other", slow)], scene) == []
@@ -91,7 +91,7 @@ def test_the_table_has_the_fastest_first_and_medians() -> None:
     assert [row["CPU s"] for row in rows] == ["0.25", "0.50"]
 
 
-def test_some_can_be_chosen_and_this_project_is_always_there() -> None:
+def test_programs_can_be_selected_and_this_project_is_always_included() -> None:
     every = [Fake(NAME), Fake("sox"), Fake("sox summed"), Fake("ffmpeg")]
     assert [each.name for each in peers.chosen(every, ["sox"])] == [NAME, "sox", "sox summed"]
     assert peers.chosen(every, []) == every

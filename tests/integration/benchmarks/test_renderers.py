@@ -109,7 +109,7 @@ def test_rate_gains_level_and_fade_are_the_scenes(
 
 
 @pytest.mark.parametrize("renderer", INSTALLED, ids=lambda each: each.name)
-def test_the_equaliser_turns_down_what_it_should(
+def test_the_equaliser_attenuates_its_bands(
     renderer: Renderer, tones: list[Stem], tmp_path: Path
 ) -> None:
     low = tmp_path / "low.wav"
@@ -124,7 +124,7 @@ def test_the_equaliser_turns_down_what_it_should(
 
 
 @pytest.mark.parametrize("renderer", INSTALLED, ids=lambda each: each.name)
-def test_the_whole_mix_comes_out(renderer: Renderer, tmp_path: Path) -> None:
+def test_the_whole_mix_is_rendered(renderer: Renderer, tmp_path: Path) -> None:
     scene = mix_scene(1.0)
     samples = rendered(renderer, scene, tmp_path)
     assert len(samples) >= 0.99 * scene.frames
@@ -133,7 +133,7 @@ def test_the_whole_mix_comes_out(renderer: Renderer, tmp_path: Path) -> None:
     assert float(np.max(np.abs(samples))) < 1.5
 
 
-def test_a_program_that_is_not_there_has_no_version() -> None:
+def test_a_missing_program_has_no_version() -> None:
     assert program_version("no-such-program-1", pattern="x") is None
     assert Interpreters().find("no_such_module_1", "1") is None
 
@@ -172,7 +172,7 @@ def test_sox_runs_a_tree_of_itself(tmp_path: Path) -> None:
     assert command[-3:-1] == ["gain", "-l"]
 
 
-def test_csound_says_every_stem_once() -> None:
+def test_csound_uses_every_stem_once() -> None:
     scene = mix_scene(0.2)
     document = csound.Csound("linear").document(scene)
     for deck in scene.decks:
@@ -181,7 +181,7 @@ def test_csound_says_every_stem_once() -> None:
     assert document.count("rbjeq") == 4 * 2 * 3
 
 
-def test_a_definition_is_encoded_as_the_format_says() -> None:
+def test_a_definition_is_encoded_according_to_the_format() -> None:
     made = Definition("x")
     tone = made.unit("SinOsc", 2, [440.0, 0.0])[0]
     made.unit("Out", 2, [0.0, made.operate(2, tone, 0.5)], 0)

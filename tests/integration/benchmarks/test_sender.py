@@ -5,7 +5,7 @@ import socket
 from benchmarks.sender import Sender
 
 
-def test_it_sends_exactly_what_it_says() -> None:
+def test_the_sender_reports_the_number_of_sent_messages() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         receiver.bind(("127.0.0.1", 0))
@@ -16,17 +16,17 @@ def test_it_sends_exactly_what_it_says() -> None:
                 pass
             result = sender.result()
         receiver.setblocking(False)
-        heard = 0
+        received = 0
         try:
             while receiver.recv(65536):
-                heard += 1
+                received += 1
         except BlockingIOError:
             pass
-    assert result["sent"] == heard == 300
+    assert result["sent"] == received == 300
     assert result["seconds"] > 0
 
 
-def test_it_ends_when_asked_to() -> None:
+def test_the_sender_ends_on_request() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         with Sender(receiver.getsockname()[1], 100.0, 1e9) as sender:

@@ -1,4 +1,4 @@
-"""The long night: a minute of it runs on a real server; what it judges, it judges rightly."""
+"""The long night: a short run on a real server, and the judging of logs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Entry = dict[str, Any]
 
 
 def night(*more: Entry, minutes: float = 2.0, **changes: Any) -> Night:
-    """A night in which all went well, with some entries more; `changes`: of every second."""
+    """Return the log of a good night with additional entries; `changes`: to every second."""
     entries: list[Entry] = [
         {"what": "night", "t": 0.0, "memory_mb": 256},
         {"what": "desk", "t": 0.0, "rate": RATE, "block": BLOCK, "pages": 10},
@@ -45,14 +45,14 @@ def night(*more: Entry, minutes: float = 2.0, **changes: Any) -> Night:
 
 
 def family(at: float, own: float = 60e6, files: int = 14) -> Entry:
-    """A reading of the processes: one engine."""
+    """Return a reading of the processes: one engine."""
     row = {"role": "engine", "pid": 7, "own": own, "pss": own, "files": files, "threads": 5,
            "cpu": 0.1 * at}
     return {"what": "family", "t": at, "members": [row], "shared": 100e6, "own_cpu": 0.0}
 
 
 def killed(kind: str = "engine", **changes: Any) -> list[Entry]:
-    """A kill at 50 s that went well, but for the changes."""
+    """Return the entries of a survived kill at 50 s, with changes."""
     entry = {
         "what": "killed", "t": 54.0, "kind": kind, "number": 1, "gap_ms": 12.0, "answered": 0.1,
         "ended": 0.5, "replaced": 2.0, "moved": 0.02, "playing": 2, "on": 2, "noted": 1,
@@ -61,13 +61,13 @@ def killed(kind: str = "engine", **changes: Any) -> list[Entry]:
 
 
 def gap(at: float, cause: str = "late_callback") -> Entry:
-    """A gap of 12 ms."""
+    """Return a gap of 12 ms."""
     return {"what": "gap", "t": at, "number": 0, "frame": 1, "excess_ms": 12.0, "cause": cause,
             "at": at}
 
 
 def failed(made: Night, tmp_path: Path) -> set[str]:
-    """Names of the demands that are missed."""
+    """Return the names of the missed requirements."""
     return {one.name for one in judge.verdicts(made, tmp_path, 20.0) if one.met is False}
 
 
@@ -105,11 +105,11 @@ def test_a_good_night_passes(tmp_path: Path) -> None:
          "nothing is left after the end"),
     ],
 )  # fmt: skip
-def test_what_goes_wrong_is_found(made: Night, demand: str, tmp_path: Path) -> None:
+def test_each_fault_is_found(made: Night, demand: str, tmp_path: Path) -> None:
     assert failed(made, tmp_path) == {demand}
 
 
-def test_a_gap_is_explained_by_what_kept_the_engine_waiting(tmp_path: Path) -> None:
+def test_a_gap_is_explained_by_a_machine_that_held_up_the_engine(tmp_path: Path) -> None:
     assert failed(night(gap(30.0), engine_waited=0.005), tmp_path) == set()
     many = [gap(2.0 * number) for number in range(1, 30)]
     assert failed(night(*many, engine_waited=0.005), tmp_path) == {
@@ -119,7 +119,7 @@ def test_a_gap_is_explained_by_what_kept_the_engine_waiting(tmp_path: Path) -> N
     assert failed(night(jump, gap(30.0, "missing_page")), tmp_path) == set()
 
 
-def test_frames_that_are_lost_have_to_be_in_the_ledger(tmp_path: Path) -> None:
+def test_lost_frames_must_be_in_the_ledger(tmp_path: Path) -> None:
     made = night(*killed(), gap(50.01, "engine"))
     missed = {"no frame is lost without an entry in the ledger"}
     for lost_at, demands in ((50, set()), (90, missed)):
@@ -145,7 +145,7 @@ def test_a_long_night_is_judged_by_growth_and_clock(tmp_path: Path) -> None:
     assert failed(made, tmp_path) == {"the engine's frames keep to the card's clock"}
 
 
-def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+def test_a_truncated_line_is_ignored(tmp_path: Path) -> None:
     lines = [json.dumps({"what": "gap", "t": number}) for number in (1, 2)]
     (tmp_path / log.NAME).write_text("\n".join([*lines, '{"what": "ga']))
     assert [entry["t"] for entry in log.read(tmp_path).all("gap")] == [1, 2]
@@ -154,7 +154,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 def test_a_short_night_on_the_built_in_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # A little more than files of waveforms are kept for a page that may come back.
+    # Slightly longer than waveform files are kept for a page that may reconnect.
     monkeypatch.setattr(soak, "CALM_SECONDS", 6.0)
     monkeypatch.setattr(files, "pieces", lambda _seconds: [
         Piece("a", 8.0, 1, 120.0, "16"), Piece("b", 6.0, 3, 110.0, "24 mono"),
@@ -171,9 +171,9 @@ def test_a_short_night_on_the_built_in_clock(
     assert len(made.all("second")) > 5
     assert made.all("answer") and made.all("recording") and made.all("family")
     assert max(entry["playing"] for entry in made.all("second")) > 0
-    # Gaps may come from a busy machine, and are judged; nothing else may be amiss.
-    missed = {connection for connection in said.splitlines() if connection.startswith("FAIL ")}
-    assert all("gap" in connection or "frame is lost" in connection for connection in missed), missed
+    # A busy machine may cause gaps, which are judged; nothing else may be wrong.
+    missed = {line for line in said.splitlines() if line.startswith("FAIL ")}
+    assert all("gap" in line or "frame is lost" in line for line in missed), missed
     assert status == bool(missed), trouble
     assert (out / "report.txt").read_text() in said
     assert (out / "report.png").stat().st_size > 10_000

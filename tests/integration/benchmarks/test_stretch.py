@@ -1,4 +1,4 @@
-"""The measures of the stretching benchmark, on sounds whose figures are known."""
+"""The measurements of the stretching benchmark, on sounds with known figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.stretchers.material import RATE, chord, jitter, kicks, loop_atta
 from benchmarks.stretchers.signalsmith import Signalsmith
 
 
-def test_jitter_is_what_attacks_are_off_by() -> None:
+def test_jitter_is_the_deviation_of_attacks() -> None:
     wave, places = kicks()
     exact = jitter(wave, places, wave, 1.0)
     assert exact.count == len(places) and exact.max_ms < 1e-3
@@ -44,7 +44,7 @@ def test_attacks_of_a_loop_are_found() -> None:
     assert max(abs(a - b) for a, b in zip(found, places, strict=True)) < 300
 
 
-def test_this_project_meets_what_it_promises() -> None:
+def test_this_project_keeps_its_documented_figures() -> None:
     wave, places = kicks()
     out = Here().stretch(stereo(wave), 1.06, RATE)
     beat = jitter(wave, places, out.sound[:, 0], 1.06)
@@ -54,6 +54,6 @@ def test_this_project_meets_what_it_promises() -> None:
     assert snr(Here().stretch(stereo(sound), 1.06, RATE).sound[:, 0], hertz) >= 31
 
 
-def test_what_is_not_installed_is_told(tmp_path: Path) -> None:
+def test_a_missing_stretcher_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Absent, match="nowhere"):
         Signalsmith(str(tmp_path / "nowhere")).check()

@@ -1,4 +1,4 @@
-"""Benchmarks are tested on small files, in a folder of the test's own, on the built-in clock."""
+"""Test benchmarks on small files in a temporary folder."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ def _judged(bpm: float, late: float = 0.0, downbeat: int = 0, key: int = 21) -> 
     return judge(Guess(bpm, BEATS + late, float(BEATS[downbeat]), key, 1.0), _truth())
 
 
-def test_what_is_right_counts_as_right() -> None:
+def test_right_results_count_as_right() -> None:
     row = _judged(120.0)
     assert (row["tempo"], row["octave"], row["downbeat"], row["key"]) == (True, False, True, True)
     assert row["grid"] == 0.0
@@ -32,12 +32,12 @@ def test_what_is_right_counts_as_right() -> None:
 
 
 @pytest.mark.parametrize("bpm", [60.0, 90.0, 160.0, 240.0])
-def test_another_octave_is_told(bpm: float) -> None:
+def test_octave_errors_are_detected(bpm: float) -> None:
     row = _judged(bpm)
     assert row["octave"] and not row["downbeat"]
 
 
-def test_what_is_wrong_counts_as_wrong() -> None:
+def test_wrong_results_count_as_wrong() -> None:
     beats = Guess(120.1, np.asarray(BEATS * 120 / 120.1, np.float64), None, None, 1.0)
     assert not judge(beats, _truth())["tempo"]
     assert _judged(120.0, late=0.012)["grid"] == pytest.approx(0.012)
@@ -45,22 +45,22 @@ def test_what_is_wrong_counts_as_wrong() -> None:
     assert not _judged(120.0, key=3)["key"]
 
 
-def test_keys_that_are_related() -> None:
+def test_related_keys() -> None:
     a_minor, c_major, e_minor, a_major, b_major = 21, 0, 16, 9, 11
     assert all(related(a_minor, other) for other in (a_minor, c_major, e_minor, a_major))
     assert not related(a_minor, b_major)
     assert not related(c_major, e_minor)
 
 
-def test_a_line_through_beats_passes_over_those_that_are_missing() -> None:
+def test_a_line_through_beats_skips_missing_ones() -> None:
     assert fitted_bpm(np.delete(BEATS, [7, 20, 21])) == pytest.approx(120.0)
 
 
-def test_generated_tracks_are_of_all_keys_tempi_and_kinds() -> None:
+def test_generated_tracks_cover_all_keys_tempos_and_kinds() -> None:
     composers = [Composer(seed, 20.0, None, None) for seed in range(10_000, 10_096)]
     assert len({(composer.tonic, composer.minor) for composer in composers}) == 24
     assert len({composer.style.name for composer in composers}) == 12
-    tempi = [composer.bpm for composer in composers]
-    assert min(tempi) < 75 and max(tempi) > 170
+    tempos = [composer.bpm for composer in composers]
+    assert min(tempos) < 75 and max(tempos) > 170
     assert sum(composer.swing > 0.1 for composer in composers) > 10
     assert any(not composer.steady for composer in composers)

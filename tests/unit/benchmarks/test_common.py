@@ -1,4 +1,4 @@
-"""The small change of the benchmarks."""
+"""Helpers of all benchmarks."""
 
 import json
 from pathlib import Path
@@ -25,20 +25,20 @@ def test_table_aligns_columns() -> None:
     assert lines == ["  a  long", "  1     x", "100     y"]
 
 
-def test_machine_says_what_a_reader_needs() -> None:
+def test_machine_describes_processor_and_python() -> None:
     found = common.machine()
     assert found["cores"] >= 1
     assert found["processor"]
     assert str(found["python"]) in common.machine_text()
 
 
-def test_json_goes_where_it_is_told(tmp_path: Path) -> None:
+def test_json_is_written_to_the_given_path(tmp_path: Path) -> None:
     common.write_json(tmp_path / "new" / "a.json", [{"x": 1}])
     assert json.loads((tmp_path / "new" / "a.json").read_text()) == [{"x": 1}]
     common.write_json(None, [])
 
 
-def test_progress_says_each_step_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_prints_each_step_once(capsys: pytest.CaptureFixture[str]) -> None:
     bar = common.Progress(2)
     bar.add(1, "first")
     bar.add(0.5, "first")

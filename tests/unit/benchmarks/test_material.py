@@ -9,7 +9,7 @@ import soundfile
 from benchmarks import material
 
 
-def test_a_written_file_is_what_it_claims(tmp_path: Path) -> None:
+def test_a_written_file_matches_its_header(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     material.write_wav(path, 1_000_003, 1)
     info = soundfile.info(path)
@@ -19,7 +19,7 @@ def test_a_written_file_is_what_it_claims(tmp_path: Path) -> None:
     assert np.array_equal(sound, material.pattern(1)[:250_000])
 
 
-def test_a_pattern_is_repeated_to_the_length_asked_for(tmp_path: Path) -> None:
+def test_a_pattern_is_repeated_to_the_requested_length(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     frames = material.PATTERN_SECONDS * material.RATE
     material.write_wav(path, (frames + 1000) * material.FRAME_BYTES, 2)
@@ -27,7 +27,7 @@ def test_a_pattern_is_repeated_to_the_length_asked_for(tmp_path: Path) -> None:
     assert np.array_equal(sound[frames:], sound[:1000])
 
 
-def test_a_sparse_file_takes_no_disk_for_its_silence(tmp_path: Path) -> None:
+def test_a_sparse_file_uses_no_disk_space_for_silence(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     material.write_wav(path, 400_000_000, 3, sparse=True)
     assert soundfile.info(path).frames == 100_000_000
@@ -49,7 +49,7 @@ def test_sixteen_different_stems_are_made_once(monkeypatch: pytest.MonkeyPatch) 
     assert material.deck_folders(20_000) == folders
 
 
-def test_a_file_that_was_cut_off_is_made_again() -> None:
+def test_a_truncated_file_is_written_again() -> None:
     path = material.big_file(20_000)
     whole = path.read_bytes()
     path.write_bytes(whole[:500])

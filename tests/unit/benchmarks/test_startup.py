@@ -1,4 +1,4 @@
-"""From the engine's readings to the moment at which a file's first frame sounds."""
+"""From the engine's readings to the time at which a file's first frame is audible."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ from crowdstream.desk.constants import TAP_DECK, TAP_MASTER
 
 
 def test_every_set_of_taps_is_measured_on_the_same_scene() -> None:
-    took = measure(64, 20)
-    assert list(took) == list(SETS)
-    assert all((times > 0).all() for times in took.values())
-    found = rows(took)
+    times_by_set = measure(64, 20)
+    assert list(times_by_set) == list(SETS)
+    assert all((times > 0).all() for times in times_by_set.values())
+    found = rows(times_by_set)
     assert [row["number"] for row in found] == [0, 1, 5, 38]
     assert found[0]["taps_ms"] == 0.0
 
