@@ -1,4 +1,4 @@
-"""Replacement for the analysis: it reads the files and invents the result."""
+"""Replacement for the analysis: reads the files and invents the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from crowdstream.audiofile.stems.track_files import TrackFiles
 def made(
     seconds: float = 64.0, bpm: float = 120.0, stems: tuple[str, ...] = ("a",), steady: bool = True
 ) -> Analysis:
-    """Return an analysis of a track of that length: 120 BPM, from 0.5 s on."""
+    """Return an analysis of a track of that length; its beats start at 0.5 s."""
     beat = 60.0 / bpm
     bars = max(1, int((seconds - 0.5) / beat / 4))
     anchors = ((0.0, 0.5), (bars * 4.0, 0.5 + bars * 4 * beat))
@@ -40,7 +40,7 @@ def made(
 
 
 def analyse(track: TrackFiles, progress: Callable[[float], None]) -> Analysis:
-    """Read every stem completely; the track's name determines what happens to the process."""
+    """Read every stem completely; the name of the track determines the fate of the process."""
     for word, number in (("crash", signal.SIGSEGV), ("kill", signal.SIGKILL)):
         if word in track.name:
             os.kill(os.getpid(), number)

@@ -1,4 +1,4 @@
-"""Writing and rendering of sets in a test."""
+"""Write and render sets in tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mix(
     path: Path, text: str | bytes, seconds: float | None = None, memory: int = MEMORY_BYTES,
     whole: bool = False, **settings: Any,
 ) -> tuple[np.ndarray, Summary]:
-    """Render a set with these contents beside `path`: float32 `(frames, 2)`, and the summary."""
+    """Render a set with these contents in the folder `path`; return float32 `(frames, 2)`."""
     path = path / "set.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     blocks: list[np.ndarray] = []
@@ -35,7 +35,7 @@ def mix(
 
 
 def score(*bundles: tuple[float, list[tuple[str, tuple[Any, ...]]]]) -> bytes:
-    """Return a binary score; each bundle has a time in seconds and messages."""
+    """Return a binary score from the time in seconds and the messages of each bundle."""
     data = b""
     for seconds, messages in bundles:
         packet = b"#bundle\0" + struct.pack(">Q", round(seconds * 2**32))

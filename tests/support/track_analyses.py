@@ -1,4 +1,4 @@
-"""Invented analyses of tracks, and short tracks whose beats are clicks."""
+"""Analyses of invented tracks, and short tracks with a click on each beat."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def analysis(
     lufs: float = -14.0,
     silent: bool = False,
 ) -> Analysis:
-    """Return a track with intro, build, drop, break, drop and outro. `sung`: in bars."""
+    """Return the analysis of a track: intro, build, drop, break, drop, outro. `sung`: in bars."""
     beat = 60.0 / bpm if bpm else 0.5
     edges = [0, bars // 6, bars // 4, bars // 2, 2 * bars // 3, 5 * bars // 6, bars]
     edges = [8 * round(edge / 8) if bars >= 48 else edge for edge in edges]
@@ -68,7 +68,7 @@ def analysis(
 
 
 def club(count: int, low: float = 120.0, high: float = 128.0) -> Candidates:
-    """Return tracks that more or less fit together: tempos, keys and levels all differ."""
+    """Return tracks that mostly go together, with different tempos, keys and levels."""
     keys = ("8A", "9A", "8B", "7A", "10A", "3B", "9B", "2A")
     return of_analyses({
         f"/music/{number:03}": analysis(
@@ -80,7 +80,7 @@ def club(count: int, low: float = 120.0, high: float = 128.0) -> Candidates:
 
 
 def click_track(folder: Path, name: str, bpm: float, first: float, beats: int) -> str:
-    """Write a folder of drums (a click per beat, louder on each bar) and bass (a constant)."""
+    """Write a folder with drums (a click per beat, louder on each bar) and bass (a constant)."""
     frames = round((first + (beats + 2) * 60.0 / bpm) * RATE)
     drums = np.zeros((frames, 2), np.float32)
     for beat in range(beats):
