@@ -1,6 +1,6 @@
-"""The library of tracks: finding them, having them analysed, keeping what is known of them.
+"""The track library: find tracks, have them analysed, and store the results.
 
-`Library` and `Query` are what others need; `crowdstream analyze` fills it.
+`crowdstream analyze` fills the library; other packages read it through `Library` and `Query`.
 See docs/how-to/prepare-stems.md.
 """
 

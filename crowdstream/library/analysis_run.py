@@ -1,4 +1,4 @@
-"""Analysing what lies in folders: what is new or has changed is worked at, the rest is known."""
+"""An analysis run: scan folders, and analyse the tracks that are new or have changed."""
 
 from __future__ import annotations
 
@@ -12,81 +12,94 @@ from crowdstream.analysis.result import VERSION, Analysis
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import Library
 from crowdstream.library.job import Job, probe
-from crowdstream.library.models import Known, Row, stamp_of
-from crowdstream.library.scanner import STEM_FILE, Finder, Found, sidecar_mark, spelled_path
+from crowdstream.library.models import KnownTrack, Row, stamp_of
+from crowdstream.library.scanner import STEM_FILE, FoundTrack, Scanner, sidecar_mark, spelled_path
 from crowdstream.library.sidecar import SidecarError, read_sidecar, write_sidecar
 from crowdstream.library.worker_pool import Answer
 from crowdstream.system.text import printable
 
-WRITE_SECONDS = 2.0  # at most so much is lost when everything is killed
-MISTAKEN = -1  # mark of a sidecar that means nothing: it is looked at again each time
-MAX_ROWS = 20  # of one transaction: a millisecond or so each, while others wait
+WRITE_SECONDS = 2.0  # results are written this often; a kill loses no more than that
+INVALID_SIDECAR = -1  # mark of a sidecar with an error: each run reads it again
+MAX_ROWS = 20  # per transaction: each row takes about 1 ms, during which other writers wait
 
 
 class Workers(Protocol):
-    """Who does jobs: a pool of this machine, or a cluster."""
+    """A source of results: worker processes of this machine, or a cluster."""
 
     def answers(
         self, jobs: Iterable[Job], under_way: Callable[[Job, float], None], /
     ) -> Iterator[tuple[Job, Answer]]:
-        """Each job with its answer, as it comes; `under_way` hears how much of one is done."""
+        """Yield each job with its answer (see `job.perform`) in order of completion.
+
+        `under_way` is called with a running job and its progress, 0 to 1.
+        """
 
 
 class View(Protocol):
-    """Who looks on."""
+    """An observer of the run's progress."""
 
     def found(self, count: int) -> None:
-        """So many tracks are found."""
+        """`count` tracks have been found so far."""
 
     def begin(self, jobs: int, size: int) -> None:
-        """So many are to be analysed, of so many bytes."""
+        """The analysis of `jobs` tracks, `size` bytes in total, begins."""
 
-    def under_way(self, job: Job, share: float) -> None:
-        """So much of one of them is done, 0 to 1."""
+    def progress(self, job: Job, share: float) -> None:
+        """`share` (0 to 1) of a job is done."""
 
     def done(self, job: Job) -> None:
-        """One of them is."""
+        """A job is done."""
 
-    def trouble(self, path: str, reason: str) -> None:
-        """A path is bad, or passed over."""
+    def problem(self, path: str, reason: str) -> None:
+        """A path cannot be used, or is skipped."""
 
 
 @dataclass
 class Summary:
-    """How a run went: numbers of tracks.
+    """The counts of a run.
 
-    `tracks` were found; of them `analysed` were now, `known` before, `taken` over from where they
-    lay before; `bad` are those that can't be used, `later` those to be tried again next time.
-    `gone` were known and are not there any more. `trouble`: folders, files and sidecars that could
-    not be read. `skipped`: stem files without PyAV. `foreign`: files in formats that no deck loads.
+    tracks: found tracks.
+    analysed: tracks that this run analysed.
+    known: unchanged tracks that an earlier run analysed.
+    moved: tracks whose analysis was copied from another path with the same files.
+    bad: tracks that cannot be used.
+    retry: tracks that failed for a transient reason; the next run tries them again.
+    gone: tracks in the library that are no longer on the disk.
+    problems: folders, files and sidecars that could not be read.
+    skipped: stem files skipped because PyAV is not installed.
+    foreign: files in formats that no deck can load.
     """
 
     tracks: int = 0
     analysed: int = 0
     known: int = 0
-    taken: int = 0
+    moved: int = 0
     bad: int = 0
-    later: int = 0
+    retry: int = 0
     gone: int = 0
-    trouble: int = 0
+    problems: int = 0
     skipped: int = 0
     foreign: int = 0
-    whole: bool = False  # it came to its end
+    completed: bool = False  # the run was not interrupted
 
     @property
     def good(self) -> bool:
-        """Whether all that was found can be used, and something was."""
-        return self.whole and self.tracks > 0 and not (
-            self.bad or self.later or self.trouble or self.skipped
+        """Whether the run completed, found tracks, and can use everything it found."""
+        return self.completed and self.tracks > 0 and not (
+            self.bad or self.retry or self.problems or self.skipped
         )  # fmt: skip
 
 
 @dataclass
 class AnalysisRun:
-    """One run over files and folders (`tops`). `again`: also what has not changed.
+    """One run over files and folders.
 
-    `cache`: where stem files are unpacked; `unpacks`: whether they can be. `media_roots`: folders
-    that links may lead into. `explained`: what each folder was taken for, and why.
+    tops: the files and folders to scan.
+    cache: folder into which stem files are unpacked.
+    unpacks: whether stem files can be unpacked.
+    again: analyse unchanged tracks, too.
+    media_roots: folders that links may lead into.
+    explained: set by `scan`; how each folder was interpreted, and why.
     """
 
     library: Library
@@ -98,23 +111,26 @@ class AnalysisRun:
     summary: Summary = field(default_factory=Summary)
     media_roots: Sequence[str] = ()
     explained: list[tuple[str, str]] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    found: list[FoundTrack] = field(default_factory=list)
     _moved: set[str] = field(default_factory=set)
     _alike: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by stamp, by probe
 
-    def look(self) -> list[Job]:
-        """Find the tracks, note what was moved, came back or is gone; what is left to analyse."""
-        finder = Finder(self._trouble, self.unpacks, self.media_roots)
-        for found in finder.find(self.tops):
+    def scan(self) -> list[Job]:
+        """Find the tracks; return a job for each track that must be analysed.
+
+        Updates the library for tracks that were moved, have reappeared or are gone.
+        """
+        scanner = Scanner(self._problem, self.unpacks, self.media_roots)
+        for found in scanner.find(self.tops):
             self.found.append(found)
             self.view.found(len(self.found))
         self.summary.tracks = len(self.found)
-        self.summary.skipped = finder.skipped
-        self.summary.foreign = finder.foreign
-        self.explained = finder.explained
+        self.summary.skipped = scanner.skipped
+        self.summary.foreign = scanner.foreign
+        self.explained = scanner.explained
         roots = [os.path.realpath(spelled_path(top)) for top in self.tops]
         known = self.library.known(roots)
-        self._note_gone(known, finder.unread)
+        self._mark_gone(known, scanner.unread)
         jobs: list[Job] = []
         rows: list[Row] = []
         for number, found in enumerate(self.found):
@@ -131,12 +147,15 @@ class AnalysisRun:
         return jobs
 
     def work(self, jobs: Sequence[Job], workers: Workers) -> None:
-        """Have jobs done, and keep what comes of them. What is interrupted is done next time."""
+        """Have the workers do the jobs, and store the results.
+
+        After an interruption, the next run does the remaining jobs.
+        """
         self.view.begin(len(jobs), sum(job.size for job in jobs))
         rows: list[Row] = []
         write_at = time.monotonic() + WRITE_SECONDS
         try:
-            for job, answer in workers.answers(jobs, self.view.under_way):
+            for job, answer in workers.answers(jobs, self.view.progress):
                 rows.append(self._row(self.found[job.number], answer))
                 self.view.done(job)
                 if len(rows) >= MAX_ROWS or time.monotonic() >= write_at:
@@ -145,11 +164,11 @@ class AnalysisRun:
                     write_at = time.monotonic() + WRITE_SECONDS
         finally:
             self.library.put(rows)
-        self.summary.whole = True
+        self.summary.completed = True
 
     def write_sidecars(self) -> list[str]:
-        """Write a sidecar beside every good track that was found; what went wrong."""
-        told = []
+        """Write a sidecar for each good track; return the messages of those that failed."""
+        problems = []
         for found in self.found:
             row = self.library.row(found.path)
             if row is None or row.corrected is None:
@@ -157,15 +176,15 @@ class AnalysisRun:
             try:
                 write_sidecar(found.sidecar, row.corrected, row.title, row.artist)
             except SidecarError as error:
-                told.append(str(error))
+                problems.append(str(error))
                 continue
             mark = sidecar_mark(found.sidecar)
             if mark != row.sidecar:
                 row.sidecar = mark
                 self.library.put([row])
-        return told
+        return problems
 
-    def _is_known(self, found: Found, before: Known | None, rows: list[Row]) -> bool:
+    def _is_known(self, found: FoundTrack, before: KnownTrack | None, rows: list[Row]) -> bool:
         if self.again:
             return False
         if before is None:
@@ -173,7 +192,7 @@ class AnalysisRun:
         if before.version != VERSION or not self._is_same(found, before):
             return False
         if found.kind == STEM_FILE and not before.error and not os.path.isdir(before.play):
-            return False  # what was unpacked has been deleted
+            return False  # the unpacked stems have been deleted
         moved = found.files != before.files
         if moved or (found.sidecar_mark != before.sidecar):
             row = self.library.row(found.path)
@@ -184,30 +203,30 @@ class AnalysisRun:
             rows.append(row)
         if before.error:
             self.summary.bad += 1
-            self.view.trouble(found.path, before.error)
+            self.view.problem(found.path, before.error)
         else:
             self.summary.known += 1
         return True
 
-    def _is_same(self, found: Found, before: Known) -> bool:
+    def _is_same(self, found: FoundTrack, before: KnownTrack) -> bool:
         if stamp_of(found.files) != before.stamp:
             return False
         pairs = zip(found.files, before.files, strict=True)
         if all(now.inode == then.inode for now, then in pairs) or not before.probe:
             return True
-        # Some file systems number their files anew each time they are mounted.
+        # Some file systems assign new inode numbers each time they are mounted.
         return _probe(found) == before.probe
 
-    def _take_over(self, found: Found, rows: list[Row]) -> bool:
-        """Whether the same files were known under another path, and what is known of them is."""
+    def _take_over(self, found: FoundTrack, rows: list[Row]) -> bool:
+        """Copy the analysis of identical files at another path; return whether there was one."""
         if found.kind == STEM_FILE:
-            return False  # unpacked by its path
-        alike = self._like(found)
+            return False  # its unpacked stems depend on its path
+        alike = self._same_files(found)
         row = self.library.row(alike[-1]) if alike else None
         if row is None or row.version != VERSION or row.kind != found.kind:
             return False
         if row.path in self._moved or os.path.exists(row.path):
-            row.corrections = Corrections()  # a copy: what was said is of another one
+            row.corrections = Corrections()  # a copy: the corrections belong to the original
         else:
             self._moved.add(row.path)
             if len(alike) > 1:
@@ -216,16 +235,16 @@ class AnalysisRun:
         row.files, row.name, row.written = found.files, found.name, Corrections()
         self._read_sidecar(found, row)
         rows.append(row)
-        self.summary.taken += 1
+        self.summary.moved += 1
         return True
 
-    def _like(self, found: Found) -> list[str]:
-        # Paths of known tracks that are the same, those that have been moved last. They are looked
-        # for once: there may be a hundred thousand copies.
+    def _same_files(self, found: FoundTrack) -> list[str]:
+        # Paths of known tracks with the same files; paths that no longer exist come last. Each
+        # stamp is looked up once: there may be a hundred thousand copies.
         stamp = stamp_of(found.files)
         if stamp not in self._alike:
             by_probe: dict[str, list[str]] = {}
-            for path, made in self.library.with_stamp(stamp):
+            for path, made in self.library.find_by_stamp(stamp):
                 by_probe.setdefault(made, []).append(path)
             for paths in by_probe.values():
                 paths.sort(key=lambda path: not os.path.exists(path))
@@ -234,7 +253,7 @@ class AnalysisRun:
         made = _probe(found) if probes else ""
         return probes.get(made, []) if made else []
 
-    def _row(self, found: Found, answer: Answer) -> Row:
+    def _row(self, found: FoundTrack, answer: Answer) -> Row:
         row = Row(found.path, found.path, found.kind, found.files, found.name)
         version = answer["analysis"]["version"] if "analysis" in answer else VERSION
         if version != VERSION:
@@ -244,10 +263,10 @@ class AnalysisRun:
             row.error = str(answer["error"])
             row.version = 0 if answer["passing"] else VERSION
             if answer["passing"]:
-                self.summary.later += 1
+                self.summary.retry += 1
             else:
                 self.summary.bad += 1
-            self.view.trouble(found.path, row.error)
+            self.view.problem(found.path, row.error)
         else:
             row.analysis = Analysis.from_dict(answer["analysis"])
             row.version = row.analysis.version
@@ -256,18 +275,18 @@ class AnalysisRun:
         self._read_sidecar(found, row)
         return row
 
-    def _read_sidecar(self, found: Found, row: Row) -> None:
-        # A mistake in it leaves what was read from it before, and is told each time.
+    def _read_sidecar(self, found: FoundTrack, row: Row) -> None:
+        # An invalid sidecar leaves the corrections read before, and is reported by each run.
         vars(row).pop("corrected", None)
         try:
             row.written = read_sidecar(found.sidecar)
             row.sidecar = found.sidecar_mark
         except SidecarError as error:
-            self.summary.trouble += 1
-            self.view.trouble("", str(error))
-            row.sidecar = MISTAKEN
+            self.summary.problems += 1
+            self.view.problem("", str(error))
+            row.sidecar = INVALID_SIDECAR
 
-    def _note_gone(self, known: dict[str, Known], unread: Sequence[str]) -> None:
+    def _mark_gone(self, known: dict[str, KnownTrack], unread: Sequence[str]) -> None:
         there = {found.path for found in self.found}
         gone = [
             one for path, one in known.items()
@@ -279,18 +298,18 @@ class AnalysisRun:
         self.library.mark_gone([one.number for one in gone])
         self.library.mark_gone(back, False)
 
-    def _trouble(self, path: str, reason: str) -> None:
-        self.summary.trouble += 1
-        self.view.trouble(path, reason)
+    def _problem(self, path: str, reason: str) -> None:
+        self.summary.problems += 1
+        self.view.problem(path, reason)
 
 
-def _probe(found: Found) -> str:
+def _probe(found: FoundTrack) -> str:
     try:
         return probe(found.files)
     except OSError:
         return ""
 
 
-def shown(path: str, reason: str) -> str:
-    """One line on a path."""
+def problem_line(path: str, reason: str) -> str:
+    """Return a message in one line; `path` may be empty if `reason` names the file."""
     return f"{printable(path)}: {reason}" if path else reason

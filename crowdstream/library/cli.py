@@ -1,4 +1,4 @@
-"""`crowdstream analyze`: finds out what tracks are made of, and keeps it in the library."""
+"""`crowdstream analyze`: analyse tracks, and store the results in the library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from crowdstream.library.corrections import (
     NAMES,
     CorrectionError,
     Corrections,
-    of_text,
+    parse_text,
     read_corrections,
 )
 from crowdstream.library.database import Library, LibraryError, default_place, move_aside
@@ -38,51 +38,59 @@ from crowdstream.system.text import printable
 GOOD, FAULT, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _DESCRIPTION = (
-    "Find tracks below folders, analyse those that are new or have changed, and keep what is "
-    "found in the library: tempo, beat grid, key, loudness, sections, voice."
+    "Find tracks below folders, analyse those that are new or have changed, and store the "
+    "results in the library: tempo, beat grid, key, loudness, sections and vocals."
 )
 _EPILOG = (
-    "Exit status: 0 all is well; 1 something could not be read or used, or there was nothing; "
-    "2 a wrong option; 130 interrupted (what was done is kept). See docs/how-to/prepare-stems.md."
+    "Exit status: 0 success; 1 some tracks could not be read or used, or none were found; "
+    "2 invalid option; 130 interrupted (finished tracks are saved). "
+    "See docs/how-to/prepare-stems.md."
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of this subcommand."""
+    """Return the parser for the options of this subcommand."""
     parser = Parser(
         prog="crowdstream analyze", description=_DESCRIPTION, epilog=_EPILOG
     )
     add = parser.add_argument
-    add("folder", nargs="*", metavar="FOLDER", help="folders with tracks in them, or tracks")
-    add("--library", type=Path, metavar="FILE", help=f"the library ({default_place()})")
-    add("--jobs", type=_count, metavar="N", help="tracks at a time (default: one per core)")
-    add("--again", action="store_true", help="analyse what has not changed, too")
+    add("folder", nargs="*", metavar="FOLDER", help="tracks, or folders to search for tracks")
+    add("--library", type=Path, metavar="FILE", help=f"library file ({default_place()})")
+    add("--jobs", type=_count, metavar="N",
+        help="number of tracks to analyse at the same time (default: one per core)")  # fmt: skip
+    add("--again", action="store_true", help="analyse unchanged tracks, too")
     add("--sidecar", action="store_true",
-        help="write it beside each track, too; what a person wrote there stays")  # fmt: skip
+        help="also write the results to a sidecar beside each track; entries that a person "
+        "wrote there are kept")  # fmt: skip
     add("--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",
-        help=f"correct a track: {', '.join(NAMES)}; KEY= takes a correction back")  # fmt: skip
-    add("--list", action="store_true", help="show what the library knows; analyse nothing")
-    add("--json", action="store_true", help="the same as JSON, one line per track")
+        help=f"correct a track: {', '.join(NAMES)}; KEY= removes a correction")  # fmt: skip
+    add("--list", action="store_true", help="list the tracks in the library; analyse nothing")
+    add("--json", action="store_true", help="list them as JSON, one line per track")
     add("--bad", action="store_true", help="list bad tracks")
-    add("--bpm", type=_span, metavar="LOW-HIGH", help="list tempos from LOW to HIGH")
-    add("--key", type=_keys, metavar="KEY,...", help="list these keys, such as 8A,8B,Am")
-    add("--energy", type=_span, metavar="LOW-HIGH", help="list energies from LOW to HIGH (0 to 1)")
-    add("--search", default="", metavar="TEXT", help="list what has these words")
-    add("--forget", action="store_true", help="delete tracks that are gone from the library")
-    add("--scheduler", metavar="ADDRESS", help="have a Dask cluster do it, such as tcp://host:8786")
+    add("--bpm", type=_span, metavar="LOW-HIGH", help="list tracks with tempos from LOW to HIGH")
+    add("--key", type=_keys, metavar="KEY,...",
+        help="list tracks in these keys, such as 8A,8B,Am")  # fmt: skip
+    add("--energy", type=_span, metavar="LOW-HIGH",
+        help="list tracks with energies from LOW to HIGH (0 to 1)")  # fmt: skip
+    add("--search", default="", metavar="TEXT",
+        help="list tracks with all of these words in title, artist or path")  # fmt: skip
+    add("--forget", action="store_true",
+        help="delete tracks from the library that are gone from the disk")  # fmt: skip
+    add("--scheduler", metavar="ADDRESS",
+        help="analyse on a Dask cluster, such as tcp://host:8786")  # fmt: skip
     add("--unpack", type=Path, default=default_cache(), metavar="FOLDER",
-        help="where the stems of .stem.mp4 files go (%(default)s)")  # fmt: skip
+        help="folder for the unpacked stems of .stem.mp4 files (%(default)s)")  # fmt: skip
     add("--new-library", action="store_true",
-        help="put the library aside and begin another one")  # fmt: skip
+        help="move the library aside and start a new one")  # fmt: skip
     add("--explain", action="store_true",
-        help="say of each folder what it was taken for, and why")  # fmt: skip
-    add("--quiet", action="store_true", help="say only what is wrong")
-    add("--progress", action="store_true", help="say how far it is as JSON, a line at a time")
+        help="print how each folder was interpreted, and why")  # fmt: skip
+    add("--quiet", action="store_true", help="print problems only")
+    add("--progress", action="store_true", help="print the progress as JSON lines")
     return parser
 
 
 def start_workers(scheduler: str | None, count: int) -> AbstractContextManager[Workers]:
-    """`count` of this machine's, or those of a cluster. Raises `PoolError`."""
+    """Return `count` worker processes, or the workers of a Dask cluster. Raises `PoolError`."""
     if scheduler is None:
         return WorkerPool(count)
     from crowdstream.library.dask_pool import DaskPool
@@ -94,17 +102,20 @@ def analyze(
     arguments: Sequence[str],
     workers: Callable[[str | None, int], AbstractContextManager[Workers]] = start_workers,
 ) -> int:
-    """`crowdstream analyze ...`; returns the exit status. `workers`: others, for tests."""
+    """Run `crowdstream analyze` and return its exit status.
+
+    `workers` replaces the source of workers in tests.
+    """
     parser = build_parser()
     options = parser.parse_args(arguments)
     listing = options.list or options.json or options.bad
-    asked = options.bpm or options.key or options.energy or options.search
-    if asked and not listing:
-        parser.error("--bpm, --key, --energy and --search go with --list or --json")
+    filters = options.bpm or options.key or options.energy or options.search
+    if filters and not listing:
+        parser.error("--bpm, --key, --energy and --search require --list or --json")
     if not options.folder and not listing and not options.new_library:
-        parser.error("which folder? name one or more")
+        parser.error("no folder given: name one or more")
     if options.settings and not options.folder:
-        parser.error("--set: of which track?")
+        parser.error("--set requires a track: name its file or folder")
     before = {
         number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
@@ -113,7 +124,7 @@ def analyze(
         if options.new_library:
             aside = move_aside(place)
             if aside:
-                print(f"crowdstream: the old library is {printable(aside)} now", file=sys.stderr)
+                print(f"crowdstream: moved the old library to {printable(aside)}", file=sys.stderr)
         if not options.folder and not listing:
             Library(place).close()
             return GOOD
@@ -125,7 +136,7 @@ def analyze(
         print(f"crowdstream: {printable(str(error))}", file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:
-        print("crowdstream: interrupted; what was done is kept", file=sys.stderr)
+        print("crowdstream: interrupted; finished tracks are saved", file=sys.stderr)
         return INTERRUPTED
     finally:
         for number, handler in before.items():
@@ -148,7 +159,7 @@ def _list(options: argparse.Namespace, place: Path) -> int:
             for line in made:
                 print(line)
             sys.stdout.flush()
-        except BrokenPipeError:  # `| head`
+        except BrokenPipeError:  # such as `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return GOOD if entries or options.bad else FAULT
 
@@ -171,7 +182,7 @@ def _analyze(
                 can_transcode() or options.scheduler is not None, options.again, summary,
                 media_roots(),
             )  # fmt: skip
-            jobs = run.look()
+            jobs = run.scan()
             if options.explain:
                 for folder, text in run.explained:
                     print(f"{printable(folder)}: {text}")
@@ -182,63 +193,65 @@ def _analyze(
                 with start(options.scheduler, min(count, len(jobs))) as workers:
                     run.work(jobs, workers)
             else:
-                summary.whole = True
+                summary.completed = True
             if options.forget:
                 gone = library.find(Query(tuple(options.folder), gone=True))
                 library.forget(entry.path for entry in gone if entry.gone)
-            told = _correct(options, run, library)
+            problems = _correct(options, run, library)
             if options.sidecar:
-                told += run.write_sidecars()
-            for line in told:
-                view.trouble("", line)
+                problems += run.write_sidecars()
+            for line in problems:
+                view.problem("", line)
     finally:
         view.close()
         if not options.quiet and not options.progress and summary.tracks:
             print(summary_line(summary, time.monotonic() - begin))
         for note in notes(summary):
-            view.say(note)
-    return GOOD if summary.good and not told else FAULT
+            view.print(note)
+    return GOOD if summary.good and not problems else FAULT
 
 
 def media_roots() -> list[str]:
-    """The media folders of this user's server, as its configuration and the environment say."""
+    """Return the media folders from this user's server configuration and the environment."""
     try:
         return [str(root) for root in resolve([]).settings.media_root]
     except SettingError:
-        return []  # starting the server says what is wrong
+        return []  # the server reports the error when it starts
 
 
 def _check_settings(options: argparse.Namespace, run: AnalysisRun) -> None:
-    # Before anything long begins.
+    # Fail before the analysis starts, which may take long.
     names = {os.path.realpath(spelled_path(folder)) for folder in options.folder}
     more = next((found.path for found in run.found if found.path not in names), None)
     if more is not None:
-        raise LibraryError(f"--set is for tracks that are named: {printable(more)} is not")
+        raise LibraryError(
+            f"--set requires the track itself, not a folder that contains it: {printable(more)}"
+        )
 
 
 def _correct(options: argparse.Namespace, run: AnalysisRun, library: Library) -> list[str]:
-    told: list[str] = []
+    problems: list[str] = []
     for found in run.found if options.settings else ():
         row = library.row(found.path)
         if row is None or row.analysis is None:
-            told.append(f"{printable(found.path)}: it is bad, and can't be corrected")
+            problems.append(f"{printable(found.path)}: a bad track cannot be corrected")
             continue
-        told += _refused(options.settings, row, found.sidecar)
+        problems += _refused(options.settings, row, found.sidecar)
 
         def change(corrections: Corrections, row: Row = row) -> Corrections:
-            said = vars(corrections) | {
+            values = vars(corrections) | {
                 key: value for key, value in options.settings if key not in row.written.names()
             }
-            return Corrections(**said)
+            return Corrections(**values)
 
         library.correct(found.path, change)
-    return told
+    return problems
 
 
 def _refused(settings: list[tuple[str, Any]], row: Row, sidecar: str) -> list[str]:
     written = row.written.names()
     return [
-        f"{printable(sidecar)}: it says {key}, and goes before --set; change it there"
+        f"{printable(sidecar)}: it sets {key}, and takes precedence over --set; change it there"
         for key, _value in settings
         if key in written
     ]
@@ -250,11 +263,11 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     if key not in NAMES:
-        raise argparse.ArgumentTypeError(f"{key!r} can't be set; {', '.join(NAMES)} can")
+        raise argparse.ArgumentTypeError(f"unknown key {key!r}; known keys: {', '.join(NAMES)}")
     if not value.strip():
         return key, None
     try:
-        return key, getattr(read_corrections({key: of_text(key, value.strip())}), key)
+        return key, getattr(read_corrections({key: parse_text(key, value.strip())}), key)
     except CorrectionError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -278,6 +291,6 @@ def _keys(text: str) -> tuple[str, ...]:
     for part in text.split(","):
         named = read_key(part)
         if named is None:
-            raise argparse.ArgumentTypeError(f"{part!r} is no key; write 8A, Am or F#")
+            raise argparse.ArgumentTypeError(f"{part!r} is not a musical key; write 8A, Am or F#")
         keys.append(named[0])
     return tuple(keys)

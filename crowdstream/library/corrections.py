@@ -1,4 +1,4 @@
-"""What a person says of a track, which wins over what was found."""
+"""Corrections of an analysis by a person; they take precedence over its results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ KINDS: tuple[str, ...] = get_args(SectionKind)
 
 
 class CorrectionError(ValueError):
-    """A correction that can't be; `key` is what it is of, `number` counts sections from 0."""
+    """An invalid correction.
+
+    key: the name of the correction.
+    number: index of the section, from 0; None for other corrections.
+    """
 
     def __init__(self, key: str, reason: str, number: int | None = None) -> None:
         super().__init__(reason)
@@ -30,10 +34,15 @@ class CorrectionError(ValueError):
 
 @dataclass(frozen=True)
 class Corrections:
-    """Those of one track; None: nobody said anything.
+    """The corrections of one track; None for values that are not corrected.
 
-    `bpm` in beats a minute, `first_downbeat` and `vocals` (begin, end) in seconds, `level` 0 to 1,
-    `key` in Camelot's notation, `sections` in beats. `grid` goes before the tempo and downbeat.
+    key: in Camelot notation.
+    bpm: beats per minute.
+    first_downbeat: in seconds.
+    level: how energetic the track is, 0 to 1.
+    vocals: (begin, end) in seconds, ascending.
+    sections: (begin, end, kind, energy); begin and end in beats, energy 0 to 1 or None.
+    grid: takes precedence over `bpm` and `first_downbeat`.
     """
 
     title: str | None = None
@@ -47,22 +56,22 @@ class Corrections:
     grid: BeatGrid | None = None
 
     def over(self, other: Corrections) -> Corrections:
-        """Both, these first."""
-        mine = {
+        """Merge with other corrections; these take precedence."""
+        own = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if getattr(self, field.name) is not None
         }
         if self.bpm is not None or self.first_downbeat is not None:
-            mine.setdefault("grid", None)  # else a tempo would be hidden by the other's grid
-        return replace(other, **mine)
+            own.setdefault("grid", None)  # else the other's grid would override this tempo
+        return replace(other, **own)
 
     def names(self) -> list[str]:
-        """What they are of."""
+        """Return the names of the corrected values."""
         return [one.name for one in fields(self) if getattr(self, one.name) is not None]
 
     def apply(self, analysis: Analysis) -> Analysis:
-        """The analysis as a person says it is."""
+        """Return the analysis with these corrections applied."""
         if self.grid is not None:
             analysis = with_grid(analysis, self.grid)
         else:
@@ -72,7 +81,7 @@ class Corrections:
                 analysis = with_downbeat(analysis, self.first_downbeat)
         if self.key is not None:
             named = read_key(self.key)
-            assert named is not None  # it was checked
+            assert named is not None  # `_key` has validated it
             analysis = replace(analysis, key=Key(*named, 1.0, (), analysis.key.cents))
         if self.level is not None:
             analysis = replace(analysis, level=self.level)
@@ -85,28 +94,28 @@ class Corrections:
 
 
 def read_corrections(values: Mapping[str, Any]) -> Corrections:
-    """Corrections of plain values, as TOML and JSON have them. Raises `CorrectionError`.
+    """Validate corrections from TOML or JSON. Raises `CorrectionError`.
 
     Keys: title, artist, key, bpm, first_downbeat, level, vocals: [[begin, end], ...], sections:
-    [{begin, end, kind, energy}, ...].
+    [{begin, end, kind, energy}, ...]. See `Corrections` for the units.
     """
     read: dict[str, Any] = {}
     for key, value in values.items():
         reader = _READERS.get(key)
         if reader is None:
             known = ", ".join(_READERS)
-            raise CorrectionError(key, f"{printable(key)[:40]} means nothing here; {known} do")
+            raise CorrectionError(key, f"unknown key {printable(key)[:40]}; known keys: {known}")
         read[key] = reader(key, value)
     return Corrections(**read)
 
 
-def of_text(key: str, text: str) -> Any:
-    """The plain value of a correction that was typed: numbers as numbers, spans as 12.5-40,60-80.
+def parse_text(key: str, text: str) -> Any:
+    """Parse the value of a correction from the command line, for `read_corrections`.
 
-    Raises `CorrectionError`.
+    Spans are written as 12.5-40,60-80. Raises `CorrectionError`.
     """
     if key == "sections":
-        raise CorrectionError(key, "sections are written in the sidecar")
+        raise CorrectionError(key, "sections can only be set in the sidecar")
     if key in ("bpm", "first_downbeat", "level"):
         try:
             return float(text)
@@ -119,14 +128,14 @@ def of_text(key: str, text: str) -> Any:
             return [[float(part) for part in span.split("-")] for span in text.split(",")]
         except ValueError:
             raise CorrectionError(
-                key, "vocals are seconds such as 12.5-40,60-80, or none"
+                key, "vocals must be spans in seconds, such as 12.5-40,60-80, or none"
             ) from None
     return text
 
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise CorrectionError(key, f"{key} is a text of up to {MAX_TEXT} characters")
+        raise CorrectionError(key, f"{key} must be a text of up to {MAX_TEXT} characters")
     return printable(value.strip())
 
 
@@ -134,7 +143,7 @@ def _key(key: str, value: Any) -> str:
     named = read_key(value) if isinstance(value, str) else None
     if named is None:
         raise CorrectionError(
-            key, f"key is {printable(str(value))[:40]!r}; write it as 8A, Am or F# minor"
+            key, f"key {printable(str(value))[:40]!r} is unknown; write it as 8A, Am or F# minor"
         )
     return named[0]
 
@@ -142,12 +151,12 @@ def _key(key: str, value: Any) -> str:
 def _number(key: str, value: Any, low: float, high: float) -> float:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not math.isfinite(value) or not low <= value <= high:
-        raise CorrectionError(key, f"{key} is a number from {low:g} to {high:g}")
+        raise CorrectionError(key, f"{key} must be a number from {low:g} to {high:g}")
     return float(value)
 
 
 def _vocals(key: str, value: Any) -> tuple[tuple[float, float], ...]:
-    reason = "vocals is a list of [begin, end] in seconds, ascending, such as [[12.5, 40]]"
+    reason = "vocals must be a list of [begin, end] in seconds, ascending, such as [[12.5, 40]]"
     if not isinstance(value, list | tuple) or len(value) > MAX_SPANS:
         raise CorrectionError(key, reason)
     spans: list[tuple[float, float]] = []
@@ -169,7 +178,7 @@ def _section_list(key: str, value: Any) -> tuple[tuple[int, int, str, float | No
         try:
             read.append(_section(one))
             if number and read[-1][0] < read[-2][1]:
-                raise CorrectionError("begin", "it begins before the one above it ends")
+                raise CorrectionError("begin", "it begins before the end of the previous one")
         except CorrectionError as error:
             raise CorrectionError(error.key, f"section: {error}", number) from None
     return tuple(read)
@@ -180,16 +189,16 @@ def _section(one: Any) -> tuple[int, int, str, float | None]:
         raise CorrectionError("", "write [[section]] with begin, end and kind")
     for key in one:
         if key not in ("begin", "end", "kind", "energy"):
-            raise CorrectionError(key, f"{printable(key)[:40]} means nothing here; "
-                                       "begin, end, kind and energy do")  # fmt: skip
+            raise CorrectionError(key, f"unknown key {printable(key)[:40]}; "
+                                       "known keys: begin, end, kind, energy")  # fmt: skip
     for key in ("begin", "end", "kind"):
         if key not in one:
             raise CorrectionError("", f"{key} is missing")
     begin, end = (_number(key, one[key], -1e6, 1e6) for key in ("begin", "end"))
     if begin != int(begin) or end != int(end) or end <= begin:
-        raise CorrectionError("begin", "begin and end are whole beats, and the end comes later")
+        raise CorrectionError("begin", "begin and end must be whole beats, and end after begin")
     if one["kind"] not in KINDS:
-        raise CorrectionError("kind", f"kind is one of {', '.join(KINDS)}")
+        raise CorrectionError("kind", f"kind must be one of {', '.join(KINDS)}")
     energy = None if "energy" not in one else _number("energy", one["energy"], 0.0, 1.0)
     return int(begin), int(end), str(one["kind"]), energy
 
@@ -206,19 +215,19 @@ _READERS: dict[str, Any] = {
 }
 
 NAMES = tuple(name for name in _READERS if name != "sections")
-"""What can be corrected in a few words."""
+"""Corrections that `--set` accepts."""
 
 
 def _sections(
     analysis: Analysis, wanted: tuple[tuple[int, int, str, float | None], ...]
 ) -> tuple[Section, ...]:
-    # Where nobody says how energetic a section is, its bars do.
+    # A section without an energy gets the mean energy of its bars.
     meter, first = analysis.downbeat.meter, analysis.first_bar_beat
     made = []
-    for begin, end, kind, said in wanted:
+    for begin, end, kind, corrected in wanted:
         low = max(0, (begin - first) // meter)
         bars = analysis.energy[low : max(low + 1, (end - first) // meter)]
         energy = sum(bars) / len(bars) if bars else 0.0
-        energy = energy if said is None else said
+        energy = energy if corrected is None else corrected
         made.append(Section(begin, end, kind, energy))  # type: ignore[arg-type]
     return tuple(made)

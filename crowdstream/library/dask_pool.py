@@ -1,8 +1,8 @@
-"""Workers on other machines: the same jobs, done by a Dask cluster (`dask.distributed`).
+"""Analyse on other machines, with a Dask cluster (`dask.distributed`).
 
-A Dask worker hands each job to a process of its own, as a pool on this machine does: a track that
-crashes the analysis takes no other one with it, and the machine's other work goes first there,
-too. Files are read by their paths, so the folders have to be shared.
+A Dask worker runs each job in a separate process with low priority, as the local pool does: a
+track that crashes the analysis affects no other track, and the machine's other work takes
+precedence. Jobs name files by their paths, so all machines must share the folders.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from crowdstream.system.text import install_command
 
 MISSING = f"--scheduler needs dask.distributed: {install_command('distributed>=2024.1')}"
 CONNECT_SECONDS = 15.0
-AHEAD = 2  # jobs that are with the cluster for each of its threads
+JOBS_PER_THREAD = 2  # submitted jobs per thread of the cluster, so that no thread waits for a job
 
 
 def do_job(values: dict[str, Any], analyser: str) -> Answer:
-    """One job, on a Dask worker.
+    """Do one job on a Dask worker; `values` is from `Job.to_dict`.
 
-    By a process that ends with it: nothing stays behind on a machine that is not ours, for half a
-    second per track.
+    The process that does it ends with the job: half a second per track is the price for leaving
+    no process behind on somebody else's machine.
     """
     with WorkerPool(1, analyser) as pool:
         [(_job, answer)] = pool.answers([Job.from_dict(values)])
@@ -34,7 +34,7 @@ def do_job(values: dict[str, Any], analyser: str) -> Answer:
 
 
 class DaskPool:
-    """A Dask cluster, by its scheduler's address. Raises `PoolError` where there is none."""
+    """A Dask cluster, given its scheduler's address. Raises `PoolError` if it cannot connect."""
 
     def __init__(self, address: str, analyser: str = ANALYSER) -> None:
         if importlib.util.find_spec("distributed") is None:
@@ -48,7 +48,7 @@ class DaskPool:
             )
         except (OSError, ValueError, TimeoutError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise PoolError(f"--scheduler {address}: nobody answers there ({reason})") from None
+            raise PoolError(f"--scheduler {address}: cannot connect ({reason})") from None
 
     def __enter__(self) -> Self:
         return self
@@ -62,16 +62,16 @@ class DaskPool:
         self.close()
 
     def close(self) -> None:
-        """Leave the cluster; what it has not begun is not done."""
+        """Disconnect from the cluster; jobs that it has not started are dropped."""
         with contextlib.suppress(Exception):
             self._client.close(timeout=5)
 
     def answers(
         self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None] | None = None
     ) -> Iterator[tuple[Job, Answer]]:
-        """As `Pool.answers`, but nothing is told of jobs under way.
+        """Like `WorkerPool.answers`, but without the progress of running jobs.
 
-        A job whose Dask workers die several times is a bad track.
+        A job whose Dask workers die several times is answered with an error.
         """
         import distributed
 
@@ -80,8 +80,8 @@ class DaskPool:
         done = distributed.as_completed([], loop=self._client.loop)
 
         def submit() -> None:
-            most = AHEAD * max(1, sum(self._client.nthreads().values()))
-            while len(under_way) < most:
+            max_submitted = JOBS_PER_THREAD * max(1, sum(self._client.nthreads().values()))
+            while len(under_way) < max_submitted:
                 job = next(waiting, None)
                 if job is None:
                     return
@@ -96,7 +96,7 @@ class DaskPool:
                 job = under_way.pop(future)
                 yield job, self._answer(future, job)
             except (OSError, RuntimeError) as error:
-                raise PoolError(f"the Dask cluster is gone ({error})") from None
+                raise PoolError(f"lost the connection to the Dask cluster ({error})") from None
             future.release()
             submit()
 
@@ -108,5 +108,6 @@ class DaskPool:
         error = future.exception() if future.status == "error" else None
         if isinstance(error, PoolError):
             raise error
-        reason = f"the cluster could not do it ({type(error).__name__ if error else 'cancelled'})"
+        cause = type(error).__name__ if error else "cancelled"
+        reason = f"its analysis failed on the cluster ({cause})"
         return {"number": job.number, "error": reason, "passing": True}

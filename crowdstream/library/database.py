@@ -1,7 +1,7 @@
-"""The library: what is known of every track, in one SQLite file.
+"""The library database: the analysis of every track, in one SQLite file.
 
-Any number of processes may read it while one writes; transactions are short, and one that was
-interrupted, by a kill or the power, leaves nothing behind (write-ahead log).
+Any number of processes may read while one process writes. Transactions are short. SQLite's
+write-ahead log rolls back a transaction that a kill or a power failure has interrupted.
 """
 
 from __future__ import annotations
@@ -19,36 +19,42 @@ from typing import Any, Self, TypeVar
 from crowdstream.analysis.result import Analysis
 from crowdstream.library import queries
 from crowdstream.library.corrections import Corrections
-from crowdstream.library.models import Entry, Known, Query, Row, entry_of, known_of, values_of
-from crowdstream.library.schema import TooNew, is_current, prepare, version_of
+from crowdstream.library.models import Entry, KnownTrack, Query, Row, entry_of, known_of, values_of
+from crowdstream.library.schema import SchemaTooNew, is_current, prepare, version_of
 from crowdstream.system.text import printable
 
-PATIENCE_SECONDS = 60.0  # that a writer waits for another one
+PATIENCE_SECONDS = 60.0  # a writer waits this long for another writer's lock
 _WAIT_MS = int(PATIENCE_SECONDS * 1000)
 
 T = TypeVar("T")
 
 
 class LibraryError(Exception):
-    """The library can't be used; the message names the file, the reason and what to do."""
+    """The library cannot be used; the message names the file, the reason and the remedy."""
 
 
 class LibraryDamaged(LibraryError):
-    """The file is no library, or parts of it are destroyed."""
+    """The file is not a library, or it is corrupt."""
 
 
 class NoLibrary(LibraryError):
-    """There is no such file, and nobody asked to make one."""
+    """The library file does not exist, and was opened for reading only."""
 
 
 def default_place() -> Path:
-    """`~/.local/share/crowdstream/library.db`, or where XDG_DATA_HOME says."""
+    """Return the default path, `$XDG_DATA_HOME/crowdstream/library.db`.
+
+    XDG_DATA_HOME defaults to `~/.local/share`.
+    """
     home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(home).expanduser() / "crowdstream" / "library.db"
 
 
 def move_aside(path: Path) -> Path | None:
-    """Rename a library's files, so that a new one can be made; the new name, None without one."""
+    """Rename a library's files to make room for a new library.
+
+    Returns the new path, or None if there was no library.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.name}.old-{stamp}")
     moved = None
@@ -60,10 +66,10 @@ def move_aside(path: Path) -> Path | None:
 
 
 class Library:
-    """An open library. `write`: it is made where there is none. For one thread.
+    """An open library; use it from one thread at a time.
 
-    Every method raises `LibraryDamaged` where the file turns out to be destroyed, and
-    `LibraryError` where it can't be read or written.
+    `write=True` opens it for writing, and creates or migrates it if necessary. Every method raises
+    `LibraryDamaged` if the file is corrupt, and `LibraryError` if it cannot be read or written.
     """
 
     def __init__(self, path: Path, write: bool = True) -> None:
@@ -89,9 +95,9 @@ class Library:
                 database.execute("PRAGMA synchronous = NORMAL")
                 prepare(database)
             elif not version_of(database):
-                raise sqlite3.DatabaseError("it holds nothing")
+                raise sqlite3.DatabaseError("it is empty")
             elif not is_current(database):
-                # An earlier version has made it, and nobody has written to it since.
+                # An older version created the library: migrate it, which requires write access.
                 database.close()
                 Library(self.path).close()
                 return self._open(write)
@@ -101,7 +107,7 @@ class Library:
         return database
 
     def close(self) -> None:
-        """Close it; may be called again."""
+        """Close the database; further calls have no effect."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -118,9 +124,10 @@ class Library:
     # Writing --------------------------------------------------------------------------------
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Keep tracks, each in the place of what was known under its path; all or none.
+        """Insert tracks, or replace the rows with the same paths, in one transaction.
 
-        Corrections that were made meanwhile stay; see `correct` for how they are changed.
+        Existing corrections by --set are kept: another process may have changed them since these
+        rows were read. Only `correct` changes them.
         """
         def work() -> None:
             for row in rows:
@@ -133,7 +140,10 @@ class Library:
         self._write(work)
 
     def correct(self, path: str, change: Callable[[Corrections], Corrections]) -> Row:
-        """Change what a person says of the track at a real path. Raises KeyError without one."""
+        """Apply `change` to the corrections of the track at a real path; return the new row.
+
+        Raises KeyError if the library has no such track.
+        """
 
         def work() -> Row:
             row = self._row(path)
@@ -149,26 +159,29 @@ class Library:
         self._db.execute(queries.PUT, values_of(row))
 
     def mark_gone(self, numbers: Iterable[int], gone: bool = True) -> None:
-        """Remember that tracks are not there, or there again."""
+        """Mark tracks, by number, as missing from the disk, or with `gone=False` as present."""
         pairs = [(int(gone), number) for number in numbers]
         self._write(lambda: self._db.executemany(queries.GONE, pairs))
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Delete all that is known of the tracks at these paths, corrections too."""
+        """Delete the tracks at these paths, their corrections included."""
         ones = [(os.fsencode(path),) for path in paths]
         self._write(lambda: self._db.executemany(queries.FORGET, ones))
 
     # Reading --------------------------------------------------------------------------------
 
-    def known(self, roots: Sequence[str] = ()) -> dict[str, Known]:
-        """What is needed to see which tracks have changed, by path: those below `roots`."""
+    def known(self, roots: Sequence[str] = ()) -> dict[str, KnownTrack]:
+        """Return what change detection needs about each track below `roots`, keyed by path.
+
+        Without roots, all tracks are returned.
+        """
         where, values = queries.below(roots)
         sql = f"{queries.KNOWN} WHERE {where}"
         rows = self._guard(lambda: self._db.execute(sql, values).fetchall())
         return {known.path: known for known in map(known_of, rows)}
 
     def row(self, path: str) -> Row | None:
-        """All that is kept of the track at a real path."""
+        """Return the complete row of the track at a real path, or None."""
         return self._guard(lambda: self._row(path))
 
     def _row(self, path: str, strict: bool = True) -> Row | None:
@@ -183,17 +196,23 @@ class Library:
 
     def _row_of(self, values: Sequence[Any]) -> Row:
         try:
-            return Row.of_values(values)
+            return Row.from_values(values)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._destroyed(os.fsdecode(values[0])) from None
 
-    def with_stamp(self, stamp: str) -> list[tuple[str, str]]:
-        """Path and probe of tracks whose files have these sizes and times: the same, perhaps."""
+    def find_by_stamp(self, stamp: str) -> list[tuple[str, str]]:
+        """Return path and probe of each good track with this stamp (see `models.stamp_of`).
+
+        Equal sizes and times suggest equal files; equal probes confirm it.
+        """
         found = self._guard(lambda: self._db.execute(queries.ALIKE, (stamp,)).fetchall())
         return [(os.fsdecode(path), probe) for path, probe in found]
 
     def find(self, query: Query | None = None) -> list[Entry]:
-        """Tracks by what is asked for, ordered by path; the good ones that are there."""
+        """Return the tracks that match a query, ordered by path.
+
+        Without a query, all good tracks that are present on the disk are returned.
+        """
         where, values = (query or Query()).where()
         below, more = queries.below(query.roots if query else ())
         sql = f"{queries.ENTRY} WHERE {where} AND {below} ORDER BY path"
@@ -201,14 +220,17 @@ class Library:
         return [entry_of(row) for row in rows]
 
     def about(self, path: str) -> Entry | None:
-        """The good track at a real path, None where there is none."""
+        """Return the good track at a real path, or None."""
         sql = f"{queries.ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
         name = os.fsencode(path)
         row = self._guard(lambda: self._db.execute(sql, (name, name)).fetchone())
         return entry_of(row) if row else None
 
     def analysis(self, number: int) -> Analysis:
-        """The analysis of a good track, with corrections. Raises KeyError for any other number."""
+        """Return the analysis of a good track, with corrections applied.
+
+        `number` is `Entry.number`. Raises KeyError if it is not that of a good track.
+        """
         row = self._guard(lambda: self._db.execute(queries.ANALYSIS, (number,)).fetchone())
         if row is None or not row[0]:
             raise KeyError(number)
@@ -237,9 +259,9 @@ class Library:
         shown = printable(self.path)
         try:
             return work()
-        except TooNew:
+        except SchemaTooNew:
             raise LibraryError(
-                f"{shown}: a later version of CrowdStream has made it; use that, "
+                f"{shown}: a newer version of CrowdStream has written it; use that version, "
                 "or another file (--library FILE)"
             ) from None
         except sqlite3.OperationalError as error:
@@ -253,12 +275,12 @@ class Library:
 
     def _destroyed(self, path: str) -> LibraryDamaged:
         return LibraryDamaged(
-            f"{printable(self.path)}: what it says of {printable(path)} is destroyed; "
-            "analyse it with --again"
+            f"{printable(self.path)}: the entry of {printable(path)} is corrupt; "
+            "analyse that track with --again"
         )
 
     def _damaged(self, error: Exception) -> LibraryDamaged:
         return LibraryDamaged(
-            f"{printable(self.path)}: this is no library, or it is damaged ({error}); "
-            "--new-library puts it aside and begins another one"
+            f"{printable(self.path)}: this is not a library, or it is damaged ({error}); "
+            "--new-library moves it aside and starts a new one"
         )

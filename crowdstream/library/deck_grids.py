@@ -1,4 +1,4 @@
-"""The grids that the library has of files, for a deck that loads them."""
+"""Look up the beat grids of files in the library, for a deck that loads them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from crowdstream.library.database import Library, LibraryError, default_place
 from crowdstream.library.models import Entry
 from crowdstream.library.scanner import STEM_FILE
 
-LOOK_SECONDS = 10.0  # between two looks whether there is a library now
+RETRY_SECONDS = 10.0  # minimum time between two attempts to open the library
 
 
 class LibraryGrids:
-    """Looks into a library, which need not be there yet. For one thread.
+    """Look up beat grids in a library, which need not exist yet. For one thread.
 
-    `place`: its file, by default that of `crowdstream analyze`.
+    `place`: the library file, by default that of `crowdstream analyze`.
     """
 
     def __init__(self, place: Path | None = None) -> None:
         self._place = place
         self._library: Library | None = None
-        self._look_at = 0.0
+        self._retry_at = 0.0
 
     def close(self) -> None:
-        """Close the library; it is opened again when it is needed."""
+        """Close the library; the next lookup opens it again."""
         if self._library is not None:
             self._library.close()
             self._library = None
 
     def __call__(self, stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
-        """See `library.grids.Analysed`. What has changed since it was analysed is not known."""
-        if self._library is None and time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_SECONDS
+        """Look up the grid of a track, given the paths of its stems.
+
+        See `audiofile.beatgrid.Analysed`. Returns (False, None) if the library has no analysis of
+        the files, or if they have changed since.
+        """
+        if self._library is None and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
             with contextlib.suppress(LibraryError):
                 self._library = Library(self._place or default_place(), write=False)
         if self._library is None:
@@ -46,7 +50,8 @@ class LibraryGrids:
         try:
             return self._look_up(self._library, stems)
         except (LibraryError, KeyError):
-            # It is being replaced, or damaged: `analyze` reports that. The track plays without it.
+            # The library is being replaced, or is damaged, which `analyze` reports. The track
+            # plays without its grid.
             self.close()
         return False, None
 
@@ -54,7 +59,7 @@ class LibraryGrids:
         first = stems[0]
         for path in (first.parent, first) if len(stems) > 1 else (first, first.parent):
             entry = library.about(os.path.realpath(path))
-            if entry is not None and is_of(entry, stems):
+            if entry is not None and matches_files(entry, stems):
                 row = library.row(entry.path)
                 corrected = row is not None and bool(
                     {"grid", "bpm", "first_downbeat"}
@@ -65,16 +70,15 @@ class LibraryGrids:
 
 
 def look_up(stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
-    """As `LibraryGrids`, for any thread: the library is opened for this look only."""
+    """Look up a grid like `LibraryGrids`, from any thread: opens the library for this call."""
     with contextlib.closing(LibraryGrids()) as grids:
         return grids(stems)
 
 
-def is_of(entry: Entry, stems: Sequence[Path]) -> bool:
-    """Whether a track was analysed from these very files, as they are now."""
+def matches_files(entry: Entry, stems: Sequence[Path]) -> bool:
+    """Return whether the analysis of a track belongs to these files in their present state."""
     known = {(file.size, file.mtime_ns) for file in entry.files}
-    # The stems of a stem file lie unpacked in the cache: the file itself says whether it is as
-    # it was.
+    # The stems of a stem file are unpacked in the cache: compare the stem file itself.
     files = [Path(entry.path)] if entry.kind == STEM_FILE else stems
     try:
         marks = [(status.st_size, status.st_mtime_ns) for status in map(os.stat, files)]
@@ -84,12 +88,12 @@ def is_of(entry: Entry, stems: Sequence[Path]) -> bool:
 
 
 def grid_of_analysis(analysis: Analysis, corrected: bool = False) -> FoundGrid | None:
-    """The grid of a track, as a deck takes it; None of one without a beat.
+    """Convert the beat grid of an analysis to a deck's; None for a track without a beat.
 
-    `corrected`: a person has set tempo, downbeat or grid.
+    `corrected`: a person has corrected the tempo, the downbeat or the grid.
     """
     tempo = analysis.tempo
-    # No place of a deck's grid lies before the file; the first stretch goes on outwards.
+    # A deck's grid has no anchors before the start of the file; it extrapolates its first segment.
     pairs = [pair for pair in tempo.anchors if pair[1] >= 0.0]
     if len(pairs) == 1 and tempo.steady:
         last = pairs[0][0]

@@ -1,4 +1,4 @@
-"""One job: a track's files are looked at, read, analysed. It is the same wherever it is done."""
+"""One job: check, read and analyse the files of a track, in a local or a remote worker."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from crowdstream.library.stem_mp4 import unpack
 from crowdstream.system.text import printable
 
 ANALYSER = "crowdstream.analysis.track:analyse_track"
-PROBES, PROBE_BYTES = 8, 4096  # places of a file, and bytes there, that tell it from others
-# What may be different next time, though the file is the same.
-_PASSING = (DecoderMissing, FileChanged, FileMissing, FileUnreadable, PermissionRefused)
+PROBES, PROBE_BYTES = 8, 4096  # samples per file that distinguish it from others, and their size
+# Transient errors: the next run may succeed though the file is the same.
+_TRANSIENT = (DecoderMissing, FileChanged, FileMissing, FileUnreadable, PermissionRefused)
 
 Progress = Callable[[float], None]
-"""Is told the share of a track that is done, 0 to 1."""
+"""Callback with the share of a track that is done, 0 to 1."""
 Analyser = Callable[[TrackFiles, Progress], Analysis]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A track to analyse. `cache`: the folder that stem files are unpacked into."""
+    """A track to analyse. `cache` is the folder into which stem files are unpacked."""
 
     number: int
     path: str
@@ -48,35 +48,36 @@ class Job:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files in bytes."""
         return sum(file.size for file in self.files)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to values that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Job:
-        """The inverse."""
+        """Convert back from `to_dict`."""
         return cls(**{**values, "files": tuple(Mark(**mark) for mark in values["files"])})
 
 
 def find_analyser(name: str) -> Analyser:
-    """The function that `module:function` names."""
+    """Import the analysis function named `module:function`."""
     module, _, function = name.partition(":")
     found: Analyser = getattr(importlib.import_module(module), function)
     return found
 
 
-def _untold(_share: float) -> None:
+def _ignore_progress(_share: float) -> None:
     pass
 
 
-def perform(job: Job, analyse: Analyser, progress: Progress = _untold) -> dict[str, Any]:
-    """Do a job. The answer can be written as JSON.
+def perform(job: Job, analyse: Analyser, progress: Progress = _ignore_progress) -> dict[str, Any]:
+    """Do a job, and return the answer as values that JSON can represent.
 
-    `number`, and of a good track `analysis`, `tags`, `probe`, `play` (what a deck loads); of a bad
-    one `error`, with `passing` true where it may be good the next time without having changed.
+    An answer has the `number` of the job. For a good track it also has `analysis`, `tags`,
+    `probe` and `play`, the path that a deck loads. For a bad track it has `error`, the reason, and
+    `passing`, which is true for a transient error: the next run tries the track again.
     """
     answer: dict[str, Any] = {"number": job.number}
     try:
@@ -93,7 +94,7 @@ def perform(job: Job, analyse: Analyser, progress: Progress = _untold) -> dict[s
         reason = error.reason
         if os.fspath(error.path) != job.path:
             reason = f"{error.path.name}: {reason}"
-        return {**answer, "error": printable(reason), "passing": isinstance(error, _PASSING)}
+        return {**answer, "error": printable(reason), "passing": isinstance(error, _TRANSIENT)}
     except OSError as error:
         reason = f"it can't be read ({error.strerror or error})"
         return {**answer, "error": printable(reason), "passing": True}
@@ -107,7 +108,7 @@ def perform(job: Job, analyse: Analyser, progress: Progress = _untold) -> dict[s
 
 
 def probe(files: Sequence[Mark]) -> str:
-    """A hash of sizes, and of bytes at some places of each file. Raises `OSError`."""
+    """Hash the sizes of files and `PROBES` samples of each. Raises `OSError`."""
     made = hashlib.sha256()
     for file in files:
         made.update(b"%d " % file.size)
@@ -129,6 +130,6 @@ def _check_unchanged(job: Job) -> None:
         try:
             status = os.stat(path)
         except FileNotFoundError:
-            raise FileMissing(path, "it was there a moment ago, and is gone") from None
+            raise FileMissing(path, "it was deleted during the analysis") from None
         if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-            raise FileChanged(path, "it was changed while it was looked at")
+            raise FileChanged(path, "it changed during the analysis")

@@ -1,4 +1,4 @@
-"""Names of keys, as people and programs write them."""
+"""Parse the names of musical keys, as people and DJ software write them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _NAME = re.compile(r"([a-h])(#|♯|♭|b|)(minor|min|moll|m|major|maj|dur|)")
 
 
 def read_key(text: str) -> tuple[str, int, bool] | None:
-    """A key's name in Camelot's notation, its tonic (0 is C), and whether it is minor.
+    """Parse a key name into its Camelot name, its tonic (0 is C) and whether it is minor.
 
-    Understands "8A" and "08a" (Camelot), "1m" (Open Key), "Am", "A minor", "F#", "Gb major",
-    "h-moll". None for anything else.
+    Accepts "8A" and "08a" (Camelot notation), "1m" (Open Key), "Am", "A minor", "F#", "Gb major"
+    and "h-moll". Returns None for any other text.
     """
     plain = text.strip().lower().replace(" ", "").replace("-", "")
     if found := _CAMELOT.fullmatch(plain):
@@ -23,14 +23,14 @@ def read_key(text: str) -> tuple[str, int, bool] | None:
     if found := _OPEN_KEY.fullmatch(plain):
         return _of_number((int(found[1]) + 6) % 12 + 1, found[2] == "m")
     if found := _NAME.fullmatch(plain):
-        # A lone capital M is major, as in chords: AM.
+        # A lone capital M means major, as in chord symbols: AM.
         minor = found[3] in ("minor", "min", "moll") or text.strip().endswith("m")
         return _of_tonic((_NOTES[found[1]] + _SIGNS[found[2]]) % 12, minor)
     return None
 
 
 def _of_number(number: int, minor: bool) -> tuple[str, int, bool]:
-    # 8B is C, and one more is a fifth up; 8A is its relative minor.
+    # 8B is C major, each step up is a fifth, and 8A is the relative minor of 8B.
     tonic = (number - 8) * 7 % 12
     return f"{number}{'A' if minor else 'B'}", (tonic - 3) % 12 if minor else tonic, minor
 

@@ -1,4 +1,4 @@
-"""What the library knows, for people and for programs."""
+"""List the tracks of the library, as text for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from crowdstream.system.text import printable
 
 
 def lines(entries: list[Entry]) -> Iterator[str]:
-    """A line for each track: tempo, key, energy, loudness, length, name; of a bad one, why.
+    """Yield a line per track: tempo, key, energy, loudness, length and name.
 
-    A tempo whose beat grid is uncertain has a question mark, and the line says why.
+    The line of a bad track gives the reason instead. If the beat grid is uncertain, the tempo has
+    a question mark, and the line ends with the reason.
     """
     if entries and not entries[0].error:
         yield f"{'BPM':>6}  {'key':<3}  {'energy':>6}  {'LUFS':>5}  {'length':>7}  track"
@@ -37,7 +38,7 @@ def lines(entries: list[Entry]) -> Iterator[str]:
 
 
 def json_lines(library: Library, entries: list[Entry]) -> Iterator[str]:
-    """A JSON object for each track: the entry, and the `analysis` of a good one."""
+    """Yield a JSON object per track: the fields of `Entry`, and `analysis` for a good track."""
     for entry in entries:
         about = {**asdict(entry), "stems": entry.stems, "uncertain": entry.uncertain}
         if not entry.error:

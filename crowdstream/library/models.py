@@ -1,4 +1,4 @@
-"""Tracks as the library keeps them: rows to write, entries to show, questions to ask."""
+"""Data models of the library: rows to write, entries to list, and queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEPT = COLUMNS[: COLUMNS.index("corrected")]
 
 @dataclass
 class Row:
-    """All that is kept of a track. Texts that hold JSON are named as in `schema.py`."""
+    """A track as the database stores it; the fields are named like the columns in `schema.py`."""
 
     path: str
     play: str
@@ -44,26 +44,29 @@ class Row:
 
     @cached_property
     def corrected(self) -> Analysis | None:
-        """The analysis with corrections; None of a bad track."""
+        """The analysis with all corrections applied; None for a bad track."""
         if self.analysis is None:
             return None
         return self.written.over(self.corrections).apply(self.analysis)
 
     @property
     def title(self) -> str:
-        """By a person, else by the tags, else empty."""
-        said = self.written.over(self.corrections).title
-        return self.tags.get("title", "") if said is None else said
+        """The corrected title, else the title in the tags, else an empty string."""
+        corrected = self.written.over(self.corrections).title
+        return self.tags.get("title", "") if corrected is None else corrected
 
     @property
     def artist(self) -> str:
-        """As `title`."""
-        said = self.written.over(self.corrections).artist
-        return self.tags.get("artist", "") if said is None else said
+        """The corrected artist, else the artist in the tags, else an empty string."""
+        corrected = self.written.over(self.corrections).artist
+        return self.tags.get("artist", "") if corrected is None else corrected
 
     @classmethod
-    def of_values(cls, values: Sequence[Any]) -> Row:
-        """The row of a database's row, with `COLUMNS`. Raises ValueError, KeyError, TypeError."""
+    def from_values(cls, values: Sequence[Any]) -> Row:
+        """Build a row from the values of `COLUMNS`.
+
+        Raises ValueError, KeyError, TypeError or AttributeError if the stored JSON is corrupt.
+        """
         kept = dict(zip(COLUMNS, values, strict=True))
         text = kept["analysis"]
         return cls(
@@ -84,8 +87,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is kept of a track that says whether it has changed."""
+class KnownTrack:
+    """The stored values that show whether a track has changed since its analysis."""
 
     number: int
     path: str
@@ -101,11 +104,18 @@ class Known:
 
 @dataclass(frozen=True)
 class Entry:
-    """A track as it is listed. `number` is what `Library.analysis` takes, `play` what a deck loads.
+    """A track as listed.
 
-    Tempo in beats a minute (0: no beat), key in Camelot's notation ("" none), level 0 to 1,
-    loudness in LUFS, length in seconds; None of a bad track, whose `error` says why. `sure`:
-    confidence of the beat grid, 0 to 1; `doubt`: what speaks against it, in words.
+    number: argument of `Library.analysis`.
+    play: the path that a deck loads.
+    bpm: tempo in beats per minute, 0 for a track without a beat.
+    key: in Camelot notation, "" for a track without a key.
+    level: 0 to 1; how energetic the track is.
+    lufs: integrated loudness in LUFS.
+    seconds: length.
+    error: reason why a bad track cannot be used; all of the numbers above are then None.
+    sure: confidence in the beat grid, 0 to 1.
+    doubt: why the beat grid may be wrong, as text.
     """
 
     number: int
@@ -131,12 +141,12 @@ class Entry:
 
     @property
     def uncertain(self) -> bool:
-        """Whether it has a beat grid that may be wrong."""
+        """Whether the track has a beat grid whose confidence is below `CERTAIN`."""
         return bool(self.bpm) and self.sure is not None and self.sure < CERTAIN
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """The names of its stems; none of a single file."""
+        """The names of the track's stems; empty for a single file."""
         if self.kind == STEMS:
             return tuple(file.name for file in self.files)
         return tuple(stem["name"] for stem in self.tags.get("stems", ()))
@@ -144,11 +154,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for; what is left out does not matter.
+    """Search criteria; a criterion that is left out matches every track.
 
-    `roots`: folders. `bpm`, `level`, `seconds`: from, to, both included. `keys`: Camelot's names.
-    `text`: words that are all in title, artist or path. `bad`: bad tracks instead of good ones.
-    `gone`: also those that were not there when they were looked for last.
+    roots: files or folders to search below.
+    bpm, level, seconds: (low, high), both inclusive.
+    keys: names in Camelot notation.
+    text: words, all of which must occur in title, artist or path.
+    bad: find bad tracks instead of good ones.
+    gone: include tracks that the last run did not find on the disk.
+    silent: include silent tracks.
     """
 
     roots: tuple[str, ...] = ()
@@ -162,7 +176,7 @@ class Query:
     silent: bool = True
 
     def where(self) -> tuple[str, list[Any]]:
-        """An SQL condition, without the roots, and its values."""
+        """Return an SQL condition for all criteria except `roots`, and its values."""
         clauses = ["error <> ''" if self.bad else "error = ''"]
         values: list[Any] = []
         for name, span in (("bpm", self.bpm), ("level", self.level), ("seconds", self.seconds)):
@@ -183,14 +197,17 @@ class Query:
 
 
 def stamp_of(files: Sequence[Mark]) -> str:
-    """Sizes and times of files, to compare; and the names of stems, where there are several."""
+    """Return the sizes and modification times of files as JSON, to compare.
+
+    Stem names are included if there are several files.
+    """
     return json.dumps(
         [[file.name if len(files) > 1 else "", file.size, file.mtime_ns] for file in files]
     )
 
 
 def values_of(row: Row) -> list[Any]:
-    """A row as the database has it: the values of `COLUMNS`."""
+    """Return the values of `COLUMNS` for a row."""
     found = row.corrected
     changed = found is not None and found != row.analysis
     key = found.key.name if found else None
@@ -200,7 +217,7 @@ def values_of(row: Row) -> list[Any]:
     shown = (row.title, row.artist, row.path)
     return [
         os.fsencode(row.path), os.fsencode(row.play), row.kind,
-        json.dumps([list(asdict_mark(mark)) for mark in row.files]), stamp_of(row.files),
+        json.dumps([list(mark_values(mark)) for mark in row.files]), stamp_of(row.files),
         row.probe, printable(row.error), row.version, _json(row.analysis), json.dumps(row.tags),
         row.sidecar, _plain(row.written), _plain(row.corrections),
         _json(found) if changed else "", 0,
@@ -213,22 +230,22 @@ def values_of(row: Row) -> list[Any]:
     ]  # fmt: skip
 
 
-def asdict_mark(mark: Mark) -> tuple[str, str, int, int, int]:
-    """A mark as JSON holds it."""
+def mark_values(mark: Mark) -> tuple[str, str, int, int, int]:
+    """Return the fields of a mark in the order in which JSON stores them."""
     return mark.name, mark.path, mark.size, mark.mtime_ns, mark.inode
 
 
-def known_of(values: Sequence[Any]) -> Known:
-    """Of a row of the database."""
+def known_of(values: Sequence[Any]) -> KnownTrack:
+    """Build a `KnownTrack` from the columns of `queries.KNOWN`."""
     number, path, play, files, stamp, probe, error, version, sidecar, gone = values
-    return Known(
+    return KnownTrack(
         number, os.fsdecode(path), os.fsdecode(play), _marks(files), stamp, probe, error, version,
         sidecar, bool(gone),
     )  # fmt: skip
 
 
 def entry_of(values: Sequence[Any]) -> Entry:
-    """Of a row of the database."""
+    """Build an `Entry` from the columns of `queries.ENTRY`."""
     (number, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent,
      error, gone, files, tags, corrected, sure, doubt) = values  # fmt: skip
     return Entry(
@@ -247,21 +264,21 @@ def _json(analysis: Analysis | None) -> str:
 
 
 def _plain(corrections: Corrections) -> str:
-    said = {name: value for name, value in asdict(corrections).items() if value is not None}
-    if said.get("sections"):
-        said["sections"] = [
+    values = {name: value for name, value in asdict(corrections).items() if value is not None}
+    if values.get("sections"):
+        values["sections"] = [
             {name: value for name, value in zip(("begin", "end", "kind", "energy"), one,
                                                 strict=True) if value is not None}
-            for one in said["sections"]
+            for one in values["sections"]
         ]  # fmt: skip
-    return json.dumps(said)
+    return json.dumps(values)
 
 
 def _corrections(text: str) -> Corrections:
-    said = json.loads(text)
-    grid = said.pop("grid", None)
+    values = json.loads(text)
+    grid = values.pop("grid", None)
     try:
-        read = read_corrections(said)
+        read = read_corrections(values)
         if grid is None:
             return read
         made = BeatGrid(BeatGrid.through(grid["anchors"]).anchors, bool(grid["steady"]))

@@ -1,4 +1,4 @@
-"""Progress of a run for another program: JSON lines on standard output."""
+"""Report the progress of a run to another program, as JSON lines on standard output."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from crowdstream.library.analysis_run import shown
+from crowdstream.library.analysis_run import problem_line
 from crowdstream.library.job import Job
 from crowdstream.library.run_view import TerminalView
 
-REPORT_SECONDS = 0.2  # between two lines, as a person looks at them
+REPORT_SECONDS = 0.2  # minimum time between two lines: a person watches the progress
 MAX_NAME = 200  # characters of a track's name
 
 
 class Reporter(TerminalView):
-    """Writes `{"tracks", "done", "share", "name", "bad"}` to `out`; what is wrong goes to `err`.
+    """Write progress to `out` as JSON objects, one per line, and problems to `err` as text.
 
-    `tracks` have to be analysed, `done` of them are; `share` is that of their bytes, 0 to 1; `name`
-    is the track that was worked at last; `bad` counts what could not be read. Where nobody reads
-    any more, the run goes on.
+    tracks: number of tracks to analyse.
+    done: number of analysed tracks.
+    share: share of their bytes that is done, 0 to 1.
+    name: the track that reported progress last.
+    bad: number of problems so far.
+    reason: the latest problem.
+
+    While tracks are being looked for, the lines are `{"found": count}`. If the reader closes its
+    end of the pipe, the run continues without reports.
     """
 
     def __init__(
@@ -37,31 +43,31 @@ class Reporter(TerminalView):
         self._open = True
 
     def found(self, count: int) -> None:
-        """See `run.View`."""
+        """See `analysis_run.View`."""
         self._report({"found": count})
 
     def begin(self, jobs: int, size: int) -> None:
-        """See `run.View`."""
+        """See `analysis_run.View`."""
         super().begin(jobs, size)
         self._report(self._state(), now=True)
 
-    def under_way(self, job: Job, share: float) -> None:
-        """See `run.View`."""
-        super().under_way(job, share)
+    def progress(self, job: Job, share: float) -> None:
+        """See `analysis_run.View`."""
+        super().progress(job, share)
         self._name = job.name
         self._report(self._state())
 
     def done(self, job: Job) -> None:
-        """See `run.View`."""
+        """See `analysis_run.View`."""
         super().done(job)
         self._name = job.name
         self._report(self._state(), now=self._done == self._jobs)
 
-    def trouble(self, path: str, reason: str) -> None:
-        """See `run.View`."""
-        super().trouble(path, reason)
+    def problem(self, path: str, reason: str) -> None:
+        """See `analysis_run.View`."""
+        super().problem(path, reason)
         self._bad += 1
-        self._reason = shown(path, reason)
+        self._reason = problem_line(path, reason)
         self._report(self._state(), now=True)
 
     def _state(self) -> dict[str, Any]:
@@ -80,5 +86,5 @@ class Reporter(TerminalView):
             print(json.dumps(state), file=self._lines, flush=True)
         except BrokenPipeError:
             self._open = False
-            # At its end Python flushes standard output once more.
+            # At exit, Python flushes standard output once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._lines.fileno())

@@ -1,4 +1,4 @@
-"""What is asked of the library's database. Values are never part of a statement."""
+"""SQL statements of the library; values are always bound, never part of a statement."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ FORGET = "DELETE FROM tracks WHERE path = ?"
 
 
 def below(roots: Sequence[str]) -> tuple[str, list[bytes]]:
-    """A condition for paths that are one of `roots` or below it, and its values.
+    """Return an SQL condition that selects `roots` and all paths below them, and its values.
 
-    Paths are bytes, and compared as such: all below a folder lie between "/" and "0".
+    Paths are compared as bytes: everything below a folder sorts between folder + "/" and
+    folder + "0", the character after "/".
     """
     if not roots:
         return "1", []

@@ -1,4 +1,4 @@
-"""An analysis with another beat grid: what was said in beats and bars is said in the new ones."""
+"""Fit an analysis to another beat grid: convert its beats and bars to the beats of the new grid."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from crowdstream.audiofile.beatgrid import BeatGrid
 Anchors = tuple[tuple[float, float], ...]
 
 BAR_WITHOUT_BEAT = 2.0  # s, see `Analysis`
-# What a tempo is mistaken for: half, double, and three against two or four.
+# Typical tempo errors: octave errors (half, double), and three against two or four.
 RATIOS = tuple(Fraction(p, q) for p, q in (
     (1, 1), (2, 1), (1, 2), (4, 1), (1, 4), (3, 1), (1, 3), (3, 2), (2, 3), (4, 3), (3, 4)
 ))  # fmt: skip
-SAME = 0.02  # by which a ratio may be off: an unsteady track has no exact tempo
-AGREE = 0.5  # mean length of the beats' phases from which they say where the new beats are
+SAME = 0.02  # relative tolerance of a ratio: an unsteady track has no exact tempo
+# Mean resultant length of the old beats' phases within the new period, 0 (spread evenly) to 1
+# (identical), from which they determine the phase of the new beats.
+AGREE = 0.5
 
 
 def with_tempo(analysis: Analysis, bpm: float) -> Analysis:
-    """The analysis at another tempo (beats a minute), its beats where the old ones say.
+    """Return the analysis at another tempo (beats per minute), in phase with the old beats.
 
-    An unsteady track stays one if the tempo is a plain multiple or part of its own.
+    An unsteady grid is scaled if the new tempo is one of `RATIOS` times its own, and is otherwise
+    replaced by a steady grid.
     """
     anchors = analysis.tempo.anchors
     if not anchors:
@@ -48,7 +51,10 @@ def with_tempo(analysis: Analysis, bpm: float) -> Analysis:
 
 
 def with_downbeat(analysis: Analysis, second: float) -> Analysis:
-    """The analysis with beat 0 at a second; the beat next to it moves there, and all with it."""
+    """Return the analysis with its first downbeat (beat 0) at a time in seconds.
+
+    The grid is shifted such that its nearest beat is at that time.
+    """
     anchors = analysis.tempo.anchors
     if not anchors:
         return analysis
@@ -59,7 +65,7 @@ def with_downbeat(analysis: Analysis, second: float) -> Analysis:
 
 
 def with_grid(analysis: Analysis, grid: BeatGrid) -> Analysis:
-    """The analysis with a grid as a person has given it."""
+    """Return the analysis with a beat grid that a person has entered."""
     return _moved(analysis, grid.anchors, grid.steady)
 
 
@@ -72,7 +78,7 @@ def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
     def on_bar(old: float) -> int:
         return round(beat(old_second(old)) / meter) * meter
 
-    # A hundredth of a bar more or less makes no other bar.
+    # A hundredth of a bar more or less does not make another bar.
     first = math.floor(beat(old_second(analysis.first_bar_beat)) / meter + 0.01) * meter
     last = beat(old_second(analysis.first_bar_beat + meter * len(analysis.energy)))
     count = max(0, math.ceil((last - first) / meter - 0.01))
@@ -106,7 +112,8 @@ def _ratio(value: float) -> Fraction | None:
 
 
 def _phase(anchors: Anchors, step: int, period: float, seconds: float) -> float | None:
-    # Where the beats of the old grid lie in a new one's period, s; None: all over it.
+    # Circular mean of the old beats' phases within the new period, in seconds; None if they are
+    # spread over the whole period.
     last = max(1, int(_beats(anchors)(seconds)))
     second, total = _Line(anchors), 0j
     beats = range(0, last, step)
@@ -118,7 +125,10 @@ def _phase(anchors: Anchors, step: int, period: float, seconds: float) -> float 
 
 
 class _Line:
-    """Through pairs that rise, straight between and beyond them; an unsteady grid has thousands."""
+    """A piecewise linear function through ascending pairs, extrapolated beyond both ends.
+
+    A lookup is a binary search: an unsteady grid has thousands of pairs.
+    """
 
     def __init__(self, pairs: Iterable[tuple[float, float]]) -> None:
         self._x, self._y = zip(*pairs, strict=True)
@@ -130,5 +140,5 @@ class _Line:
 
 
 def _beats(anchors: Anchors) -> _Line:
-    # Beats over seconds.
+    # The beat as a function of the time in seconds.
     return _Line((second, beat) for beat, second in anchors)

@@ -1,10 +1,9 @@
-"""Finding the tracks below folders: folders of stems, stem files, single files.
+"""Find the tracks below folders: folders of stems, stem files and single files.
 
-What makes a folder of stems is decided in `audiofile/stems/folder.py`. Folders that are links are
-looked
-into once, whatever leads to them, so that links in a circle come to an end; and so is every file.
-A link that leads out of the folders that are searched is not followed: a deck would refuse what is
-there, and pages do not show it.
+`audiofile/stems/folder.py` decides which folders hold the stems of one track. The scanner visits
+each file and folder once, however many links lead to it, so circular links terminate. It does not
+follow a link that leads out of the searched folders: a deck would refuse to load the target, and
+the web page does not show it.
 """
 
 from __future__ import annotations
@@ -38,12 +37,17 @@ STEMS, STEM_FILE, SINGLE = "stems", "stem file", "file"
 NO_FILE = "it is a pipe or a device, not a file"
 
 Trouble = Callable[[str, str], None]
-"""Is told of a path that is passed over, and why."""
+"""Callback for a path that is skipped: the path, and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A file as it was: its stem's name, path, size in bytes, time of its last change, inode."""
+    """The state of a file when it was scanned, to detect changes later.
+
+    name: of the stem.
+    size: in bytes.
+    mtime_ns: time of the last modification, in nanoseconds since the epoch.
+    """
 
     name: str
     path: str
@@ -53,11 +57,13 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A track: the real path of its folder or file, what it is, its files, and its sidecar.
+class FoundTrack:
+    """A track on the disk.
 
-    `sidecar` is where one is or would be; `sidecar_mark` is 0 where there is none, else it changes
-    when the sidecar does.
+    path: real path of its folder or file.
+    kind: `STEMS`, `STEM_FILE` or `SINGLE`.
+    sidecar: path of the sidecar, which need not exist.
+    sidecar_mark: changes when the sidecar changes; 0 if there is no sidecar.
     """
 
     path: str
@@ -69,17 +75,23 @@ class Found:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of the files in bytes."""
         return sum(file.size for file in self.files)
 
 
-class Finder:
-    """Looks below folders. `unpacks`: whether stem files (`.stem.mp4`) can be read.
+class Scanner:
+    """Scan folders for tracks.
 
-    Afterwards `skipped` counts stem files that could not, `foreign` files in formats that no deck
-    can load, and `unread` holds the paths that could not be looked at or into, which says nothing
-    of what is there. `explained`: each folder with sound in it, what it was taken for, and why.
-    `roots`: folders that links may lead into, besides those that are searched.
+    trouble: called for each path that is skipped.
+    unpacks: whether stem files (`.stem.mp4`) can be read.
+    roots: folders that links may lead into, in addition to the searched ones.
+
+    After `find` has finished:
+
+    skipped: number of stem files skipped because `unpacks` is false.
+    foreign: number of files in formats that no deck can load.
+    unread: paths that could not be examined; tracks at or below them may still exist.
+    explained: for each folder with audio files, how it was interpreted, and why.
     """
 
     def __init__(
@@ -96,12 +108,12 @@ class Finder:
         self.skipped = 0
         self.unread: list[str] = []
 
-    def find(self, tops: Iterable[str]) -> Iterator[Found]:
-        """The tracks that these files and folders are, or hold, in the order of their names."""
+    def find(self, tops: Iterable[str]) -> Iterator[FoundTrack]:
+        """Yield the tracks at or below these files and folders, sorted by name in each folder."""
         spelled = [(top, spelled_path(top)) for top in tops]
         self._bounds = list(self._roots)
         for _, path in spelled:
-            with contextlib.suppress(ValueError):  # a zero byte: no path at all
+            with contextlib.suppress(ValueError):  # a zero byte: not a path at all
                 self._bounds.append(os.path.realpath(path))
         for top, path in spelled:
             try:
@@ -117,7 +129,7 @@ class Finder:
             else:
                 yield from self._file(real)
 
-    def _below(self, top: str, status: os.stat_result) -> Iterator[Found]:
+    def _below(self, top: str, status: os.stat_result) -> Iterator[FoundTrack]:
         waiting = [(top, status)]
         while waiting:
             folder, status = waiting.pop()
@@ -134,7 +146,7 @@ class Finder:
             waiting += reversed(folders)
 
     def _look_into(self, folder: str) -> tuple[list[tuple[str, os.stat_result]], list[str]]:
-        # The folders in it, by their real paths, and the names of the files that may be music.
+        # The subfolders (real path and status), and the names of files that may hold music.
         folders: list[tuple[str, os.stat_result]] = []
         names: list[str] = []
         with os.scandir(folder) as entries:
@@ -159,7 +171,7 @@ class Finder:
             return True
         if entry.is_symlink() and not os.path.exists(path):
             self.unread.append(os.path.abspath(path))
-            self._trouble(path, "it is a link to what is not there")
+            self._trouble(path, "it is a broken link")
         else:
             self._trouble(path, NO_FILE)
         return False
@@ -174,24 +186,25 @@ class Finder:
             self.unread.append(os.path.abspath(path))
             self._trouble(
                 path, f"it lies outside the media folders: it is a link to {printable(real)}; "
-                "name that folder, too, here and as a media root"
+                "name that folder here and as a media root, too"
             )  # fmt: skip
         return True
 
-    def _tracks(self, folder: str, names: list[str]) -> Iterator[Found]:
+    def _tracks(self, folder: str, names: list[str]) -> Iterator[FoundTrack]:
         sounds = [name for name in names if is_audio(name)]
         verdict = self._verdict(folder) if len(names) <= MAX_ENTRIES else None
         singles = set(sounds)
         lost: set[str] = set()
         if verdict is not None:
             if verdict.kind == ONE_TRACK:
-                # A stem that leads out of the media folders has been told: no deck loads the rest.
+                # If a stem leads out of the media folders, which was reported above, no deck
+                # loads the rest of the track.
                 if all(stem.path.name in singles for stem in verdict.stems):
                     yield from self._one_track(folder, verdict)
                 singles = {one.path.name for one in verdict.left_out if one.track}
             elif verdict.kind == SEVERAL:
                 self._trouble(
-                    folder, f"{verdict.reason}; put those of each track into a folder of its own"
+                    folder, f"{verdict.reason}; put the stems of each track into their own folder"
                 )
                 singles -= {path.name for path in verdict.scattered}
             lost = {one.path.name for one in verdict.left_out if one.lost}
@@ -200,7 +213,7 @@ class Finder:
             if is_stem_file(name) and not self._unpacks:
                 self._skip(path)
             elif name in lost:
-                self._trouble(path, f"{foreign_reason(name)}; its track is played without it")
+                self._trouble(path, f"{foreign_reason(name)}; its track plays without it")
             elif is_foreign(name):
                 self.foreign += 1
             elif is_stem_file(name) or name in singles:
@@ -210,22 +223,22 @@ class Finder:
         try:
             verdict = folder_verdict(Path(folder), Access())
         except (OSError, AudioFileError):
-            return None  # each of its files is looked at by itself
+            return None  # each file in the folder is examined separately
         if verdict is not None:
             self.explained.append((folder, explanation(verdict)))
         return verdict
 
-    def _one_track(self, folder: str, verdict: Verdict) -> Iterator[Found]:
+    def _one_track(self, folder: str, verdict: Verdict) -> Iterator[FoundTrack]:
         count = len(verdict.stems)
         if count > MAX_STEMS:
             self._trouble(
                 folder, f"it holds {count} stems, and a deck has {MAX_STEMS}: "
-                "mix some of them together"
+                "mix some of them down"
             )  # fmt: skip
             return
         yield from self._folder_of_stems(folder, verdict.stems)
 
-    def _folder_of_stems(self, folder: str, stems: Sequence[StemFile]) -> Iterator[Found]:
+    def _folder_of_stems(self, folder: str, stems: Sequence[StemFile]) -> Iterator[FoundTrack]:
         marks = []
         for stem in stems:
             mark = self._mark(str(stem.path), stem.name)
@@ -235,7 +248,7 @@ class Finder:
         name = os.path.basename(folder) or folder
         yield _found(folder, STEMS, name, marks, os.path.join(folder, FOLDER_SIDECAR))
 
-    def _file(self, path: str) -> Iterator[Found]:
+    def _file(self, path: str) -> Iterator[FoundTrack]:
         name = os.path.splitext(os.path.basename(path))[0]
         mark = self._mark(path, name)
         if mark is None:
@@ -246,7 +259,8 @@ class Finder:
         yield _found(mark.path, kind, title, [mark], sidecar)
 
     def _mark(self, path: str, name: str) -> Mark | None:
-        # None: it can't be looked at, is no file, or came before under another name.
+        # None if the file cannot be examined, is not a regular file, or was found before under
+        # another name.
         try:
             real, status = path, os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
@@ -274,18 +288,18 @@ class Finder:
         if code == errno.ENOENT:
             reason = "there is no such file or folder"
         elif code == errno.ELOOP:
-            reason = "its links run in a circle"
+            reason = "it is a circular link"
         elif code in (errno.EACCES, errno.EPERM):
             reason = "this user may not open it; change its permissions"
         elif code is None:
-            reason = "no file can have such a name"
+            reason = "it is not a valid file name"
         else:
             reason = f"it can't be read ({os.strerror(code)})"
         self._trouble(path, reason)
 
 
 def sidecar_mark(path: str) -> int:
-    """A number that changes when a sidecar does; 0 where there is none."""
+    """Return a number that changes when a sidecar changes; 0 if there is no sidecar."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -293,8 +307,8 @@ def sidecar_mark(path: str) -> int:
     return hash((status.st_size, status.st_mtime_ns)) | 1
 
 
-def _found(path: str, kind: str, name: str, marks: list[Mark], sidecar: str) -> Found:
-    return Found(path, kind, name, tuple(marks), sidecar, sidecar_mark(sidecar))
+def _found(path: str, kind: str, name: str, marks: list[Mark], sidecar: str) -> FoundTrack:
+    return FoundTrack(path, kind, name, tuple(marks), sidecar, sidecar_mark(sidecar))
 
 
 def _is_music(name: str) -> bool:
@@ -302,12 +316,12 @@ def _is_music(name: str) -> bool:
 
 
 def spelled_path(path: str) -> str:
-    """A path that a person has given, with '~' replaced and its names as they are on disk."""
+    """Expand '~' in a path that a user gave, and match its Unicode spelling to the disk's."""
     return str(nearest_spelling(Path(os.path.expanduser(path))))
 
 
 def explanation(verdict: Verdict) -> str:
-    """What a folder was taken for, and why, in one line."""
+    """Describe in one line how a folder was interpreted, and why."""
     names = ", ".join(stem.name for stem in verdict.stems)
     if verdict.kind == ONE_TRACK:
         count = len(verdict.stems)

@@ -1,32 +1,32 @@
-"""The tables of the library, and how those of older versions become today's."""
+"""The database schema of the library, and its migrations from older versions."""
 
 from __future__ import annotations
 
 import sqlite3
 
-APPLICATION = 0x43524F57  # "CROW" in the file's header: a database that is ours
+APPLICATION = 0x43524F57  # "CROW", SQLite's application_id: marks the file as a library of ours
 
-# Each step makes one version of the next lower one; what was released is not changed any more.
+# Each step migrates the schema by one version. Released steps must not be changed.
 STEPS: list[str] = [
     """
     CREATE TABLE tracks (
         id INTEGER PRIMARY KEY,
-        path BLOB NOT NULL UNIQUE,      -- real path, in the system's bytes
-        play BLOB NOT NULL,             -- what a deck loads: the same, or a folder of its stems
+        path BLOB NOT NULL UNIQUE,      -- real path, in the file system's encoding
+        play BLOB NOT NULL,             -- path that a deck loads: the same, or a folder of stems
         kind TEXT NOT NULL,             -- 'stems', 'stem file' or 'file'
         files TEXT NOT NULL,            -- JSON: [stem, path, size, mtime in ns, inode] of each
-        stamp TEXT NOT NULL,            -- sizes and times of the files
-        probe TEXT NOT NULL,            -- hash of some of their bytes, '' where they are unread
-        error TEXT NOT NULL,            -- why it is a bad track; '' for a good one
-        version INTEGER NOT NULL,       -- of the analysis
-        analysis TEXT NOT NULL,         -- JSON, as found; '' of a bad track
+        stamp TEXT NOT NULL,            -- sizes and modification times of the files
+        probe TEXT NOT NULL,            -- hash of samples of their bytes, '' if they were not read
+        error TEXT NOT NULL,            -- reason why the track cannot be used, '' for a good track
+        version INTEGER NOT NULL,       -- version of the analysis method
+        analysis TEXT NOT NULL,         -- JSON, without corrections, '' for a bad track
         tags TEXT NOT NULL,             -- JSON
-        sidecar INTEGER NOT NULL,       -- mark of the sidecar that was read, 0: there was none
+        sidecar INTEGER NOT NULL,       -- mark of the sidecar that was read, 0 without a sidecar
         written TEXT NOT NULL,          -- JSON: corrections in the sidecar
         corrections TEXT NOT NULL,      -- JSON: corrections by --set
-        corrected TEXT NOT NULL,        -- JSON: the analysis with both; '' where there are none
-        gone INTEGER NOT NULL DEFAULT 0,  -- it was looked for and not there
-        -- To search by; corrections are in them.
+        corrected TEXT NOT NULL,        -- JSON: the analysis with all corrections, '' without any
+        gone INTEGER NOT NULL DEFAULT 0,  -- 1 if the last run did not find the track
+        -- Columns to search by, with corrections applied.
         name TEXT NOT NULL, title TEXT NOT NULL, artist TEXT NOT NULL, words TEXT NOT NULL,
         bpm REAL, key TEXT, level REAL, lufs REAL, seconds REAL, silent INTEGER
     ) STRICT;
@@ -35,20 +35,21 @@ STEPS: list[str] = [
     CREATE INDEX tracks_by_stamp ON tracks (stamp);
     """,
     """
-    ALTER TABLE tracks ADD COLUMN sure REAL;   -- confidence of the grid, 0 to 1
-    ALTER TABLE tracks ADD COLUMN doubt TEXT;  -- what speaks against it, in words
+    ALTER TABLE tracks ADD COLUMN sure REAL;   -- confidence in the beat grid, 0 to 1
+    ALTER TABLE tracks ADD COLUMN doubt TEXT;  -- why the grid may be wrong, as text
     """,
 ]
 
 
-class TooNew(Exception):
-    """The database was made by a later version of the program."""
+class SchemaTooNew(Exception):
+    """The database was written by a newer version of CrowdStream."""
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or bring old ones up to date, in one transaction each.
+    """Create the tables, or migrate old ones, with one transaction per version.
 
-    Raises `TooNew`, and `sqlite3.DatabaseError` for a file that is no database, or not ours.
+    Raises `SchemaTooNew`, and `sqlite3.DatabaseError` if the file is not a database or belongs to
+    another program.
     """
     while True:
         connection.execute("BEGIN IMMEDIATE")
@@ -69,24 +70,24 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The version of the tables, 0 where there are none yet. Raises as `prepare` does."""
+    """Return the schema version, 0 for an empty database. Raises the errors of `prepare`."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION and (tables or application):
-        raise sqlite3.DatabaseError("it is a database of another program")
+        raise sqlite3.DatabaseError("it is the database of another program")
     if version > len(STEPS):
-        raise TooNew
+        raise SchemaTooNew
     return int(version)
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """Whether the tables are those of this version. Raises as `prepare` does."""
+    """Return whether the schema is up to date. Raises the errors of `prepare`."""
     return version_of(connection) == len(STEPS)
 
 
 def _statements(script: str) -> list[str]:
-    # sqlite3's executescript would commit before it begins.
+    # `executescript` cannot be used: it commits the pending transaction first.
     statements, text = [], ""
     for line in script.splitlines(keepends=True):
         text += line

@@ -1,21 +1,23 @@
-"""Sidecars: a readable file beside a track, with what was found and what a person says instead.
+"""Sidecars: a TOML file beside a track, with the results of its analysis and with corrections.
 
-    [track]                      # any of these
+A person may write any of these corrections:
+
+    [track]
     title = "Night Drive"
     artist = "Somebody"
     key = "8A"                   # or Am, A minor
-    bpm = 124.0                  # the grid that was found is fitted to it
+    bpm = 124.0                  # the analysed grid is fitted to this tempo
     first_downbeat = 0.125       # s
-    level = 0.7                  # how energetic, 0 to 1
-    vocals = [[12.5, 40.0]]      # s; [] where nobody sings
+    level = 0.7                  # how energetic the track is, 0 to 1
+    vocals = [[12.5, 40.0]]      # s; [] for a track without vocals
 
-    [grid]                       # see audiofile/beatgrid.py; goes before bpm and first_downbeat
+    [grid]                       # see audiofile/beatgrid.py; precedes bpm and first_downbeat
 
-    [[section]]                  # all of them, or none
+    [[section]]                  # all sections, or none
     begin = 0                    # beats
     end = 64
     kind = "intro"               # intro, build, drop, break, verse, outro
-    energy = 0.3                 # may be left out
+    energy = 0.3                 # optional
 """
 
 from __future__ import annotations
@@ -41,20 +43,27 @@ _TABLES = ("grid", "track", "section")
 
 
 class SidecarError(ValueError):
-    """A sidecar that means nothing, or can't be read or written; names file, line and reason."""
+    """An invalid sidecar, or one that cannot be read or written.
+
+    The message names the file, the line and the reason.
+    """
 
 
 def read_sidecar(path: str) -> Corrections:
-    """What a person wrote in a sidecar; nothing where there is none. Raises `SidecarError`."""
+    """Return the corrections that a person wrote in a sidecar.
+
+    A missing sidecar holds no corrections. Raises `SidecarError`.
+    """
     text = _read(path)
     return _corrections(path, split(text)[0]) if text else Corrections()
 
 
 def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = "") -> bool:
-    """Write what was found into a sidecar, below what a person wrote there, which stays.
+    """Write the results of an analysis to a sidecar, below the lines that a person wrote.
 
-    `analysis` with corrections. True if the file has changed. Raises `SidecarError`; then the file
-    is as it was.
+    `analysis` has the corrections applied. The person's lines are kept. Returns whether the file
+    has changed. Raises `SidecarError` and leaves the file unchanged if it is invalid, cannot be
+    written or would become too large.
     """
     text = _read(path)
     own, _found = split(text)
@@ -65,7 +74,7 @@ def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = 
     if new == text:
         return False
     if len(new.encode("utf-8", "surrogatepass")) > MAX_SIDECAR_BYTES:
-        raise SidecarError(f"{printable(path)}: it would have more than {MAX_SIDECAR_BYTES} bytes")
+        raise SidecarError(f"{printable(path)}: it would exceed {MAX_SIDECAR_BYTES} bytes")
     try:
         _replace(path, new)
     except OSError as error:
@@ -74,15 +83,18 @@ def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = 
 
 
 def found_part(analysis: Analysis, title: str, artist: str, own: dict[str, Any]) -> str:
-    """The lines of what was found. Tables that a person wrote are given as comments."""
+    """Return the lines with the results of the analysis.
+
+    A table that a person wrote (`own`, the parsed TOML) is commented out: it takes precedence.
+    """
     parts = []
     for table, lines in (
         ("grid", _grid_lines(analysis)), ("track", _track_lines(analysis, title, artist)),
         ("section", _section_lines(analysis)),
     ):  # fmt: skip
-        shy = "# " if table in own else ""
+        comment = "# " if table in own else ""
         if lines:
-            parts.append("".join(f"{shy}{line}\n" if line else "\n" for line in lines))
+            parts.append("".join(f"{comment}{line}\n" if line else "\n" for line in lines))
     return "\n".join(parts)
 
 
@@ -90,20 +102,21 @@ def _grid_lines(analysis: Analysis) -> list[str]:
     tempo = analysis.tempo
     if not tempo.anchors:
         return []
-    sure = f"confidence = {tempo.confidence:.3g}"
+    confidence = f"confidence = {tempo.confidence:.3g}"
     if tempo.doubt:
-        sure += f"  # {tempo.doubt}"
+        confidence += f"  # {tempo.doubt}"
     if tempo.steady:
         downbeat = second_of(tempo.anchors, 0.0)
-        return ["[grid]", f"bpm = {tempo.bpm:.6g}", f"first_downbeat = {downbeat:.5f}", sure]
+        return ["[grid]", f"bpm = {tempo.bpm:.6g}", f"first_downbeat = {downbeat:.5f}", confidence]
     anchors = [(beat, second) for beat, second in tempo.anchors if second >= 0.0]
-    # A grid has room for so many: of more, every second one or so, and the last.
+    # A grid holds at most MAX_ANCHORS: of more, keep every n-th anchor and the last one.
     step = -(-len(anchors) // (MAX_ANCHORS - 1))
     anchors = anchors[: -1 : step or 1] + anchors[-1:]
     if len(anchors) < 2:
         return []
     pairs = ", ".join(f"[{beat:.6g}, {second:.5f}]" for beat, second in anchors)
-    return ["[grid]", f"anchors = [{pairs}]", f"# {tempo.bpm:.2f} in the middle, unsteady", sure]
+    median = f"# median {tempo.bpm:.2f} BPM, unsteady"
+    return ["[grid]", f"anchors = [{pairs}]", median, confidence]
 
 
 def _track_lines(analysis: Analysis, title: str, artist: str) -> list[str]:
@@ -113,11 +126,11 @@ def _track_lines(analysis: Analysis, title: str, artist: str) -> list[str]:
         if text
     ]  # fmt: skip
     if key.name:
-        also = f", else {', '.join(key.alternatives)}" if key.alternatives else ""
-        lines.append(f'key = "{key.name}"  # sure to {key.confidence:.0%}{also}')
+        also = f", or {', '.join(key.alternatives)}" if key.alternatives else ""
+        lines.append(f'key = "{key.name}"  # confidence {key.confidence:.0%}{also}')
     lines.append(f"level = {analysis.level:.3f}")
     spans = ", ".join(f"[{begin:.2f}, {end:.2f}]" for begin, end in analysis.vocals.spans)
-    lines.append(f"vocals = [{spans}]  # from: {analysis.vocals.source}")
+    lines.append(f"vocals = [{spans}]  # source: {analysis.vocals.source}")
     loud = analysis.loudness
     lines.append(f"# {analysis.seconds:.3f} s, {loud.lufs:.1f} LUFS, peak {loud.peak_db:.1f} dB")
     return lines
@@ -140,7 +153,7 @@ def _read(path: str) -> str:
     except OSError as error:
         raise SidecarError(f"{printable(path)}: it can't be read ({error.strerror})") from None
     if len(data) > MAX_SIDECAR_BYTES:
-        raise SidecarError(f"{printable(path)}: it has more than {MAX_SIDECAR_BYTES} bytes")
+        raise SidecarError(f"{printable(path)}: it exceeds {MAX_SIDECAR_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -158,21 +171,23 @@ def _parse(path: str, text: str) -> dict[str, Any]:
 
 def _corrections(path: str, text: str) -> Corrections:
     values = _parse(path, text)
-    said = values.get("track", {})
-    if not isinstance(said, dict):
-        raise _error(path, text, "", "track", "track is no table: write [track]")
-    said = dict(said)
-    if "sections" in said:
+    track = values.get("track", {})
+    if not isinstance(track, dict):
+        raise _error(path, text, "", "track", "track must be a table: write [track]")
+    corrections = dict(track)
+    if "sections" in corrections:
         raise _error(path, text, "track", "sections", "sections are tables: write [[section]]")
     if "section" in values:
-        said["sections"] = values["section"]
+        corrections["sections"] = values["section"]
     for table in values:
         if table not in _TABLES:
-            known = "[grid], [track] and [[section]] do"
-            reason = f"{printable(table)[:40]} means nothing here; {known}"
+            reason = (
+                f"unknown table or key {printable(table)[:40]}; "
+                "a sidecar has [grid], [track] and [[section]]"
+            )
             raise _error(path, text, "", table, reason)
     try:
-        found = read_corrections(said)
+        found = read_corrections(corrections)
     except CorrectionError as error:
         table = "section" if error.number is not None or error.key == "sections" else "track"
         raise _error(path, text, table, error.key, str(error), error.number or 0) from None
@@ -191,7 +206,8 @@ def _error(
 
 
 def _line_of(text: str, table: str, key: str, number: int) -> int:
-    # Where a key stands in the table of that name (the number-th one); else where that begins.
+    # The line of a key in the table of that name (number counts tables of the same name from 0),
+    # else the first line of the table.
     here, seen, place = "", -1, 0
     for line, content in enumerate(map(str.strip, text.splitlines()), 1):
         if content.startswith("[") and "]" in content:
@@ -209,8 +225,8 @@ def _line_of(text: str, table: str, key: str, number: int) -> int:
 
 
 def _replace(path: str, text: str) -> None:
-    # In one step: who reads it meanwhile has the old one or the new one, whole.
-    real = os.path.realpath(path)  # a link stays one
+    # Replace the file atomically: a concurrent reader sees either the old or the new content.
+    real = os.path.realpath(path)  # keep a link, and replace its target
     folder = os.path.dirname(real)
     mode = os.stat(real).st_mode & 0o777 if os.path.exists(real) else 0o666 & ~_umask()
     fd, temporary = tempfile.mkstemp(prefix=".crowdstream-", dir=folder)

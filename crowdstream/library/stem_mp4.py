@@ -1,7 +1,7 @@
-"""Stem files (`.stem.mp4`) made playable: their stems as FLAC files in a folder, once.
+"""Unpack stem files (`.stem.mp4`) to folders of FLAC files, which decks can play.
 
-The five streams lie interleaved in one file; as FLAC they are stems like any others, see
-`audiofile/transcode.py`. An hour of four stems takes about 1.5 GB.
+A stem file interleaves five streams; `audiofile/transcode.py` writes each as a FLAC file of its
+own, so they load like any other stems. An hour of four stems takes about 1.5 GB.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ MISSING = f"a stem file {REMEDY}"
 
 
 def default_cache() -> Path:
-    """`~/.cache/crowdstream/stems`, or where XDG_CACHE_HOME says."""
+    """Return the default folder, `$XDG_CACHE_HOME/crowdstream/stems`.
+
+    XDG_CACHE_HOME defaults to `~/.cache`.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "crowdstream" / "stems"
 
 
 def unpack(path: Path, cache: Path) -> tuple[str, list[StemFile], dict[str, Any]]:
-    """The folder in `cache` with the stems of a stem file, these, and the file's tags.
+    """Unpack a stem file unless it has been unpacked; return its folder, stems and tags.
 
-    Unpacked is what has not been; what an older state of the file has left is deleted. Stream 0
-    is the mix, 1 and on are the stems. Tags are title, artist, key, bpm, and stems: the name and
-    color of each. Raises `AudioFileError` and `OSError`.
+    The folder is below `cache`. The stems of an older version of the file are deleted. Stream 0 of
+    a stem file is the mix, the following streams are the stems. The tags are title, artist, key,
+    bpm, and stems: a list with the name and color of each. Raises `AudioFileError` and `OSError`.
     """
     infos, tags = read_stems(path), read_tags(path)
     with path.open("rb") as file:

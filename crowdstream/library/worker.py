@@ -1,8 +1,9 @@
-"""The process that analyses: jobs as JSON lines on standard input, answers on standard output.
+"""The analysis worker process: jobs as JSON lines on standard input, answers on standard output.
 
-The first line says that it is up. Of a long track, lines between say how far it has come.
+The first line of output, `{"up": true}`, reports that the worker is ready. While it analyses a
+long track, it also writes lines with the progress, `{"share": 0.25}`.
 
-It takes processor and disk only when nobody else wants them, and ends with who has started it.
+The worker runs with the lowest CPU and I/O priority, and exits when its parent process ends.
 """
 
 from __future__ import annotations
@@ -20,44 +21,44 @@ from crowdstream.audiofile.codec_messages import mute_c_libraries
 from crowdstream.library.job import Job, find_analyser, perform
 from crowdstream.system.background_priority import give_way
 
-TELL_SECONDS = 0.5  # between two lines on how far a track has come
+PROGRESS_SECONDS = 0.5  # minimum time between two progress lines
 
 
-def _hear(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
-    # A thread of its own, so that the end of whoever asks is noticed in the middle of a track.
+def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
+    # In a thread of its own, to notice the end of the parent even in mid-track.
     for line in sys.stdin.buffer:
         jobs.put(json.loads(line))
     os._exit(0)
 
 
 def main(arguments: list[str]) -> int:
-    """`arguments`: what analyses, as `module:function`."""
+    """Run the worker; `arguments` holds the analysis function, as `module:function`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     give_way()
     mute_c_libraries()
-    # What others print must not get among the answers.
+    # Answers use a duplicate of standard output; whatever libraries print goes to standard error.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     analyse = find_analyser(arguments[0])
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_hear, args=(jobs,), daemon=True).start()
-    told = 0.0
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    sent_at = 0.0
 
-    def tell(line: dict[str, Any]) -> None:
+    def send(line: dict[str, Any]) -> None:
         out.write(json.dumps(line) + "\n")
         out.flush()
 
     def progress(share: float) -> None:
-        nonlocal told
-        if time.monotonic() >= told + TELL_SECONDS:
-            told = time.monotonic()
-            tell({"share": round(share, 4)})
+        nonlocal sent_at
+        if time.monotonic() >= sent_at + PROGRESS_SECONDS:
+            sent_at = time.monotonic()
+            send({"share": round(share, 4)})
 
-    tell({"up": True})
+    send({"up": True})
     while True:
         job = Job.from_dict(jobs.get())
-        told = time.monotonic()
-        tell(perform(job, analyse, progress))
+        sent_at = time.monotonic()
+        send(perform(job, analyse, progress))
 
 
 if __name__ == "__main__":

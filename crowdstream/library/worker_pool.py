@@ -1,8 +1,8 @@
-"""Workers on this machine: one process per core, each with one track at a time.
+"""Worker processes on this machine: one per core, each with one track at a time.
 
-A worker that dies of a track takes nothing else with it: the track is bad, and the next worker
-goes on. One that is killed may have been short of memory, or in somebody's way; its track is
-tried once more.
+A track that crashes its worker is marked as bad; a new worker continues with the other tracks. If
+a worker is killed (SIGKILL), memory may have been short, or somebody may have killed it by hand:
+its track is retried once.
 """
 
 from __future__ import annotations
@@ -25,38 +25,39 @@ import psutil
 from crowdstream.library.job import ANALYSER, Job
 from crowdstream.system.child_environment import child_environment
 
-LOOK_SECONDS = 5.0  # between two looks whether workers get anywhere
-# A worker that neither computes nor waits for the processor hangs in a disk or a network.
+CHECK_SECONDS = 5.0  # interval of the checks whether workers make progress
+# A worker that neither computes nor waits for a CPU hangs on a disk or a network. It is killed
+# after this time.
 STUCK_SECONDS = 180.0
-# Processor time that a track may take: a hundred times what it should, on a slow machine.
-MAX_SECONDS, SECONDS_PER_BYTE = 900.0, 1e-5
-KILLS = 2  # that end a track's chances
-DEATHS_AT_START = 3  # in a row, before a worker is up, that end the run
+# Maximum CPU time of a track: a hundred times what it should take on a slow machine.
+MAX_CPU_SECONDS, CPU_SECONDS_PER_BYTE = 900.0, 1e-5
+MAX_KILLS = 2  # a track whose worker is killed this many times is bad
+MAX_STARTUP_DEATHS = 3  # consecutive workers that die before they are ready; then the run ends
 
 Answer = dict[str, Any]
-# One thread each: the workers themselves are as many as there are cores.
+# One thread per worker: there are as many workers as cores.
 _ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 }
 
 
-def _untold(_job: Job, _share: float) -> None:
+def _ignore_progress(_job: Job, _share: float) -> None:
     pass
 
 
 class PoolError(Exception):
-    """Nothing can be analysed here; the message says why."""
+    """No worker can be used; the message names the reason."""
 
 
-class _Hand:
-    """A worker process, and the job it has."""
+class _WorkerProcess:
+    """A worker process and its current job."""
 
     def __init__(self, analyser: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "crowdstream.library.worker", analyser],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**child_environment(), **_ONE_THREAD},
-            start_new_session=True,  # a Ctrl-C is not for it; see also `give_way`
+            start_new_session=True,  # Ctrl-C must not reach it; see also `give_way`
         )  # fmt: skip
         assert self.process.stdout is not None
         self.out = self.process.stdout.fileno()
@@ -64,45 +65,46 @@ class _Hand:
         self.up = False
         self.stuck = ""
         self._rest = bytearray()
-        self._worked = 0.0
-        self._begun = 0.0  # processor time when it got its job
-        self._moved_at = time.monotonic()
+        self._cpu_seconds = 0.0
+        self._start_cpu_seconds = 0.0  # when it received its job
+        self._progress_at = time.monotonic()
 
-    def give(self, job: Job) -> None:
-        """Have it do a job."""
+    def send_job(self, job: Job) -> None:
+        """Start a job."""
         assert self.process.stdin is not None
         self.job = job
-        self._begun = self._worked = self._time()[0]
-        self._moved_at = time.monotonic()
-        with contextlib.suppress(BrokenPipeError):  # its end is noticed where answers are read
+        self._start_cpu_seconds = self._cpu_seconds = self._cpu_time_and_status()[0]
+        self._progress_at = time.monotonic()
+        with contextlib.suppress(BrokenPipeError):  # `receive` notices that the worker has ended
             self.process.stdin.write(json.dumps(job.to_dict()).encode() + b"\n")
             self.process.stdin.flush()
 
-    def hear(self) -> tuple[list[Answer], bool]:
-        """What it says, and whether it has ended."""
+    def receive(self) -> tuple[list[Answer], bool]:
+        """Read the available messages; return them, and whether the worker has ended."""
         data = os.read(self.out, 1 << 20)
         self._rest += data
         *lines, rest = self._rest.split(b"\n")
         self._rest = bytearray(rest)
         return [json.loads(line) for line in lines], not data
 
-    def look(self, now: float) -> None:
-        """End it if it gets nowhere."""
+    def kill_if_stuck(self, now: float) -> None:
+        """Kill the process if it makes no progress; `now` is `time.monotonic()`."""
         if self.job is None or self.stuck:
             return
-        worked, status = self._time()
-        if worked > self._worked or status == psutil.STATUS_RUNNING:
-            self._moved_at = now
-        self._worked = worked
-        if worked - self._begun > MAX_SECONDS + SECONDS_PER_BYTE * self.job.size:
-            self.stuck = f"its analysis came to no end within {worked - self._begun:.0f} s"
-        elif now > self._moved_at + STUCK_SECONDS:
-            self.stuck = f"reading it stood still for {STUCK_SECONDS:g} s"
+        cpu_seconds, status = self._cpu_time_and_status()
+        if cpu_seconds > self._cpu_seconds or status == psutil.STATUS_RUNNING:
+            self._progress_at = now
+        self._cpu_seconds = cpu_seconds
+        used = cpu_seconds - self._start_cpu_seconds
+        if used > MAX_CPU_SECONDS + CPU_SECONDS_PER_BYTE * self.job.size:
+            self.stuck = f"its analysis did not finish within {used:.0f} s of CPU time"
+        elif now > self._progress_at + STUCK_SECONDS:
+            self.stuck = f"reading it made no progress for {STUCK_SECONDS:g} s"
         if self.stuck:
             self.process.kill()
 
     def end(self) -> int:
-        """End it; its exit status."""
+        """Kill the process if it still runs; return its exit status."""
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
@@ -111,27 +113,27 @@ class _Hand:
             self.process.kill()
         return self.process.wait()
 
-    def _time(self) -> tuple[float, str]:
+    def _cpu_time_and_status(self) -> tuple[float, str]:
         try:
             process = psutil.Process(self.process.pid)
             times = process.cpu_times()
             return times.user + times.system, process.status()
         except psutil.Error:
-            return self._worked, ""
+            return self._cpu_seconds, ""
 
 
 class WorkerPool:
-    """Up to `count` workers, which are started as they are needed and stay until `close`.
+    """Up to `count` worker processes, started on demand and kept until `close`.
 
-    `analyser`: what analyses, as `module:function`; for tests.
+    `analyser` replaces the analysis function in tests, as `module:function`.
     """
 
     def __init__(self, count: int, analyser: str = ANALYSER) -> None:
         self._count = count
         self._analyser = analyser
-        self._hands: list[_Hand] = []
+        self._workers: list[_WorkerProcess] = []
         self._selector = selectors.DefaultSelector()
-        self._deaths = 0
+        self._startup_deaths = 0
 
     def __enter__(self) -> Self:
         return self
@@ -145,93 +147,93 @@ class WorkerPool:
         self.close()
 
     def close(self) -> None:
-        """End all workers, whatever they do."""
-        for hand in self._hands:
-            hand.process.kill()
-        for hand in self._hands:
-            self._selector.unregister(hand.out)
-            hand.end()
-        self._hands.clear()
+        """Kill all workers, even in the middle of a job."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            self._selector.unregister(worker.out)
+            worker.end()
+        self._workers.clear()
         self._selector.close()
 
     def answers(
-        self, jobs: Iterable[Job], under_way: Callable[[Job, float], None] = _untold
+        self, jobs: Iterable[Job], under_way: Callable[[Job, float], None] = _ignore_progress
     ) -> Iterator[tuple[Job, Answer]]:
-        """Have all jobs done; each with its answer as it comes, see `work.perform`.
+        """Do all jobs; yield each with its answer (see `job.perform`) in order of completion.
 
-        `under_way` is told which share of a job is done, now and then, if it takes long.
-        Raises `PoolError` where workers can't even begin.
+        `under_way` is called with a long-running job and its progress, 0 to 1. Raises `PoolError`
+        if the workers cannot be started, or die before they are ready.
         """
         waiting = deque(jobs)
         kills: dict[int, int] = {}
-        look_at = time.monotonic() + LOOK_SECONDS
-        while waiting or any(hand.job for hand in self._hands):
-            self._hand_out(waiting)
-            for key, _events in self._selector.select(LOOK_SECONDS):
-                hand: _Hand = key.data
-                answers, ended = hand.hear()
+        check_at = time.monotonic() + CHECK_SECONDS
+        while waiting or any(worker.job for worker in self._workers):
+            self._distribute(waiting)
+            for key, _events in self._selector.select(CHECK_SECONDS):
+                worker: _WorkerProcess = key.data
+                answers, ended = worker.receive()
                 for answer in answers:
                     if "up" in answer:
-                        hand.up, self._deaths = True, 0
+                        worker.up, self._startup_deaths = True, 0
                         continue
                     if "share" in answer:
-                        if hand.job is not None:
-                            under_way(hand.job, answer["share"])
+                        if worker.job is not None:
+                            under_way(worker.job, answer["share"])
                         continue
-                    job, hand.job = hand.job, None
+                    job, worker.job = worker.job, None
                     if job is not None:
                         yield job, answer
                 if ended:
-                    yield from self._bury(hand, waiting, kills)
+                    yield from self._handle_exit(worker, waiting, kills)
             now = time.monotonic()
-            if now >= look_at:
-                look_at = now + LOOK_SECONDS
-                for hand in self._hands:
-                    hand.look(now)
+            if now >= check_at:
+                check_at = now + CHECK_SECONDS
+                for worker in self._workers:
+                    worker.kill_if_stuck(now)
 
-    def _hand_out(self, waiting: deque[Job]) -> None:
-        for hand in self._hands:
-            if hand.job is None and waiting:
-                hand.give(waiting.popleft())
-        while waiting and len(self._hands) < self._count:
+    def _distribute(self, waiting: deque[Job]) -> None:
+        for worker in self._workers:
+            if worker.job is None and waiting:
+                worker.send_job(waiting.popleft())
+        while waiting and len(self._workers) < self._count:
             try:
-                hand = _Hand(self._analyser)
+                worker = _WorkerProcess(self._analyser)
             except OSError as error:
-                if self._hands:
-                    return  # fewer do it, too
+                if self._workers:
+                    return  # continue with fewer workers
                 raise PoolError(f"no worker can be started ({error.strerror})") from None
-            self._hands.append(hand)
-            self._selector.register(hand.out, selectors.EVENT_READ, hand)
-            hand.give(waiting.popleft())
+            self._workers.append(worker)
+            self._selector.register(worker.out, selectors.EVENT_READ, worker)
+            worker.send_job(waiting.popleft())
 
-    def _bury(
-        self, hand: _Hand, waiting: deque[Job], kills: dict[int, int]
+    def _handle_exit(
+        self, worker: _WorkerProcess, waiting: deque[Job], kills: dict[int, int]
     ) -> Iterator[tuple[Job, Answer]]:
-        self._selector.unregister(hand.out)
-        self._hands.remove(hand)
-        status = hand.end()
-        job = hand.job
-        if not hand.up and not hand.stuck:
-            self._deaths += 1
-            if self._deaths >= DEATHS_AT_START:
-                raise PoolError("workers end as soon as they begin; what they say is above")
+        self._selector.unregister(worker.out)
+        self._workers.remove(worker)
+        status = worker.end()
+        job = worker.job
+        if not worker.up and not worker.stuck:
+            self._startup_deaths += 1
+            if self._startup_deaths >= MAX_STARTUP_DEATHS:
+                raise PoolError("the workers exit at start-up; see their messages above")
         if job is None:
             return
-        if not hand.up and not hand.stuck:
+        if not worker.up and not worker.stuck:
             waiting.appendleft(job)
             return
-        if hand.stuck:
-            yield job, {"number": job.number, "error": hand.stuck, "passing": False}
+        if worker.stuck:
+            yield job, {"number": job.number, "error": worker.stuck, "passing": False}
             return
         kills[job.number] = kills.get(job.number, 0) + 1
-        if status == -signal.SIGKILL and kills[job.number] < KILLS:
+        if status == -signal.SIGKILL and kills[job.number] < MAX_KILLS:
             waiting.appendleft(job)
             return
-        how = f"status {status}"
+        cause = f"status {status}"
         if status < 0:
             with contextlib.suppress(ValueError):
-                how = signal.Signals(-status).name
-        reason = f"the analysis crashed on it ({how})"
+                cause = signal.Signals(-status).name
+        reason = f"the analysis crashed on it ({cause})"
         if status == -signal.SIGKILL:
             reason = "its analysis was killed twice; perhaps memory was short"
         yield job, {"number": job.number, "error": reason, "passing": False}

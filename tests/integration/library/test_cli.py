@@ -1,4 +1,4 @@
-"""`crowdstream analyze`: what it does again, what it says, and how it ends."""
+"""`crowdstream analyze`: incremental analysis, output, exit status and interruption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.exit(analyze_here(*sys.argv[1:]))
 Output = pytest.CaptureFixture[str]
 
 
-def test_only_what_is_new_or_has_changed_is_done(
+def test_only_new_and_changed_tracks_are_analysed(
     tmp_path: Path, run: Analyze, sound: Sound, capsys: Output
 ) -> None:
     music = tmp_path / "music"
@@ -37,12 +37,12 @@ def test_only_what_is_new_or_has_changed_is_done(
     (music / "bad.wav").write_bytes(b"RIFF????WAVE")
     assert run(music) == 1
     first = capsys.readouterr()
-    assert "3 tracks: 2 analysed, 0 known before, 1 bad" in first.out
+    assert "3 tracks: 2 analysed, 0 already known, 1 bad" in first.out
     assert f"{music / 'bad.wav'}: its WAV header ends" in first.err
-    # Nothing again, not the bad one either; and no worker is needed for that.
+    # A second run analyses nothing, not even the bad track, and starts no worker.
     assert run(music) == 1
-    assert "3 tracks: 0 analysed, 2 known before, 1 bad" in capsys.readouterr().out
-    # Changed, replaced by one of the same size and time, mended.
+    assert "3 tracks: 0 analysed, 2 already known, 1 bad" in capsys.readouterr().out
+    # A changed file, a file replaced by one of the same size and time, and a repaired file.
     sound(music / "song" / "bass.wav", 0.7)
     before = os.stat(music / "b.flac")
     (music / "new.flac").write_bytes(bytes(before.st_size))
@@ -50,24 +50,23 @@ def test_only_what_is_new_or_has_changed_is_done(
     os.replace(music / "new.flac", music / "b.flac")
     sound(music / "bad.wav")
     run(music)
-    assert "0 known before" in capsys.readouterr().out
-    assert run(music, "--again") == 1  # b.flac holds nothing now
-    assert "2 analysed, 0 known before, 1 bad" in capsys.readouterr().out
+    assert "0 already known" in capsys.readouterr().out
+    assert run(music, "--again") == 1  # b.flac now holds only zeros
+    assert "2 analysed, 0 already known, 1 bad" in capsys.readouterr().out
 
 
-
-def test_a_disk_that_numbers_its_files_anew_changes_nothing(
+def test_new_inode_numbers_cause_no_new_analysis(
     tmp_path: Path, run: Analyze, sound: Sound, capsys: Output
 ) -> None:
     file = sound(tmp_path / "music" / "a.wav")
     assert run(tmp_path / "music") == 0
     shutil.copy2(file, tmp_path / "copy")
-    os.replace(tmp_path / "copy", file)  # the same, with another inode
+    os.replace(tmp_path / "copy", file)  # the same content and time, another inode
     assert run(tmp_path / "music") == 0
-    assert "0 analysed, 1 known before" in capsys.readouterr().out.splitlines()[-1]
+    assert "0 analysed, 1 already known" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_what_was_moved_or_copied_is_not_done_again(
+def test_moved_and_copied_tracks_are_not_analysed_again(
     tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
 ) -> None:
     file = sound(tmp_path / "old" / "a.wav")
@@ -75,18 +74,18 @@ def test_what_was_moved_or_copied_is_not_done_again(
     (tmp_path / "new").mkdir()
     os.rename(file, tmp_path / "new" / "b.wav")
     assert run(tmp_path / "new") == 0
-    assert "0 analysed, 0 known before, 1 moved or copied" in capsys.readouterr().out
+    assert "0 analysed, 0 already known, 1 moved or copied" in capsys.readouterr().out
     with Library(place) as library:
         [entry] = library.find()
         assert (entry.path, entry.name) == (str(tmp_path / "new" / "b.wav"), "b")
-        assert entry.key == "3B"  # what was said of it moves with it
+        assert entry.key == "3B"  # a correction moves with the track
     shutil.copy2(tmp_path / "new" / "b.wav", tmp_path / "new" / "c.wav")
     assert run(tmp_path / "new") == 0
     with Library(place) as library:
         assert [entry.key for entry in library.find()] == ["3B", "8A"]
 
 
-def test_copies_that_move_together_share_no_correction(
+def test_copies_that_move_together_do_not_share_a_correction(
     tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
 ) -> None:
     first = sound(tmp_path / "old" / "a.wav", 0.1)
@@ -97,20 +96,20 @@ def test_copies_that_move_together_share_no_correction(
     os.rename(tmp_path / "old", tmp_path / "new")
     capsys.readouterr()
     assert run(tmp_path / "new") == 0
-    assert "0 analysed, 0 known before, 21 moved or copied" in capsys.readouterr().out
+    assert "0 analysed, 0 already known, 21 moved or copied" in capsys.readouterr().out
     with Library(place) as library:
         keys = [entry.key for entry in library.find()]
         assert len(keys) == 21 and keys.count("3B") == 1
 
 
-def test_what_is_gone_is_kept_until_it_is_forgotten(
+def test_missing_tracks_are_kept_until_they_are_forgotten(
     tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
 ) -> None:
     music = tmp_path / "music"
     sound(music / "a.wav")
     file = sound(music / "b.wav")
-    assert run(music, "--set", "bpm=99", "--quiet") == 1  # which one?
-    assert "--set is for tracks that are named" in capsys.readouterr().err
+    assert run(music, "--set", "bpm=99", "--quiet") == 1  # ambiguous: the folder holds two tracks
+    assert "--set requires the track itself" in capsys.readouterr().err
     assert run(music) == 0
     os.rename(file, tmp_path / "away")
     assert run(music) == 0
@@ -119,8 +118,8 @@ def test_what_is_gone_is_kept_until_it_is_forgotten(
         assert len(library.find()) == 1
     os.rename(tmp_path / "away", file)
     assert run(music) == 0
-    assert "2 known before" in capsys.readouterr().out
-    # A disk that is not there says nothing about what is on it.
+    assert "2 already known" in capsys.readouterr().out
+    # Tracks on an unmounted disk are not marked as gone.
     os.rename(music, tmp_path / "unmounted")
     assert run(music) == 1
     with Library(place) as library:
@@ -132,7 +131,7 @@ def test_what_is_gone_is_kept_until_it_is_forgotten(
         assert len(library.known()) == 1
 
 
-def test_corrections_by_hand_and_in_a_sidecar(
+def test_a_sidecar_takes_precedence_over_corrections_by_set(
     tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
 ) -> None:
     file = sound(tmp_path / "a.wav", 20.0)
@@ -152,18 +151,20 @@ def test_corrections_by_hand_and_in_a_sidecar(
     assert known() == (60.0, "Theirs", "5A")
     capsys.readouterr()
     assert run(file, "--set", "key=6A") == 1
-    assert "it says key, and goes before --set" in capsys.readouterr().err
+    assert "it sets key, and takes precedence over --set" in capsys.readouterr().err
     sidecar.write_text('[track]\nkey = "H9"\n', encoding="utf-8")
-    for _ in range(2):  # each time: it is still wrong
+    for _ in range(2):  # each run reports it
         assert run(file) == 1
-        assert "a.crowdstream.toml line 2: key is 'H9'" in capsys.readouterr().err
-    assert known() == (60.0, "Theirs", "5A")  # what was read from it last
+        assert "a.crowdstream.toml line 2: key 'H9' is unknown" in capsys.readouterr().err
+    assert known() == (60.0, "Theirs", "5A")  # the last valid corrections
     sidecar.unlink()
     assert run(file, "--set", "bpm=") == 0
     assert known() == (120.0, "Mine", "8A")
 
 
-def test_lists(tmp_path: Path, run: Analyze, sound: Sound, capsys: Output) -> None:
+def test_tracks_are_listed_as_text_and_as_json(
+    tmp_path: Path, run: Analyze, sound: Sound, capsys: Output
+) -> None:
     sound(tmp_path / "m" / "a song.wav")
     sound(tmp_path / "m" / "b.wav")
     (tmp_path / "m" / "bad.wav").write_bytes(b"RIFF????WAVE")
@@ -182,7 +183,9 @@ def test_lists(tmp_path: Path, run: Analyze, sound: Sound, capsys: Output) -> No
     assert run("--list", "--key", "9A") == 1
 
 
-def test_nothing_there(tmp_path: Path, run: Analyze, capsys: Output) -> None:
+def test_missing_and_empty_folders_are_reported(
+    tmp_path: Path, run: Analyze, capsys: Output
+) -> None:
     assert run(tmp_path / "nowhere") == 1
     assert "nowhere: there is no such file or folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
@@ -193,31 +196,31 @@ def test_nothing_there(tmp_path: Path, run: Analyze, capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "which folder?"),
-        (["--list", "--set", "key=8A"], "of which track?"),
+        ([], "no folder given"),
+        (["--list", "--set", "key=8A"], "--set requires a track"),
         (["x", "--set", "key=Q"], "write it as 8A"),
-        (["x", "--set", "mood=good"], "'mood' can't be set"),
+        (["x", "--set", "mood=good"], "unknown key 'mood'"),
         (["x", "--set", "bpm"], "not KEY=VALUE"),
         (["x", "--set", "bpm=fast"], "bpm is not a number"),
-        (["x", "--set", "vocals=1-b"], "vocals are seconds"),
+        (["x", "--set", "vocals=1-b"], "vocals must be spans in seconds"),
         (["x", "--jobs", "0"], "from 1 to 1024"),
-        (["x", "--bpm", "100-120"], "go with --list"),
+        (["x", "--bpm", "100-120"], "require --list"),
         (["--list", "--bpm", "slow"], "not LOW-HIGH"),
-        (["--list", "--key", "Q"], "is no key"),
+        (["--list", "--key", "Q"], "is not a musical key"),
         (["x", "--nonsense"], "unrecognized"),
     ],
 )
-def test_wrong_options_are_one_line_and_status_two(
+def test_invalid_options_give_one_line_and_exit_status_2(
     arguments: list[str], reason: str, capsys: Output
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         analyze(arguments)
     assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert reason in said and len(said.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert reason in message and len(message.splitlines()) == 1
 
 
-def test_a_damaged_library_is_told_and_put_aside_only_when_asked(
+def test_a_damaged_library_is_moved_aside_only_with_new_library(
     tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
 ) -> None:
     file = sound(tmp_path / "a.wav")
@@ -235,7 +238,9 @@ def test_a_damaged_library_is_told_and_put_aside_only_when_asked(
     assert "folder.db: it can't be used" in capsys.readouterr().err
 
 
-def test_it_is_stopped_or_killed_and_goes_on(tmp_path: Path, sound: Sound, place: Path) -> None:
+def test_an_interrupted_run_is_resumed_by_the_next_one(
+    tmp_path: Path, sound: Sound, place: Path
+) -> None:
     for number in range(25):
         sound(tmp_path / "m" / f"{number:02}.wav", 0.01)
     sound(tmp_path / "m" / "endless.wav", 0.01)
@@ -250,20 +255,20 @@ def test_it_is_stopped_or_killed_and_goes_on(tmp_path: Path, sound: Sound, place
         )
         until((tmp_path / "m" / "endless.begun").exists)
         process.send_signal(number)
-        out, said = process.communicate(timeout=WAIT_SECONDS)
-        ended.append((process.returncode, "what was done is kept" in said))
+        out, err = process.communicate(timeout=WAIT_SECONDS)
+        ended.append((process.returncode, "finished tracks are saved" in err))
         with Library(place, write=False) as library:
             kept.append(len(library.find()))
     assert ended == [(-signal.SIGKILL, False), (130, True)]
-    # Who is killed without a warning loses the last few; who is stopped loses nothing.
+    # SIGKILL loses the results of the last seconds, SIGTERM loses nothing.
     assert 20 <= kept[0] <= kept[1] == 25
-    assert f"26 tracks: {25 - kept[0]} analysed, {kept[0]} known before" in out
+    assert f"26 tracks: {25 - kept[0]} analysed, {kept[0]} already known" in out
 
 
-def test_it_is_a_command(tmp_path: Path, capsys: Output) -> None:
+def test_analyze_is_a_subcommand_with_help(tmp_path: Path, capsys: Output) -> None:
     assert main(["analyze", str(tmp_path / "nowhere")]) == 1
     assert (tmp_path / "data" / "crowdstream" / "library.db").exists()
     with pytest.raises(SystemExit) as ended:
         main(["analyze", "--help"])
     assert ended.value.code == 0
-    assert "Exit status: 0 all is well" in " ".join(capsys.readouterr().out.split())
+    assert "Exit status: 0 success" in " ".join(capsys.readouterr().out.split())

@@ -1,4 +1,4 @@
-"""The same jobs by a Dask cluster, with the same results."""
+"""A Dask cluster does the same jobs as the local pool, with the same results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """A scheduler and a worker with two threads, in this process."""
+    """The address of a scheduler; it and a worker with two threads run in this process."""
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=2, processes=False, protocol="tcp://",
         host="127.0.0.1", dashboard_address=None,
@@ -27,9 +27,9 @@ def address() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-# Dask leaves event loops and sockets to the garbage collector.
+# Dask leaves event loops and sockets to the garbage collector, which warns of them.
 @pytest.mark.filterwarnings("ignore")
-def test_a_cluster_says_what_a_pool_says(
+def test_a_cluster_gives_the_same_answers_as_a_pool(
     tmp_path: Path, sound: Sound, address: str, place: Path
 ) -> None:
     for name in ("a", "crash", "z"):
@@ -51,7 +51,7 @@ def test_a_cluster_says_what_a_pool_says(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_nobody_there_is_told(
+def test_an_unreachable_scheduler_is_reported(
     tmp_path: Path, sound: Sound, place: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -59,4 +59,4 @@ def test_nobody_there_is_told(
     sound(tmp_path / "a.wav")
     address = "tcp://127.0.0.1:1"
     assert analyze(["--library", str(place), "--scheduler", address, str(tmp_path)]) == 1
-    assert f"--scheduler {address}: nobody answers there" in capsys.readouterr().err
+    assert f"--scheduler {address}: cannot connect" in capsys.readouterr().err

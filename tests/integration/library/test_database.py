@@ -1,4 +1,4 @@
-"""A library whose writer is killed."""
+"""A library keeps whole transactions when its writer is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.library_rows import row
 from tests.support.server import until
 
 
-def test_a_writer_that_is_killed_leaves_whole_transactions(place: Path) -> None:
+def test_a_killed_writer_leaves_only_whole_transactions(place: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from crowdstream.library.database import Library\n"
         "from tests.support.library_rows import row\n"

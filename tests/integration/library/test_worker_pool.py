@@ -1,4 +1,4 @@
-"""Workers: what one dies of takes nothing else with it, and none stays behind."""
+"""Worker processes: a crash affects only its own track, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 
 from crowdstream.library import worker_pool
 from crowdstream.library.job import Job
-from crowdstream.library.scanner import Finder
+from crowdstream.library.scanner import Scanner
 from crowdstream.library.worker_pool import Answer, PoolError, WorkerPool
 from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
 from tests.support.server import PROJECT, ended, until
 
 
 def jobs_of(folder: Path) -> list[Job]:
-    found = Finder(lambda path, reason: None).find([str(folder)])
+    found = Scanner(lambda path, reason: None).find([str(folder)])
     return [
         Job(number, one.path, one.kind, one.name, one.files, str(folder / "cache"))
         for number, one in enumerate(found)
@@ -30,13 +30,13 @@ def jobs_of(folder: Path) -> list[Job]:
 def workers(of: int) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(of).children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just exited
             if "crowdstream.library.worker" in child.cmdline():
                 found.append(child)
     return found
 
 
-def test_each_death_is_its_tracks_own(tmp_path: Path, sound: Sound) -> None:
+def test_a_crashed_worker_affects_only_its_own_track(tmp_path: Path, sound: Sound) -> None:
     names = ("a", "crash", "fault", "kill", "once", "changes", "z")
     for name in names:
         sound(tmp_path / f"{name}.wav")
@@ -58,7 +58,7 @@ def test_each_death_is_its_tracks_own(tmp_path: Path, sound: Sound) -> None:
     assert len(answers["a"]["probe"]) == 32 and answers["a"]["play"].endswith("a.wav")
 
 
-def test_workers_give_way_to_everything_else(
+def test_workers_run_with_the_lowest_priority(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CROWDSTREAM_GIVE_WAY")
@@ -67,54 +67,54 @@ def test_workers_give_way_to_everything_else(
         shares: list[float] = []
         under_way = one.answers(jobs_of(tmp_path), lambda _job, share: shares.append(share))
         assert len(list(under_way)) == 1
-        assert shares == [0.5], "it took long enough to tell"
+        assert shares == [0.5], "the job takes long enough for a progress report"
         [worker] = workers(os.getpid())
         assert worker.nice() == 19
         assert os.sched_getscheduler(worker.pid) == os.SCHED_IDLE
         assert worker.ionice().ioclass == psutil.IOPRIO_CLASS_IDLE
         assert os.getsid(worker.pid) == worker.pid
-        # It stays for the next jobs.
-        (tmp_path / "slow.wav").rename(tmp_path / "a.wav")  # and quickly
+        # The same worker does the next jobs.
+        (tmp_path / "slow.wav").rename(tmp_path / "a.wav")  # this name makes the job quick
         assert len(list(one.answers(jobs_of(tmp_path)))) == 1
         assert workers(os.getpid()) == [worker]
 
 
-def test_one_that_gets_nowhere_is_ended(
+def test_a_worker_without_progress_is_killed(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(worker_pool, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(worker_pool, "STUCK_SECONDS", 1.0)
     sound(tmp_path / "endless.wav")
     with WorkerPool(1, INSTANT_ANALYSIS) as one:
         [(_job, answer)] = one.answers(jobs_of(tmp_path))
-    assert answer["error"] == "reading it stood still for 1 s" and not answer["passing"]
+    assert answer["error"] == "reading it made no progress for 1 s" and not answer["passing"]
 
 
-def test_one_that_computes_without_an_end_is_ended(
+def test_a_worker_that_computes_too_long_is_killed(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(worker_pool, "MAX_SECONDS", 0.01)
-    monkeypatch.setattr(worker_pool, "SECONDS_PER_BYTE", 0.0)
+    monkeypatch.setattr(worker_pool, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(worker_pool, "MAX_CPU_SECONDS", 0.01)
+    monkeypatch.setattr(worker_pool, "CPU_SECONDS_PER_BYTE", 0.0)
     sound(tmp_path / "spins.wav")
     with WorkerPool(1, INSTANT_ANALYSIS) as one:
         [(_job, answer)] = one.answers(jobs_of(tmp_path))
-    assert "came to no end" in answer["error"]
+    assert "did not finish" in answer["error"]
 
 
-def test_workers_that_can_not_begin_end_the_run(
+def test_workers_that_die_at_start_up_end_the_run(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_pool, "DEATHS_AT_START", 2)
+    monkeypatch.setattr(worker_pool, "MAX_STARTUP_DEATHS", 2)
     sound(tmp_path / "a.wav")
     with (
         WorkerPool(1, "no.such.module:analyse") as one,
-        pytest.raises(PoolError, match="as soon as"),
+        pytest.raises(PoolError, match="exit at start-up"),
     ):
         list(one.answers(jobs_of(tmp_path)))
 
 
-def test_workers_end_with_whoever_is_killed(tmp_path: Path, sound: Sound) -> None:
+def test_workers_exit_when_their_parent_is_killed(tmp_path: Path, sound: Sound) -> None:
     sound(tmp_path / "endless.wav")
     program = (
         "import sys; from pathlib import Path\n"

@@ -1,4 +1,4 @@
-"""The library: what is kept, found again, and survives."""
+"""The library database: storing, searching, damage, migration and concurrent access."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.instant_analysis import made
 from tests.support.library_rows import row
 
 
-def test_what_was_kept_comes_back_whole(place: Path) -> None:
+def test_a_stored_track_is_read_back_unchanged(place: Path) -> None:
     kept = row("/music/a.wav", title="Night", artist="Someone")
     kept.corrections = Corrections(key="9A", vocals=((1.0, 2.0),))
     kept.written = Corrections(sections=((0, 64, "intro", None),))
@@ -44,7 +44,7 @@ def test_what_was_kept_comes_back_whole(place: Path) -> None:
             library.analysis(99)
 
 
-def test_the_questions_of_a_dj(place: Path) -> None:
+def test_queries_filter_by_folder_tempo_key_energy_and_text(place: Path) -> None:
     silent = row("/music/s.wav")
     silent.analysis = replace(made(), silent=True, level=0.0)
     with Library(place) as library:
@@ -64,25 +64,25 @@ def test_the_questions_of_a_dj(place: Path) -> None:
         assert paths(keys=("8B",)) == []
         assert paths(level=(0.0, 0.1)) == ["/music/s.wav"]
         assert paths(text="über C.WAV") == ["/music/b/c.wav"]
-        assert paths(text="100%") == ["/music/b/c.wav"]  # no pattern
+        assert paths(text="100%") == ["/music/b/c.wav"]  # % is not a wildcard
         assert paths(text="'; DROP TABLE tracks; --") == []
         assert paths(bad=True) == ["/music/bad.wav"]
 
 
-def test_corrections_stay_when_a_track_is_analysed_again(place: Path) -> None:
+def test_corrections_survive_another_analysis(place: Path) -> None:
     with Library(place) as library:
         library.put([row("/m/a.wav")])
-        library.correct("/m/a.wav", lambda said: replace(said, bpm=60.0))
+        library.correct("/m/a.wav", lambda corrections: replace(corrections, bpm=60.0))
         library.put([row("/m/a.wav", 121.0)])
         [entry] = library.find()
         assert entry.bpm == pytest.approx(60.0)
-        library.correct("/m/a.wav", lambda said: replace(said, bpm=None))
+        library.correct("/m/a.wav", lambda corrections: replace(corrections, bpm=None))
         assert library.find()[0].bpm == pytest.approx(121.0)
         with pytest.raises(KeyError):
-            library.correct("/m/b.wav", lambda said: said)
+            library.correct("/m/b.wav", lambda corrections: corrections)
 
 
-def test_names_that_are_not_text(place: Path) -> None:
+def test_paths_that_are_not_utf8_are_kept(place: Path) -> None:
     hostile = os.fsdecode(b"/m/\xff\n'\"\x1b.wav")
     with Library(place) as library:
         library.put([row(hostile, title="\udcff\0")])
@@ -91,7 +91,7 @@ def test_names_that_are_not_text(place: Path) -> None:
         assert entry.title == "\\udcff\\x00"
 
 
-def test_what_is_gone_is_not_found_and_may_come_back(place: Path) -> None:
+def test_missing_tracks_are_hidden_until_they_reappear(place: Path) -> None:
     with Library(place) as library:
         library.put([row("/m/a.wav"), row("/m/b.wav")])
         library.mark_gone([library.find()[0].number])
@@ -103,7 +103,7 @@ def test_what_is_gone_is_not_found_and_may_come_back(place: Path) -> None:
         assert [entry.path for entry in library.find(Query(gone=True))] == ["/m/b.wav"]
 
 
-def test_none_there_is_told_and_nothing_made(place: Path) -> None:
+def test_opening_a_missing_library_for_reading_fails_and_creates_nothing(place: Path) -> None:
     with pytest.raises(NoLibrary, match="there is no library; make one with crowdstream analyze"):
         Library(place, write=False)
     assert not place.exists()
@@ -111,14 +111,14 @@ def test_none_there_is_told_and_nothing_made(place: Path) -> None:
 
 @pytest.mark.parametrize("write", [True, False])
 @pytest.mark.parametrize("data", [b"no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_damaged_file_is_told_and_left_alone(place: Path, data: bytes, write: bool) -> None:
+def test_a_damaged_file_is_reported_and_not_changed(place: Path, data: bytes, write: bool) -> None:
     place.write_bytes(data)
     with pytest.raises(LibraryDamaged, match="--new-library"):
         Library(place, write)
     assert place.read_bytes() == data
 
 
-def test_damage_in_the_middle_is_told(place: Path) -> None:
+def test_damage_in_the_middle_of_the_file_is_reported(place: Path) -> None:
     with Library(place) as library:
         library.put([row(f"/m/{number}.wav") for number in range(50)])
     data = bytearray(place.read_bytes())
@@ -128,7 +128,7 @@ def test_damage_in_the_middle_is_told(place: Path) -> None:
         library.find()
 
 
-def test_a_destroyed_analysis_is_told_and_healed_by_another(place: Path) -> None:
+def test_a_corrupt_analysis_is_reported_and_replaced_by_the_next_one(place: Path) -> None:
     with Library(place) as library:
         library.put([row("/m/a.wav")])
         number = library.find()[0].number
@@ -143,7 +143,7 @@ def test_a_destroyed_analysis_is_told_and_healed_by_another(place: Path) -> None
         assert library.analysis(number) == made(200.0)
 
 
-def test_a_database_of_somebody_else_is_not_touched(place: Path) -> None:
+def test_the_database_of_another_program_is_refused(place: Path) -> None:
     other = sqlite3.connect(place)
     other.execute("CREATE TABLE photos (name)")
     other.commit()
@@ -152,17 +152,17 @@ def test_a_database_of_somebody_else_is_not_touched(place: Path) -> None:
         Library(place)
 
 
-def test_one_of_a_later_version_is_refused(place: Path) -> None:
+def test_a_library_of_a_newer_version_is_refused(place: Path) -> None:
     Library(place).close()
     database = sqlite3.connect(place)
     database.execute("PRAGMA user_version = 99")
     database.close()
     for write in (True, False):
-        with pytest.raises(LibraryError, match="later version"):
+        with pytest.raises(LibraryError, match="newer version"):
             Library(place, write)
 
 
-def test_an_older_one_is_brought_up_to_date(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_library_is_migrated(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Library(place) as library:
         library.put([row("/m/a.wav")])
     step = "ALTER TABLE tracks ADD COLUMN mood TEXT NOT NULL DEFAULT 'good';"
@@ -173,7 +173,7 @@ def test_an_older_one_is_brought_up_to_date(place: Path, monkeypatch: pytest.Mon
     assert database.execute("SELECT mood FROM tracks").fetchall() == [("good",)]
     assert database.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS),)
     database.close()
-    # A step that fails leaves all as it was.
+    # A step that fails changes nothing.
     bad = "ALTER TABLE tracks ADD COLUMN x TEXT; ALTER TABLE nothing ADD COLUMN y TEXT;"
     monkeypatch.setattr(schema, "STEPS", [*schema.STEPS, bad])
     with pytest.raises(LibraryError):
@@ -183,7 +183,7 @@ def test_an_older_one_is_brought_up_to_date(place: Path, monkeypatch: pytest.Mon
         assert len(library.find()) == 1
 
 
-def test_readers_and_writers_at_the_same_time(place: Path) -> None:
+def test_concurrent_readers_and_writers_see_whole_transactions(place: Path) -> None:
     Library(place).close()
     faults: list[Exception] = []
 
@@ -200,12 +200,12 @@ def test_readers_and_writers_at_the_same_time(place: Path) -> None:
         one.start()
     with Library(place, write=False) as library:
         while any(one.is_alive() for one in writers):
-            assert len(library.find()) % 3 == 0  # never half of a transaction
+            assert len(library.find()) % 3 == 0  # never part of a transaction
         assert len(library.find()) == 90
     assert not faults
 
 
-def test_an_old_library_is_moved_aside_with_its_log(place: Path) -> None:
+def test_a_library_is_moved_aside_with_its_write_ahead_log(place: Path) -> None:
     with Library(place) as library:
         library.put([row("/m/a.wav")])
         aside = move_aside(place)

@@ -1,4 +1,4 @@
-"""Keys as people write them."""
+"""Names of musical keys, in the notations that people use."""
 
 import pytest
 
@@ -16,11 +16,11 @@ from crowdstream.library.key_names import read_key
         ("B♭min", "3A", 10, True),
     ],
 )  # fmt: skip
-def test_a_key(text: str, name: str, tonic: int, minor: bool) -> None:
+def test_key_notations_are_parsed(text: str, name: str, tonic: int, minor: bool) -> None:
     assert read_key(text) == (name, tonic, minor)
 
 
-def test_every_camelot_name_names_itself_and_each_tonic_comes_twice() -> None:
+def test_camelot_names_round_trip_and_cover_all_24_keys() -> None:
     names = [f"{number}{letter}" for number in range(1, 13) for letter in "AB"]
     read = [read_key(name) for name in names]
     assert [one[0] for one in read if one] == names
@@ -30,5 +30,5 @@ def test_every_camelot_name_names_itself_and_each_tonic_comes_twice() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "13A", "0A", "H#x", "8", "none", "off", "A" * 1000, "é"])
-def test_what_is_no_key(text: str) -> None:
+def test_other_text_is_not_a_key(text: str) -> None:
     assert read_key(text) is None

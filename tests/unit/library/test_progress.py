@@ -1,4 +1,4 @@
-"""`crowdstream analyze --progress`: how far it is, for another program."""
+"""`crowdstream analyze --progress`: reports of the progress for another program."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_each_line_is_json_and_the_last_one_is_the_end(
+def test_each_progress_line_is_json_and_the_last_one_reports_completion(
     run: Analyze, sound: Sound, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "b", "c"):
         sound(tmp_path / "media" / name / f"{name}.wav")
     assert run("--progress", tmp_path / "media") == 0
-    said = lines(capsys)
-    assert said[0] == {"found": 1}
-    assert (said[1]["tracks"], said[1]["done"], said[1]["share"]) == (3, 0, 0.0)
-    assert (said[-1]["tracks"], said[-1]["done"], said[-1]["share"]) == (3, 3, 1.0)
-    assert said[-1]["bad"] == 0 and said[-1]["reason"] == ""
-    # A second run has nothing to do, and says that.
+    reports = lines(capsys)
+    assert reports[0] == {"found": 1}
+    assert (reports[1]["tracks"], reports[1]["done"], reports[1]["share"]) == (3, 0, 0.0)
+    assert (reports[-1]["tracks"], reports[-1]["done"], reports[-1]["share"]) == (3, 3, 1.0)
+    assert reports[-1]["bad"] == 0 and reports[-1]["reason"] == ""
+    # A second run has nothing to analyse, and reports no tracks.
     assert run("--progress", tmp_path / "media") == 0
     assert all(not one.get("tracks") for one in lines(capsys))
 
 
-def test_what_is_bad_is_counted_with_the_reason(
+def test_bad_tracks_are_counted_with_the_latest_reason(
     run: Analyze, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "media").mkdir()

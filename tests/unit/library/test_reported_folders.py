@@ -1,4 +1,4 @@
-"""Folders and text files that people report of other programs.
+"""Folders and text files that users of other programs reported as problems.
 
 The sources are in docs/development/reported-situations.md.
 """
@@ -31,7 +31,7 @@ def track() -> dict[str, np.ndarray]:
     return dict(parts())
 
 
-def test_what_a_mac_and_a_nas_leave_in_folders_is_passed_over(
+def test_hidden_files_of_macos_and_nas_devices_are_skipped(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     song = put_all(tmp_path / "Song", track)
@@ -40,28 +40,28 @@ def test_what_a_mac_and_a_nas_leave_in_folders_is_passed_over(
         place = tmp_path / hidden
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(bytes([0, 5, 22, 7, 0, 2, 0, 0]) + b"Mac OS X        ")
-    found, told, _ = find(tmp_path)
-    assert (names(found), told.lines) == ([("Song", STEMS)], {})
+    found, skipped, _ = find(tmp_path)
+    assert (names(found), skipped.lines) == ([("Song", STEMS)], {})
     assert [stem.name for stem in hear_stems(song).stems] == FOUR
 
 
-def test_links_in_circles_end_and_are_named(tmp_path: Path) -> None:
+def test_circular_and_broken_links_are_reported(tmp_path: Path) -> None:
     put(tmp_path / "tracks" / "a.wav", np.zeros(100, np.float32))
     for name, target in (("tracks/music", ".."), ("self", "."), ("gone.wav", "nowhere.wav"),
                          ("loop.wav", "loop.wav")):  # fmt: skip
         (tmp_path / name).symlink_to(target)
-    found, told, _ = find(tmp_path)
+    found, skipped, _ = find(tmp_path)
     assert [one.name for one in found] == ["a"]
-    reasons = {Path(path).name: reason for path, reason in told.lines.items()}
+    reasons = {Path(path).name: reason for path, reason in skipped.lines.items()}
     assert reasons == {
-        "gone.wav": "it is a link to what is not there", "loop.wav": "its links run in a circle",
+        "gone.wav": "it is a broken link", "loop.wav": "it is a circular link",
     }  # fmt: skip
 
 
 def test_stems_of_unequal_length_are_one_track(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    # By up to 7 %, in the data set of the report.
+    # In the data set of the report, lengths differ by up to 7 %.
     for lost in (0.01, 0.07):
         folder = tmp_path / str(lost)
         put_all(folder, {
@@ -71,7 +71,7 @@ def test_stems_of_unequal_length_are_one_track(
         assert [stem.name for stem in hear_stems(folder).stems] == FOUR
 
 
-def test_a_stem_that_is_silent_is_a_stem(track: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_a_silent_stem_is_a_stem(track: dict[str, np.ndarray], tmp_path: Path) -> None:
     put_all(tmp_path, {**track, "vocals": 0 * track["vocals"]})
     put(tmp_path / "Artist - Song.wav", mixed(track, "vocals"))
     heard = hear_stems(tmp_path)
@@ -79,7 +79,7 @@ def test_a_stem_that_is_silent_is_a_stem(track: dict[str, np.ndarray], tmp_path:
     assert [one.path.name for one in heard.left_out] == ["Artist - Song.wav"]
 
 
-def test_a_mix_at_another_rate_is_known_by_its_sound(
+def test_a_mix_at_another_sample_rate_is_recognized_by_its_sound(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, track)
@@ -96,7 +96,7 @@ def test_a_mix_at_another_rate_is_known_by_its_sound(
 
 
 @pytest.mark.parametrize("how", ["scaled", "drums", "rest", "mastered"])
-def test_a_mix_that_its_stems_do_not_add_up_to_is_known_by_its_sound(
+def test_a_mix_that_is_not_the_exact_sum_of_its_stems_is_recognized(
     track: dict[str, np.ndarray], tmp_path: Path, how: str
 ) -> None:
     quieter = {"scaled": FOUR, "drums": ["drums"]}.get(how, [])
@@ -114,7 +114,7 @@ def test_a_mix_that_its_stems_do_not_add_up_to_is_known_by_its_sound(
     assert [one.path.name for one in heard.left_out] == ["Artist - Song.wav"]
 
 
-def test_a_mix_that_is_longer_than_its_stems_is_said_to_be(
+def test_a_mix_that_is_longer_than_its_stems_is_reported(
     track: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     put_all(tmp_path, {name: part[: len(part) // 2] for name, part in track.items()})
@@ -126,7 +126,7 @@ def test_a_mix_that_is_longer_than_its_stems_is_said_to_be(
     assert verdict is not None and verdict.kind != TRACKS
 
 
-def test_a_byte_order_mark_before_toml_is_no_mistake(tmp_path: Path) -> None:
+def test_a_byte_order_mark_before_toml_is_accepted(tmp_path: Path) -> None:
     own = tmp_path / "a.crowdstream.toml"
     own.write_bytes(MARK + b"[track]\r\nbpm = 128.0\r\n")
     assert read_sidecar(str(own)).bpm == 128.0

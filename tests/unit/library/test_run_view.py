@@ -1,4 +1,4 @@
-"""The bar: how much is done, of long tracks too, and how long the rest takes."""
+"""The progress bar shows the share that is done, within long tracks too, and the time left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crowdstream.library.scanner import SINGLE, Mark
 
 
 class _Screen(io.StringIO):
-    """A terminal that keeps what is written."""
+    """A terminal that stores its output."""
 
     def isatty(self) -> bool:
         return True
@@ -23,7 +23,7 @@ def _job(number: int, size: int) -> Job:
     return Job(number, f"/{number}", SINGLE, "a", (Mark("a", f"/{number}", size, 0, 0),), "/cache")
 
 
-def test_the_bar_moves_within_a_long_track(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_bar_moves_within_a_long_track(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     short, long = _job(0, 100), _job(1, 900)
@@ -32,10 +32,10 @@ def test_the_bar_moves_within_a_long_track(monkeypatch: pytest.MonkeyPatch) -> N
         screen = _Screen()
         view = TerminalView(screen, live=True)
         view.begin(2, 1000)
-        view.under_way(short, 0.5)
+        view.progress(short, 0.5)
         view.done(short)
         if share:
-            view.under_way(long, share)
+            view.progress(long, share)
         view.close()
         screens.append(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()))
     assert "1 of 2" in screens[0] and " 10%" in screens[0]

@@ -1,4 +1,4 @@
-"""Finding tracks below folders, whatever lies there."""
+"""Finding tracks below folders that also hold links, pipes, hidden and foreign files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from crowdstream.audiofile.beatgrid import find_grid
-from crowdstream.library.scanner import SINGLE, STEM_FILE, STEMS, Finder, Found
+from crowdstream.library.scanner import SINGLE, STEM_FILE, STEMS, FoundTrack, Scanner
 from tests.support.stem_folders import mixed, noises, parts, put, put_all, song
 
 
-class Told:
-    """Keeps what a finder says of what it passes over."""
+class SkippedPaths:
+    """Stores the paths that a scanner skips, with the reasons."""
 
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
@@ -29,72 +29,72 @@ def touch(*paths: Path) -> None:
         path.write_bytes(os.fsencode(path.name))
 
 
-def find(*tops: Path, unpacks: bool = True) -> tuple[list[Found], Told, Finder]:
-    told = Told()
-    finder = Finder(told, unpacks)
-    return list(finder.find([str(top) for top in tops])), told, finder
+def find(*tops: Path, unpacks: bool = True) -> tuple[list[FoundTrack], SkippedPaths, Scanner]:
+    skipped = SkippedPaths()
+    scanner = Scanner(skipped, unpacks)
+    return list(scanner.find([str(top) for top in tops])), skipped, scanner
 
 
-def names(found: list[Found]) -> list[tuple[str, str]]:
+def names(found: list[FoundTrack]) -> list[tuple[str, str]]:
     return [(one.name, one.kind) for one in found]
 
 
-def test_folders_of_stems_single_files_and_stem_files(tmp_path: Path) -> None:
+def test_folders_of_stems_single_files_and_stem_files_are_found(tmp_path: Path) -> None:
     song = tmp_path / "separated" / "htdemucs" / "Night Drive"
     touch(*(song / f"{name}.wav" for name in ("vocals", "drums", "other", "bass")))
     touch(tmp_path / "single.flac", tmp_path / "tune.stem.mp4", tmp_path / "cover.jpg")
-    found, told, _finder = find(tmp_path)
+    found, skipped, _scanner = find(tmp_path)
     assert names(found) == [("single", SINGLE), ("tune", STEM_FILE), ("Night Drive", STEMS)]
     assert [file.name for file in found[2].files] == ["drums", "bass", "vocals", "other"]
     assert found[2].path == str(song) and found[2].sidecar == str(song / "crowdstream.toml")
     assert found[0].sidecar == str(tmp_path / "single.crowdstream.toml")
-    assert not told.lines
+    assert not skipped.lines
 
 
-def test_a_track_itself_can_be_named_and_comes_once(tmp_path: Path) -> None:
+def test_a_track_that_is_named_twice_is_found_once(tmp_path: Path) -> None:
     touch(tmp_path / "a.wav", tmp_path / "set" / "drums.wav", tmp_path / "set" / "bass.wav")
-    found, _told, _finder = find(tmp_path / "a.wav", tmp_path / "set", tmp_path)
+    found, _skipped, _scanner = find(tmp_path / "a.wav", tmp_path / "set", tmp_path)
     assert names(found) == [("a", SINGLE), ("set", STEMS)]
 
 
-def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_skipped(tmp_path: Path) -> None:
     touch(tmp_path / ".hidden.wav", tmp_path / ".git" / "x.wav", tmp_path / "._a.wav")
     assert find(tmp_path)[0] == []
 
 
-def test_links_in_a_circle_come_to_an_end_and_copies_by_link_count_once(tmp_path: Path) -> None:
+def test_circular_links_terminate_and_linked_files_are_found_once(tmp_path: Path) -> None:
     touch(tmp_path / "music" / "a.wav")
     os.symlink(tmp_path / "music", tmp_path / "music" / "around")
     os.symlink("self", tmp_path / "music" / "self")
     os.symlink("a.wav", tmp_path / "music" / "again.wav")
     os.link(tmp_path / "music" / "a.wav", tmp_path / "music" / "hard.wav")
     os.symlink("nowhere.wav", tmp_path / "music" / "broken.wav")
-    found, told, _finder = find(tmp_path, tmp_path / "music")
+    found, skipped, _scanner = find(tmp_path, tmp_path / "music")
     assert names(found) == [("a", SINGLE)]
     broken = str(tmp_path / "music" / "broken.wav")
-    assert "link to what is not there" in told.lines.pop(broken)
-    assert set(told.lines) <= {str(tmp_path / "music" / "self")}
+    assert "broken link" in skipped.lines.pop(broken)
+    assert set(skipped.lines) <= {str(tmp_path / "music" / "self")}
 
 
-def test_a_link_to_music_elsewhere_is_told_and_not_followed(tmp_path: Path) -> None:
-    """A deck would refuse what is there, and the page does not show it."""
+def test_a_link_out_of_the_media_folders_is_reported_and_not_followed(tmp_path: Path) -> None:
+    """A deck would refuse to load the target, and the page does not show it."""
     touch(tmp_path / "disk" / "b.wav", tmp_path / "disk" / "notes.txt")
     (tmp_path / "music").mkdir()
     links = {name: tmp_path / "music" / name for name in ("disk", "b.wav", "notes.txt")}
     links["disk"].symlink_to(tmp_path / "disk")
     for name in ("b.wav", "notes.txt"):
         links[name].symlink_to(tmp_path / "disk" / name)
-    found, told, finder = find(tmp_path / "music")
-    assert found == [] and set(told.lines) == {str(links["disk"]), str(links["b.wav"])}
-    assert all("outside the media folders" in line for line in told.lines.values())
-    assert str(links["disk"]) in finder.unread
+    found, skipped, scanner = find(tmp_path / "music")
+    assert found == [] and set(skipped.lines) == {str(links["disk"]), str(links["b.wav"])}
+    assert all("outside the media folders" in line for line in skipped.lines.values())
+    assert str(links["disk"]) in scanner.unread
 
 
-def test_stems_of_which_one_leads_elsewhere_are_no_track(tmp_path: Path) -> None:
+def test_a_folder_of_stems_with_a_link_out_of_it_is_not_a_track(tmp_path: Path) -> None:
     touch(tmp_path / "disk" / "bass.wav", tmp_path / "music" / "drums.wav")
     (tmp_path / "music" / "bass.wav").symlink_to(tmp_path / "disk" / "bass.wav")
-    found, told, _finder = find(tmp_path / "music")
-    assert found == [] and list(told.lines) == [str(tmp_path / "music" / "bass.wav")]
+    found, skipped, _scanner = find(tmp_path / "music")
+    assert found == [] and list(skipped.lines) == [str(tmp_path / "music" / "bass.wav")]
 
 
 def test_a_link_into_another_media_folder_is_followed_to_its_real_path(tmp_path: Path) -> None:
@@ -102,14 +102,15 @@ def test_a_link_into_another_media_folder_is_followed_to_its_real_path(tmp_path:
     (tmp_path / "music").mkdir()
     (tmp_path / "music" / "disk").symlink_to(tmp_path / "disk")
     both = find(tmp_path / "music", tmp_path / "disk")[0]
-    told = Told()
-    configured = list(Finder(told, True, [str(tmp_path / "disk")]).find([str(tmp_path / "music")]))
+    skipped = SkippedPaths()
+    scanner = Scanner(skipped, True, [str(tmp_path / "disk")])
+    configured = list(scanner.find([str(tmp_path / "music")]))
     for found in (both, configured):
         assert [one.path for one in found] == [str(tmp_path / "disk" / "b.wav")]
-    assert not told.lines
+    assert not skipped.lines
 
 
-def test_what_is_not_there_or_closed_is_told_and_the_rest_is_found(
+def test_missing_and_unreadable_paths_are_reported_and_the_rest_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path / "a.wav", tmp_path / "closed" / "b.wav")
@@ -121,43 +122,43 @@ def test_what_is_not_there_or_closed_is_told_and_the_rest_is_found(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    found, told, finder = find(tmp_path, tmp_path / "nowhere", Path("a\0b"))
+    found, skipped, scanner = find(tmp_path, tmp_path / "nowhere", Path("a\0b"))
     assert names(found) == [("a", SINGLE)]
-    assert "may not open" in told.lines[str(tmp_path / "closed")]
-    assert "no such" in told.lines[str(tmp_path / "nowhere")]
-    assert str(tmp_path / "closed") in finder.unread
+    assert "may not open" in skipped.lines[str(tmp_path / "closed")]
+    assert "no such" in skipped.lines[str(tmp_path / "nowhere")]
+    assert str(tmp_path / "closed") in scanner.unread
 
 
-def test_a_pipe_is_no_track_and_does_not_hold_anything_up(tmp_path: Path) -> None:
+def test_a_pipe_is_not_a_track_and_does_not_block_the_scan(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for top in (tmp_path, tmp_path / "pipe.wav"):
-        found, told, _finder = find(top)
-        assert not found and "pipe" in told.lines[str(tmp_path / "pipe.wav")]
+        found, skipped, _scanner = find(top)
+        assert not found and "pipe" in skipped.lines[str(tmp_path / "pipe.wav")]
 
 
-def test_stems_of_several_songs_in_one_folder_are_no_tracks(tmp_path: Path) -> None:
+def test_stems_of_several_songs_in_one_folder_are_not_tracks(tmp_path: Path) -> None:
     for title in ("one", "two"):
         touch(*(tmp_path / f"{title}_({stem}).wav" for stem in ("Vocals", "Instrumental")))
     touch(tmp_path / "three.wav")
-    found, told, _finder = find(tmp_path)
+    found, skipped, _scanner = find(tmp_path)
     assert names(found) == [("three", SINGLE)]
-    assert told.lines[str(tmp_path)].startswith("4 files in it are stems of several tracks")
+    assert skipped.lines[str(tmp_path)].startswith("4 files in it are stems of several tracks")
 
 
-def test_loops_with_the_names_of_stems_are_tracks_among_many(tmp_path: Path) -> None:
+def test_a_file_named_like_a_stem_among_many_loops_is_a_track(tmp_path: Path) -> None:
     touch(*(tmp_path / f"loop {number}.wav" for number in range(20)), tmp_path / "bass.wav")
     assert len(find(tmp_path)[0]) == 21
 
 
-def test_without_a_reader_stem_files_are_counted_and_nothing_said_of_them(tmp_path: Path) -> None:
+def test_without_pyav_stem_files_are_counted_and_not_reported_one_by_one(tmp_path: Path) -> None:
     touch(tmp_path / "a.stem.mp4", tmp_path / "b.stem.m4a", tmp_path / "c.wav")
-    found, told, finder = find(tmp_path, tmp_path / "a.stem.mp4", unpacks=False)
-    assert names(found) == [("c", SINGLE)] and not told.lines
-    assert finder.skipped == 3
-    assert str(tmp_path / "a.stem.mp4") in finder.unread
+    found, skipped, scanner = find(tmp_path, tmp_path / "a.stem.mp4", unpacks=False)
+    assert names(found) == [("c", SINGLE)] and not skipped.lines
+    assert scanner.skipped == 3
+    assert str(tmp_path / "a.stem.mp4") in scanner.unread
 
 
-def test_names_that_are_not_text(tmp_path: Path) -> None:
+def test_paths_that_are_not_utf8_are_kept(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff\n\x1b[31m.wav"
     with open(path, "wb") as file:
         file.write(b"x")
@@ -165,14 +166,14 @@ def test_names_that_are_not_text(tmp_path: Path) -> None:
     assert os.fsencode(found.path) == path
 
 
-def test_thousands_of_files_in_one_folder(tmp_path: Path) -> None:
+def test_a_folder_of_thousands_of_files_is_scanned(tmp_path: Path) -> None:
     for number in range(3000):
         (tmp_path / f"{number}.wav").touch()
     touch(tmp_path / "vocals.wav")
     assert len(find(tmp_path)[0]) == 3001
 
 
-def test_a_changed_sidecar_has_another_mark(tmp_path: Path) -> None:
+def test_a_changed_sidecar_gets_another_mark(tmp_path: Path) -> None:
     touch(tmp_path / "a.wav")
     assert find(tmp_path)[0][0].sidecar_mark == 0
     sidecar = tmp_path / "a.crowdstream.toml"
@@ -182,12 +183,12 @@ def test_a_changed_sidecar_has_another_mark(tmp_path: Path) -> None:
     assert first != 0 and find(tmp_path)[0][0].sidecar_mark not in (0, first)
 
 
-def explained(*tops: Path) -> tuple[list[Found], dict[str, str], Told]:
-    found, told, finder = find(*tops)
-    return found, {Path(folder).name: text for folder, text in finder.explained}, told
+def explained(*tops: Path) -> tuple[list[FoundTrack], dict[str, str], SkippedPaths]:
+    found, skipped, scanner = find(*tops)
+    return found, {Path(folder).name: text for folder, text in scanner.explained}, skipped
 
 
-def test_each_folder_is_explained(tmp_path: Path) -> None:
+def test_the_interpretation_of_each_folder_is_explained(tmp_path: Path) -> None:
     sounds = parts()
     put(put_all(tmp_path / "Stems", sounds) / "full.wav", mixed(sounds))
     put(tmp_path / "EP" / "Moon (Original Mix).wav", mixed(sounds))
@@ -196,7 +197,7 @@ def test_each_folder_is_explained(tmp_path: Path) -> None:
     put(tmp_path / "Album" / "Two.wav", song(6.0, 3))
     for title in ("a", "b"):
         put_all(tmp_path / "Flat", sounds, title + "_{}.wav")
-    found, texts, told = explained(tmp_path)
+    found, texts, skipped = explained(tmp_path)
     assert names(found) == [("One", SINGLE), ("Two", SINGLE), ("Moon (Instrumental)", SINGLE),
                             ("Moon (Original Mix)", SINGLE), ("Stems", STEMS)]  # fmt: skip
     assert texts["Stems"].startswith("one track of 4 stems (drums, bass, vocals, other)")
@@ -204,38 +205,38 @@ def test_each_folder_is_explained(tmp_path: Path) -> None:
     assert texts["EP"].startswith("tracks of their own: versions of a release")
     assert "last from 4.0 to 6.0 s" in texts["Album"]
     assert texts["Flat"].startswith("stems of several tracks")
-    assert list(told.lines) == [str(tmp_path / "Flat")]
+    assert list(skipped.lines) == [str(tmp_path / "Flat")]
     assert all("\n" not in text for text in texts.values())
 
 
-def test_songs_that_are_called_as_stems_are_tracks(tmp_path: Path) -> None:
+def test_songs_named_like_stems_are_tracks(tmp_path: Path) -> None:
     for number, name in enumerate(("Keys", "Bass", "Drums")):
         put(tmp_path / "m" / f"{name}.wav", song(10.0 + 8 * number, number))
     put(tmp_path / "alone" / "Keys.wav", song(4.0, 9))
-    found, texts, told = explained(tmp_path)
+    found, texts, skipped = explained(tmp_path)
     assert sorted(names(found)) == [("Bass", SINGLE), ("Drums", SINGLE), ("Keys", SINGLE),
                                     ("Keys", SINGLE)]  # fmt: skip
-    assert "holds more than bass" in texts["m"] and not told.lines
+    assert "holds more than bass" in texts["m"] and not skipped.lines
 
 
-def test_more_stems_than_a_deck_has_are_told_in_one_line(tmp_path: Path) -> None:
+def test_more_stems_than_a_deck_has_are_reported_in_one_line(tmp_path: Path) -> None:
     ten = ("Kick", "Snare", "Hats", "Bass", "Pad", "Lead", "FX", "Vocals", "Keys", "Sax")
     put_all(tmp_path, noises(ten, 9999))
-    found, _texts, told = explained(tmp_path)
-    assert found == [] and "10 stems, and a deck has 8" in told.lines[str(tmp_path)]
+    found, _texts, skipped = explained(tmp_path)
+    assert found == [] and "10 stems, and a deck has 8" in skipped.lines[str(tmp_path)]
 
 
-def test_a_stem_in_a_format_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_stem_in_an_unsupported_format_is_reported(tmp_path: Path) -> None:
     sounds = parts()
     put_all(tmp_path / "m", {name: sounds[name] for name in ("drums", "bass")})
     touch(tmp_path / "m" / "vocals.ofr", tmp_path / "song.ofr", tmp_path / "tune.opus")
-    found, _told, finder = find(tmp_path)
+    found, skipped, scanner = find(tmp_path)
     assert names(found) == [("tune", SINGLE), ("m", STEMS)]
-    assert ".ofr files can't be played" in _told.lines[str(tmp_path / "m" / "vocals.ofr")]
-    assert list(_told.lines) == [str(tmp_path / "m" / "vocals.ofr")] and finder.foreign == 1
+    assert ".ofr files can't be played" in skipped.lines[str(tmp_path / "m" / "vocals.ofr")]
+    assert list(skipped.lines) == [str(tmp_path / "m" / "vocals.ofr")] and scanner.foreign == 1
 
 
-def test_a_folder_is_named_by_either_spelling(tmp_path: Path) -> None:
+def test_a_folder_is_found_by_either_unicode_spelling(tmp_path: Path) -> None:
     folder = tmp_path / unicodedata.normalize("NFD", "Été")
     touch(folder / "a.wav")
     [found] = find(tmp_path / unicodedata.normalize("NFC", "Été"))[0]
@@ -243,7 +244,9 @@ def test_a_folder_is_named_by_either_spelling(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 245, "\u97f3" * 83, "a" * 251])
-def test_sidecars_of_the_longest_names_have_names_that_can_be(name: str, tmp_path: Path) -> None:
+def test_sidecars_of_the_longest_file_names_have_valid_unique_names(
+    name: str, tmp_path: Path
+) -> None:
     touch(tmp_path / f"{name}.wav", tmp_path / f"{name[:-1]}b.wav")
     one, other = find(tmp_path)[0]
     assert one.sidecar != other.sidecar

@@ -1,4 +1,4 @@
-"""Sidecars: what a person writes wins, stays as it was written, and mistakes have a line."""
+"""Sidecars: a person's lines take precedence and are kept; errors name the line."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ def sidecar(tmp_path: Path) -> Path:
     return tmp_path / "song.crowdstream.toml"
 
 
-def test_all_that_can_be_said(sidecar: Path) -> None:
+def test_every_correction_is_read_and_applied(sidecar: Path) -> None:
     sidecar.write_text(OWN + "[grid]\nbpm = 125\nfirst_downbeat = 0.2\n", encoding="utf-8")
-    said = read_sidecar(str(sidecar))
-    assert (said.title, said.key, said.bpm, said.artist) == ('Night "Drive"', "8A", 124.0, None)
-    assert said.vocals == ((1.0, 2.5),)
-    assert said.sections == ((0, 64, "intro", None), (64, 128, "drop", 0.9))
-    fixed = said.apply(made(300.0))
-    # A grid goes before a tempo.
+    corrections = read_sidecar(str(sidecar))
+    assert (corrections.title, corrections.artist) == ('Night "Drive"', None)
+    assert (corrections.key, corrections.bpm) == ("8A", 124.0)
+    assert corrections.vocals == ((1.0, 2.5),)
+    assert corrections.sections == ((0, 64, "intro", None), (64, 128, "drop", 0.9))
+    fixed = corrections.apply(made(300.0))
+    # A grid takes precedence over a tempo.
     assert fixed.tempo.bpm == pytest.approx(125.0) and fixed.tempo.anchors[0] == (0.0, 0.2)
     assert fixed.key.name == "8A" and fixed.key.confidence == 1.0
     assert [one.kind for one in fixed.sections] == ["intro", "drop"]
@@ -61,17 +62,17 @@ def test_all_that_can_be_said(sidecar: Path) -> None:
     ("text", "line", "reason"),
     [
         ('[track]\nkey = "X"\n', 2, "write it as 8A"),
-        ("[track]\ntitle = 5\n", 2, "title is a text"),
-        ("\n[track]\nbpm = 1000\n", 3, "bpm is a number from 20 to 400"),
-        ("[track]\nbpm = true\n", 2, "bpm is a number"),
-        ("[track]\nbpm = nan\n", 2, "bpm is a number"),
-        ("[track]\nbmp = 120\n", 2, "bmp means nothing here"),
-        ("[trak]\nbpm = 120\n", 1, "trak means nothing here"),
+        ("[track]\ntitle = 5\n", 2, "title must be a text"),
+        ("\n[track]\nbpm = 1000\n", 3, "bpm must be a number from 20 to 400"),
+        ("[track]\nbpm = true\n", 2, "bpm must be a number"),
+        ("[track]\nbpm = nan\n", 2, "bpm must be a number"),
+        ("[track]\nbmp = 120\n", 2, "unknown key bmp"),
+        ("[trak]\nbpm = 120\n", 1, "unknown table or key trak"),
         ("track = 5\n", 1, "write [track]"),
         ("[track]\nvocals = [[5, 1]]\n", 2, "ascending"),
         ("[track]\nvocals = 5\n", 2, "list of [begin, end]"),
         ("[track]\nsections = []\n", 2, "write [[section]]"),
-        ('[[section]]\nbegin = 0\nend = 4\nkind = "solo"\n', 4, "kind is one of intro"),
+        ('[[section]]\nbegin = 0\nend = 4\nkind = "solo"\n', 4, "kind must be one of intro"),
         ('[[section]]\nbegin=0\nend=4\nkind="drop"\n[[section]]\nbegin=2\nend=9\nkind="drop"',
          6, "begins before"),
         ('[[section]]\nbegin = 0\nkind = "drop"\n', 1, "end is missing"),
@@ -81,26 +82,26 @@ def test_all_that_can_be_said(sidecar: Path) -> None:
         ("[track\n", 1, "Expected"),
     ],
 )  # fmt: skip
-def test_a_mistake_has_its_line_and_its_reason(
+def test_an_error_names_its_line_and_reason(
     sidecar: Path, text: str, line: int, reason: str
 ) -> None:
     sidecar.write_text(text, encoding="utf-8")
-    with pytest.raises(SidecarError) as told:
+    with pytest.raises(SidecarError) as caught:
         read_sidecar(str(sidecar))
-    assert f"song.crowdstream.toml line {line}: " in str(told.value)
-    assert reason in str(told.value)
-    # Nothing is written over a file with a mistake.
+    assert f"song.crowdstream.toml line {line}: " in str(caught.value)
+    assert reason in str(caught.value)
+    # A file with an error is not overwritten.
     with pytest.raises(SidecarError):
         write_sidecar(str(sidecar), made())
     assert sidecar.read_text(encoding="utf-8") == text
 
 
-def test_what_is_no_text_or_too_long_or_a_folder(sidecar: Path) -> None:
+def test_a_sidecar_that_is_binary_too_long_or_a_folder_is_rejected(sidecar: Path) -> None:
     sidecar.write_bytes(b"[track]\n\xff")
     with pytest.raises(SidecarError, match=r"line 2: this is not UTF-8"):
         read_sidecar(str(sidecar))
     sidecar.write_bytes(b"#" * (1 << 21))
-    with pytest.raises(SidecarError, match="more than"):
+    with pytest.raises(SidecarError, match="it exceeds"):
         read_sidecar(str(sidecar))
     sidecar.write_text("a = " + "[" * 5000, encoding="utf-8")
     with pytest.raises(SidecarError):
@@ -111,7 +112,7 @@ def test_what_is_no_text_or_too_long_or_a_folder(sidecar: Path) -> None:
         read_sidecar(str(sidecar))
 
 
-def test_what_was_found_can_be_read_and_gives_the_loader_its_grid(sidecar: Path) -> None:
+def test_written_results_are_readable_and_give_the_loader_its_grid(sidecar: Path) -> None:
     assert write_sidecar(str(sidecar), made(), 'A "title"', "Somebody")
     values = tomllib.loads(sidecar.read_text(encoding="utf-8"))
     assert values["track"]["title"] == 'A "title"' and values["track"]["key"] == "8A"
@@ -119,12 +120,12 @@ def test_what_was_found_can_be_read_and_gives_the_loader_its_grid(sidecar: Path)
     grid = read_grid(sidecar)
     assert grid is not None and grid.steady
     assert grid.bpm == pytest.approx(120.0) and grid.anchors[0] == (0.0, 0.5)
-    # It is no correction, and writing it again changes nothing.
+    # The results are not corrections, and writing them again changes nothing.
     assert read_sidecar(str(sidecar)).names() == []
     assert not write_sidecar(str(sidecar), made(), 'A "title"', "Somebody")
 
 
-def test_an_unsteady_grid_comes_back_whole(sidecar: Path) -> None:
+def test_an_unsteady_grid_round_trips(sidecar: Path) -> None:
     anchors = ((-4.0, -1.2), (0.0, 0.5), (64.0, 32.6), (128.0, 64.1))
     write_sidecar(str(sidecar), replace(made(), tempo=Tempo(119.5, False, 0.8, anchors)))
     grid = read_grid(sidecar)
@@ -141,12 +142,12 @@ def test_a_grid_with_thousands_of_anchors_is_thinned(sidecar: Path) -> None:
     assert grid.anchors[-1] == anchors[-1]
 
 
-def test_what_a_person_wrote_stays_to_the_letter(sidecar: Path) -> None:
+def test_a_persons_lines_are_kept_verbatim(sidecar: Path) -> None:
     sidecar.write_text(OWN, encoding="utf-8")
     write_sidecar(str(sidecar), made())
     text = sidecar.read_text(encoding="utf-8")
     assert text.startswith(OWN)
-    assert '# key = "8A"' in text  # found, and shown as a comment: the table is a person's
+    assert '# key = "8A"' in text  # the result is a comment, because a person wrote the table
     write_sidecar(str(sidecar), made(bpm=90.0))
     text = sidecar.read_text(encoding="utf-8")
     assert text.startswith(OWN) and text.count("found by crowdstream") == 1
@@ -155,22 +156,22 @@ def test_what_a_person_wrote_stays_to_the_letter(sidecar: Path) -> None:
     assert grid is not None and grid.bpm == pytest.approx(90.0)
 
 
-def test_a_changed_line_of_what_was_found_makes_it_a_persons(sidecar: Path) -> None:
+def test_editing_a_result_turns_it_into_a_correction(sidecar: Path) -> None:
     write_sidecar(str(sidecar), made())
     changed = sidecar.read_text(encoding="utf-8").replace('"8A"', '"9A"')
     sidecar.write_text(changed, encoding="utf-8")
     assert read_sidecar(str(sidecar)).key == "9A"
     write_sidecar(str(sidecar), made(bpm=90.0))
-    said = read_sidecar(str(sidecar))
-    assert said.key == "9A" and said.grid is not None
-    assert said.grid.bpm == pytest.approx(120.0)
+    corrections = read_sidecar(str(sidecar))
+    assert corrections.key == "9A" and corrections.grid is not None
+    assert corrections.grid.bpm == pytest.approx(120.0)
 
 
-def test_a_table_written_beside_the_one_that_was_found_wins(sidecar: Path) -> None:
+def test_a_persons_table_takes_precedence_over_the_result(sidecar: Path) -> None:
     write_sidecar(str(sidecar), made())
     text = "[grid]\nbpm = 100\n\n" + sidecar.read_text(encoding="utf-8") + "\n# the end\n"
     sidecar.write_text(text, encoding="utf-8")
-    grid = read_grid(sidecar)  # though TOML knows no table twice
+    grid = read_grid(sidecar)  # although TOML forbids a second table of the same name
     assert grid is not None and grid.bpm == pytest.approx(100.0)
     write_sidecar(str(sidecar), made())
     text = sidecar.read_text(encoding="utf-8")
@@ -178,7 +179,7 @@ def test_a_table_written_beside_the_one_that_was_found_wins(sidecar: Path) -> No
     assert tomllib.loads(text)["grid"] == {"bpm": 100}
 
 
-def test_a_link_stays_a_link_and_a_closed_folder_is_told(
+def test_writing_keeps_a_link_and_reports_a_read_only_folder(
     sidecar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = tmp_path / "real.toml"
@@ -196,7 +197,7 @@ def test_a_link_stays_a_link_and_a_closed_folder_is_told(
 
 
 @given(st.text(max_size=30))
-def test_what_was_found_can_be_taken_out_again(comment: str) -> None:
+def test_the_results_can_be_separated_from_a_persons_lines(comment: str) -> None:
     own = "".join(f"# {line}\n" for line in comment.splitlines() if line.isprintable())
     text = rewrite(own, "x = 1\n")
     assert split(text)[1] == "x = 1\n"

@@ -1,4 +1,4 @@
-"""Stem files are unpacked once, and play like any other stems."""
+"""Stem files are unpacked once, and load like any other stems."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stem_file(path: Path, streams: int = 5, names: bytes = NAMES, seconds: float = 1.0) -> Path:
-    """A stem file as its makers write them: AAC, the mix first, then a tone in each stem."""
+    """Write a stem file in the usual layout: AAC, the mix first, then a tone in each stem."""
     plain = path.with_name("plain.mp4")
     with av.open(str(plain), "w") as container:
         outs = [container.add_stream("aac", rate=RATE, layout="stereo") for _ in range(streams)]
@@ -44,7 +44,7 @@ def stem_file(path: Path, streams: int = 5, names: bytes = NAMES, seconds: float
                 frame.sample_rate, frame.pts = RATE, at
                 container.mux(out.encode(frame))
             container.mux(out.encode(None))
-    # The names go into a box of their own at the end of the last box, where nothing moves.
+    # The names go into a box at the end of the last box, where no other offset changes.
     data = plain.read_bytes()
     plain.unlink()
     at = data.rindex(b"moov") - 4
@@ -96,17 +96,17 @@ def test_a_stem_file_becomes_a_folder_of_stems(tmp_path: Path) -> None:
         spectrum = np.abs(np.fft.rfft(sound[:, 0]))
         loudest = np.argmax(spectrum) * RATE / len(sound)
         assert loudest == pytest.approx(220.0 * number, abs=2.0)
-    # The second time nothing is done.
+    # The second call changes nothing.
     before = os.stat(stems[0].path).st_mtime_ns
     assert unpack(path, tmp_path / "cache")[0] == folder
     assert os.stat(stems[0].path).st_mtime_ns == before
-    # Of a changed file the old stems go.
+    # The stems of the old version are deleted when the file has changed.
     stem_file(path, seconds=0.5)
     other = unpack(path, tmp_path / "cache")[0]
     assert other != folder and not Path(folder).exists()
 
 
-def test_bad_ones_are_told_and_leave_nothing(tmp_path: Path) -> None:
+def test_invalid_stem_files_are_rejected_and_leave_nothing_in_the_cache(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(NotAudio, match="no stems"):
         unpack(stem_file(tmp_path / "one.stem.mp4", streams=1), cache)
@@ -118,12 +118,12 @@ def test_bad_ones_are_told_and_leave_nothing(tmp_path: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
-def test_names_that_are_missing(tmp_path: Path) -> None:
+def test_stems_without_names_are_numbered(tmp_path: Path) -> None:
     _folder, stems, _tags = unpack(stem_file(tmp_path / "a.stem.m4a", names=b"?"), tmp_path / "c")
     assert [stem.name for stem in stems] == [f"{number} - stem" for number in (1, 2, 3, 4)]
 
 
-def test_the_library_plays_the_unpacked_stems(
+def test_the_library_lists_the_unpacked_stems(
     tmp_path: Path, run: Analyze, place: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -138,16 +138,16 @@ def test_the_library_plays_the_unpacked_stems(
         assert library.about(entry.play) == entry
         assert library.analysis(entry.number).stems == entry.stems
     assert run(tmp_path / "m", "--unpack", cache) == 0
-    assert "0 analysed, 1 known before" in capsys.readouterr().out
-    # What was unpacked can be deleted; it comes back.
+    assert "0 analysed, 1 already known" in capsys.readouterr().out
+    # Deleted stems are unpacked again.
     for stem in Path(entry.play).iterdir():
         stem.unlink()
     Path(entry.play).rmdir()
     assert run(tmp_path / "m", "--unpack", cache) == 0
     assert Path(entry.play).is_dir()
-    # Without PyAV it is passed over, and what is known of it stays.
+    # Without PyAV the file is skipped, and its entry in the library is kept.
     monkeypatch.setattr("crowdstream.library.cli.can_transcode", lambda: False)
     assert run(tmp_path / "m") == 1
-    assert "1 stem files were passed over: a stem file needs PyAV" in capsys.readouterr().err
+    assert "skipped 1 stem file: a stem file needs PyAV" in capsys.readouterr().err
     with Library(place) as library:
         assert len(library.find()) == 1
