@@ -1,8 +1,7 @@
-"""What a track is made of: tempo, beats, key, loudness, sections, voice.
+"""Music information retrieval: tempo, beats, key, loudness, sections and vocals of a track.
+
+`track.analyse_track` reads files; `track.analyse` reads any object with the interface
+`source.Sound`. Both are deterministic: the same samples give the same `Analysis`.
 
 See docs/development/analysis.md.
-
-
-`analyse_track` reads files, `analyse` anything that can be read like one. Both are pure: the same
-samples give the same `Analysis`.
 """

@@ -1,8 +1,9 @@
-"""Which sixteenth of a grid begins the bar.
+"""Downbeat detection: which sixteenth of a grid begins the bar.
 
-What each band does in the sixteen steps of a bar, averaged over the track, and where harmony, bass
-and sections change, is laid beside each of the sixteen ways to count; weights fitted to made
-tracks (`benchmarks/fit_analysis.py`) say which is likeliest.
+The traits of each of the 16 possible positions of the downbeat are the mean onset strength of each
+band in the 16 steps of the bar, and the novelty of harmony, bass and spectrum at these steps. A
+linear model chooses the most likely position; its weights are fitted to generated tracks
+(`benchmarks/fit_analysis.py`).
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from crowdstream.analysis.features import FRAME_RATE, SLOW_RATE, Features
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
-STEPS = 16  # of a bar
-BINS = 48  # of a beat, to find where sixteenths lie
-NEAR = 0.2  # of a sixteenth: so far beside its place a note still counts
-HARMONY_BEATS, SECTION_BEATS = 2.0, 8.0  # compared before and after a change
+STEPS = 16  # sixteenths per bar
+BINS = 48  # histogram bins per beat, to find the phase of the sixteenths
+NEAR = 0.2  # of a sixteenth: tolerance for early and late notes
+HARMONY_BEATS, SECTION_BEATS = 2.0, 8.0  # length of the passages compared for novelty
 
 
 def sixteenth_offset(lines: Floats, beats: Beats) -> float:
-    """By how many beats (0 to 0.25) sixteenths lie after the grid's quarters."""
+    """Return the phase of the sixteenths relative to the grid, in beats from 0 to 0.25."""
     pulse = lines.sum(axis=1)
     turns = beats.beat(np.arange(len(pulse)) / FRAME_RATE)
     place = np.floor((turns % 1.0) * BINS).astype(np.int64) % BINS
     folded = np.bincount(place, pulse, BINS) / np.maximum(np.bincount(place, minlength=BINS), 1)
     kernel = np.array([0.5, 1.0, 0.5])
     folded = np.convolve(np.concatenate([folded[-1:], folded, folded[:1]]), kernel, "valid")
-    # Squares: where the loud ones lie, which swing does not move.
+    # Squares emphasize the loud sixteenths, whose positions swing does not change.
     parts = np.square(folded - folded.min()).reshape(4, BINS // 4).sum(axis=0)
     return float((int(np.argmax(parts)) + 0.5) / BINS)
 
 
 def _sampled(lines: Floats, beats: Beats, seconds: float) -> tuple[Doubles, Doubles, Floats]:
-    # Sixteenths' numbers and times, and each band's loudest onset beside each of them.
+    # The numbers and times of the sixteenths, and each band's maximum onset near each of them.
     first, last = beats.beat(np.array([0.0, seconds])) * 4
     numbers = np.arange(np.ceil(first), np.floor(last))
     times = beats.time(numbers / 4)
@@ -47,7 +48,8 @@ def _sampled(lines: Floats, beats: Beats, seconds: float) -> tuple[Doubles, Doub
 
 
 def _means(line: Doubles, rate: float, begin: Doubles, end: Doubles) -> Doubles:
-    # The mean rows of stretches of time; `line` are sums from the beginning, one row more.
+    # Mean rows between the times `begin` and `end`. `line` holds cumulative sums, with a first
+    # row of zeros.
     low = np.clip(np.rint(begin * rate).astype(np.int64), 0, len(line) - 1)
     high = np.clip(np.rint(end * rate).astype(np.int64), 0, len(line) - 1)
     means: Doubles = (line[high] - line[low]) / np.maximum(high - low, 1)[:, None]
@@ -83,16 +85,17 @@ def _by_step(values: Doubles, numbers: Doubles) -> Doubles:
 
 
 def log_bands(features: Features) -> Doubles:
-    """Bands in decibels above the track's floor: `(k, 8)`."""
+    """Return the band powers in dB, with a noise floor relative to the loudest frame: `(k, 8)`."""
     power = features.bands.astype(np.float64)
     loudest = float(power.sum(axis=1).max(initial=0.0))
     return np.asarray(10 * np.log10(power + 1e-5 * loudest + 1e-12))
 
 
 def bar_traits(features: Features, lines: Floats, beats: Beats) -> Doubles:
-    """What speaks for each sixteenth as the first of the bar: `(16, traits)`.
+    """Return the traits of each sixteenth as the downbeat: `(16, traits)`.
 
-    `beats`: a grid whose sixteenths lie right.
+    `lines` holds the onset functions of `tempo.pulses`; `beats` is a grid whose sixteenths are in
+    phase with the music.
     """
     numbers, times, sampled = _sampled(lines, beats, features.seconds)
     beat = beats.time(numbers / 4 + 1) - times

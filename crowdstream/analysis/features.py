@@ -1,9 +1,8 @@
-"""One pass over the samples: what all the rest is decided from, a small part of their size.
+"""Feature extraction: one pass over the samples yields all features that the analysis needs.
 
-Every stem is read once, in pieces of about a second, so memory does not grow with what is read but
-with what is kept: 25 kB for a second of music. Rhythm is looked for in the drums where they have a
-stem of their own, with a share of the rest for the parts without drums; harmony in everything
-but the drums.
+Each stem is read once, in blocks of about a second, so the memory needed grows only with the
+features: 25 kB per second of music. If there is a drum stem, rhythm is analysed in it, plus a
+share of the other stems for passages without drums. Harmony is analysed in everything but drums.
 """
 
 from __future__ import annotations
@@ -21,32 +20,32 @@ from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
 from crowdstream.audiofile.loudness import RESPONSE_SECONDS, Loudness
 from crowdstream.audiofile.stems.names import kind_of
 
-RATE = 22_050  # Hz: hats are still heard
+RATE = 22_050  # Hz: hi-hats are still audible
 ONSET_WINDOW, ONSET_HOP = 512, 128  # 23 ms, 5.8 ms
-MIN_RATE, MAX_RATE = 22_050, 48_000  # Hz at which stems are added up and measured
-OTHER_RATE = 44_100  # for those beyond
+MIN_RATE, MAX_RATE = 22_050, 48_000  # Hz: range of sample rates at which stems are mixed
+OTHER_RATE = 44_100  # Hz: stems beyond the range are mixed at this rate
 FRAME_RATE = RATE / ONSET_HOP
-ATTACK_HOP = 32  # 1.45 ms: the grid is exact to a part of that
+ATTACK_HOP = 32  # 1.45 ms: the grid's accuracy is a fraction of this
 ATTACK_RATE = RATE / ATTACK_HOP
 SLOW_HOP = 1024  # 46 ms
 SLOW_WINDOW = 2048
 SLOW_RATE = RATE / SLOW_HOP
 ONSET_EDGES = (0, 4, 12, 47, 117, 257)  # bins of 43 Hz: to 150, 500, 2000, 5000, 11025 Hz
 SLOW_EDGES = (1, 6, 14, 28, 56, 112, 223, 465, 1025)  # bins of 10.8 Hz: to 60, 150 ... 5000 Hz
-REST_OF_RHYTHM = 0.35  # share of the other stems in what rhythm is looked for
+REST_OF_RHYTHM = 0.35  # gain of the other stems in the signal for rhythm
 VOICE_BINS = (28, 316)  # of the slow spectrum: 300 to 3400 Hz
 
 
 @dataclass
 class Features:
-    """What is kept of a track."""
+    """The features of a track."""
 
     seconds: float
     sample_rate: int
     names: tuple[str, ...]
-    onsets: Floats  # (n, 5), FRAME_RATE: how much each band rises; frame i is centred at i hops
-    attacks: Floats  # (m, 2), ATTACK_RATE: power of lows and of highs; entry i begins at i hops
-    bands: Floats  # (k, 8), SLOW_RATE: power by band of the mix
+    onsets: Floats  # (n, 5), FRAME_RATE: spectral flux per band; frame i is centred at i hops
+    attacks: Floats  # (m, 2), ATTACK_RATE: power of lows and highs; entry i begins at i hops
+    bands: Floats  # (k, 8), SLOW_RATE: power per band of the mix
     stems: Floats  # (j, stems), stems_rate: power
     stems_rate: float
     voice: Floats  # (k, 3), SLOW_RATE: see `_VoicePass`
@@ -56,14 +55,14 @@ class Features:
 
 
 class _Frames:
-    """Cuts a stream into overlapping windows centred at multiples of the hop."""
+    """Divide a stream into overlapping windows that are centred at multiples of the hop."""
 
     def __init__(self, size: int, hop: int) -> None:
         self.size, self.hop = size, hop
         self._line = np.zeros(size // 2, np.float32)
 
     def feed(self, block: Floats) -> Floats:
-        """The windows that are complete now, `(n, size)`, a view."""
+        """Return the windows that the next samples complete, `(n, size)`, as a view."""
         line = np.concatenate([self._line, block])
         count = (len(line) - self.size) // self.hop + 1 if len(line) >= self.size else 0
         self._line = line[count * self.hop :]
@@ -85,7 +84,7 @@ def _hann(size: int) -> Floats:
 
 
 class _OnsetPass:
-    """Spectral flux: how much the square root of each bin's magnitude rises in 2 hops, by band."""
+    """Spectral flux per band: the rise of the square root of each bin's magnitude over 2 hops."""
 
     LAG = 2
 
@@ -109,7 +108,7 @@ class _OnsetPass:
 
 
 class _AttackPass:
-    """Power of 1.45 ms each, of what is below about 300 Hz and of what is above about 3 kHz."""
+    """Envelopes with a resolution of 1.45 ms: power below about 300 Hz and above about 3 kHz."""
 
     def __init__(self) -> None:
         self._rest = np.zeros(0, np.float32)
@@ -133,11 +132,11 @@ class _AttackPass:
 
 
 class _VoicePass:
-    """What tells a voice in a mix: three numbers a frame.
+    """Features that distinguish vocals in a mix: three numbers per frame.
 
-    Power of the middle and of the sides from 300 to 3400 Hz, and the share of the middle's power
-    that lies in partials that glide: their frequency changes between frames, as a voice's does and
-    that of most instruments does not.
+    They are the power of mid and side from 300 to 3400 Hz, and the share of the mid's power in
+    gliding partials, whose frequency changes between frames. The partials of a voice glide; those
+    of most instruments do not.
     """
 
     def __init__(self) -> None:
@@ -149,7 +148,7 @@ class _VoicePass:
         self.found: list[Floats] = []
 
     def feed(self, mid: Floats, side: Floats) -> None:
-        """The next samples of both."""
+        """Process the next samples of mid and side."""
         low, high = VOICE_BINS
         middle = _power(self._mid.feed(mid), self._window)[:, low - 1 : high + 1]
         sides = _power(self._side.feed(side), self._window)[:, low:high]
@@ -165,7 +164,7 @@ class _VoicePass:
         line = np.concatenate([self._last, place])
         self._last = line[-1:]
         before, now = line[:-1], line[1:]
-        # The same partial a frame ago: a peak in the same bin or in one beside it.
+        # The same partial in the previous frame: a peak in the same bin or in an adjacent one.
         near = np.pad(before, ((0, 0), (1, 1)))
         step = np.full_like(now, 9.0)
         for shifted in (near[:, :-2], near[:, 1:-1], near[:, 2:]):
@@ -173,7 +172,7 @@ class _VoicePass:
             step = np.where(np.abs(change) < np.abs(step), change, step)
         cents = 1731.2 * np.abs(step) / np.maximum(now, 1.0)
         gliding = is_peak & (np.abs(step) < 2.0) & (cents > 8.0) & (cents < 120.0)
-        # A partial's power is that of its peak and of the bins beside it.
+        # The power of a partial is represented by its peak bin.
         glide = np.where(gliding, centre, 0.0).sum(axis=1)
         peaks = np.where(is_peak, centre, 0.0).sum(axis=1)
         self.found.append(
@@ -184,7 +183,7 @@ class _VoicePass:
 
 
 def _per_hop(samples: Floats, rest: Floats, hop: int) -> tuple[Floats, Floats]:
-    # Mean square of each `hop` samples, and what is left over.
+    # The mean square of each `hop` frames, and the remaining frames.
     line = np.concatenate([rest, samples]) if len(rest) else samples
     count = len(line) // hop
     used = line[: count * hop].reshape(count, 2 * hop)
@@ -192,13 +191,13 @@ def _per_hop(samples: Floats, rest: Floats, hop: int) -> tuple[Floats, Floats]:
 
 
 class _Decimate:
-    """A mono stream brought to RATE."""
+    """Resample a mono stream to RATE."""
 
     def __init__(self, rate: int) -> None:
         self._stream = soxr.ResampleStream(rate, RATE, 1, dtype="float32") if rate != RATE else None
 
     def feed(self, block: Floats, last: bool) -> Floats:
-        """What comes out for this."""
+        """Return the resampled samples; `last` flushes the resampler."""
         if self._stream is None:
             return block
         made: Floats = self._stream.resample_chunk(np.ascontiguousarray(block), last=last)
@@ -208,7 +207,10 @@ class _Decimate:
 def extract(
     sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None
 ) -> Features:
-    """Read all stems once. `progress` is called with the share that is done, 0 to 1."""
+    """Read all stems once, and return their features.
+
+    `progress` is called with the share that is done, 0 to 1.
+    """
     steps = extracting(sounds)
     while True:
         try:
@@ -219,14 +221,17 @@ def extract(
 
 
 def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
-    """As `extract`, about a second of sound at each step; gives the share that is done."""
+    """Extract features like `extract`, as a generator that reads about a second in each step.
+
+    Yields the share that is done, 0 to 1; returns the features.
+    """
     rate = sounds[0].sample_rate
     if not MIN_RATE <= rate <= MAX_RATE:
         rate = OTHER_RATE
     size = 1 << 15
     while size < 2.5 * RESPONSE_SECONDS * rate:
         size *= 2
-    # The loudness meter's transform is then a power of two long.
+    # With this block length, the loudness meter's FFT size is a power of two.
     count = size * 2 - round(RESPONSE_SECONDS * rate)
     names = tuple(sound.name for sound in sounds)
     kinds = [kind_of(name) if len(names) > 1 else "" for name in names]
@@ -266,7 +271,7 @@ def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
         if has_drums:
             beat = drums_in.feed(drums, last)
             rhythm, whole = beat + np.float32(REST_OF_RHYTHM) * mid, beat + mid
-        if last:  # the last windows are centred at the last samples
+        if last:  # pad, because the last windows are centred at the last samples
             tail = np.zeros(4096, np.float32)
             mid, rhythm, whole = (np.concatenate([line, tail]) for line in (mid, rhythm, whole))
         onset.feed(rhythm)

@@ -1,9 +1,10 @@
-"""A track's fingerprint: 128 bytes that stay nearly the same at another level or in another format.
+"""An audio fingerprint of 128 bytes that is robust to changes of level and format.
 
-The sounding part is cut into 32 pieces of equal length. Each piece says in 32 bits which bands
-are louder than they are on average (8), which of the 12 pitch classes stand out (12), and which
-of them the piece has more of than the track (12). Nothing depends on the level, and an encoder's
-delay of a few hundredths of a second moves no piece by more than a hundredth of its length.
+The audible part of the track is divided into 32 segments of equal length. The 32 bits of a segment
+are: which of the 8 bands are louder than their average over the track, which of the 12 pitch
+classes are stronger than the segment's median, and which of them are stronger than their average
+over the track. No bit depends on the level. The delay of an encoder, a few hundredths of a
+second, shifts a segment by at most a hundredth of its length.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from crowdstream.analysis.features import SLOW_RATE, Features
 from crowdstream.analysis.tempo import Doubles
 
 PIECES = 32
-ENDS = 1e-3  # share of the track's energy that is left out at either end
-SAME = 0.2  # distance up to which two fingerprints are of the same music
+ENDS = 1e-3  # share of the track's energy that is ignored at each end
+SAME = 0.2  # maximum distance of two fingerprints of the same music
 
 
 def fingerprint(features: Features, classes: Doubles) -> str:
-    """256 hexadecimal digits; empty for silence. `classes`: pitch classes `(windows, 12)`."""
+    """Return the fingerprint as 256 hexadecimal digits; an empty string for silence.
+
+    `classes` is the chromagram, `(windows, 12)`.
+    """
     power = features.bands.astype(np.float64)
     energy = np.cumsum(power.sum(axis=1))
     if not len(energy) or energy[-1] <= 0:
@@ -41,7 +45,7 @@ def fingerprint(features: Features, classes: Doubles) -> str:
 
 
 def _means(rows: Doubles, rate: float, edges: Doubles) -> Doubles:
-    # Means between edges, with shares of the rows that an edge cuts.
+    # Means between the edges (s). A row that an edge cuts counts proportionally.
     sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0, dtype=np.float64)])
     place = np.arange(len(sums)) / rate
     at = np.stack([np.interp(edges, place, column) for column in sums.T], axis=1)
@@ -49,9 +53,9 @@ def _means(rows: Doubles, rate: float, edges: Doubles) -> Doubles:
 
 
 def distance(one: str, other: str) -> float:
-    """Share of the bits that differ: 0 for the same, about 0.4 for different music.
+    """Return the share of differing bits: 0 for the same music, about 0.4 for different music.
 
-    An empty fingerprint, of silence, is at 1 from any other and at 0 from an empty one.
+    The distance of an empty fingerprint (silence) is 0 to another empty one, and 1 to any other.
     """
     if not one or not other:
         return 0.0 if one == other else 1.0

@@ -1,11 +1,11 @@
-"""What speaks against a grid: a tempo that changes, bars of three.
+"""Detect grids that may be wrong: tempo changes, and triple meter.
 
-A grid is looked at window by window: how much of the onsets keeps to it, beside what the best tempo
-for that window alone explains. And a bar is three beats long where onsets repeat themselves after
-three and six beats and not after two and four.
+The fit of a grid is measured window by window: how much of the onsets it explains, relative to
+the best steady tempo of the same window. The meter is triple if the onsets repeat after three and
+six beats, but not after two and four.
 
 The limits were set on generated tracks of seeds 20000 to 20047, pairs of these, and waltzes;
-docs/development/analysis.md gives what others came to.
+docs/development/analysis.md lists the results with other tracks.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from crowdstream.analysis.grid import HARMONICS, Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
 WINDOW, HOP = 10.0, 2.5  # s
-MAX_WINDOWS = 400  # of a longer sound the hop is longer
-MIN_BEAT_HZ, MAX_BEAT_HZ, STEP = (
-    0.9,
-    3.5,
-    0.01,
-)  # Hz of possible beats, and their distance as a share
-QUIET = 0.25  # of the mean onsets: a window with less has no beat that a grid could miss
-IN_A_ROW = 4  # windows, 17.5 s, that do not keep to a grid: shorter ones are fills and breaks
-FOLLOWED = 0.65  # steady tracks kept to theirs with 0.75 or more, wrong grids with 0.57 or less
-TRIPLE_BEATS = (0.25, 0.9)  # s, of a bar of three
-TRIPLE_RATIOS = (0.5, 1.0, 2.0, 3.0)  # what of the found tempo the beat may be
-SLOWEST_TRIPLET = 0.3  # s: three of them in a beat that are faster are triplets, not a bar
-PLAYED = 0.3  # share of the repetition after a bar that every beat must have
-AS_CLEAR = 0.6  # of the clearest
-THREE = 0.1  # waltzes repeat themselves by 0.22 more after three beats, other music by -0.09
+MAX_WINDOWS = 400  # the hop is longer for longer sounds
+# Range of the possible tempi in beats per second, and their relative distance.
+MIN_BEAT_HZ, MAX_BEAT_HZ, STEP = 0.9, 3.5, 0.01
+QUIET = 0.25  # of the mean onset strength: a quieter window has no beats that a grid could miss
+BAD_WINDOWS = 4  # consecutive bad windows, 17.5 s, that count: shorter ones are fills and breaks
+MIN_FIT = 0.65  # minimum fit: steady tracks have 0.75 or more, wrong grids 0.57 or less
+TRIPLE_BEATS = (0.25, 0.9)  # s: shortest and longest beat in triple meter
+TRIPLE_RATIOS = (0.5, 1.0, 2.0, 3.0)  # possible beats in triple meter, relative to the tempo found
+SLOWEST_TRIPLET = 0.3  # s: three shorter notes per beat are triplets, not a bar
+MIN_BEAT_SHARE = 0.3  # minimum autocorrelation at one beat, relative to that at a bar
+AS_CLEAR = 0.6  # of the clearest triple meter: minimum for a shorter beat to be preferred
+# Minimum excess of the autocorrelation at three and six beats over that at two and four. Waltzes
+# have 0.22, other music has -0.09.
+MIN_TRIPLE_EXCESS = 0.1
 
 
 def hop_frames(lines: Floats) -> int:
-    """Frames between two windows."""
+    """Return the distance between two windows in frames."""
     spare = len(lines) - WINDOW * FRAME_RATE
     return max(int(HOP * FRAME_RATE), -(-int(spare) // MAX_WINDOWS))
 
 
 def window_scores(lines: Floats) -> tuple[Doubles, Doubles]:
-    """How well each possible beat explains each window: hertz, and rows `(windows, hertz)`.
+    """Score how well each possible tempo explains each window.
 
-    The best of each window has 1. No rows where the sound is shorter than a window.
+    Returns the tempi in beats per second, and scores `(windows, tempi)`; the best score in each
+    window is 1. There are no windows if the sound is shorter than one.
     """
     hertz = np.exp(np.arange(np.log(MIN_BEAT_HZ), np.log(MAX_BEAT_HZ), STEP))
     rows = [
@@ -56,10 +56,11 @@ def window_scores(lines: Floats) -> tuple[Doubles, Doubles]:
     return hertz, scores / np.maximum(scores.max(axis=1, keepdims=True), 1e-9)
 
 
-def worst_stretch(lines: Floats, beats: Beats) -> float:
-    """How well the onsets keep to a grid where they do so least, `IN_A_ROW` windows long.
+def worst_fit(lines: Floats, beats: Beats) -> float:
+    """Return the fit of a grid in its worst passage of `BAD_WINDOWS` windows.
 
-    About 1 where no other tempo explains them better. `lines`: of `tempo.pulses`.
+    The fit is about 1 if no other tempo explains the onsets better. `lines` holds the onset
+    functions of `tempo.pulses`.
     """
     hertz = np.exp(np.arange(np.log(MIN_BEAT_HZ), np.log(MAX_BEAT_HZ), STEP))
     pulse = lines.sum(axis=1)
@@ -75,12 +76,13 @@ def worst_stretch(lines: Floats, beats: Beats) -> float:
         kept.append(own / max(float(best), 1e-9))
     if not kept:
         return 1.0
-    rows = [max(kept[at : at + IN_A_ROW]) for at in range(max(1, len(kept) - IN_A_ROW + 1))]
+    rows = [max(kept[at : at + BAD_WINDOWS]) for at in range(max(1, len(kept) - BAD_WINDOWS + 1))]
     return float(min(rows))
 
 
 def _windows(lines: Floats) -> list[tuple[int, Doubles, Doubles, Doubles]]:
-    # First frame, samples, and the frequencies and magnitudes of the spectrum of each.
+    # The first frame of each window, its samples, and the frequencies and magnitudes of its
+    # spectrum.
     pulse = lines.sum(axis=1)
     width = int(WINDOW * FRAME_RATE)
     size = 1 << (2 * width).bit_length()
@@ -97,7 +99,10 @@ def _windows(lines: Floats) -> list[tuple[int, Doubles, Doubles, Doubles]]:
 
 
 def triple_beat(lines: Floats, hertz: float) -> float | None:
-    """Beats a second of bars of three beats, where music of about `hertz` has such; else None."""
+    """Return the tempo in triple meter, in beats per second; None if the meter is not triple.
+
+    `hertz` is the tempo found, which may be a multiple or a fraction of it.
+    """
     curve = tempo.autocorrelation(lines).mean(axis=1, keepdims=True)
     found: list[tuple[float, float]] = []
     for ratio in TRIPLE_RATIOS:
@@ -107,9 +112,9 @@ def triple_beat(lines: Floats, hertz: float) -> float | None:
             continue
         one, two, three, four, six = (_repeat(curve, beats * beat) for beats in (1, 2, 3, 4, 6))
         more = min(three, six) - max(two, four)
-        if one >= PLAYED * three and more > THREE:
+        if one >= MIN_BEAT_SHARE * three and more > MIN_TRIPLE_EXCESS:
             found.append((more, hertz * ratio))
-    # Two bars of three are three times two beats: the shortest beat that will do.
+    # Two bars of three beats look like three times two beats, so prefer the shortest beat.
     most = max((more for more, _ in found), default=0.0)
     return max((beat for more, beat in found if more >= AS_CLEAR * most), default=None)
 

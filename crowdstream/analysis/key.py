@@ -1,10 +1,10 @@
-"""Which key: pitch classes of chords, melody and bass, held against tonal profiles.
+"""Key detection: correlate chroma vectors of bass, chords and melody with key profiles.
 
-Profiles: Krumhansl and Kessler (Cognitive Foundations of Musical Pitch, 1990), from listeners;
-Temperley (Music and Probability, 2007), from scores; Shaath (Estimation of Key in Digital Music
-Recordings, 2011) and Faraldo et al. ("Key Estimation in Electronic Dance Music", ECIR 2016), from
-electronic music. They agree about the notes of a scale; between a key and its relative, which have
-the same notes, the bass, the third over it and the chord on which phrases begin decide.
+The key profiles are those of Krumhansl and Kessler (Cognitive Foundations of Musical Pitch, 1990),
+from listeners; Temperley (Music and Probability, 2007), from scores; Shaath (Estimation of Key in
+Digital Music Recordings, 2011) and Faraldo et al. ("Key Estimation in Electronic Dance Music", ECIR
+2016), from electronic music. They agree about the notes of a scale. A key and its relative have the
+same notes: the bass, the third above it, and the first chord of phrases decide between them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from crowdstream.analysis.chroma import FINE
 from crowdstream.analysis.result import Key
 from crowdstream.analysis.tempo import Doubles, Floats
 
-PROFILES = {  # by whether minor; the tonic first
+PROFILES = {  # keyed by whether minor; each profile starts at the tonic
     False: (
         (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
         (0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400),
@@ -31,27 +31,27 @@ PROFILES = {  # by whether minor; the tonic first
         (1.00, 0.31, 0.44, 0.58, 0.33, 0.49, 0.29, 0.78, 0.43, 0.29, 0.53, 0.32),
     ),
 }
-THIRD = {False: 4, True: 3}
-PART = FINE // 12  # fine classes of a semitone
+THIRD = {False: 4, True: 3}  # semitones
+PART = FINE // 12  # fine pitch classes per semitone
 MIN_TONAL = 1e-6
-PHRASE_SHARE = 2.0  # s after a phrase's beginning that say its first chord, at most
+PHRASE_SHARE = 2.0  # s: the first chord of a phrase is measured over this time
 
 
 def camelot(tonic: int, minor: bool) -> str:
-    """A key's name in Camelot's notation, which puts keys a fifth apart beside each other."""
+    """Return a key's name in Camelot notation, in which neighbours are a fifth apart."""
     major = (tonic + 3) % 12 if minor else tonic
     return f"{(7 * major + 7) % 12 + 1}{'A' if minor else 'B'}"
 
 
 def tuning(fine: Doubles) -> float:
-    """How many cents above 440 Hz a sum of fine pitch classes is tuned, -50 to 50."""
+    """Return the tuning deviation from A4 = 440 Hz of a fine chroma vector, -50 to 50 cents."""
     turn = np.exp(2j * np.pi * np.arange(FINE) / PART)
     total = complex((fine * turn).sum())
     return 100 * math.atan2(total.imag, total.real) / (2 * math.pi) if abs(total) > 0 else 0.0
 
 
 def classes(fine: Floats | Doubles, cents: float) -> Doubles:
-    """Fine pitch classes `(n, FINE)` folded into 12 in that tuning; 0 is C."""
+    """Fold fine pitch classes `(n, FINE)` into 12, `(n, 12)`, given the tuning; 0 is C."""
     shift = cents / 100 * PART
     into = np.rint((np.arange(FINE) - shift) / PART).astype(np.int64) % 12
     found = np.zeros((len(fine), 12))
@@ -61,14 +61,18 @@ def classes(fine: Floats | Doubles, cents: float) -> Doubles:
 
 
 def tonality(fine: Floats) -> float:
-    """How much pitch classes differ: standard deviation over mean; 0 where there are none."""
+    """Return the coefficient of variation of the chroma vector; 0 if it is empty.
+
+    It is high for tonal music, and low for noise.
+    """
     total = fine.sum(axis=0).astype(np.float64)
     twelve = classes(total[None, :], tuning(total))[0]
     return float(twelve.std() / twelve.mean()) if twelve.mean() > 1e-12 else 0.0
 
 
 def _whole(rows: Doubles) -> Doubles:
-    # All windows, the loud a little more than the soft; sums to 1.
+    # The chroma vector of the whole track, normalized to a sum of 1. Windows are weighted by the
+    # square root of their magnitude.
     weight = np.sqrt(rows.sum(axis=1))
     total = (rows / np.maximum(weight, 1e-9)[:, None]).sum(axis=0)
     whole: Doubles = total / max(float(total.sum()), 1e-12)
@@ -82,9 +86,9 @@ def _likeness(profile: Doubles, line: Doubles) -> float:
 
 
 def key_traits(bass: Doubles, treble: Doubles, first: Doubles) -> Doubles:
-    """What speaks for each key, `(24, traits)`: 12 major ones from C, then the minor ones.
+    """Return the traits of each key, `(24, traits)`: 12 major keys from C, then 12 minor keys.
 
-    `bass`, `treble`: sums of pitch classes; `first`: those of where phrases begin.
+    `bass` and `treble` are chroma vectors `(12,)`; `first` is that of the first chords of phrases.
     """
     rows = []
     both = bass + treble
@@ -106,7 +110,11 @@ def key_traits(bass: Doubles, treble: Doubles, first: Doubles) -> Doubles:
 def track_traits(bass: Floats, treble: Floats, rate: float, phrases: Doubles) -> tuple[
     Doubles, float
 ]:  # fmt: skip
-    """`key_traits` of a track, and its tuning. `phrases`: seconds at which phrases begin."""
+    """Return the `key_traits` of a track, and its tuning in cents.
+
+    `bass` and `treble` are fine chromagrams `(windows, FINE)` with `rate` windows per second;
+    `phrases` are the times in seconds at which phrases begin.
+    """
     total = (bass + treble).sum(axis=0).astype(np.float64)
     cents = tuning(total)
     low, high = classes(bass, cents), classes(treble, cents)
@@ -120,7 +128,10 @@ def track_traits(bass: Floats, treble: Floats, rate: float, phrases: Doubles) ->
 
 
 def choose_key(traits: Doubles, scores: Doubles, cents: float) -> Key:
-    """The likeliest of the 24; `scores`: of the fitted model, higher is likelier."""
+    """Return the most likely of the 24 keys, given the scores of the fitted model.
+
+    Its confidence is the softmax of the scores.
+    """
     share = np.exp(scores - scores.max())
     share /= share.sum()
     order = np.argsort(-share)

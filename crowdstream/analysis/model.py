@@ -1,4 +1,4 @@
-"""A linear model: what speaks for a choice, weighed and added."""
+"""A linear classifier: the score of a choice is the weighted sum of its traits."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from crowdstream.analysis.tempo import Doubles
 
 @dataclass(frozen=True)
 class Model:
-    """Weights, one per trait, and what is added."""
+    """The weights, one per trait, and the bias."""
 
     weights: tuple[float, ...]
     bias: float = 0.0
 
     def score(self, traits: Doubles) -> Doubles:
-        """Of each row of `(n, traits)`: higher is likelier."""
+        """Score each row of `(n, traits)`; a higher score is more likely."""
         scores: Doubles = np.asarray(traits, np.float64) @ np.array(self.weights) + self.bias
         return scores
 
     def chances(self, traits: Doubles) -> Doubles:
-        """Of rows of which one is right: how likely each is it, 1 in all."""
+        """Return the probability of each row if exactly one is correct: softmax of the scores."""
         scores = self.score(traits)
         share = np.exp(scores - scores.max())
         chances: Doubles = share / share.sum()

@@ -1,7 +1,7 @@
-"""Where the attacks are, 1.45 ms by 1.45 ms, and a grid put on them.
+"""Align a beat grid with the onsets, with a time resolution of 1.45 ms.
 
-Many beats together say it: a line is fitted through where the attacks of a steady track are, and a
-grid that moves is bent to them, a few beats at a time.
+The envelopes around many beats are averaged before their onset is located. A steady grid is fitted
+to the onsets by robust linear regression; a variable one is bent to them, a few beats at a time.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ from crowdstream.analysis.features import ATTACK_RATE
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
-CLUSTER = 16  # beats whose attacks are looked at together, of a steady tempo
-MOVING_CLUSTER = 8  # and of one that moves
-REACH = 0.045  # s around a beat in which its attack is looked for
-NEAR_REACH = 0.02  # and where most of the track's attacks have said where about
-LEAD = 10  # entries that are looked at beyond that, so that a rise at the edge shows
-SIDE = 8  # entries before and after an attack, 12 ms: longer than a bass's wave takes to rise
-BETWEEN = 0.5  # weight of the eighths between the beats, which swing may make late
-CLEARER = 0.5  # so much of their rise must be on the beats for these to be followed
-ONSET = 0.25  # of a rise: there an attack begins, as it is heard
-EDGE = 0.8  # share of a rise that does not count at the edge of the reach
-FIRST = 0.35  # of the steepest rise: an earlier one that is so steep is the attack
-MAX_ANCHORS = 500  # a sidecar takes 512
+CLUSTER = 16  # beats whose envelopes are averaged, at a steady tempo
+MOVING_CLUSTER = 8  # the same at a variable tempo
+REACH = 0.045  # s before and after a beat in which its onset is searched
+NEAR_REACH = 0.02  # s: the same once the coarse alignment is known
+LEAD = 10  # further envelope entries on each side, so that a rise at the edge is detected
+SIDE = 8  # entries averaged before and after an onset, 12 ms: longer than a bass wave rises
+OFF_BEAT_WEIGHT = 0.5  # weight of the off-beat eighths, which swing may delay
+MIN_ON_BEAT_SHARE = 0.5  # of the rise on the off-beats: follow those if the beats have less
+ONSET = 0.25  # share of a rise at which the onset is perceived
+EDGE = 0.8  # a rise at the edge of the reach is attenuated by this share
+FIRST = 0.35  # of the steepest rise: the first rise of at least this share is the onset
+MAX_ANCHORS = 500  # a sidecar holds up to 512
 
 
 def _levels(attacks: Floats) -> Floats:
-    # Amplitude by band, each band's own mean level 1.
+    # The amplitude of each band, normalized to a mean power of 1.
     amplitude = np.sqrt(attacks) / np.maximum(np.sqrt(attacks.mean(axis=0)), 1e-9)
     level: Floats = amplitude.astype(np.float32, copy=False)
     return level
 
 
 def _around(level: Floats, times: Doubles, reach: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    # Which of these times lie inside, and the levels around each: (n, 2 * (reach + LEAD), bands).
+    # The indices of the times whose surroundings lie inside the track, and the levels around
+    # each: (n, 2 * (reach + LEAD), bands).
     first = np.rint(times * ATTACK_RATE).astype(np.int64) - reach - LEAD
     size = 2 * (reach + LEAD)
     inside = np.flatnonzero((first >= 0) & (first + size < len(level)))
@@ -45,7 +46,10 @@ def _around(level: Floats, times: Doubles, reach: int) -> tuple[npt.NDArray[np.i
 def attack_offsets(
     attacks: Floats, beats: Beats, whole: Doubles, size: int, reach_seconds: float = REACH
 ) -> Doubles:
-    """How late the attacks at these beats are, `size` at a time: rows of (beat, s late, weight)."""
+    """Measure how late the onsets are relative to the grid, in clusters of `size` beats.
+
+    Returns a row per cluster: mean beat, delay in seconds, and weight (the strength of the onset).
+    """
     reach = int(reach_seconds * ATTACK_RATE)
     inside, around = _around(_levels(attacks), beats.time(whole), reach)
     rows = []
@@ -58,7 +62,7 @@ def attack_offsets(
 
 
 def _steps(profile: Floats) -> Doubles:
-    # How much the level after each entry is above that before it: entry i of `SIDE` and on.
+    # How far the mean level after each entry exceeds that before it. Row i is entry i + SIDE.
     sums = np.cumsum(np.pad(profile.astype(np.float64), ((1, 0), (0, 0))), axis=0)
     means = (sums[SIDE:] - sums[:-SIDE]) / SIDE
     rises: Doubles = np.maximum(means[SIDE:] - means[:-SIDE], 0.0)
@@ -66,11 +70,13 @@ def _steps(profile: Floats) -> Doubles:
 
 
 def settle_coarse(attacks: Floats, beats: Beats, seconds: float) -> tuple[Beats, float]:
-    """Shift an even grid to where most of the track's attacks are.
+    """Shift a steady grid to the onsets of the whole track, averaged over all beats.
 
-    All beats together say it, and the eighths between them, so that a track without a drum on the
-    beat is not led by a bass note that swings through zero. Also: 0, or 0.5 where the eighths
-    between the beats are attacked much more clearly.
+    The off-beat eighths count as well. In a track without a drum on the beat, the swing of a bass
+    wave through zero would otherwise determine the phase.
+
+    Returns the shifted grid, and the phase in beats of the positions with the clearest onsets:
+    0, or 0.5 if those of the off-beats are much clearer.
     """
     level, reach = _levels(attacks), int(REACH * ATTACK_RATE)
     whole = beats.whole(seconds)
@@ -80,27 +86,27 @@ def settle_coarse(attacks: Floats, beats: Beats, seconds: float) -> tuple[Beats,
         if not len(inside):
             return beats, 0.0
         found.append(_steps(around.mean(axis=0)).sum(axis=1))
-    both = found[0] + BETWEEN * found[1]
-    places = np.arange(len(both)) + SIDE - reach - LEAD  # of the entries, from the beat
+    both = found[0] + OFF_BEAT_WEIGHT * found[1]
+    places = np.arange(len(both)) + SIDE - reach - LEAD  # in entries relative to the beat
     both *= 1 - EDGE * np.square(places / reach)
     late = float(places[int(np.argmax(both))]) / ATTACK_RATE
-    clearer = float(found[1].max()) * CLEARER > float(found[0].max())
+    clearer = float(found[1].max()) * MIN_ON_BEAT_SHARE > float(found[0].max())
     return Beats(beats.numbers, beats.times + late), 0.5 if clearer else 0.0
 
 
 def _onset(profile: Floats) -> tuple[float, float] | None:
-    # Place (in entries, fractional) and strength of the steepest rise, weighted by band. It lasts:
-    # the wave of a bass rises as steeply, and falls again.
+    # Position (in entries, fractional) and strength of the onset, the steepest rise weighted by
+    # band. The rise must last: a bass wave rises as steeply, but falls again.
     steps = _steps(profile)
     steep = np.maximum(profile[4:] - profile[:-4], 0.0)[SIDE - 2 :][: len(steps)]
     rise = np.sqrt(steep * steps)
     total = rise.sum(axis=1)
-    # What is near is likelier to be the beat's than what is at the edge.
+    # A rise near the beat is more likely to belong to it than one at the edge.
     total *= 1 - EDGE * np.square(np.linspace(-1, 1, len(total)))
     strength = float(total.max())
     if strength <= 0.05:
         return None
-    # The first of several: a clap is three bursts, and begins with the first.
+    # Take the first of several rises: a clap has three bursts, and starts with the first.
     is_peak = (total[1:-1] >= total[:-2]) & (total[1:-1] >= total[2:])
     is_peak &= total[1:-1] >= FIRST * strength
     if not is_peak.any():
@@ -117,12 +123,15 @@ def _onset(profile: Floats) -> tuple[float, float] | None:
         return float(bottom), strength
     at = bottom + int(above[0])
     share = (goal - line[at - 1]) / max(float(line[at] - line[at - 1]), 1e-9)
-    # Entry i is the power from i to i + 1: its middle.
+    # Entry i is the mean power from i to i + 1: add half an entry to refer to its middle.
     return at - 1 + share + 0.5, strength
 
 
 def settle_steady(attacks: Floats, beats: Beats, seconds: float) -> Beats:
-    """Fit tempo and phase of an even grid to the attacks."""
+    """Fit the tempo and the phase of a steady grid to the onsets.
+
+    `attacks` is `Features.attacks`; `seconds` is the length of the track.
+    """
     beats, share = settle_coarse(attacks, beats, seconds)
     most = min(CLUSTER, max(2, len(beats.whole(seconds)) // 4))
     for turn in range(3):
@@ -137,7 +146,8 @@ def settle_steady(attacks: Floats, beats: Beats, seconds: float) -> Beats:
 
 
 def _robust_line(rows: Doubles) -> tuple[float, float]:
-    # Weighted least squares, outliers left out (Tukey's biweight, Beaton and Tukey 1974).
+    # Delay as a linear function of the beat: (slope, offset). Iteratively reweighted least
+    # squares with Tukey's biweight, which rejects outliers (Beaton and Tukey 1974).
     beat, late, weight = rows.T
     own = weight.copy()
     middle = float(np.average(beat, weights=weight))
@@ -164,13 +174,16 @@ def _weighted_median(values: Doubles, weights: Doubles) -> float:
 
 
 def settle_moving(attacks: Floats, beats: Beats, seconds: float) -> Beats:
-    """Bend a grid to the attacks, a few beats at a time."""
+    """Bend a variable grid to the onsets, a few beats at a time.
+
+    `attacks` is `Features.attacks`; `seconds` is the length of the track.
+    """
     for _ in range(2):
         rows = attack_offsets(attacks, beats, beats.whole(seconds), MOVING_CLUSTER)
         if len(rows) < 3:
             return beats
         beat, late, weight = rows.T
-        # A cluster is believed as far as its neighbours agree.
+        # Median filter: a cluster counts only as far as its neighbours agree.
         smooth = np.array([
             _weighted_median(late[max(0, i - 1) : i + 2], weight[max(0, i - 1) : i + 2])
             for i in range(len(late))

@@ -1,4 +1,4 @@
-"""What is known of a track once it has been analysed. All of it can be written as JSON."""
+"""The result of the analysis of a track; all of it can be represented as JSON."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any, Literal
 
 from crowdstream.audiofile.beatgrid import CERTAIN
 
-VERSION = 3  # of the method: goes up when results change, so that a library knows what to do again
+VERSION = 3  # of the method: incremented when results change, so that libraries analyse again
 
 SectionKind = Literal["intro", "build", "drop", "break", "verse", "outro"]
 
 
 @dataclass(frozen=True)
 class Tempo:
-    """A beat grid: pairs of beat and second, linear between and beyond them.
+    """The tempo and the beat grid.
 
-    Beat 0 is the first downbeat; there are beats below 0 where the sound begins before it.
-    `bpm`: beats a minute, of an unsteady track the median; 0 where there is no beat, and then
-    there are no anchors. `steady`: two anchors say it all. `confidence`: 0 to 1. `doubt`: what
-    speaks against the grid, in words; empty where nothing does.
+    bpm: beats per minute; the median of an unsteady track; 0 for a track without a beat, which
+        has no anchors.
+    steady: the tempo is constant, and two anchors describe the grid.
+    confidence: 0 to 1.
+    anchors: pairs of beat and second; the grid is linear between and beyond them. Beat 0 is the
+        first downbeat. Beats are negative if the sound begins before it.
+    doubt: why the grid may be wrong, as text; empty if nothing suggests that it is.
     """
 
     bpm: float
@@ -31,13 +34,13 @@ class Tempo:
 
     @property
     def uncertain(self) -> bool:
-        """Whether there is a grid, and it may be wrong: its confidence is below `CERTAIN`."""
+        """Whether the track has a grid whose confidence is below `CERTAIN`."""
         return bool(self.anchors) and self.confidence < CERTAIN
 
 
 @dataclass(frozen=True)
 class Downbeat:
-    """How sure it is that beat 0 begins a bar (0 to 1), and the beats of a bar."""
+    """Confidence that beat 0 is a downbeat (0 to 1), and the number of beats per bar."""
 
     confidence: float
     meter: int = 4
@@ -45,10 +48,13 @@ class Downbeat:
 
 @dataclass(frozen=True)
 class Key:
-    """A key. `name`: in Camelot's notation ("8A" is A minor), empty where nothing has a pitch.
+    """A musical key.
 
-    `tonic`: 0 is C. `confidence`: 0 to 1. `alternatives`: the next likely names, likeliest first.
-    `cents`: how far the tuning is from 440 Hz, -50 to 50.
+    name: in Camelot notation ("8A" is A minor); empty if the track has no pitched sound.
+    tonic: pitch class, 0 is C.
+    confidence: 0 to 1.
+    alternatives: names of the next candidates, most likely first.
+    cents: deviation of the tuning from A4 = 440 Hz, -50 to 50.
     """
 
     name: str
@@ -61,7 +67,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Loudness:
-    """Integrated loudness in LUFS (EBU R128, -70 is silence) and sample peak in dB full scale."""
+    """Integrated loudness in LUFS (EBU R128; -70 is silence) and sample peak in dBFS."""
 
     lufs: float
     peak_db: float
@@ -69,7 +75,7 @@ class Loudness:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the track, whole bars long. `energy`: 0 to 1, relative to the track."""
+    """A section of whole bars. `energy` is 0 to 1, relative to the track's loudest bars."""
 
     begin_beat: int
     end_beat: int
@@ -79,10 +85,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Vocals:
-    """Where somebody sings: (begin, end) in seconds, ascending, apart from each other.
+    """Passages with vocals.
 
-    `source`: "stem" where the voice has one of its own, else "mix", an estimate, or "none" where
-    the stems are known and none of them is a voice.
+    spans: (begin, end) in seconds, ascending, not overlapping.
+    source: "stem" if measured in a vocal stem; "mix" if estimated from the mix; "none" if the
+        stems have known names and none of them holds vocals.
+    confidence: 0 to 1.
     """
 
     spans: tuple[tuple[float, float], ...]
@@ -92,15 +100,19 @@ class Vocals:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One track.
+    """The analysis of one track.
 
-    Lists per bar have an entry for each bar from `first_bar_beat` (0, or below where sound
-    precedes the first downbeat) to the end of the sound; without a beat a "bar" is 2 s long.
-    `energy`, `bass`: 0 to 1, relative to the track's loudest bars. `activity`: per stem the same,
-    empty where there is only one file. `level`: 0 to 1, how energetic the track is, comparable
-    between tracks. `phrases`: beats at which a phrase starts. `silent`: nothing is above -70 LUFS.
-    `fingerprint`: hexadecimal, see `fingerprint.py`. `silences`: (begin, end) in seconds,
-    ascending, of stretches in which nothing is heard; see `silences.py`.
+    Lists per bar have an entry for each bar from `first_bar_beat` (0, or negative if sound
+    precedes the first downbeat) to the end of the sound. Without a beat, a "bar" is 2 s long.
+
+    silent: the loudness does not exceed -70 LUFS.
+    level: 0 to 1; how energetic the track is, comparable between tracks.
+    energy, bass: per bar, 0 to 1, relative to the track's loudest bars.
+    activity: per stem, the level of each bar, 0 to 1, relative to the stem's loudest bar; empty
+        if there is only one file.
+    phrases: beats at which a phrase starts.
+    fingerprint: hexadecimal, see `fingerprint.py`.
+    silences: (begin, end) of silent passages in seconds, ascending; see `silences.py`.
     """
 
     version: int
@@ -124,12 +136,12 @@ class Analysis:
     silences: tuple[tuple[float, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Only dictionaries, lists, texts and numbers, for JSON."""
+        """Convert to dictionaries, lists, strings and numbers, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Analysis:
-        """The inverse, also after a trip through JSON. Raises KeyError or TypeError."""
+        """Convert back from `to_dict` or its JSON. Raises KeyError or TypeError if invalid."""
         tempo, key, vocals = values["tempo"], values["key"], values["vocals"]
         return cls(
             version=values["version"],
@@ -159,7 +171,7 @@ def _pairs(values: Any) -> tuple[tuple[float, float], ...]:
 
 
 def second_of(anchors: tuple[tuple[float, float], ...], beat: float) -> float:
-    """The second of a beat; `anchors` as in `Tempo`, at least two."""
+    """Return the time of a beat in seconds; `anchors` are those of `Tempo`, at least two."""
     at = 1
     while at < len(anchors) - 1 and anchors[at][0] < beat:
         at += 1

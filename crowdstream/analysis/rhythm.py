@@ -1,4 +1,4 @@
-"""The beat grid of a track, from its onsets: tempo, beats, downbeat, and how sure each is."""
+"""Beat tracking: tempo, beats and downbeat of a track from its onsets, with confidences."""
 
 from __future__ import annotations
 
@@ -22,30 +22,36 @@ from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.tempo import Floats
 
-MIN_REGULAR = 0.1  # repetition below which there is no beat, of a minute of sound
-FEW_SECONDS = 15.0  # shorter sounds repeat themselves by chance
-LOOP_SECONDS = 20.0  # up to which a file may be a loop, whole bars long
-LOOP_DRIFT = 0.0016  # s at a loop's end: attacks measure its tempo so well
-LOOP_TAIL = 0.06  # s by which a file may be longer than its bars: a tail, a codec's padding
-LOOP_BEGINS = 6.0  # times as likely is a loop's beginning that of a bar as the sound says
-LOOP_STEPS = (2, 4, 10)  # parts of a beat a minute at which loops are made, after whole numbers
-WHOLE_DRIFT = 0.004  # s: a tempo this close to a whole number at the track's end is that number
-BEFORE_SOUND = 0.06  # s: the first downbeat may lie so far before the first sound
-CUT, MOVING_CUT = 0.004, 0.02  # s: and so far before the file
-ABOUT = 0.2  # by which a grid of parts may keep to the onsets less than one that moves
-NEAR_TAG = 0.02  # share by which a tag's tempo may be rounded, or off
-SAID = 4.0  # times as likely is a tempo that a tag says, of two that the sound leaves open
-PAUSE_SECONDS = 4.0  # of silence, after which the beat need not go on where it was
-SAME_TEMPO = 0.001  # share by which parts of one tempo differ
-DOUBTFUL = 0.4  # confidence of a grid that something speaks against, at most
-HEARD = 1e-4  # of the loudest power: the first sound
+MIN_REGULAR = 0.1  # minimum pulse clarity of music with a beat, for long sounds
+# A sound of this length needs a pulse clarity higher by the square root of 2: short sounds may
+# repeat by chance.
+FEW_SECONDS = 15.0
+LOOP_SECONDS = 20.0  # a file up to this length may be a loop of whole bars
+LOOP_DRIFT = 0.0016  # s: accuracy of a loop's grid at its end, as measured by its onsets
+LOOP_TAIL = 0.06  # s: a loop may exceed its bars by this much, for a tail or a codec's padding
+LOOP_DOWNBEAT_FACTOR = 6.0  # likelihood factor of a downbeat at the start of a loop
+LOOP_STEPS = (2, 4, 10)  # loops have tempi in halves, quarters or tenths of a BPM
+WHOLE_DRIFT = 0.004  # s: a tempo that drifts less from a whole number over the track is rounded
+BEFORE_SOUND = 0.06  # s: the first downbeat may precede the first sound by this much
+CUT, MOVING_CUT = 0.004, 0.02  # s: and the start of the file, in a steady and a variable grid
+MAX_FIT_LOSS = 0.2  # the fit of a grid of parts may be this much lower than that of a variable grid
+NEAR_TAG = 0.02  # relative tolerance of a tempo in a tag, which may be rounded or inaccurate
+TAG_FACTOR = 4.0  # likelihood factor of the tempo in a tag
+PAUSE_SECONDS = 4.0  # of silence, after which the beat may resume with another phase
+SAME_TEMPO = 0.001  # relative difference below which parts have the same tempo
+MAX_DOUBTFUL_CONFIDENCE = 0.4  # maximum confidence of a grid that may be wrong
+FIRST_SOUND = 1e-4  # of the loudest power: threshold of the first sound
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """`beats`: beat 0 is the first downbeat. Confidences from 0 to 1.
+    """The beat grid of a track.
 
-    `doubt`: what speaks against this grid, in words; empty where nothing does.
+    beats: the grid; beat 0 is the first downbeat.
+    bpm: beats per minute; the median of a variable tempo.
+    confidence: of the tempo, 0 to 1.
+    downbeat: confidence of the downbeat, 0 to 1.
+    doubt: why the grid may be wrong, as text; empty if nothing suggests that it is.
     """
 
     beats: Beats
@@ -57,35 +63,39 @@ class Rhythm:
 
 
 def find_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm | None:
-    """The rhythm of a track, None where nothing repeats. `lines`: its `tempo.pulses`.
+    """Track the beats; return None if the track has no beat.
 
-    `said`: beats a minute that its tags say, 0: none; of possible tempi that one is likelier.
+    `lines` holds the onset functions of `tempo.pulses`. `said` is the tempo in the track's tags in
+    beats per minute, 0 if there is none; it makes its candidate more likely.
     """
     found = _one_rhythm(features, lines, said=said)
     if found is None:
         return None
-    kept = grid_checks.worst_stretch(lines, found.beats)
-    if kept < grid_checks.FOLLOWED or not found.steady:
-        # A grid that moves passes from one tempo to another; where both are steady, it need not.
+    kept = grid_checks.worst_fit(lines, found.beats)
+    if kept < grid_checks.MIN_FIT or not found.steady:
+        # A variable grid glides from one tempo to the next. If both are steady, a grid of parts
+        # describes the track better.
         changed = _changing_rhythm(features, lines, found.steady)
-        if changed is not None and grid_checks.worst_stretch(lines, changed.beats) > kept - ABOUT:
-            return changed
+        if changed is not None:
+            fit = grid_checks.worst_fit(lines, changed.beats)
+            if fit > kept - MAX_FIT_LOSS:
+                return changed
     triple = grid_checks.triple_beat(lines, found.bpm / 60)
     if triple is not None:
         found = _one_rhythm(features, lines, triple) or found
-        return _doubted(found, "its bars seem to have three beats, and are counted in fours")
-    if kept < grid_checks.FOLLOWED:
-        return _doubted(found, "parts of it do not keep to one tempo")
+        return _with_doubt(found, "its bars seem to have three beats, but are counted in fours")
+    if kept < grid_checks.MIN_FIT:
+        return _with_doubt(found, "parts of it do not keep to one tempo")
     return found
 
 
-def _doubted(rhythm: Rhythm, doubt: str) -> Rhythm:
-    return replace(rhythm, confidence=min(rhythm.confidence, DOUBTFUL), doubt=doubt)
+def _with_doubt(rhythm: Rhythm, doubt: str) -> Rhythm:
+    return replace(rhythm, confidence=min(rhythm.confidence, MAX_DOUBTFUL_CONFIDENCE), doubt=doubt)
 
 
 def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhythm | None:
-    # Several tempi, one after the other; None where that is not what it is. `any_part`: also where
-    # one of them moves.
+    # The rhythm of a track with several consecutive tempi; None if it is not such a track.
+    # `any_part`: accept parts with a variable tempo, too.
     pauses = [end for begin, end in find_silences(features) if end - begin > PAUSE_SECONDS]
     inner = sorted({*tempo_changes.find_changes(lines), *pauses} - {features.seconds})
     edges = [0.0, *inner, features.seconds]
@@ -98,7 +108,7 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
         own = tempo.pulses(cut.onsets)
         rhythm = _one_rhythm(cut, own)
         if rhythm is None:
-            continue  # the part before goes on
+            continue  # no beat: the previous part continues
         if not any_part and not _is_steady(own, rhythm):
             return None
         beats = Beats(rhythm.beats.numbers, rhythm.beats.times + low)
@@ -106,7 +116,7 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
         found.append(rhythm)
     if len(parts) < 2:
         return None
-    beats = tempo_changes.joined(tempo_changes.refined(lines, parts))
+    beats = tempo_changes.join_parts(tempo_changes.refine_boundaries(lines, parts))
     beats = _from_first_downbeat(features, beats)
     tempi = " to ".join(f"{rhythm.bpm:.4g}" for rhythm in found)
     whole = Rhythm(
@@ -115,19 +125,21 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
     )  # fmt: skip
     low, high = min(rhythm.bpm for rhythm in found), max(rhythm.bpm for rhythm in found)
     if high / low - 1 < SAME_TEMPO:
-        return whole  # it goes on at the same tempo, after a pause
-    return _doubted(whole, f"its tempo changes from {tempi}")
+        return whole  # it resumes at the same tempo after a pause
+    return _with_doubt(whole, f"its tempo changes from {tempi}")
 
 
 def _is_steady(lines: Floats, rhythm: Rhythm) -> bool:
-    # What is too short for a tempo that moves is not followed: it counts as steady unseen.
+    # Passages that are too short for tracking a variable tempo are always reported as steady, so
+    # check their coherence, too.
     return rhythm.steady and grid.coherence(lines, rhythm.beats) >= grid.STEADY
 
 
 def _one_rhythm(
     features: Features, lines: Floats, hertz: float = 0.0, said: float = 0.0
 ) -> Rhythm | None:
-    # One tempo, steady or moving. `hertz`: the tempo is known to be about this.
+    # The rhythm with a single steady or variable tempo. `hertz`: the approximate tempo in beats
+    # per second if known, else 0. `said`: the tempo in the tags in BPM, else 0.
     found = tempo.candidates(lines)
     if not found:
         return None
@@ -138,7 +150,7 @@ def _one_rhythm(
     chances = weights.OCTAVE.chances(np.array([candidate.traits for candidate in found]))
     if said:
         near = [abs(60 * one.hertz / said - 1) < NEAR_TAG for one in found]
-        chances = np.where(near, SAID * chances, chances)
+        chances = np.where(near, TAG_FACTOR * chances, chances)
         chances /= chances.sum()
     best = int(np.argmax(chances))
     chance = float(chances[best])
@@ -146,8 +158,9 @@ def _one_rhythm(
     beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
     phases = weights.BAR.chances(downbeat.bar_traits(features, lines, beats))
     if steady and _is_loop(beats, features.seconds):
-        # Loops are cut at bar lines.
-        phases[int(np.rint(4 * beats.beat(np.array([0.0]))[0])) % downbeat.STEPS] *= LOOP_BEGINS
+        # Loops are usually cut at bar lines.
+        start = int(np.rint(4 * beats.beat(np.array([0.0]))[0]))
+        phases[start % downbeat.STEPS] *= LOOP_DOWNBEAT_FACTOR
         phases /= phases.sum()
     beats = beats.shifted(int(np.argmax(phases)) / 4)
     if steady:
@@ -178,7 +191,7 @@ def _rough(lines: Floats, hertz: float) -> tuple[Beats, bool]:
 
 
 def _whole_tempo(beats: Beats, seconds: float) -> Beats:
-    # Most tracks are made at a whole number of beats a minute.
+    # Round the tempo: most tracks are produced at a whole number of beats per minute.
     bpm = 60.0 / float(np.diff(beats.time(np.array([0.0, 1.0])))[0])
     goal = _loop_tempo(bpm, seconds) if seconds <= LOOP_SECONDS else float(round(bpm))
     if goal == bpm or (seconds > LOOP_SECONDS and abs(goal / bpm - 1) * seconds >= WHOLE_DRIFT):
@@ -197,9 +210,9 @@ def _is_loop(beats: Beats, seconds: float) -> bool:
 
 
 def _loop_tempo(bpm: float, seconds: float) -> float:
-    # The likeliest tempo that fits the attacks: a whole number, what makes the file whole bars
-    # long, or a round fraction. A reverb's tail or a codec's padding makes a file longer than its
-    # bars, so its length alone says nothing.
+    # The most likely tempo that fits the onsets: a whole number, the tempo at which the file has
+    # a whole number of bars, or a simple fraction. The length alone is not conclusive: a reverb
+    # tail or a codec's padding makes a file longer than its bars.
     bars = round(seconds * bpm / 240)
     exact = [240 * bars / seconds] if bars else []
     for goal in (float(round(bpm)), *exact, *(round(bpm * part) / part for part in LOOP_STEPS)):
@@ -211,12 +224,12 @@ def _loop_tempo(bpm: float, seconds: float) -> float:
 def _from_first_downbeat(features: Features, beats: Beats) -> Beats:
     power = features.bands.sum(axis=1)
     level = features.attacks.sum(axis=1)
-    heard = np.flatnonzero(level > HEARD * level.max(initial=0.0))
-    begin = heard[0] / ATTACK_RATE if len(heard) and len(power) else 0.0
+    audible = np.flatnonzero(level > FIRST_SOUND * level.max(initial=0.0))
+    begin = audible[0] / ATTACK_RATE if len(audible) and len(power) else 0.0
     first = float(beats.beat(np.array([max(0.0, begin - BEFORE_SOUND)]))[0])
     at = 4 * np.ceil(first / 4 - 1e-9)
-    # Where the sound begins on a downbeat at the file's very beginning, that one counts. No beat
-    # is before the file: a grid that moves begins there, an even one may be moved so little.
+    # A downbeat at the very beginning of the file counts even if it lies slightly before it. No
+    # beat precedes the file: a variable grid then begins at 0, and a steady one is shifted to 0.
     before = float(beats.time(np.array([at - 4.0]))[0])
     moves = len(beats.numbers) > 2
     if begin - BEFORE_SOUND <= before and before > (-MOVING_CUT if moves else -CUT):

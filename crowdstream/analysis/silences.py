@@ -1,4 +1,4 @@
-"""Stretches in which nothing is heard: pauses, and the minutes before a hidden track."""
+"""Silent passages of a track: pauses, and the minutes before a hidden track."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import numpy as np
 
 from crowdstream.analysis.features import Features
 
-SILENT_DB = -60.0  # dB full scale, mean square of 46 ms
-# So far below the track's loudness, in LUFS, it is silence as well: a set brings tracks to -16 LUFS
-# (dj/planning/entrance.py), where it is -60 dB.
+SILENT_DB = -60.0  # dBFS, mean square over 46 ms
+# A level this far below the track's loudness in LUFS is silence as well: the DJ trims tracks to
+# -16 LUFS (dj/planning/entrance.py), which brings it to -60 dB.
 BELOW_LOUDNESS_DB = 44.0
 MIN_SECONDS = 1.0
 
 
 def find_silences(features: Features) -> tuple[tuple[float, float], ...]:
-    """(begin, end) in seconds of all that last `MIN_SECONDS`, at the file's ends as well."""
+    """Return (begin, end) in seconds of each silence of at least `MIN_SECONDS`.
+
+    Silence at the beginning and the end of the file is included.
+    """
     limit = max(SILENT_DB, features.lufs - BELOW_LOUDNESS_DB)
     silent = features.stems.sum(axis=1, dtype=np.float64) < 10 ** (limit / 10)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]]).astype(np.int8)))

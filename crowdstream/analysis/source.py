@@ -1,4 +1,4 @@
-"""What is analysed: stems that can be read piece by piece, and their common stretch of time."""
+"""Sound sources of the analysis: stems that are read block by block at a common rate."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ Floats = npt.NDArray[np.float32]
 
 
 class Sound(Protocol):
-    """One stem. `frames` long at `sample_rate` (Hz); float full scale is 1.0.
-
-    What `read` gives is int16 or float32, `(count, channels)`, for one or two channels; it may
-    raise an `AudioFileError`, which goes through to the caller of the analysis.
-    """
+    """One stem with one or two channels."""
 
     @property
     def name(self) -> str:
-        """What it is called, such as 'drums'."""
+        """The name of the stem, such as "drums"."""
 
     @property
     def sample_rate(self) -> int:
-        """Hz."""
+        """The sample rate in Hz."""
 
     @property
     def frames(self) -> int:
-        """Its length."""
+        """The length in frames."""
 
     def read(self, start: int, count: int) -> npt.NDArray[np.generic]:
-        """Frames `start` to `start + count`, all within the stem, asked for in order."""
+        """Return the frames `start` to `start + count` as `(count, channels)`.
+
+        The dtype is int16, or float32 with full scale 1.0. The analysis reads each frame once, in
+        order, and nothing beyond the end. An `AudioFileError` propagates to the caller of the
+        analysis.
+        """
 
 
 class ArraySound:
-    """A stem that is in memory: `samples` is `(frames, channels)`, float or int16."""
+    """A stem in memory; `samples` is `(frames, channels)` or `(frames,)`, float or int16."""
 
     def __init__(self, name: str, samples: npt.NDArray[np.generic], sample_rate: int) -> None:
         self.name = name
@@ -50,7 +51,7 @@ class ArraySound:
 
 
 class _Feed:
-    """One stem as stereo float32 at the common rate, in pieces of any length."""
+    """One stem as stereo float32 at the common rate, in blocks of any length."""
 
     def __init__(self, sound: Sound, rate: int) -> None:
         self._sound = sound
@@ -64,7 +65,7 @@ class _Feed:
         self._ratio = sound.sample_rate / rate
 
     def next(self, count: int) -> Floats:
-        """The next `count` frames; silence once the stem has ended."""
+        """Return the next `count` frames, `(count, 2)`; silence beyond the end of the stem."""
         while len(self._rest) < count and self._at < self._sound.frames:
             want = int((count - len(self._rest)) * self._ratio) + 1
             want = min(want, self._sound.frames - self._at)
@@ -91,18 +92,18 @@ class _Feed:
                 block = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
         if block.shape[1] == 1:
             block = np.repeat(block, 2, axis=1)
-        return np.clip(block[:, :2], -8.0, 8.0)  # what is beyond is an error in the file
+        return np.clip(block[:, :2], -8.0, 8.0)  # samples beyond +18 dBFS are errors in the file
 
 
 def total_seconds(sounds: Sequence[Sound]) -> float:
-    """Length of the longest stem."""
+    """Return the length of the longest stem in seconds."""
     return max(sound.frames / sound.sample_rate for sound in sounds)
 
 
 def blocks(sounds: Sequence[Sound], rate: int, count: int) -> Iterator[list[Floats]]:
-    """All stems side by side: for each `count` frames at `rate`, a list of `(n, 2)`, one a stem.
+    """Read all stems in parallel: yield a list of blocks, one `(count, 2)` per stem, at `rate` Hz.
 
-    The last piece may be shorter; stems that end earlier go on in silence.
+    The last blocks may be shorter. Stems that end earlier are padded with silence.
     """
     feeds = [_Feed(sound, rate) for sound in sounds]
     left = max(round(sound.frames * rate / sound.sample_rate) for sound in sounds)

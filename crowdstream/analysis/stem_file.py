@@ -1,4 +1,4 @@
-"""A stem in a file, read at the file's own rate."""
+"""A stem in a file, read at the sample rate of the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANY_RATE = 44_100
 
 
 class StemFileSound:
-    """See `source.Sound`. Raises an `AudioFileError` that says what is wrong with the file."""
+    """A `source.Sound` that reads a file. Raises an `AudioFileError` if it cannot be read."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -26,9 +26,9 @@ class StemFileSound:
         self.frames = reader.frames
 
     def read(self, start: int, count: int) -> npt.NDArray[np.generic]:
-        """See `Sound`."""
+        """See `source.Sound`."""
         return self._reader.read(start, count)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._reader.close()

@@ -1,9 +1,8 @@
-"""Bars, their energy, and the sections they form.
+"""Structure analysis: the energy of bars, and their segmentation into sections.
 
-A track is cut where the bars on both sides differ most: the cut into sections that leaves the
-least difference within them, with a price for each section and for lengths that are no multiple
-of 8 or 4 bars (dynamic programming over all cuts). What a section is called is told by its
-energy, its lows and its drums.
+Dynamic programming finds the segmentation with the least variance within sections. Each section
+has a cost, and so have lengths that are not multiples of 8 or 4 bars. Energy, low frequencies,
+drums and vocals of a section determine its label.
 """
 
 from __future__ import annotations
@@ -20,38 +19,38 @@ from crowdstream.analysis.result import Section, SectionKind
 from crowdstream.analysis.tempo import Doubles, Floats
 
 BAR = 4  # beats
-MAX_SECTION_BARS = 64  # bars of a section
-# Of one section more. Stems that come and go tell bars apart more than a mix of them does; lower
-# ones would do for made tracks, but the bars of played music differ more.
+MAX_SECTION_BARS = 64
+# Cost of each section. Stems that enter and leave make bars more distinct than a mix does. Lower
+# costs would suffice for generated tracks, but the bars of live music vary more.
 STEMS_PRICE, MIX_PRICE = 18.0, 5.0
-ODD_PRICE = {0: 0.0, 4: 1.0, 2: 5.0, 6: 5.0}  # by bars modulo 8; odd numbers cost ODD
+ODD_PRICE = {0: 0.0, 4: 1.0, 2: 5.0, 6: 5.0}  # by length in bars modulo 8; odd lengths cost ODD
 ODD = 8.0
 PHRASE = 8  # bars
-RANGE_DB = 40.0  # below the loudest bar: no energy
-LOW_BANDS = 2  # of the slow bands: to 150 Hz
-SILENT_BARS = 35.0  # dB below the loudest: before and after the sound
-SUNG = 0.4  # share of a section with a voice that makes it a verse
-QUIETER = 0.95  # of the most energy: a first or last section with less leads in or out
-PICK_UP = 12.0  # dB below the loudest bar: what is softer before the first section is not of it
-FULL = 0.99  # of the most energy: it is a drop even where somebody sings
-SHORT_END = 2  # bars: what is shorter at either end is the neighbour's lead-in or ring-out
+RANGE_DB = 40.0  # a bar this far below the loudest one has no energy
+LOW_BANDS = 2  # number of slow bands that count as low frequencies: up to 150 Hz
+SILENT_BARS = 35.0  # dB below the loudest bar: quieter bars at the ends are cut off
+MIN_VERSE_VOCALS = 0.4  # minimum share of vocals in a verse
+MAX_INTRO_ENERGY = 0.95  # of the maximum: a first or last section below it is an intro or outro
+PICK_UP = 12.0  # dB below the loudest bar: softer sound before the first section is cut off
+MIN_DROP_ENERGY = 0.99  # of the maximum energy: above it, a section with vocals is still a drop
+SHORT_END = 2  # bars: shorter sections at the ends are merged as lead-in or ring-out
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Per bar: `begin` (beats, one more than bars), power, its shares and what changes."""
+    """Measurements per bar."""
 
-    begin: Doubles
+    begin: Doubles  # beats: the first beat of each bar, and the end of the last one
     loud: Doubles  # dB
-    low: Doubles  # dB below 150 Hz
-    drums: Doubles  # onsets of the lows, relative to the track's most
-    rhythm: Doubles  # onsets of all bands, relative to the track's most
-    rows: Doubles  # (bars, n): what is compared
+    low: Doubles  # dB, below 150 Hz
+    drums: Doubles  # onset strength of the lowest band, relative to the 90th percentile
+    rhythm: Doubles  # onset strength of all bands, relative to the 90th percentile
+    rows: Doubles  # (bars, n): feature vectors that the segmentation compares
     stems: Doubles  # (bars, stems): power
 
 
 def _mean(rows: Doubles | Floats, rate: float, times: Doubles) -> Doubles:
-    # Mean rows from each time to the next.
+    # Mean rows between consecutive times.
     sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0, dtype=np.float64)])
     at = np.clip(np.rint(times * rate).astype(np.int64), 0, len(rows))
     means: Doubles = (sums[at[1:]] - sums[at[:-1]]) / np.maximum(np.diff(at), 1)[:, None]
@@ -59,9 +58,10 @@ def _mean(rows: Doubles | Floats, rate: float, times: Doubles) -> Doubles:
 
 
 def measure_bars(features: Features, lines: Floats, beats: Beats, classes: Doubles) -> Bars:
-    """The bars of a grid whose beat 0 is a downbeat; from the first to the last sound.
+    """Measure the bars of a grid whose beat 0 is a downbeat, from the first to the last sound.
 
-    `classes`: pitch classes `(windows, 12)`.
+    `lines` holds the onset functions of `tempo.pulses`; `classes` is the chromagram,
+    `(windows, 12)`.
     """
     first, last = beats.beat(np.array([0.0, features.seconds]))
     begin = np.arange(np.floor(first / BAR), np.ceil(last / BAR) + 1) * BAR
@@ -99,7 +99,10 @@ def measure_bars(features: Features, lines: Floats, beats: Beats, classes: Doubl
 
 
 def cuts(rows: Doubles, cost: float) -> list[int]:
-    """Bars at which sections begin, and the number of bars at the end. `cost`: of a section."""
+    """Segment bars into sections; return the first bar of each, and the number of bars.
+
+    `rows` holds a feature vector per bar; `cost` is the cost of each section.
+    """
     count = len(rows)
     if count < 2:
         return [0, count]
@@ -113,7 +116,7 @@ def cuts(rows: Doubles, cost: float) -> list[int]:
         starts = end - lengths[: min(end, MAX_SECTION_BARS)]
         mean_square = np.square(sums[end] - sums[starts]).sum(axis=1) / (end - starts)
         own = price[end - starts - 1]
-        # The first and the last section may begin or end anywhere.
+        # The first and the last section may have any length.
         own = np.where((starts == 0) | (end == count), cost, own)
         whole = best[starts] + squares[end] - squares[starts] - mean_square + own
         at = int(whole.argmin())
@@ -125,24 +128,27 @@ def cuts(rows: Doubles, cost: float) -> list[int]:
 
 
 def bar_energy(bars: Bars) -> Doubles:
-    """0 to 1 per bar, relative to the loudest: how loud it feels, and how much goes on."""
+    """Return the energy per bar, 0 to 1: loudness relative to the loudest bar, and rhythm."""
     loud = np.clip((bars.loud - np.max(bars.loud, initial=-200.0)) / RANGE_DB + 1, 0.0, 1.0)
     return np.asarray(0.75 * np.square(loud) + 0.25 * np.clip(bars.rhythm, 0, 1) * loud)
 
 
 def bar_bass(bars: Bars) -> Doubles:
-    """0 to 1 per bar: how loud the lows are, relative to the track's loudest."""
+    """Return the level of the low frequencies per bar, 0 to 1, relative to the loudest bar."""
     top = float(np.max(bars.low, initial=-200.0))
     return np.clip((bars.low - top) / 30.0 + 1, 0.0, 1.0)
 
 
 def sections(bars: Bars, sung: Doubles) -> list[Section]:
-    """The track's sections, from its first bar to its last. `sung`: share of each bar, 0 to 1."""
+    """Return the labelled sections of a track, from its first bar to its last.
+
+    `sung` is the share of vocals in each bar, 0 to 1.
+    """
     if not len(bars.loud):
         return []
     edges = cuts(bars.rows, STEMS_PRICE if bars.stems.shape[1] > 1 else MIX_PRICE)
     if len(edges) > 3 and edges[1] - edges[0] < SHORT_END:
-        # A sound on its own before the first bar is no section; a pick-up belongs to the first.
+        # A soft sound before the first bar is not a section; a pick-up belongs to the first one.
         quiet = float(np.max(bars.loud[: edges[1]])) < float(np.max(bars.loud)) - PICK_UP
         del edges[0 if quiet else 1]
     if len(edges) > 3 and edges[-1] - edges[-2] < SHORT_END:
@@ -164,7 +170,7 @@ def sections(bars: Bars, sung: Doubles) -> list[Section]:
         kicks = level(bars.drums, span)
         rising = _rise(bars.rhythm[slice(*span)]) + _rise(bars.loud[slice(*span)]) / 10
         leads = following is not None and top_low - level(bars.low, following) < 4.0
-        quieter = level(energy, span) < QUIETER * top_energy
+        quieter = level(energy, span) < MAX_INTRO_ENERGY * top_energy
         if number == 0 and following is not None and (quieter or low > 4.0):
             kinds.append("intro")
         elif following is None and number and (quieter or low > 4.0):
@@ -174,7 +180,8 @@ def sections(bars: Bars, sung: Doubles) -> list[Section]:
         elif low > 6.0 and kicks < 0.5:
             kinds.append("break")
         elif down < 2.0 and low < 4.0 and (
-            float(np.mean(sung[slice(*span)])) < SUNG or level(energy, span) > FULL * top_energy
+            float(np.mean(sung[slice(*span)])) < MIN_VERSE_VOCALS
+            or level(energy, span) > MIN_DROP_ENERGY * top_energy
         ):
             kinds.append("drop")
         else:
@@ -191,13 +198,13 @@ def sections(bars: Bars, sung: Doubles) -> list[Section]:
 
 
 def _rise(line: Doubles) -> float:
-    # From the first third to the last.
+    # The increase of the mean from the first third to the last third.
     third = max(1, len(line) // 3)
     return float(np.mean(line[-third:]) - np.mean(line[:third])) if len(line) > 1 else 0.0
 
 
 def phrases(found: list[Section]) -> list[int]:
-    """Beats at which phrases start: every 8 bars from a section's beginning on."""
+    """Return the beats at which phrases start: every 8 bars from the start of each section."""
     starts: list[int] = []
     for section in found:
         starts += range(section.begin_beat, section.end_beat, BAR * PHRASE)

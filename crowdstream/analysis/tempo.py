@@ -1,10 +1,11 @@
-"""Which tempi are possible, and what speaks for each.
+"""Tempo estimation: the candidate tempi of a track, and their traits.
 
-Autocorrelation of the onsets (Ellis, "Beat Tracking by Dynamic Programming", 2007) says at which
-lags the music repeats itself. All halves, doubles and thirds of the strongest beat are
-candidates; what kick, snare and hats do at each candidate's subdivisions decides between them, with
-weights fitted to made tracks (`benchmarks/fit_analysis.py`). A fixed prior for tempi, as is usual,
-takes 70 for 140: here the prior is one of many features.
+The autocorrelation of the onset detection functions (Ellis, "Beat Tracking by Dynamic
+Programming", 2007) shows at which lags the music repeats. The strongest periodicities and their
+multiples and fractions (see `RELATIVES`) are the candidates. A linear model chooses between them
+by the activity of kick, snare and hats at their subdivisions; its weights are fitted to generated
+tracks (`benchmarks/fit_analysis.py`). The usual fixed prior over tempi makes octave errors, such
+as 70 for 140 BPM; here, the prior is one of many traits.
 """
 
 from __future__ import annotations
@@ -21,27 +22,30 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 MIN_BPM, MAX_BPM = 55.0, 205.0
-MAX_LAG = 9.0  # s: two bars of 55 beats a minute
+MAX_LAG = 9.0  # s: two bars at 55 BPM
 RELATIVES = (1 / 3, 1 / 2, 2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2, 2.0, 3.0)
-BASES = 3  # strongest beats whose relatives are looked at
-SAME = 0.03  # candidates closer than this are one
+BASES = 3  # number of strongest periodicities whose relatives become candidates
+SAME = 0.03  # relative difference below which two candidates are the same
 SUBDIVISIONS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)  # beats
-NEAR = 0.025  # share of a lag by which a repeat may come early or late: tempi that move
-AVERAGE = 0.6  # s: onsets are what stands out from an average this long
-PAIRS = 0.5  # of the sound's length: lags up to which a repeat counts
-CENTRE = 120.0  # beats a minute
+NEAR = 0.025  # relative tolerance of a lag: tempi vary
+AVERAGE = 0.6  # s: window of the moving average that is subtracted from the onset functions
+PAIRS = 0.5  # share of the sound's length up to which lags count
+CENTRE = 120.0  # BPM
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible tempo: beats a second, and what is known of it."""
+    """A candidate tempo, in beats per second, and the traits by which it is judged."""
 
     hertz: float
     traits: Doubles
 
 
 def pulses(onsets: Floats) -> Floats:
-    """What stands out of each band from its surroundings, each band scaled alike: `(n, 5)`."""
+    """Normalize the onset detection functions of all bands, `(n, 5)`.
+
+    Subtracts a moving average, half-wave rectifies, and scales each band to an RMS value of 1.
+    """
     width = int(AVERAGE * FRAME_RATE)
     if not len(onsets):
         return onsets
@@ -55,7 +59,7 @@ def pulses(onsets: Floats) -> Floats:
 
 
 def _smooth(lines: Floats) -> Floats:
-    # Over 5 frames, 29 ms: a swung or a hurried note is still the same note.
+    # Over 5 frames, 29 ms, so that slightly early and late notes still coincide.
     kernel = np.array([0.25, 0.75, 1.0, 0.75, 0.25], np.float32)
     padded = np.pad(lines, ((2, 2), (0, 0)))
     out: Floats = sum(
@@ -66,7 +70,10 @@ def _smooth(lines: Floats) -> Floats:
 
 
 def autocorrelation(lines: Floats) -> Doubles:
-    """Of each column, up to `MAX_LAG`, 1 at lag 0: `(lags, columns)`."""
+    """Return the autocorrelation of each column up to `MAX_LAG`: `(lags, columns)`.
+
+    It is 1 at lag 0, and compensated for the smaller number of pairs at long lags.
+    """
     lines = _smooth(lines)
     lines = lines - lines.mean(axis=0)
     lags = int(MAX_LAG * FRAME_RATE)
@@ -76,13 +83,13 @@ def autocorrelation(lines: Floats) -> Doubles:
         spectrum = np.fft.rfft(lines[:, column], size)
         line = np.fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), size)[:lags]
         found[:, column] = line / max(float(line[0]), 1e-9)
-    # Long lags have fewer pairs.
+    # Compensate for the smaller number of pairs at long lags.
     found /= np.maximum(1 - np.arange(lags) / max(len(lines), 1), 0.1)[:, None]
     return found
 
 
 def repeat_at(curve: Doubles, seconds: float) -> Doubles:
-    """The strongest repeat near that lag, per column. `curve`: of `autocorrelation`."""
+    """Return the maximum of each column of `autocorrelation` near a lag in seconds."""
     low = int(seconds * (1 - NEAR) * FRAME_RATE)
     high = math.ceil(seconds * (1 + NEAR) * FRAME_RATE) + 1
     part = curve[min(low, len(curve) - 1) : max(high, low + 1)]
@@ -91,7 +98,7 @@ def repeat_at(curve: Doubles, seconds: float) -> Doubles:
 
 
 def _bases(curve: Doubles) -> list[float]:
-    # Beats a second at whose multiples and parts the music repeats itself most.
+    # The tempi (beats per second) at whose multiples and fractions the music repeats most.
     whole = curve @ np.array([1.0, 0.8, 1.0, 0.6, 0.8])
     hertz = np.exp(np.arange(math.log(0.95), math.log(3.6), 0.004))
     scores = np.zeros(len(hertz))
@@ -106,7 +113,10 @@ def _bases(curve: Doubles) -> list[float]:
 
 
 def candidates(lines: Floats) -> list[Candidate]:
-    """Possible tempi, with their traits; empty where nothing repeats. `lines`: of `pulses`."""
+    """Return the candidate tempi with their traits, given the onset functions of `pulses`.
+
+    The list is empty for sounds shorter than 2 s or without onsets.
+    """
     if len(lines) < 2 * FRAME_RATE or not np.any(lines):
         return []
     curve = autocorrelation(lines)
@@ -128,9 +138,12 @@ def candidates(lines: Floats) -> list[Candidate]:
 
 
 def regularity(lines: Floats, found: list[Candidate]) -> float:
-    """How much the sound repeats itself at the best of these tempi: about 0 for noise, up to 1."""
+    """Return the pulse clarity: mean autocorrelation at the best of these tempi.
+
+    It is about 0 for noise, and at most 1.
+    """
     curve = autocorrelation(lines)
-    longest = PAIRS * len(lines) / FRAME_RATE  # longer lags have too few pairs to say anything
+    longest = PAIRS * len(lines) / FRAME_RATE  # longer lags have too few pairs to be meaningful
     means = []
     for candidate in found:
         lags = [beats / candidate.hertz for beats in (1.0, 2.0, 4.0, 8.0)]
@@ -146,7 +159,7 @@ def _strength(curve: Doubles, hertz: float) -> float:
 def _traits(grouped: Doubles, hertz: float, strength: float) -> Doubles:
     octave = math.log2(60 * hertz / CENTRE)
     repeats = np.concatenate([repeat_at(grouped, beats / hertz) for beats in SUBDIVISIONS])
-    # A kick on every beat, or on every half one: that is two things at once.
+    # A kick on every beat, or on every half beat: products of two repeats express this.
     half, whole = (repeats[3 * SUBDIVISIONS.index(beats)] for beats in (0.5, 1.0))
     kick = [half * whole, half**2, whole**2]
     return np.concatenate(

@@ -1,4 +1,4 @@
-"""Where a track changes from one tempo to another, and one grid made of those of its parts."""
+"""Find abrupt changes between steady tempi, and join the grids of the parts into one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, SLOW_RATE, Fe
 from crowdstream.analysis.grid import HARMONICS, Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
-PRICE = 2.5  # windows that one part more must explain better
+PRICE = 2.5  # cost of each further part, in windows whose scores must improve by 1
 MAX_PARTS = 8
-EDGE = 1.0  # s beside a change that no part takes into account
-SEARCH = (
-    9.0  # s around where windows say the tempo changes, in which the place itself is looked for
-)
-EARLY = 0.03  # s before a change in which a beat belongs to what follows
-TIE_SECONDS = 0.03  # of mean onsets, by which two places differ that are as good
+EDGE = 1.0  # s on each side of a change that are excluded from the analysis of the parts
+SEARCH = 9.0  # s before and after the approximate change in which the exact change is searched
+EARLY = 0.03  # s: a beat this short before a change belongs to the following part
+TIE_SECONDS = 0.03  # of mean onset strength: positions that differ by less are equally good
 
 
 def find_changes(lines: Floats) -> list[float]:
-    """Seconds at which the tempo changes from one steady tempo to another; empty where it keeps."""
+    """Return the approximate times in seconds at which one steady tempo follows another.
+
+    `lines` holds the onset functions of `tempo.pulses`. The list is empty if the tempo is
+    constant, or if there are more than `MAX_PARTS` parts. Dynamic programming over the windows of
+    `grid_checks` finds the changes.
+    """
     _hertz, scores = grid_checks.window_scores(lines)
     count = len(scores)
     if count < 2:
@@ -46,7 +49,7 @@ def find_changes(lines: Floats) -> list[float]:
 
 
 def part_of(features: Features, begin: float, end: float) -> Features:
-    """The features of a part of the sound, in seconds."""
+    """Return the features of a part of the sound; `begin` and `end` are in seconds."""
 
     def cut(rows: Floats, rate: float) -> Floats:
         return rows[round(begin * rate) : round(end * rate)]
@@ -62,17 +65,22 @@ def part_of(features: Features, begin: float, end: float) -> Features:
 
 @dataclass(frozen=True)
 class Part:
-    """A steady stretch: its grid in seconds of the whole track, beat 0 a downbeat.
+    """A part of a track with its own tempo.
 
-    `begin`: s, from which it holds.
+    begin: time in seconds from which the grid holds.
+    beats: its grid, in seconds of the whole track; beat 0 is a downbeat.
     """
 
     begin: float
     beats: Beats
 
 
-def refined(lines: Floats, parts: Sequence[Part]) -> list[Part]:
-    """The parts with their beginnings where one grid stops and the next begins to explain most."""
+def refine_boundaries(lines: Floats, parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with exact boundaries.
+
+    A boundary is the time at which the next grid begins to explain the onsets better than the
+    previous one.
+    """
     pulse = lines.sum(axis=1).astype(np.float64)
     made = [parts[0]]
     for before, after in pairwise(parts):
@@ -81,7 +89,7 @@ def refined(lines: Floats, parts: Sequence[Part]) -> list[Part]:
         times = np.arange(first, last) / FRAME_RATE
         gain = pulse[first:last] * (_on(before.beats, times) - _on(after.beats, times))
         total = np.concatenate([[0.0], np.cumsum(gain)])
-        # A beat that both have belongs to what follows: it is its first.
+        # A beat that both grids share belongs to the following part, as its first beat.
         tie = TIE_SECONDS * FRAME_RATE * float(pulse.mean())
         begin = first + int(np.argmax(total >= total.max() - tie))
         made.append(Part(begin / FRAME_RATE, after.beats))
@@ -89,17 +97,17 @@ def refined(lines: Floats, parts: Sequence[Part]) -> list[Part]:
 
 
 def _on(beats: Beats, times: Doubles) -> Doubles:
-    # 1 on a beat, less between, also at eighths and sixteenths.
+    # 1 on a beat, and less elsewhere, with further peaks at eighths and sixteenths.
     turns = beats.beat(times)
     waves: Doubles = np.mean([np.cos(2 * np.pi * n * turns) for n in HARMONICS], axis=0)
     return waves
 
 
-def joined(parts: Sequence[Part]) -> Beats:
-    """One grid of several, numbered through.
+def join_parts(parts: Sequence[Part]) -> Beats:
+    """Join the grids of the parts into one grid with consecutive beat numbers.
 
-    Between two parts as many beats are counted as fit: their tempo there is about that of both,
-    so that a deck that is synced goes through without a jolt.
+    The gap between two parts gets the number of beats that fits the mean of both beat lengths, so
+    a synced deck passes the change without a jolt.
     """
     ends = [part.begin for part in parts[1:]]
     rows = [_beats_of(part, end) for part, end in zip(parts, [*ends, None], strict=True)]
@@ -108,7 +116,7 @@ def joined(parts: Sequence[Part]) -> Beats:
         period = (after[1][1] - second + at - before[-2][1]) / 2
         shift = last + max(1, round((second - at) / period)) - number
         after[:] = [(each + shift, place) for each, place in after]
-    # A steady part needs no more than its ends.
+    # The first and the last anchor describe a steady part.
     kept = [
         pair for row, part in zip(rows, parts, strict=True)
         for pair in (row if len(part.beats.numbers) > 2 else (row[0], row[-1]))
@@ -118,7 +126,7 @@ def joined(parts: Sequence[Part]) -> Beats:
 
 
 def _beats_of(part: Part, end: float | None) -> list[tuple[float, float]]:
-    # Whole beats of a part, and where they are; of the last part two, which say its tempo.
+    # The whole beats of a part, and their times. Of a steady last part, two beats define the tempo.
     zero, one = part.beats.time(np.array([0.0, 1.0]))
     early = EARLY / float(one - zero)
     moves = len(part.beats.numbers) > 2

@@ -1,4 +1,4 @@
-"""The analysis of one track."""
+"""Analyse one track: combine feature extraction, beat tracking, key, structure and vocals."""
 
 from __future__ import annotations
 
@@ -29,18 +29,24 @@ from crowdstream.audiofile.loudness import SILENCE
 from crowdstream.audiofile.stems.track_files import TrackFiles
 from crowdstream.audiofile.tags import read_tags
 
-NO_BEAT_BAR = 2.0  # s: "bars" where there is no beat
-MIN_PITCH = 0.095  # by how much pitch classes differ, relative to their mean: noise has 0.08
-ENERGY_LUFS = (-26.0, -7.0)  # level 0 and 1, as far as loudness says it
-BUSY = 9.0  # attacks a second of a level of 1
-BRIGHT = 0.12  # share of the power above 2 kHz, of a level of 1
-LEVEL_SHARES = (0.45, 0.35, 0.2)  # of loudness, attacks, brightness
+NO_BEAT_BAR = 2.0  # s: length of a "bar" in a track without a beat
+# Minimum coefficient of variation of the chroma vector from which a track has a key; noise has
+# 0.08.
+MIN_TONALITY = 0.095
+ENERGY_LUFS = (-26.0, -7.0)  # loudness at which its share of the level is 0 and 1
+MAX_ONSET_RATE = 9.0  # onsets per second at which their share of the level is 1
+MAX_BRIGHTNESS = 0.12  # share of the power above 2 kHz at which its share of the level is 1
+LEVEL_SHARES = (0.45, 0.35, 0.2)  # weights of loudness, onset rate and brightness
 
 
 def analyse_track(
     track: TrackFiles, progress: Callable[[float], None] = lambda _share: None
 ) -> Analysis:
-    """Analyse the files of a track. Raises an `AudioFileError` naming the file at fault."""
+    """Analyse the files of a track.
+
+    `progress` is called with the share that is done, 0 to 1. Raises an `AudioFileError` that names
+    the file that cannot be read.
+    """
     with ExitStack() as stack:
         sounds = [
             stack.enter_context(closing(StemFileSound(stem.name, stem.path)))
@@ -53,10 +59,12 @@ def analyse(
     sounds: Sequence[Sound], progress: Callable[[float], None] = lambda _share: None,
     said: float = 0.0,
 ) -> Analysis:
-    """Analyse one track of one or more stems. `progress`: called with the share done, 0 to 1.
-    `said`: beats a minute that its tags say, 0: none.
+    """Analyse a track of one or more stems.
 
-    Needs memory for what is found, 25 kB a second, not for the samples.
+    `progress` is called with the share that is done, 0 to 1. `said` is the tempo in the track's
+    tags in beats per minute, 0 if there is none.
+
+    Memory is needed for the features, 25 kB per second of music, not for the samples.
     """
     features = extract(sounds, progress)
     if features.lufs <= SILENCE or not len(features.bands):
@@ -120,7 +128,7 @@ def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
 
 
 def _key(bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: list[int]) -> Key:
-    if key.tonality(bass + treble) < MIN_PITCH:
+    if key.tonality(bass + treble) < MIN_TONALITY:
         return key.NO_KEY
     begins = beats.time(np.array(phrases, np.float64)) if phrases else np.zeros(0)
     traits, cents = key.track_traits(bass, treble, features.pitches.rate, begins)
@@ -136,9 +144,9 @@ def _level(features: Features, lines: Floats) -> float:
     low, high = ENERGY_LUFS
     pulse = lines.sum(axis=1)
     is_attack = (pulse[1:-1] > pulse[:-2]) & (pulse[1:-1] >= pulse[2:]) & (pulse[1:-1] > 3.0)
-    busy = float(is_attack.sum()) / max(len(pulse) / FRAME_RATE, 1.0) / BUSY
+    busy = float(is_attack.sum()) / max(len(pulse) / FRAME_RATE, 1.0) / MAX_ONSET_RATE
     power = features.bands.sum(axis=0)
-    bright = float(power[6:].sum() / max(float(power.sum()), 1e-12)) / BRIGHT
+    bright = float(power[6:].sum() / max(float(power.sum()), 1e-12)) / MAX_BRIGHTNESS
     parts = ((features.lufs - low) / (high - low), busy, bright**0.5)
     shares = zip(LEVEL_SHARES, parts, strict=True)
     return round(float(sum(share * min(1.0, max(0.0, part)) for share, part in shares)), 3)

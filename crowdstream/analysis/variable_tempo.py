@@ -1,7 +1,7 @@
-"""A tempo that moves, followed: played by people, or going up and down.
+"""Track a variable tempo, such as that of live musicians or of a tempo ramp.
 
-Local tempi are followed window by window (Viterbi's algorithm), beats are their integral, and how
-far that has drifted is followed second by second.
+The Viterbi algorithm finds the path of the local tempo over overlapping windows. The beats are the
+integral of the path. A second Viterbi pass, second by second, corrects the drift of the integral.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from crowdstream.analysis.tempo import Doubles, Floats
 
 Complexes = npt.NDArray[np.complex128]
 
-WANDER = 0.14  # share by which a moving tempo may leave its median
-STEP = 0.0025  # of it: resolution of local tempi
-WINDOW, HOP = 10.0, 2.5  # s of one local tempo
-STIFFNESS = 6.0  # cost of a change by 1 % from one window to the next
-DRIFT_WINDOWS = (5.0, 3.0)  # s in which the drift of an integrated tempo is looked for
+MAX_DEVIATION = 0.14  # maximum deviation of the local tempo from `hertz`, as the log of their ratio
+STEP = 0.0025  # resolution of local tempi, on the same scale
+WINDOW, HOP = 10.0, 2.5  # s: length and distance of the windows of local tempi
+STIFFNESS = 6.0  # a change by this many percent between two windows costs a score of 1
+DRIFT_WINDOWS = (5.0, 3.0)  # s: windows of the first and second measurement of the drift
 DRIFT_HOP = 1.0  # s
-DRIFT_STEP, DRIFT_MOST = 1 / 64, 1.5  # beats
-DRIFT_CHANGE = 3 / 16  # beats, most within a second
-DRIFT_COST = 600.0  # of a beat squared of drift within a second
-PATTERN_SECONDS = 5.0  # two bars, or more, of most music
-PATTERN_HARMONICS = (0.25, 0.5, 1.0, 2.0)  # bars, half bars, beats, eighths
-PATTERN_WEIGHT = 2.0  # beside that of the sixteenths' phase
-PATTERNS = 6  # stretches that are tried as what the rest is laid beside
+DRIFT_STEP, MAX_DRIFT = 1 / 64, 1.5  # beats: resolution and maximum of the drift
+MAX_DRIFT_CHANGE = 3 / 16  # beats: maximum change of the drift within a second
+DRIFT_COST = 600.0  # per squared beat of change within a second
+PATTERN_SECONDS = 5.0  # two bars or more of most music
+PATTERN_HARMONICS = (0.25, 0.5, 1.0, 2.0)  # of the beat: bars, half bars, beats, eighths
+PATTERN_WEIGHT = 2.0  # relative to the phase of the sixteenths
+PATTERNS = 6  # passages that are tried as the reference pattern
 
 
 def moving_tempo(lines: Floats, hertz: float) -> Beats:
-    """A grid that follows the local tempo, never far from `hertz`."""
+    """Return a grid that follows the local tempo, which stays near `hertz` (beats per second).
+
+    `lines` holds the onset functions of `tempo.pulses`.
+    """
     pulse = lines.sum(axis=1)
     width, hop = int(WINDOW * FRAME_RATE), int(HOP * FRAME_RATE)
-    ratios = np.exp(np.arange(-WANDER, WANDER + STEP / 2, STEP))
+    ratios = np.exp(np.arange(-MAX_DEVIATION, MAX_DEVIATION + STEP / 2, STEP))
     t = np.arange(width) / FRAME_RATE
     shape = np.hanning(width).astype(np.float32)
     padded = np.pad(pulse, (width // 2, width))
@@ -47,10 +50,10 @@ def moving_tempo(lines: Floats, hertz: float) -> Beats:
         real, imaginary = (parts @ wave(turns).astype(np.float32) for wave in (np.cos, np.sin))
         scores += np.hypot(real, imaginary)
     scores /= max(float(scores.max()), 1e-9)
-    steps = np.arange(round(STIFFNESS / 100 / STEP) + 1)  # beyond, a step costs more than it brings
+    steps = np.arange(round(STIFFNESS / 100 / STEP) + 1)  # a larger step costs more than it gains
     path = _viterbi(scores, np.asarray(100 * STEP * steps / STIFFNESS, np.float64))
     speed = hertz * ratios[path]
-    # Beats are the integral of the tempo.
+    # The beats are the integral of the tempo.
     seconds = starts / FRAME_RATE
     numbers = np.concatenate([[0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]) * np.diff(seconds))])
     if len(seconds) < 2:
@@ -59,8 +62,8 @@ def moving_tempo(lines: Floats, hertz: float) -> Beats:
 
 
 def _viterbi(scores: Doubles, cost: Doubles) -> npt.NDArray[np.int64]:
-    # The best way through `scores`, (times, places). `cost`: of staying, of a step of one place,
-    # of two, ...; longer steps than it has are not taken.
+    # The path with the highest total score through `scores`, (times, states). cost[n] is the cost
+    # of a transition by n states; transitions by more states are not allowed.
     reach = len(cost) - 1
     both = np.concatenate([cost[:0:-1], cost])
     total = scores[0].copy()
@@ -80,13 +83,13 @@ def _viterbi(scores: Doubles, cost: Doubles) -> npt.NDArray[np.int64]:
 
 
 def _carrier(beats: npt.NDArray[np.float64], harmonic: float) -> Complexes:
-    # What a line is multiplied by to find the phase of a harmonic of the beat.
+    # The complex carrier that demodulates a harmonic of the beat, to measure its phase.
     wave: Complexes = np.exp(-2j * np.pi * harmonic * beats).astype(np.complex128, copy=False)
     return wave
 
 
 def _local(wave: Complexes, centres: npt.NDArray[np.int64], width: float) -> Complexes:
-    # The sums of stretches of `width` seconds around these frames.
+    # Sums over windows of `width` seconds, centred on these frames.
     half = int(width / 2 * FRAME_RATE)
     sums = np.concatenate([[0.0], np.cumsum(wave)])
     found: Complexes = (
@@ -96,15 +99,15 @@ def _local(wave: Complexes, centres: npt.NDArray[np.int64], width: float) -> Com
 
 
 def _drifts() -> tuple[Doubles, Doubles]:
-    # By how many beats a grid may have drifted, and what steps within a second cost.
-    drifts = np.arange(-DRIFT_MOST, DRIFT_MOST + DRIFT_STEP / 2, DRIFT_STEP, dtype=np.float64)
-    steps = np.arange(0, DRIFT_CHANGE + DRIFT_STEP / 2, DRIFT_STEP, dtype=np.float64)
+    # The possible drifts of a grid in beats, and the costs of changes within a second.
+    drifts = np.arange(-MAX_DRIFT, MAX_DRIFT + DRIFT_STEP / 2, DRIFT_STEP, dtype=np.float64)
+    steps = np.arange(0, MAX_DRIFT_CHANGE + DRIFT_STEP / 2, DRIFT_STEP, dtype=np.float64)
     costs: Doubles = DRIFT_COST * np.square(steps)
     return drifts, costs
 
 
 def _drifted(local: Complexes, drifts: Doubles) -> Doubles:
-    # How well each drift explains where the sixteenths are: (seconds, drifts).
+    # How well each drift explains the phase of the sixteenths: (seconds, drifts).
     local = local / max(float(np.percentile(np.abs(local), 75)), 1e-9)
     turn = np.exp(2j * np.pi * 4 * drifts)
     scores: Doubles = np.minimum(np.abs(local), 1.5)[:, None] * np.real(
@@ -114,7 +117,7 @@ def _drifted(local: Complexes, drifts: Doubles) -> Doubles:
 
 
 def _moved(beats: Beats, centres: npt.NDArray[np.int64], path: Doubles) -> Beats:
-    # A grid without its drift, which changes smoothly.
+    # Remove the smoothed drift from a grid.
     path = np.convolve(np.pad(path, 2, "edge"), np.hanning(7)[1:-1] / 3.0, "valid")
     at = centres / FRAME_RATE
     numbers = beats.beat(at) - path
@@ -123,8 +126,8 @@ def _moved(beats: Beats, centres: npt.NDArray[np.int64], path: Doubles) -> Beats
 
 
 def _bend(pulse: Floats, beats: Beats) -> Beats:
-    # How far the integral has drifted is followed second by second: the phase of the sixteenths
-    # says it, the drift changes slowly, and where nothing plays it stays.
+    # Track the drift of the integral second by second, by the phase of the sixteenths. The drift
+    # changes slowly, and stays constant through silence.
     seconds = np.arange(len(pulse)) / FRAME_RATE
     line = pulse - pulse.mean()
     centres = np.arange(0, len(pulse), int(DRIFT_HOP * FRAME_RATE))
@@ -136,9 +139,10 @@ def _bend(pulse: Floats, beats: Beats) -> Beats:
 
 
 def _unslip(lines: Floats, beats: Beats) -> Beats:
-    # Sixteenths look alike, so a stretch without drums can lead the grid from one to another.
-    # What each band does within the bar, before and after, tells them apart. One stretch after
-    # another is taken as the pattern that the rest is laid beside; the one that explains most wins.
+    # All sixteenths look alike, so a passage without drums can shift the grid by a sixteenth. The
+    # rhythmic pattern of each band within the bar, before and after the passage, reveals the
+    # shift. Several passages are tried as the reference pattern, and the one with the highest
+    # score is used.
     turns = beats.beat(np.arange(len(lines)) / FRAME_RATE)
     centres = np.arange(0, len(lines), int(DRIFT_HOP * FRAME_RATE))
     centred = lines - lines.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Where somebody sings."""
+"""Vocal activity detection, in a vocal stem or in a mix."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from crowdstream.analysis.result import Vocals
 from crowdstream.analysis.tempo import Doubles
 from crowdstream.audiofile.stems.names import REST, STEM_KINDS, kind_of
 
-QUIET_DB, SILENT_DB = -30.0, -60.0  # of the stem's loud parts; full scale
+QUIET_DB = -30.0  # threshold relative to the loud parts of the stem (`LOUD_PERCENTILE`)
+SILENT_DB = -60.0  # dBFS: absolute threshold
 LOUD_PERCENTILE = 95.0
-GAP, MIN_SUNG_SECONDS = 0.6, 0.25  # s: shorter pauses are breaths, shorter sounds are no singing
-MIX_GAP, MIX_SHORTEST = 1.5, 1.5  # s: an estimate is coarser
-SMOOTH = 1.4  # s of one estimate
-INSTRUMENTS = (STEM_KINDS | {REST}) - {"vocals", "fx"}  # kinds of stems in which nobody sings
-SURE, ESTIMATED = 0.95, 0.5
+GAP, MIN_SUNG_SECONDS = 0.6, 0.25  # s: shorter pauses are breaths, shorter sounds are not singing
+MIX_GAP, MIX_SHORTEST = 1.5, 1.5  # s: the same for a mix, whose estimate is coarser
+SMOOTH = 1.4  # s: window of one estimate
+INSTRUMENTS = (STEM_KINDS | {REST}) - {"vocals", "fx"}  # kinds of stems without vocals
+STEM_CONFIDENCE, MAX_MIX_CONFIDENCE = 0.95, 0.5
 
 
 def _spans(
@@ -33,27 +34,26 @@ def _spans(
 
 
 def find_vocals(features: Features) -> Vocals:
-    """Spans with a voice; see `Vocals`."""
+    """Return the passages with vocals; see `result.Vocals`."""
     names = features.names
     voices = [number for number, name in enumerate(names) if kind_of(name) == "vocals"]
     if voices and len(names) > 1:
         power = features.stems[:, voices].astype(np.float64).sum(axis=1)
         level = 10 * np.log10(power + 1e-12)
-        heard = level[level > SILENT_DB]
-        if not len(heard):
-            return Vocals((), "stem", SURE)
-        loud = float(np.percentile(heard, LOUD_PERCENTILE))
+        audible = level[level > SILENT_DB]
+        if not len(audible):
+            return Vocals((), "stem", STEM_CONFIDENCE)
+        loud = float(np.percentile(audible, LOUD_PERCENTILE))
         active = level > max(SILENT_DB, loud + QUIET_DB)
-        return Vocals(
-            tuple(_spans(active, features.stems_rate, GAP, MIN_SUNG_SECONDS)), "stem", SURE
-        )
+        spans = _spans(active, features.stems_rate, GAP, MIN_SUNG_SECONDS)
+        return Vocals(tuple(spans), "stem", STEM_CONFIDENCE)
     if len(names) > 1 and all(kind_of(name) in INSTRUMENTS for name in names):
-        return Vocals((), "none", SURE)
+        return Vocals((), "none", STEM_CONFIDENCE)
     return _estimate(features)
 
 
 def sung(found: Vocals, edges: Doubles) -> Doubles:
-    """The share of each stretch between `edges` (s) in which somebody sings."""
+    """Return the share of vocals in each interval between consecutive `edges` (s), 0 to 1."""
     total = np.zeros(max(0, len(edges) - 1))
     for begin, end in found.spans:
         total += np.maximum(0.0, np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin))
@@ -62,7 +62,11 @@ def sung(found: Vocals, edges: Doubles) -> Doubles:
 
 
 def voice_traits(features: Features) -> Doubles:
-    """What speaks for a voice, per slow frame: glide, loudness in its range, middle over sides."""
+    """Return the traits of vocals per slow frame, `(k, 5)`, smoothed over `SMOOTH`.
+
+    They are: gliding partials (weighted by power, and unweighted), the level in the vocal range,
+    the ratio of mid to side, and the share of the vocal range in the mix.
+    """
     voice = features.voice.astype(np.float64)
     width = max(1, int(SMOOTH * SLOW_RATE))
     middle, sides, glide = voice.T
@@ -91,4 +95,4 @@ def _estimate(features: Features) -> Vocals:
     chance = 1 / (1 + np.exp(-score))
     spans = _spans(chance > 0.5, SLOW_RATE, MIX_GAP, MIX_SHORTEST)
     sure = float(np.mean(np.abs(chance - 0.5))) * 2
-    return Vocals(tuple(spans), "mix", round(ESTIMATED * sure, 3))
+    return Vocals(tuple(spans), "mix", round(MAX_MIX_CONFIDENCE * sure, 3))
