@@ -1,4 +1,4 @@
-"""Sounds that are no ordinary track: each gets a sensible answer."""
+"""Unusual sounds get a sensible analysis: silence, noise, single clicks, odd formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATE = 44_100
 
 
 def _clicks(bpm: float, seconds: float, rate: int = RATE, channels: int = 2) -> Floats:
-    # A kick on each beat, a noise on each second, on a floor of noise.
+    # A kick on each beat and a snare on every second one, with background noise.
     random = np.random.default_rng(1)
     out = 1e-4 * random.standard_normal(int(seconds * rate))
     t = np.arange(int(0.1 * rate)) / rate
@@ -31,7 +31,7 @@ def _clicks(bpm: float, seconds: float, rate: int = RATE, channels: int = 2) -> 
     return np.repeat(out[:, None], channels, axis=1).astype(np.float32)
 
 
-def test_silence() -> None:
+def test_silence_has_no_beat_key_or_sections() -> None:
     result = analyse([ArraySound("mix", np.zeros((10 * RATE, 2), np.float32), RATE)])
     assert result.silent
     assert (result.tempo.bpm, result.tempo.anchors, result.key.name) == (0.0, (), "")
@@ -39,12 +39,12 @@ def test_silence() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 100, 5000])
-def test_hardly_any_sound(frames: int) -> None:
+def test_very_short_sounds_have_no_beat(frames: int) -> None:
     result = analyse([ArraySound("mix", np.full((frames, 2), 0.5, np.float32), RATE)])
     assert result.tempo.bpm == 0.0
 
 
-def test_one_click() -> None:
+def test_a_single_click_has_no_beat() -> None:
     sound = np.zeros((20 * RATE, 2), np.float32)
     sound[RATE] = 1.0
     assert analyse([ArraySound("mix", sound, RATE)]).tempo.bpm == 0.0
@@ -58,26 +58,26 @@ def test_noise_has_neither_beat_nor_key(seconds: int) -> None:
     assert result.energy
 
 
-def test_numbers_that_are_none_are_silence() -> None:
+def test_nan_samples_are_treated_as_silence() -> None:
     sound = _clicks(120, 10)
     sound[RATE : RATE + 50] = np.nan
     assert analyse([ArraySound("mix", sound, RATE)]).tempo.bpm == pytest.approx(120, abs=0.1)
 
 
-def test_five_seconds() -> None:
+def test_five_seconds_are_enough_for_the_tempo() -> None:
     assert analyse([ArraySound("mix", _clicks(124, 5), RATE)]).tempo.bpm == pytest.approx(
         124, abs=0.05
     )
 
 
-def test_mono_and_high_rate() -> None:
+def test_mono_and_high_sample_rates_are_analysed() -> None:
     sound = _clicks(126, 20, 96_000, 1)
     result = analyse([ArraySound("mix", sound, 96_000)])
     assert result.sample_rate == 96_000
     assert result.tempo.bpm == pytest.approx(126, abs=0.05)
 
 
-def test_stems_of_different_lengths_and_rates() -> None:
+def test_stems_may_differ_in_length_and_sample_rate() -> None:
     other = 0.1 * np.sin(2 * np.pi * 220 * np.arange(8 * 48_000) / 48_000)
     result = analyse([
         ArraySound("drums", _clicks(124, 20), RATE),
@@ -90,14 +90,14 @@ def test_stems_of_different_lengths_and_rates() -> None:
 
 
 @pytest.mark.parametrize("bpm", [60.0, 200.0])
-def test_extreme_tempi(bpm: float) -> None:
+def test_extreme_tempi_are_right_apart_from_the_octave(bpm: float) -> None:
     found = analyse([ArraySound("mix", _clicks(bpm, 30), RATE)]).tempo.bpm
     ratio = found / bpm
     assert min(abs(ratio - octave) for octave in (0.5, 1.0, 2.0)) < 0.001
 
 
 class _Long:
-    """A long sound of which only a minute is in memory."""
+    """A sound of four minutes, of which only one is in memory."""
 
     name, sample_rate, frames = "mix", 22_050, 4 * 60 * 22_050
 
@@ -105,13 +105,13 @@ class _Long:
         self._bar = np.round(_clicks(120, 60, self.sample_rate, 1) * 20_000).astype(np.int16)
 
     def read(self, start: int, count: int) -> np.ndarray:
-        """The same minute again and again."""
+        """Repeat the same minute."""
         return np.take(self._bar, np.arange(start, start + count), axis=0, mode="wrap")
 
 
-def test_memory_grows_with_what_is_kept_not_with_the_samples() -> None:
-    # Four minutes have 21 MB of samples in float32; what is kept of them is 6, and what is needed
-    # for a moment about 9, however long the sound is.
+def test_memory_grows_with_the_features_and_not_with_the_samples() -> None:
+    # Four minutes are 21 MB of float32 samples. Their features take 6 MB, and temporary arrays
+    # about 9 MB, however long the sound is.
     sound = _Long()
     tracemalloc.start()
     try:
@@ -123,7 +123,7 @@ def test_memory_grows_with_what_is_kept_not_with_the_samples() -> None:
     assert peak < 22e6
 
 
-def test_files_and_what_is_wrong_with_them(tmp_path: Path) -> None:
+def test_files_are_analysed_and_a_bad_file_is_named(tmp_path: Path) -> None:
     import soundfile
 
     soundfile.write(tmp_path / "drums.wav", _clicks(125, 12), RATE)
@@ -139,7 +139,7 @@ def test_files_and_what_is_wrong_with_them(tmp_path: Path) -> None:
         analyse_track(find_stems(tmp_path))
 
 
-def test_camelot() -> None:
+def test_keys_are_named_in_camelot_notation() -> None:
     keys = ((9, True), (0, False), (8, True), (4, False))
     names = [camelot(tonic, minor) for tonic, minor in keys]
     assert names == ["8A", "8B", "1A", "12B"]

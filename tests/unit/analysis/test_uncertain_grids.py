@@ -1,4 +1,4 @@
-"""Grids of what is hard: two tempi, bars of three, loops with a tail, opposite polarity."""
+"""Beat grids of difficult sounds: two tempi, triple meter, loops with a tail, polarity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.drum_machine import RATE, beats_at, chords, drums, worst_erro
 
 
 def analysed(*stems: np.ndarray) -> Analysis:
-    """The analysis of one file, or of stems: drums, then others."""
+    """Analyse one file, or several stems, of which the first is drums."""
     names = ("drums", "other", "bass") if len(stems) > 1 else ("mix",)
     sounds: list[Sound] = [
         ArraySound(name, stem, RATE) for name, stem in zip(names, stems, strict=False)
@@ -22,7 +22,7 @@ def analysed(*stems: np.ndarray) -> Analysis:
 
 
 @pytest.mark.parametrize(("first", "second", "cut"), [(100.0, 128.0, 36.0), (90.0, 120.0, 40.0)])
-def test_two_tempi_have_their_beats_in_both_halves_and_are_uncertain(
+def test_a_tempo_change_keeps_the_beats_of_both_parts_and_is_uncertain(
     first: float, second: float, cut: float
 ) -> None:
     sound = np.concatenate([drums(first, cut), drums(second, 32.0)])
@@ -34,7 +34,7 @@ def test_two_tempi_have_their_beats_in_both_halves_and_are_uncertain(
 
 
 @pytest.mark.parametrize("bpm", [96.0, 150.0, 176.0])
-def test_bars_of_three_are_said_to_be_such(bpm: float) -> None:
+def test_triple_meter_is_detected_and_uncertain(bpm: float) -> None:
     tempo = analysed(drums(bpm, 45.0, beats_per_bar=3)).tempo
     assert tempo.uncertain
     assert "three beats" in tempo.doubt
@@ -57,37 +57,37 @@ def test_a_steady_beat_is_certain(bpm: float) -> None:
 def test_a_loop_with_a_tail_has_its_exact_tempo(bpm: float, bars: int, tail: float) -> None:
     loop = drums(bpm, bars * 240 / bpm)
     found = analysed(np.concatenate([loop, np.zeros(round(tail * RATE), np.float32)]))
-    # To what the length of the file can say: it is whole samples long.
+    # The length of the file, a whole number of samples, limits the accuracy.
     assert found.tempo.bpm == pytest.approx(bpm, abs=0.001)
     assert found.tempo.anchors[0][1] == pytest.approx(0.0, abs=0.002)
 
 
-def test_opposite_polarity_hides_neither_key_nor_tempo() -> None:
+def test_channels_of_opposite_polarity_do_not_hide_key_or_tempo() -> None:
     sound = drums(124.0, 40.0) * np.float32(0.3) + chords(124.0, 40.0)
     plain = analysed(np.stack([sound, sound], 1))
     for right in (-sound, -0.9 * sound):
-        turned = analysed(np.stack([sound, right], 1))
-        assert turned.tempo.bpm == pytest.approx(124.0, abs=0.01)
-        assert not turned.tempo.uncertain
-        assert turned.key.name == plain.key.name == "8A"
+        inverted = analysed(np.stack([sound, right], 1))
+        assert inverted.tempo.bpm == pytest.approx(124.0, abs=0.01)
+        assert not inverted.tempo.uncertain
+        assert inverted.key.name == plain.key.name == "8A"
 
 
-def test_a_stem_of_opposite_polarity_is_heard_beside_others() -> None:
+def test_a_stem_of_opposite_polarity_is_analysed_beside_others() -> None:
     beat, music = drums(124.0, 40.0), chords(124.0, 40.0)
-    turned = analysed(np.stack([beat, -beat], 1), np.stack([music, music], 1))
-    assert turned.tempo.bpm == pytest.approx(124.0, abs=0.01)
-    assert worst_error(turned.tempo.anchors, beats_at(124.0, 39.0)) < 0.005
+    inverted = analysed(np.stack([beat, -beat], 1), np.stack([music, music], 1))
+    assert inverted.tempo.bpm == pytest.approx(124.0, abs=0.01)
+    assert worst_error(inverted.tempo.anchors, beats_at(124.0, 39.0)) < 0.005
     other = analysed(np.stack([beat, beat], 1), np.stack([music, -music], 1))
     assert other.key.name == "8A"
 
 
-def test_ordinary_stereo_gives_its_middle_and_a_turn_makes_no_click() -> None:
+def test_stereo_gives_its_mid_and_the_switch_to_side_does_not_click() -> None:
     left = np.sin(np.arange(4 * RATE) * 0.01).astype(np.float32)
     mono = Mono(RATE)
     middle, sides = mono.feed(np.stack([left, 0.5 * left], 1))
     assert np.allclose(middle, 0.75 * left)
     assert np.allclose(sides, 0.25 * left)
-    turned, rest = mono.feed(np.stack([left, -left], 1))
-    assert np.allclose(turned[RATE:], left[RATE:])
+    inverted, rest = mono.feed(np.stack([left, -left], 1))
+    assert np.allclose(inverted[RATE:], left[RATE:])
     assert np.allclose(rest[RATE:], 0.0)
-    assert np.abs(np.diff(turned)).max() < 0.02
+    assert np.abs(np.diff(inverted)).max() < 0.02

@@ -1,4 +1,4 @@
-"""Following a tempo that moves, on onsets made by hand."""
+"""Tracking a variable tempo, on synthetic onset functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BREAK = (24.0, 40.0)  # s without drums
 
 
 def _drums(beats: Doubles) -> Floats:
-    # Kick, snare, hats, and a floor of noise; nothing but that in the break.
+    # Kick, snare, hats and background noise; only the noise in the break.
     lines = 0.02 * np.random.default_rng(3).random((int((beats[-1] + 1) * FRAME_RATE), 5))
     count = len(beats) - 1
     for step in range(4 * count):
@@ -29,9 +29,9 @@ def _drums(beats: Doubles) -> Floats:
 
 
 @pytest.mark.parametrize("drift", [0.21, 0.45])
-def test_a_break_in_which_the_tempo_wanders_loses_no_beat(drift: float) -> None:
-    # Within the break the beats come faster, by nearly one sixteenth or two in all, and sixteenths
-    # are hard to tell apart.
+def test_a_tempo_drift_within_a_break_loses_no_beat(drift: float) -> None:
+    # Within the break, the beats advance by nearly one or two sixteenths in total, and sixteenths
+    # are hard to distinguish.
     even = np.arange(140) * 60 / 120
     share = np.clip((even - BREAK[0]) / (BREAK[1] - BREAK[0]), 0, 1)
     beats = even - drift * 0.5 * share * (1 + 0.002 * even)
