@@ -74,7 +74,7 @@ def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = 
     if new == text:
         return False
     if len(new.encode("utf-8", "surrogatepass")) > MAX_SIDECAR_BYTES:
-        raise SidecarError(f"{printable(path)}: it would exceed {MAX_SIDECAR_BYTES} bytes")
+        raise SidecarError(f"{printable(path)}: it would have more than {MAX_SIDECAR_BYTES} bytes")
     try:
         _replace(path, new)
     except OSError as error:
@@ -153,7 +153,7 @@ def _read(path: str) -> str:
     except OSError as error:
         raise SidecarError(f"{printable(path)}: it can't be read ({error.strerror})") from None
     if len(data) > MAX_SIDECAR_BYTES:
-        raise SidecarError(f"{printable(path)}: it exceeds {MAX_SIDECAR_BYTES} bytes")
+        raise SidecarError(f"{printable(path)}: it has more than {MAX_SIDECAR_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
