@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    from crowdstream.supervisor.main import guard
-    from crowdstream.system.broken_pipe import while_read
+    from crowdstream.supervisor.main import supervise
+    from crowdstream.system.broken_pipe import exit_quietly_on_broken_pipe
 
-    sys.exit(while_read(lambda: guard(sys.argv[1:], "audio_server.py")))
+    sys.exit(exit_quietly_on_broken_pipe(lambda: supervise(sys.argv[1:], "audio_server.py")))

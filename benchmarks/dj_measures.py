@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.dj_watch import PARTS, RATE, Watched
-from crowdstream.audiofile.loudness import Loudness
+from crowdstream.audiofile.loudness import LoudnessMeter
 from crowdstream.dj.setfile.timed_commands import DECKS
 from crowdstream.dj.track_features import TrackFeatures
 
@@ -222,6 +222,6 @@ def _loudness(seen: Watched, out: Path) -> None:
 
 def _lufs(file: soundfile.SoundFile, begin: float, end: float) -> float:
     file.seek(max(0, min(file.frames, round(begin * RATE))))
-    meter = Loudness(RATE)
+    meter = LoudnessMeter(RATE)
     meter.feed(file.read(max(0, round((end - max(0.0, begin)) * RATE)), always_2d=True))
     return meter.integrated()

@@ -37,7 +37,7 @@ from crowdstream.dj.planning.candidates import of_analyses
 from crowdstream.dj.planning.energy_curve import find_curve
 from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Planner, PlanOptions
-from crowdstream.dj.planning.plot import picture
+from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.reader import read_set
 from crowdstream.dj.setfile.timed_commands import placements, tempo_map
 from crowdstream.dj.setfile.writer import write_set
@@ -79,7 +79,7 @@ def main() -> None:
     (options.folder / "set.txt").write_text("\n".join(explain(made.mix, made.others)) + "\n")
     features = {entry.path: candidates.features(entry.path) for entry in made.mix.entries}
     energies = {track: candidates.energy(candidates.card(track)) for track in features}
-    path.with_suffix(".svg").write_text(picture(made.mix, features, energies, curve.energy))
+    path.with_suffix(".svg").write_text(plot_set(made.mix, features, energies, curve.energy))
     if not options.plan_only:
         _render(
             path, {track: TrackFeatures(track, track, truth) for track, truth in truths.items()}

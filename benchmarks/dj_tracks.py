@@ -26,7 +26,7 @@ from crowdstream.analysis.result import (
     Tempo,
     Vocals,
 )
-from crowdstream.audiofile.loudness import Loudness as Meter
+from crowdstream.audiofile.loudness import LoudnessMeter as Meter
 
 RATE = 44100
 STEMS = ("drums", "bass", "vocals", "other")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import common
 from benchmarks.dj_tracks import known_tracks
 from benchmarks.dj_watch import BLOCK, PARTS, RATE, Watched
-from crowdstream.audiofile.loudness import Loudness
+from crowdstream.audiofile.loudness import LoudnessMeter
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.cost_model import COMFORT
 from crowdstream.dj.planning.entrance import entry_of
@@ -140,7 +140,7 @@ def _rendered(
                 table.setdefault(bar, {})[deck, name] = 10 * math.log10(max(power, 1e-6))
         middle = (sum(edges) / 2 - origin) / RATE
         piece = sound[max(0, round((middle - 1.5) * RATE)) : round((middle + 1.5) * RATE)]
-        meter = Loudness(RATE)
+        meter = LoudnessMeter(RATE)
         meter.feed(piece)
         loud[bar] = meter.integrated()
     return table, loud

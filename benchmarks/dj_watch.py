@@ -20,7 +20,7 @@ import soundfile
 from crowdstream.control.decks.track import first_buffer
 from crowdstream.desk.constants import STEMS, TAP_STEM
 from crowdstream.desk.ramps import deck_level_ramp, eq_ramp
-from crowdstream.desk.snapshot import DeskSnapshot, read_moment
+from crowdstream.desk.snapshot import DeskSnapshot, read_snapshot
 from crowdstream.desk.taps import LISTENERS, TapReader
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.timed_commands import DECKS, TrackPlacement, placements
@@ -99,7 +99,7 @@ class Watched(Session):
             self._next_join += 1
 
     def _observe(self, out: np.ndarray) -> None:
-        moment = read_moment(self.desk)
+        moment = read_snapshot(self.desk)
         n, self.count = self.count, self.count + 1
         self.frames[n], self.beats[n], self.tempi[n] = moment.frame, moment.beat, moment.bpm
         middle = moment.beat - len(out) / RATE * moment.bpm / 120

@@ -15,7 +15,7 @@ import numpy as np
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import CHAINS
 from crowdstream.desk.dtypes import COMMAND
-from crowdstream.desk.effect_instances import prepare
+from crowdstream.desk.effect_instances import prepare_instance
 from crowdstream.desk.effects import EFFECTS, ROW_ON
 from crowdstream.desk.opcodes import OP_EFFECT, OP_RAMP
 from crowdstream.desk.ramps import RAMP_PATCH, RAMP_PREFADER, effect_ramp
@@ -31,7 +31,7 @@ PER_CHAIN = 4
 
 def make(desk: Desk, instance: int, name: str) -> None:
     """Prepare an instance of the named module and switch it on."""
-    prepare(desk, instance, list(MODULES).index(name), MODULES[name])
+    prepare_instance(desk, instance, list(MODULES).index(name), MODULES[name])
     desk.ramps[effect_ramp(instance, ROW_ON)] = (1.0, 0.0, 1.0, 0)
 
 

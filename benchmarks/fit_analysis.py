@@ -63,7 +63,7 @@ def bar_choice(truth: Truth, features: Features, lines: tempo.Floats, hertz: flo
     """Return the choice of the sixteenth on which the bar starts."""
     beats = Beats.even(grid.steady_tempo(lines, hertz))
     if grid.coherence(lines, beats) < grid.STEADY:
-        beats = variable_tempo.moving_tempo(lines, hertz)
+        beats = variable_tempo.track_variable_tempo(lines, hertz)
     beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
     steps = 4 * (beats.beat(truth.beats) - np.arange(len(truth.beats)))
     traits = downbeat.bar_traits(features, lines, beats)
@@ -166,7 +166,7 @@ def main() -> None:
 
 def collect(truth: Truth, features: Features, found: dict[str, list[Choice]]) -> None:
     """Add the choices of one track."""
-    lines = tempo.pulses(features.onsets)
+    lines = tempo.normalize_onsets(features.onsets)
     possible = tempo.candidates(lines)
     octave = octave_choice(truth, possible)
     if octave is not None:

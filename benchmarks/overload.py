@@ -30,7 +30,7 @@ from benchmarks.everything import ARENA_BYTES, BLOCK, RIDE_BEATS, STEPS, TEMPOS,
 from benchmarks.material import cache_folder
 from crowdstream.demo.dsp import RATE
 from crowdstream.demo.tracks import Track, write_tracks
-from crowdstream.desk.load_shedding import LEFT_OUT, LEVELS
+from crowdstream.desk.load_shedding import BYPASSED_BY_LEVEL, LEVELS
 from crowdstream.engine.precompiled import kernels
 from crowdstream.settings import Settings
 
@@ -100,7 +100,7 @@ def levels(mixer: Mixer, seconds: float) -> tuple[list[dict[str, Any]], float]:
             full, full_p99 = quiet[0], p99
         rows.append({
             "level": level,
-            "left out": "nothing" if level == 0 else f"+ {LEFT_OUT[level]}",
+            "left out": "nothing" if level == 0 else f"+ {BYPASSED_BY_LEVEL[level]}",
             "mean us": round(quiet[level] / 1000, 1),
             "of full": round(quiet[level] / full, 3),
             "p99 of full": round(p99 / full_p99, 3),

@@ -38,7 +38,7 @@ from crowdstream.desk.opcodes import OP_RAMP, OP_START
 from crowdstream.desk.pages import Arena
 from crowdstream.desk.ramps import eq_ramp
 from crowdstream.desk.rings import push_commands
-from crowdstream.desk.taps import LISTENERS, hold_tap
+from crowdstream.desk.taps import LISTENERS, request_tap
 from crowdstream.engine.render import render_at
 
 GOAL_MS = 0.01  # per block, for the master's tap
@@ -81,7 +81,7 @@ def scene(taps: Sequence[int]) -> Desk:
         turn["op"], turn["index"], turn["x"], turn["y"] = OP_RAMP, eq_ramp(deck, 0), 0.7, 1.0
     assert push_commands(desk, batch)
     for tap in taps:
-        hold_tap(desk, tap, LISTENERS)
+        request_tap(desk, tap, LISTENERS)
     return desk
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import crowdstream
-from crowdstream.system.broken_pipe import while_read
+from crowdstream.system.broken_pipe import exit_quietly_on_broken_pipe
 
 USAGE = """\
 usage: crowdstream COMMAND [options]
@@ -34,14 +34,14 @@ usage: crowdstream COMMAND [options]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crowdstream COMMAND ...`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return while_read(lambda: _run(arguments))
+    return exit_quietly_on_broken_pipe(lambda: _run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["serve"]:
-        from crowdstream.supervisor.main import guard
+        from crowdstream.supervisor.main import supervise
 
-        return guard(arguments[1:], "crowdstream serve")
+        return supervise(arguments[1:], "crowdstream serve")
     if arguments[:1] == ["demo"]:
         from crowdstream.demo.runner import main as demo
 
@@ -51,17 +51,17 @@ def _run(arguments: list[str]) -> int:
 
         return render(arguments[1:])
     if arguments[:1] == ["plan"]:
-        from crowdstream.dj.cli import plan
+        from crowdstream.dj.cli import run_plan
 
-        return plan(arguments[1:])
+        return run_plan(arguments[1:])
     if arguments[:1] == ["dj"]:
-        from crowdstream.dj.autopilot.cli import dj
+        from crowdstream.dj.autopilot.cli import run_dj
 
-        return dj(arguments[1:])
+        return run_dj(arguments[1:])
     if arguments[:1] == ["simulate-crowd"]:
-        from crowdstream.dj.autopilot.simulate_crowd import simulate
+        from crowdstream.dj.autopilot.simulate_crowd import run_simulation
 
-        return simulate(arguments[1:])
+        return run_simulation(arguments[1:])
     if arguments[:1] == ["analyze"]:
         from crowdstream.library.cli import analyze
 
@@ -106,7 +106,7 @@ def compile_kernels() -> int:
     deleted = prune([kernel_cache.folder()])
     with contextlib.suppress(OSError):
         PartStore(kernel_cache.parts_folder()).prune()
-    with kernel_cache.told(partial(print, flush=True)):
+    with kernel_cache.report_progress(partial(print, flush=True)):
         compile_here()
     print(f"kernels ready after {time.monotonic() - begin:.1f} s")
     if deleted:

@@ -24,7 +24,7 @@ from crowdstream.dj.autopilot.cli import build_parser as dj_parser
 from crowdstream.dj.autopilot.simulate_crowd import build_parser as simulate_parser
 from crowdstream.dj.cli import build_parser as plan_parser
 from crowdstream.library.cli import build_parser as analyze_parser
-from crowdstream.library.database import default_place
+from crowdstream.library.database import default_path
 from crowdstream.library.stem_mp4 import default_cache
 from crowdstream.offline.cli import build_parser as render_parser
 from crowdstream.settings.cli import ACTIONS, option_help
@@ -135,7 +135,7 @@ def _action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> st
     text = (action.help or "") % {**vars(action), "prog": parser.prog}
     # Paths in this user's home folder are replaced by paths that are valid for every user.
     for place, written in (
-        (default_place(), "~/.local/share/crowdstream/library.db"),
+        (default_path(), "~/.local/share/crowdstream/library.db"),
         (default_cache(), "~/.cache/crowdstream/stems"),
     ):
         text = text.replace(str(place), written)

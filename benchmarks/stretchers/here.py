@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.stretchers import Stretched
-from crowdstream.audiofile.onsets import CONTEXT, find_attacks
+from crowdstream.audiofile.onsets import CONTEXT, find_onsets
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.dtypes import COMMAND
@@ -27,7 +27,7 @@ def _load(desk: Desk, arena: Arena, source: int, samples: np.ndarray) -> None:
         before = samples[max(0, first - CONTEXT) : first]
         place = arena.take()
         assert place is not None
-        arena.publish(source, page, place, part, find_attacks(part, before))
+        arena.publish(source, page, place, part, find_onsets(part, before))
 
 
 class Here:

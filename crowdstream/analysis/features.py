@@ -17,7 +17,7 @@ import soxr
 from crowdstream.analysis.chroma import PitchCounter
 from crowdstream.analysis.mono import Mono
 from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
-from crowdstream.audiofile.loudness import RESPONSE_SECONDS, Loudness
+from crowdstream.audiofile.loudness import RESPONSE_SECONDS, LoudnessMeter
 from crowdstream.audiofile.stems.names import kind_of
 
 RATE = 22_050  # Hz: hi-hats are still audible
@@ -211,7 +211,7 @@ def extract(
 
     `progress` is called with the share that is done, 0 to 1.
     """
-    steps = extracting(sounds)
+    steps = extract_in_steps(sounds)
     while True:
         try:
             progress(next(steps))
@@ -220,7 +220,7 @@ def extract(
             return found
 
 
-def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
+def extract_in_steps(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
     """Extract features like `extract`, as a generator that reads about a second in each step.
 
     Yields the share that is done, 0 to 1; returns the features.
@@ -237,7 +237,7 @@ def extracting(sounds: Sequence[Sound]) -> Generator[float, None, Features]:
     kinds = [kind_of(name) if len(names) > 1 else "" for name in names]
     beats = [number for number, kind in enumerate(kinds) if kind == "drums"]
     has_drums, has_voice = bool(beats), "vocals" in kinds
-    loudness = Loudness(rate)
+    loudness = LoudnessMeter(rate)
     drums_in, mid_in, side_in = _Decimate(rate), _Decimate(rate), _Decimate(rate)
     onset, attack, voice = _OnsetPass(), _AttackPass(), _VoicePass()
     slow, window = _Frames(SLOW_WINDOW, SLOW_HOP), _hann(SLOW_WINDOW)

@@ -16,7 +16,7 @@ from crowdstream.analysis.tempo import Doubles
 
 PIECES = 32
 ENDS = 1e-3  # share of the track's energy that is ignored at each end
-SAME = 0.2  # maximum distance of two fingerprints of the same music
+MAX_SAME_DISTANCE = 0.2  # maximum distance of two fingerprints of the same music
 
 
 def fingerprint(features: Features, classes: Doubles) -> str:

@@ -37,7 +37,7 @@ MIN_TONAL = 1e-6
 PHRASE_SHARE = 2.0  # s: the first chord of a phrase is measured over this time
 
 
-def camelot(tonic: int, minor: bool) -> str:
+def camelot_name(tonic: int, minor: bool) -> str:
     """Return a key's name in Camelot notation, in which neighbours are a fifth apart."""
     major = (tonic + 3) % 12 if minor else tonic
     return f"{(7 * major + 7) % 12 + 1}{'A' if minor else 'B'}"
@@ -135,7 +135,7 @@ def choose_key(traits: Doubles, scores: Doubles, cents: float) -> Key:
     share = np.exp(scores - scores.max())
     share /= share.sum()
     order = np.argsort(-share)
-    names = [camelot(int(at) % 12, bool(at >= 12)) for at in order]
+    names = [camelot_name(int(at) % 12, bool(at >= 12)) for at in order]
     best = int(order[0])
     return Key(names[0], best % 12, best >= 12, round(float(share[best]), 3), tuple(names[1:4]),
                round(cents, 1))  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from crowdstream.audiofile.beatgrid import CERTAIN
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
 VERSION = 3  # of the method: incremented when results change, so that libraries analyse again
 
@@ -35,7 +35,7 @@ class Tempo:
     @property
     def uncertain(self) -> bool:
         """Whether the track has a grid whose confidence is below `CERTAIN`."""
-        return bool(self.anchors) and self.confidence < CERTAIN
+        return bool(self.anchors) and self.confidence < MIN_CERTAIN_CONFIDENCE
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ WHOLE_DRIFT = 0.004  # s: a tempo that drifts less from a whole number over the 
 BEFORE_SOUND = 0.06  # s: the first downbeat may precede the first sound by this much
 CUT, MOVING_CUT = 0.004, 0.02  # s: and the start of the file, in a steady and a variable grid
 MAX_FIT_LOSS = 0.2  # the fit of a grid of parts may be this much lower than that of a variable grid
-NEAR_TAG = 0.02  # relative tolerance of a tempo in a tag, which may be rounded or inaccurate
+TAG_TOLERANCE = 0.02  # relative tolerance of a tempo in a tag, which may be rounded or inaccurate
 TAG_FACTOR = 4.0  # likelihood factor of the tempo in a tag
 PAUSE_SECONDS = 4.0  # of silence, after which the beat may resume with another phase
 SAME_TEMPO = 0.001  # relative difference below which parts have the same tempo
@@ -62,7 +62,7 @@ class Rhythm:
     doubt: str = ""
 
 
-def find_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm | None:
+def track_beats(features: Features, lines: Floats, said: float = 0.0) -> Rhythm | None:
     """Track the beats; return None if the track has no beat.
 
     `lines` holds the onset functions of `tempo.pulses`. `said` is the tempo in the track's tags in
@@ -105,7 +105,7 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
         low = begin + tempo_changes.EDGE if begin else 0.0
         high = end - tempo_changes.EDGE if end < features.seconds else end
         cut = tempo_changes.part_of(features, low, high)
-        own = tempo.pulses(cut.onsets)
+        own = tempo.normalize_onsets(cut.onsets)
         rhythm = _one_rhythm(cut, own)
         if rhythm is None:
             continue  # no beat: the previous part continues
@@ -149,7 +149,7 @@ def _one_rhythm(
         return None
     chances = weights.OCTAVE.chances(np.array([candidate.traits for candidate in found]))
     if said:
-        near = [abs(60 * one.hertz / said - 1) < NEAR_TAG for one in found]
+        near = [abs(60 * one.hertz / said - 1) < TAG_TOLERANCE for one in found]
         chances = np.where(near, TAG_FACTOR * chances, chances)
         chances /= chances.sum()
     best = int(np.argmax(chances))
@@ -184,7 +184,7 @@ def _rough(lines: Floats, hertz: float) -> tuple[Beats, bool]:
     together = grid.coherence(lines, even)
     if together >= grid.STEADY or len(lines) < 3 * variable_tempo.WINDOW * FRAME_RATE:
         return even, True
-    followed = variable_tempo.moving_tempo(lines, hertz)
+    followed = variable_tempo.track_variable_tempo(lines, hertz)
     if grid.coherence(lines, followed) < together + grid.GAIN:
         return even, True
     return followed, False

@@ -41,7 +41,7 @@ class Candidate:
     traits: Doubles
 
 
-def pulses(onsets: Floats) -> Floats:
+def normalize_onsets(onsets: Floats) -> Floats:
     """Normalize the onset detection functions of all bands, `(n, 5)`.
 
     Subtracts a moving average, half-wave rectifies, and scales each band to an RMS value of 1.

@@ -19,7 +19,7 @@ from crowdstream.analysis.result import (
     Tempo,
     Vocals,
 )
-from crowdstream.analysis.rhythm import Rhythm, find_rhythm
+from crowdstream.analysis.rhythm import Rhythm, track_beats
 from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.source import Sound
 from crowdstream.analysis.stem_file import StemFileSound
@@ -69,8 +69,8 @@ def analyse(
     features = extract(sounds, progress)
     if features.lufs <= SILENCE or not len(features.bands):
         return _silent(features)
-    lines = tempo.pulses(features.onsets)
-    rhythm = find_rhythm(features, lines, said)
+    lines = tempo.normalize_onsets(features.onsets)
+    rhythm = track_beats(features, lines, said)
     beats = rhythm.beats if rhythm else Beats.even(structure.BAR / NO_BEAT_BAR)
     bass, treble = features.pitches.bass(), features.pitches.treble()
     cents = key.tuning((bass + treble).sum(axis=0).astype(np.float64))

@@ -30,7 +30,7 @@ PATTERN_WEIGHT = 2.0  # relative to the phase of the sixteenths
 PATTERNS = 6  # passages that are tried as the reference pattern
 
 
-def moving_tempo(lines: Floats, hertz: float) -> Beats:
+def track_variable_tempo(lines: Floats, hertz: float) -> Beats:
     """Return a grid that follows the local tempo, which stays near `hertz` (beats per second).
 
     `lines` holds the onset functions of `tempo.pulses`.

@@ -33,18 +33,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from crowdstream.audiofile.sidecar import split
+from crowdstream.audiofile.sidecar import split_sidecar
 from crowdstream.audiofile.tags import Tags, read_tags
 from crowdstream.system.safe_open import open_to_read
-from crowdstream.system.text import cut, printable
+from crowdstream.system.text import printable, truncate_bytes
 from crowdstream.system.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MAX_SECONDS = 1e6
 MAX_ANCHORS = 512
 # Confidence below which a grid is shown as uncertain; see docs/development/analysis.md.
-CERTAIN = 0.6
-UNCHECKED = 0.3  # confidence of a tag's tempo that has not been checked against the audio
+MIN_CERTAIN_CONFIDENCE = 0.6
+UNCHECKED_CONFIDENCE = (
+    0.3  # confidence of a tag's tempo that has not been checked against the audio
+)
 SUFFIX = ".crowdstream.toml"
 MAX_NAME_BYTES = 255  # of a file name, on all relevant file systems
 DIGEST_DIGITS = 8
@@ -126,7 +128,7 @@ class FoundGrid:
         }  # fmt: skip
 
 
-Analysed = Callable[[Sequence[Path]], tuple[bool, FoundGrid | None]]
+GridLookup = Callable[[Sequence[Path]], tuple[bool, FoundGrid | None]]
 """Looks up a track by its audio files: whether the library has analysed it, and its grid."""
 
 
@@ -139,7 +141,7 @@ def find_grid(
     stems: Sequence[Path],
     roots: Sequence[Path] = (),
     first: Tags | None = None,
-    analysed: Analysed | None = None,
+    analysed: GridLookup | None = None,
 ) -> FoundGrid | None:
     """Return a track's grid; None if it has none.
 
@@ -165,7 +167,7 @@ def find_grid(
         tags = first if first is not None and stem is stems[0] else read_tags(stem, roots)
         if tags.bpm is not None and MIN_BPM <= tags.bpm <= MAX_BPM:
             doubt = "a tag's tempo, not checked against the audio"
-            return FoundGrid(BeatGrid.of_tempo(tags.bpm), "tag", UNCHECKED, doubt)
+            return FoundGrid(BeatGrid.of_tempo(tags.bpm), "tag", UNCHECKED_CONFIDENCE, doubt)
     return None
 
 
@@ -179,12 +181,14 @@ def sidecar_of(file: Path) -> Path:
     room = MAX_NAME_BYTES - len(SUFFIX)
     if len(name) > room:
         digest = hashlib.sha256(name).hexdigest()[:DIGEST_DIGITS]
-        return file.with_name(f"{cut(file.stem, room - DIGEST_DIGITS - 1)}~{digest}{SUFFIX}")
+        return file.with_name(
+            f"{truncate_bytes(file.stem, room - DIGEST_DIGITS - 1)}~{digest}{SUFFIX}"
+        )
     return file.with_name(file.stem + SUFFIX)
 
 
 def describe_track(
-    stems: Sequence[Path], roots: Sequence[Path] = (), analysed: Analysed | None = None
+    stems: Sequence[Path], roots: Sequence[Path] = (), analysed: GridLookup | None = None
 ) -> dict[str, Any]:
     """Return what the loader reports about a track, as values for JSON.
 
@@ -211,11 +215,13 @@ def read_sidecar(path: Path, roots: Sequence[Path] = ()) -> BeatGrid | None:
     return own[0] if own else found[0] if found else None
 
 
-Rated = tuple[BeatGrid, float]
+GridWithConfidence = tuple[BeatGrid, float]
 """A grid and its confidence, 0 to 1."""
 
 
-def _read_parts(path: Path, roots: Sequence[Path]) -> tuple[Rated | None, Rated | None]:
+def _read_parts(
+    path: Path, roots: Sequence[Path]
+) -> tuple[GridWithConfidence | None, GridWithConfidence | None]:
     # The grid that a person or another program wrote into a sidecar, and the one found by analysis.
     try:
         with open_to_read(path, roots) as file:
@@ -227,7 +233,7 @@ def _read_parts(path: Path, roots: Sequence[Path]) -> tuple[Rated | None, Rated 
     try:
         if len(data) > MAX_SIDECAR_BYTES:
             raise GridError(f"it has more than {MAX_SIDECAR_BYTES} bytes")
-        own, found = split(data.decode("utf-8-sig"))
+        own, found = split_sidecar(data.decode("utf-8-sig"))
         return _rated(parse_toml(own)), _rated(parse_toml(found))
     except ValueError as error:
         reason = str(error) if not isinstance(error, UnicodeDecodeError) else "it is not UTF-8"
@@ -236,7 +242,7 @@ def _read_parts(path: Path, roots: Sequence[Path]) -> tuple[Rated | None, Rated 
         raise GridError(f"{printable(path)}: {printable(reason)}") from None
 
 
-def _rated(values: dict[str, Any]) -> Rated | None:
+def _rated(values: dict[str, Any]) -> GridWithConfidence | None:
     grid = grid_of(values)
     return (grid, float(values["grid"].get("confidence", 1.0))) if grid else None
 

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from crowdstream.audiofile.containers.file_range import Samples, SplicedFile, Window
+from crowdstream.audiofile.containers.file_range import ByteRange, Samples, SplicedFile
 from crowdstream.audiofile.containers.headers import check_header
 from crowdstream.audiofile.containers.joined_parts import find_parts
 from crowdstream.audiofile.containers.mp3 import Mp3Layout, with_length_tag
@@ -34,7 +34,7 @@ from crowdstream.audiofile.containers.ogg import FLAC_MARK, FlacInOgg, VorbisPag
 from crowdstream.audiofile.containers.unplayable_formats import other_format
 from crowdstream.audiofile.errors import AudioFileError, NotAudio, TruncatedAudio, UnsupportedAudio
 
-Seeks = Literal["cheaply", "dearly", "never"]
+SeekCost = Literal["cheaply", "dearly", "never"]
 """Cost of reading out of order: next to nothing, some decoding, or decoding all that precedes."""
 
 # The bit reservoir holds 511 bytes, which is 40 frames of 576 samples at the lowest bit rates.
@@ -90,7 +90,7 @@ class Decoder:
         self._progress = progress
         self._path = path
         self.warnings: list[str] = []
-        self._places = find_parts(Window(fd, 0, size), progress)
+        self._places = find_parts(ByteRange(fd, 0, size), progress)
         self._open_at = 0
         self._part = self._open_part(0)
         first = self._part
@@ -189,7 +189,7 @@ class _Part:
     """
 
     def __init__(
-        self, window: Window, path: Path, progress: Callable[[], None], layout: Mp3Layout | None
+        self, window: ByteRange, path: Path, progress: Callable[[], None], layout: Mp3Layout | None
     ) -> None:
         self._progress = progress
         self._window = window
@@ -220,7 +220,7 @@ class _Part:
         self._stream.close()
 
     @property
-    def seeks(self) -> Seeks:
+    def seeks(self) -> SeekCost:
         """Cost of reading out of order; see `Seeks`."""
         if self._seekable:
             return "cheaply"

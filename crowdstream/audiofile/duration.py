@@ -14,12 +14,12 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.file_range import ByteRange
 from crowdstream.audiofile.containers.headers import check_header, iff_rate
 from crowdstream.audiofile.containers.joined_parts import Part, find_parts
 from crowdstream.audiofile.containers.mp4 import read_timing
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.audiofile.transcode import Source, find, has_to_be_transcoded
+from crowdstream.audiofile.transcode import Source, cached_flac, needs_transcoding
 from crowdstream.system.safe_open import open_to_read
 
 TAIL = 1 << 17  # bytes at the end of a file, within which its last page or frame begins
@@ -32,24 +32,24 @@ Length = tuple[int, int]
 """Number of frames, and their rate in Hz."""
 
 
-def length_of(path: Path, roots: Sequence[Path] = ()) -> float | None:
+def duration_seconds(path: Path, roots: Sequence[Path] = ()) -> float | None:
     """Return the duration of a file in seconds; None if its headers do not give it.
 
     roots: the file must lie inside one of these folders, if there are any. Never raises `OSError`.
     """
-    found = frames_of(path, roots)
+    found = duration_frames(path, roots)
     return found[0] / found[1] if found else None
 
 
-def frames_of(path: Path, roots: Sequence[Path] = ()) -> Length | None:
+def duration_frames(path: Path, roots: Sequence[Path] = ()) -> Length | None:
     """Return the frames that a file plays and their rate; None if its headers do not give them."""
     try:
         with open_to_read(path, roots) as file:
             fd = file.fileno()
             status = os.fstat(fd)
-            if has_to_be_transcoded(path, fd):
+            if needs_transcoding(path, fd):
                 return _transcoded_frames(Source(path, fd, status.st_size, status.st_mtime_ns))
-            parts = find_parts(Window(fd, 0, status.st_size), lambda: None)
+            parts = find_parts(ByteRange(fd, 0, status.st_size), lambda: None)
             lengths = [_part_frames(part, path) for part in parts]
     except (AudioFileError, OSError, ArithmeticError, ValueError, LookupError, struct.error):
         return None
@@ -62,22 +62,22 @@ def frames_of(path: Path, roots: Sequence[Path] = ()) -> Length | None:
     return (total, rate) if rate > 0 and 0 < total < 1e7 * rate else None
 
 
-def foreign_length(path: Path, roots: Sequence[Path] = ()) -> Length | None:
+def transcoded_duration_frames(path: Path, roots: Sequence[Path] = ()) -> Length | None:
     """Like `frames_of` for a file that has to be transcoded; None for any other file."""
     try:
         with open_to_read(path, roots) as file:
-            if not has_to_be_transcoded(path, file.fileno()):
+            if not needs_transcoding(path, file.fileno()):
                 return None
     except (AudioFileError, OSError):
         return None
-    return frames_of(path, roots)
+    return duration_frames(path, roots)
 
 
 def _transcoded_frames(source: Source) -> Length | None:
     # MP4 files give it to the frame; that of other formats is known once they have been transcoded.
-    flac = find(source)
+    flac = cached_flac(source)
     if flac is not None:
-        return frames_of(flac)
+        return duration_frames(flac)
     timings = read_timing(lambda count, at: os.pread(source.fd, count, at), source.size)
     if len(timings) != 1 or not timings[0].length or not timings[0].rate:
         return None
@@ -101,7 +101,7 @@ def _part_frames(part: Part, path: Path) -> Length | None:
     return None
 
 
-def _wave_frames(window: Window, path: Path, order: str) -> Length | None:
+def _wave_frames(window: ByteRange, path: Path, order: str) -> Length | None:
     checked = check_header(window, path)
     kind, _channels, rate, _, width = struct.unpack_from(order + "HHIIH", checked.form)
     if kind == _EXTENSIBLE:
@@ -109,13 +109,13 @@ def _wave_frames(window: Window, path: Path, order: str) -> Length | None:
     return (checked.size // width, rate) if kind in _FIXED_SIZE else None
 
 
-def _aiff_frames(window: Window, path: Path) -> Length | None:
+def _aiff_frames(window: ByteRange, path: Path) -> Length | None:
     checked = check_header(window, path)
     channels, bits = struct.unpack_from(">h4xh", checked.form)
     return checked.size // (channels * ((bits + 7) // 8)), iff_rate(checked.form)
 
 
-def _flac_frames(window: Window, info: bytes, at: int) -> Length | None:
+def _flac_frames(window: ByteRange, info: bytes, at: int) -> Length | None:
     packed = int.from_bytes(info[10:18], "big")  # bits: rate 20, channels 3, depth 5, samples 36
     samples, rate = packed & ((1 << 36) - 1), packed >> 44
     low, high = struct.unpack_from(">HH", info)
@@ -185,7 +185,7 @@ def _crc8(data: bytes) -> int:
     return value
 
 
-def _ogg_frames(window: Window) -> Length | None:
+def _ogg_frames(window: ByteRange) -> Length | None:
     head = window.pread(256, 0)
     start = head.find(b"\x01vorbis")
     flac = head.find(b"\x7fFLAC")

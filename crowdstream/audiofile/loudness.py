@@ -54,7 +54,7 @@ def lufs(power: float) -> float:
     return max(SILENCE, OFFSET + 10.0 * math.log10(power)) if power > 0.0 else SILENCE
 
 
-class Loudness:
+class LoudnessMeter:
     """Loudness meter that is fed consecutive slices of samples at `sample_rate` (Hz).
 
     `peak`: the largest absolute sample so far (linear). `hop`: frames in 100 ms. For one thread at

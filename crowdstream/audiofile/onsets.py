@@ -71,7 +71,7 @@ def _onset(band: np.ndarray, first: int) -> int:
     return first + int(np.argmax(part >= ONSET * part.max()))
 
 
-def find_attacks(samples: np.ndarray, before: np.ndarray) -> Offsets:
+def find_onsets(samples: np.ndarray, before: np.ndarray) -> Offsets:
     """Return the offsets in frames of the onsets in one page.
 
     samples: the page's frames, `(n, channels)`, int16 or float32. before: up to CONTEXT frames that

@@ -31,7 +31,7 @@ from crowdstream.audiofile.resample import RateConverter
 from crowdstream.audiofile.transcode import (
     FlacOf,
     Source,
-    has_to_be_transcoded,
+    needs_transcoding,
     transcode,
     warnings_of,
 )
@@ -113,7 +113,7 @@ class StemReader:
         self.identity = status.st_size, status.st_mtime_ns
         self._opened = self.identity
         _check_kind(self.path, status)
-        if has_to_be_transcoded(self.path, self._fd):
+        if needs_transcoding(self.path, self._fd):
             status = self._open_flac()
         try:
             self._decoder = decoder = Decoder(self._fd, status.st_size, self.path, self._progress)

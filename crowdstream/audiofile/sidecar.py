@@ -20,7 +20,7 @@ _BEGIN_LINE = re.compile(
 _END_LINE = re.compile(r"^# --- end of what was found ---[ \t\r]*\n?", re.MULTILINE)
 
 
-def split(text: str) -> tuple[str, str]:
+def split_sidecar(text: str) -> tuple[str, str]:
     """Return the person's part of a sidecar, and the analysis part if nobody has edited it.
 
     In the person's part, the analysis part is replaced by as many empty lines, so that line numbers

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from crowdstream.audiofile.containers.file_range import Window
-from crowdstream.audiofile.containers.headers import Checked, check_header, chunks
+from crowdstream.audiofile.containers.file_range import ByteRange
+from crowdstream.audiofile.containers.headers import HeaderCheck, check_header, chunks
 from crowdstream.audiofile.containers.mp3 import after_tags
 from crowdstream.audiofile.containers.mp4 import tag_values
 from crowdstream.audiofile.errors import AudioFileError
@@ -105,7 +105,7 @@ class _Bytes(Protocol):
     def pread(self, count: int, at: int) -> bytes: ...
 
 
-class _Source(Window):
+class _Source(ByteRange):
     """The bytes of a file with a limit on reads and bytes, beyond which reads return nothing."""
 
     def __init__(self, fd: int, start: int, end: int, left: list[int] | None = None) -> None:
@@ -217,12 +217,12 @@ def _tempo(text: str) -> float | None:
     return value
 
 
-def _from_wave(file: Window, path: Path, tags: Tags) -> None:
+def _from_wave(file: ByteRange, path: Path, tags: Tags) -> None:
     order = ">" if file.pread(4, 0) == b"RIFX" else "<"
     try:
         checked = check_header(file, path)
     except AudioFileError:
-        checked = Checked()
+        checked = HeaderCheck()
     acid = b""
     for name, body in _all_chunks(file, order, b"data", checked):
         if name in (b"id3 ", b"ID3 "):
@@ -235,7 +235,7 @@ def _from_wave(file: Window, path: Path, tags: Tags) -> None:
         _from_acid(acid, order, checked, tags)
 
 
-def _from_acid(acid: bytes, order: str, checked: Checked, tags: Tags) -> None:
+def _from_acid(acid: bytes, order: str, checked: HeaderCheck, tags: Tags) -> None:
     # Programs write the chunk into any file, with the tempo of the song that they had open. It
     # counts only if the file is as long as its number of beats.
     flags, beats, tempo = struct.unpack_from(order + "I8xI4xf", acid)
@@ -247,11 +247,11 @@ def _from_acid(acid: bytes, order: str, checked: Checked, tags: Tags) -> None:
         tags.set_default("bpm", f"{tempo:f}")
 
 
-def _from_aiff(file: Window, path: Path, tags: Tags) -> None:
+def _from_aiff(file: ByteRange, path: Path, tags: Tags) -> None:
     try:
         checked = check_header(file, path)
     except AudioFileError:
-        checked = Checked()
+        checked = HeaderCheck()
     texts: list[tuple[str, str]] = []
     for name, body in _all_chunks(file, ">", b"SSND", checked):
         if name in (b"id3 ", b"ID3 "):
@@ -263,7 +263,7 @@ def _from_aiff(file: Window, path: Path, tags: Tags) -> None:
 
 
 def _all_chunks(
-    file: Window, order: str, sound: bytes, checked: Checked
+    file: ByteRange, order: str, sound: bytes, checked: HeaderCheck
 ) -> Iterator[tuple[bytes, _Slice]]:
     """Yield names and bodies of the chunks before and after the audio chunk."""
     after_audio = checked.at + checked.size + (checked.size & 1) if checked.size else 0

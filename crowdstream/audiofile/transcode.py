@@ -29,7 +29,7 @@ from crowdstream.audiofile import errors
 from crowdstream.audiofile.containers.unplayable_formats import foreign_sound
 from crowdstream.audiofile.errors import AudioFileError, DecoderMissing, FileUnreadable, NotAudio
 from crowdstream.system.child_environment import child_environment
-from crowdstream.system.text import cut, install_command, printable
+from crowdstream.system.text import install_command, printable, truncate_bytes
 
 # Extensions of audio that no deck can load directly, but that PyAV can decode.
 TRANSCODED_EXTENSIONS = frozenset(
@@ -99,7 +99,7 @@ def missing_reason(name: str, kind: str = "") -> str:
     return f"it is {kind}, which {REMEDY}" if kind else f"playing {extension} files {REMEDY}"
 
 
-def has_to_be_transcoded(path: Path, fd: int) -> bool:
+def needs_transcoding(path: Path, fd: int) -> bool:
     """Return whether the open file can't be played as it is, by its name or its first bytes.
 
     Raises DecoderMissing if the file can't be played at all because PyAV is not installed.
@@ -112,10 +112,10 @@ def has_to_be_transcoded(path: Path, fd: int) -> bool:
     return True
 
 
-def find(source: Source) -> Path | None:
+def cached_flac(source: Source) -> Path | None:
     """Return the FLAC file of a source that has been transcoded; None if it has not."""
     folder = source.folder(default_cache(), source.path.stem)
-    return next(iter(flac_files(folder)), None) if is_whole(folder) else None
+    return next(iter(flac_files(folder)), None) if is_complete(folder) else None
 
 
 def transcode(source: Source, progress: Progress) -> Path:
@@ -123,9 +123,9 @@ def transcode(source: Source, progress: Progress) -> Path:
 
     progress: called every `POLL_SECONDS` while waiting. Raises `AudioFileError`.
     """
-    found = find(source)
+    found = cached_flac(source)
     if found is None:
-        folder = start(source).wait(progress)
+        folder = start_transcription(source).wait(progress)
         found = next(iter(flac_files(folder)), None)
     if found is None:
         raise FileUnreadable(source.path, "its FLAC file is missing from the cache; load it again")
@@ -143,7 +143,7 @@ class NotTranscoded(Exception):
         self.transcription = transcription
 
 
-class Starter:
+class BackgroundTranscoder:
     """A non-blocking `transcode`: start transcoding and raise `NotTranscoded`.
 
     At most `MAX_AT_ONCE` files are transcoded at a time.
@@ -159,22 +159,22 @@ class Starter:
 
     def __call__(self, source: Source, _progress: Progress) -> Path:
         """Return the FLAC file of a transcoded source; raise NotTranscoded if there is none."""
-        found = find(source)
+        found = cached_flac(source)
         if found is not None:
             return found
         if not self.is_free():
             raise NotTranscoded(None)
-        self._running.append(start(source))
+        self._running.append(start_transcription(source))
         raise NotTranscoded(self._running[-1])
 
 
-def start(source: Source) -> Transcription:
+def start_transcription(source: Source) -> Transcription:
     """Start to transcode a file in a separate process. Raises `AudioFileError`."""
     cache = default_cache()
     return Transcription(source, source.folder(cache, source.path.stem), None)
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Return whether a folder in the cache is complete, and mark it as used now."""
     try:
         os.utime(folder / UNPACKED)
@@ -202,7 +202,7 @@ def warnings_of(folder: Path) -> tuple[str, ...]:
 def file_name(text: str) -> str:
     """Return a file name made from arbitrary text."""
     plain = "".join(c if c.isalnum() or c in " ()_.+&'" else "_" for c in text)
-    return cut(plain.strip(" .")[:60], MAX_NAME_BYTES)
+    return truncate_bytes(plain.strip(" .")[:60], MAX_NAME_BYTES)
 
 
 class Transcription:

@@ -38,8 +38,8 @@ from crowdstream.audiofile.errors import (
 )
 from crowdstream.audiofile.stems.folder import MAX_STEMS
 from crowdstream.audiofile.transcode import UNPACKED, default_cache, file_name
-from crowdstream.system.background_priority import give_way
-from crowdstream.system.private_dirs import make_private
+from crowdstream.system.background_priority import lower_priority
+from crowdstream.system.private_dirs import create_private_folder
 
 # Demuxers that read one file and open no other: playlists and the like could name any file.
 FORMATS = (
@@ -113,7 +113,7 @@ def perform(request: Request, send: Send) -> None:
     cache = request.folder.parent
     if cache == default_cache():
         base = cache.parent
-        make_private(base.parent, base.name, cache.name)
+        create_private_folder(base.parent, base.name, cache.name)
     else:
         cache.mkdir(parents=True, exist_ok=True)
     with _lock(cache, request.place):
@@ -413,7 +413,7 @@ def _exit_with_parent() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the process. arguments: one request, as JSON."""
-    give_way()
+    lower_priority()
     mute_c_libraries()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     # Anything that libraries print must not get between the replies: redirect it to standard error.

@@ -31,12 +31,12 @@ from crowdstream.control.decks.track_table import TrackTable
 from crowdstream.control.decks.voice_allocator import VoiceAllocator
 from crowdstream.control.dj_client import DjClient
 from crowdstream.control.engine_queue.queue import EngineQueue
-from crowdstream.control.engine_queue.request import Reply, Request, nobody
+from crowdstream.control.engine_queue.request import Reply, Request, discard_reply
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.load_shedding import LoadShedding
 from crowdstream.control.processes.buffer_resize import Done
 from crowdstream.control.processes.engine_pool import REASONS
-from crowdstream.control.processes.recorder import Recordings
+from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.processes.storage_health import StorageHealth
 from crowdstream.control.publish.change_feed import ChangeFeed
 from crowdstream.control.publish.feedback import Feedback
@@ -53,15 +53,15 @@ from crowdstream.desk.opcodes import OP_CLOCK
 from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream_info import StreamInfo
-from crowdstream.logs.burst import Burst, Quiet, say
+from crowdstream.logs.burst import LineThrottle, LogBurstLimiter, print_line
 from crowdstream.monitor.health import Processes
-from crowdstream.movement.follower import MOVEMENT, Follower
+from crowdstream.movement.follower import MOVEMENT, MovementFollower
 from crowdstream.movement.map_file import read_map
 from crowdstream.osc.acl import AllowList
 from crowdstream.osc.codec import read
 from crowdstream.osc.protocols import ReplySocket
 from crowdstream.settings import Settings
-from crowdstream.system.network_address import shown_address
+from crowdstream.system.network_address import format_address
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Dispatcher:
         self.resize: Callable[[int, Done, Callable[[str], None]], None] = no_device
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
-        self.follower = Follower(chart)
+        self.follower = MovementFollower(chart)
         self.dj = DjClient(self)
         self.beats = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
         if notes is None or not notes.values:
@@ -139,7 +139,7 @@ class Dispatcher:
         self.mixing = ChannelStrips(
             desk, self.outbox, self.mixer, self.buffers, settings.target_lufs
         )
-        self.recordings = Recordings(desk, self.tell)
+        self.recordings = RecorderClient(desk, self.tell)
         self.effects = Effects(desk, self.outbox)
         self.patches = Routing(desk)
         self.quality = LoadShedding(desk, self.outbox, self.tell)
@@ -148,8 +148,8 @@ class Dispatcher:
         self.waiting = Scheduler(self)
         self.feedback = Feedback(self)
         self.ticks = MidiTicks(desk, self.beats, self.clock, monotonic, self.reply_to)
-        self._quiet = Quiet(monotonic)
-        self._burst = Burst(monotonic)
+        self._quiet = LineThrottle(monotonic)
+        self._burst = LogBurstLimiter(monotonic)
         self._last_beat = -1
         self.restarts = 0  # of control
         self.touched = False  # state may have changed and has to be saved
@@ -229,7 +229,7 @@ class Dispatcher:
     def reply_to(self, sender: Any) -> Reply:
         """Return a reply function for a sender without a packet at hand; trusted senders only."""
         if sender is None or not self.answers.trusts(sender):
-            return nobody
+            return discard_reply
         return partial(self.osc.answer, sender)
 
     def unsubscribe(self, sender: Any) -> None:
@@ -366,7 +366,7 @@ class Dispatcher:
         # Failures without a remote sender (settings, the Python object) are always logged.
         if sender and not self._burst.allows(kind or address):
             return
-        origin = f" from {shown_address(sender)}" if sender else ""
+        origin = f" from {format_address(sender)}" if sender else ""
         data = {"address": printable(address)[:80], "sender": origin.removeprefix(" from ")}
         log.warning(
             "%.80s%s: %.300s", printable(address), origin, printable(reason), extra={"data": data}
@@ -382,17 +382,17 @@ class Dispatcher:
     def apply_settings(self) -> None:
         """Apply the settings at the start: limiter, quality, tempo, levels and tracks of decks."""
         settings = self.settings
-        starter = ServerRequest(self, "start", nobody)
+        starter = ServerRequest(self, "start", discard_reply)
         self.mixing.apply_settings(starter, settings)
         self.quality.apply_settings(starter, settings)
         if settings.bpm != settings.base_bpm:
-            self.perform([("/set_tempo", (settings.bpm,), nobody, None)])
+            self.perform([("/set_tempo", (settings.bpm,), discard_reply, None)])
         for deck, level in enumerate(settings.levels):
             self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
         for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
             if path is not None:
                 letter = DECK_LETTERS[deck]
-                starter = ServerRequest(self, f"deck {letter} (--{letter.lower()})", nobody)
+                starter = ServerRequest(self, f"deck {letter} (--{letter.lower()})", discard_reply)
                 try:
                     self.buffers.load(starter, first_buffer(deck), str(path))
                 except CommandError as error:
@@ -432,7 +432,7 @@ class Dispatcher:
         elif not self.medium.event(event):
             self.buffers.loader_event(event)
             if event["event"] == "loudness":
-                self.mixing.follow_loudness(ServerRequest(self, "autotrim", nobody))
+                self.mixing.follow_loudness(ServerRequest(self, "autotrim", discard_reply))
             self.mixer.tick()
 
     def _print_beat(self) -> None:
@@ -440,7 +440,7 @@ class Dispatcher:
         if math.floor(beat) != self._last_beat and beat >= 0:
             self._last_beat = math.floor(beat)
             bar, number = divmod(self._last_beat, self.beats.meter)
-            say(
+            print_line(
                 f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} "
                 f"{self.beats.bpm_at(self.desk.frame):.2f} bpm"
             )

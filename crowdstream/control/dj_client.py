@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from crowdstream.commands.errors import Refused
 from crowdstream.control.clock.clock import BeatClock, FrameClock
-from crowdstream.control.engine_queue.request import Answering, Reply, Request, nobody
+from crowdstream.control.engine_queue.request import Reply, Request, RequestReporter, discard_reply
 from crowdstream.control.replies import Replies
-from crowdstream.movement.follower import STEP_SECONDS, Follower
+from crowdstream.movement.follower import STEP_SECONDS, MovementFollower
 from crowdstream.system.json_text import read_json
 
 HEARTBEAT_TIMEOUT_SECONDS = 8.0  # the DJ sends a heartbeat each second
@@ -27,13 +27,13 @@ HIDDEN_PARTS = ("resume", "memory")  # parts of the state that only a succeeding
 PART_LENGTH = 1000  # characters of a part: a packet that the network does not fragment
 
 
-class Host(Answering, Protocol):
+class Host(RequestReporter, Protocol):
     """The parts of the server that the DJ client needs, as `Dispatcher` provides them."""
 
     answers: Replies
     beats: BeatClock
     clock: FrameClock
-    follower: Follower
+    follower: MovementFollower
     monotonic: Callable[[], float]
     tell: Callable[..., None]
 
@@ -49,7 +49,7 @@ class DjClient:
     def __init__(self, core: Host) -> None:
         self._core = core
         self._sender: Any = None
-        self._reply: Reply = nobody
+        self._reply: Reply = discard_reply
         self._last_seen = 0.0
         self._pending: dict[int, tuple[float, Request]] = {}
         self._number = 0
@@ -178,7 +178,7 @@ class DjClient:
 
     def _disconnect(self) -> None:
         self._set_connected(False)
-        self._sender, self._reply = None, nobody
+        self._sender, self._reply = None, discard_reply
         for _at, waiting in self._pending.values():
             waiting.fail("the DJ has disconnected")
         self._pending = {}

@@ -27,7 +27,7 @@ from crowdstream.settings import (
     validate,
 )
 from crowdstream.supervisor.fd_store import FdStore, end_with_parent
-from crowdstream.system.broken_pipe import while_read
+from crowdstream.system.broken_pipe import exit_quietly_on_broken_pipe
 
 BROKEN = 70  # exit status of a control process that has failed and is to be restarted
 
@@ -148,4 +148,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(while_read(lambda: main(sys.argv[1:])))
+    sys.exit(exit_quietly_on_broken_pipe(lambda: main(sys.argv[1:])))

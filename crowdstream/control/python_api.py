@@ -11,7 +11,7 @@ import crowdstream.control.handlers  # noqa: F401  (fills the table)
 from crowdstream import logs
 from crowdstream.commands.errors import UnknownAddress
 from crowdstream.commands.registry import PLACES, TABLE
-from crowdstream.control.engine_queue.request import nobody
+from crowdstream.control.engine_queue.request import discard_reply
 from crowdstream.control.server import Server
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.settings import resolve
@@ -98,7 +98,9 @@ class PythonAudioServer:
         """The UDP port on which the server listens."""
         return self._running().port
 
-    def send(self, address: str, *arguments: Any, reply: Callable[..., None] = nobody) -> bool:
+    def send(
+        self, address: str, *arguments: Any, reply: Callable[..., None] = discard_reply
+    ) -> bool:
         """Carry out a command and return whether it succeeded.
 
         `reply(address, *arguments)` receives its replies. Lists and tuples among the arguments are

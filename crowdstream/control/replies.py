@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.commands.errors import Refused
-from crowdstream.control.engine_queue.request import Reply, nobody
+from crowdstream.control.engine_queue.request import Reply, discard_reply
 from crowdstream.osc.acl import AllowList
 from crowdstream.osc.codec import build
 from crowdstream.system.token_bucket import TokenBucket
 
-MAX_TIMES = 4
+MAX_AMPLIFICATION = 4
 # Replaces a reply that is too long; short enough to fit in most cases.
-INSTEAD = "see --osc-allow"
+TOO_LONG_REPLY = "see --osc-allow"
 NO_SUBSCRIPTION = "only for --osc-allow"
 # Another server's reply to an unknown message. Replying to it could start an endless exchange.
 FAILED = b"/fail\0"
@@ -45,10 +45,10 @@ class Replies:
     def to(self, packet: bytes, sender: Any) -> Reply:
         """Return the reply function of `packet`."""
         if packet.startswith(FAILED):
-            return nobody
+            return discard_reply
         send = self._send
         if not self._allow.trusts(sender):
-            return self._within(MAX_TIMES * len(packet), sender)
+            return self._within(MAX_AMPLIFICATION * len(packet), sender)
 
         def reply(address: str, *arguments: Any) -> None:
             send(sender, address, *arguments)
@@ -77,7 +77,7 @@ class Replies:
                 notified = True
                 names_command = address in ("/fail", "/done", "/late")
                 about = arguments[0] if names_command else address.removesuffix(".reply")
-                fits("/fail", about, INSTEAD)
+                fits("/fail", about, TOO_LONG_REPLY)
 
         return reply
 

@@ -14,17 +14,19 @@ from crowdstream.commands.registry import DECK_LETTERS, TABLE, Command, Place
 from crowdstream.control.clock.clock import BeatClock, FrameClock
 from crowdstream.control.decks.track import deck_of
 from crowdstream.control.engine_queue.queue import EngineQueue
-from crowdstream.control.engine_queue.request import Answering, Reply, Request
+from crowdstream.control.engine_queue.request import Reply, Request, RequestReporter
 from crowdstream.control.replies import Replies
 from crowdstream.desk.block import Desk
 
 HORIZON_SECONDS = 0.5  # messages are carried out this long before their time, so files can load
-MAX_HELD = 65536  # scheduled messages
-STRANGERS_HELD = 4096  # of these, messages of strangers, which must not displace the sequencer's
+MAX_SCHEDULED = 65536  # scheduled messages
+MAX_SCHEDULED_BY_STRANGERS = (
+    4096  # of these, messages of strangers, which must not displace the sequencer's
+)
 
 # A sequencer sends bundles up to some seconds ahead. A later time tag is more likely a mistake in a
 # clock or unit, so the sender is notified of the number of seconds until its message acts.
-MIN_TOLD_SECONDS = 10.0
+MIN_REPORTED_WAIT_SECONDS = 10.0
 MAX_LISTED = 50  # messages that are listed on a page
 
 Entry = tuple[str, tuple[Any, ...], Reply, Any]
@@ -54,7 +56,7 @@ def unpack(values: list[Any]) -> tuple[Any, ...]:
     )
 
 
-class CommandRunner(Answering, Protocol):
+class CommandRunner(RequestReporter, Protocol):
     """The dispatcher as the scheduler needs it: carries out messages when they are due."""
 
     answers: Replies
@@ -92,8 +94,8 @@ class Scheduler:
         # If there is room, also adds to the count of strangers' messages.
         strange = 0 if self._core.answers.trusts(sender) else more
         if (
-            self._bundled + len(self._beats) + more <= MAX_HELD
-            and self._strange + strange <= STRANGERS_HELD
+            self._bundled + len(self._beats) + more <= MAX_SCHEDULED
+            and self._strange + strange <= MAX_SCHEDULED_BY_STRANGERS
         ):
             self._strange += strange
             return False
@@ -125,7 +127,7 @@ class Scheduler:
             heapq.heappush(self._bundles, (due, order, moment, batch))
             self._note(order, due, moment, batch)
             seconds = due - core.monotonic()
-            if seconds >= MIN_TOLD_SECONDS:
+            if seconds >= MIN_REPORTED_WAIT_SECONDS:
                 batch[0][2]("/waiting", batch[0][0], seconds, len(batch), order)
 
     def schedule_at_beat(self, beat: float, entry: Entry) -> None:

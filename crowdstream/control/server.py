@@ -12,7 +12,7 @@ from typing import Any
 
 from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.control.engine_queue.request import Reply
-from crowdstream.control.processes.child import Caller, Child, end_all
+from crowdstream.control.processes.child import Child, ControlThreadCaller, stop_all
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.processes.recorder import start_recorder
 from crowdstream.control.processes.web_process import WebProcess, start_web
@@ -21,7 +21,7 @@ from crowdstream.control.state.state_log import StateLog
 from crowdstream.control.systemd import Notifier
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.monitor.health import Processes
-from crowdstream.monitor.watch import Watch
+from crowdstream.monitor.watch import HealthMonitor
 from crowdstream.osc.acl import exposure
 from crowdstream.settings import Settings
 from crowdstream.supervisor.fd_store import FdStore
@@ -75,7 +75,7 @@ class Server:
         assert info is not None
         try:
             self.port = self.osc.port
-            self._caller = Caller(self._thread)
+            self._caller = ControlThreadCaller(self._thread)
             startup.made(self._caller.close)
             processes = Processes(
                 {"control": os.getpid(), "loader": self._loader.pid, **self._engines.pids()}
@@ -86,7 +86,7 @@ class Server:
             )
             self.core.reply_ports.own = self.port
             self.core.recordings.launch = partial(start_recorder, store=self._store)
-            self._health = Watch(
+            self._health = HealthMonitor(
                 self.desk, processes, self.settings.stats_interval, self.core.tell,
                 self.core.medium.stall,
             )
@@ -155,7 +155,7 @@ class Server:
             self._thread.join()
             self._engines.close()
             web = self._web.child if self._web else None
-            end_all([*self._engines.children, self._loader.child, *filter(None, [web])])
+            stop_all([*self._engines.children, self._loader.child, *filter(None, [web])])
             self.core.recordings.close()
             self.osc.close()
             self._caller.free()

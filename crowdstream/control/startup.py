@@ -11,18 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crowdstream.control.processes.child import Child, ChildError, end_all
+from crowdstream.control.processes.child import Child, ChildError, stop_all
 from crowdstream.control.processes.engine_pool import EnginePool, start_engine
 from crowdstream.control.processes.loader_client import LoaderClient, start_loader
-from crowdstream.control.state.state_log import StateLog, make_notes
+from crowdstream.control.state.state_log import StateLog, create_state_log
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
-from crowdstream.engine.jit.kernel_cache import Patience
+from crowdstream.engine.jit.kernel_cache import StallTimeout
 from crowdstream.loader.loader import budget_pages
 from crowdstream.osc.socket import OscSocket
 from crowdstream.settings import Settings
 from crowdstream.supervisor.fd_store import FdStore
-from crowdstream.supervisor.stale_files import remove_leavings
+from crowdstream.supervisor.stale_files import remove_stale_files
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Parts:
     until: float | None
 
 
-def plain(settings: Settings) -> dict[str, Any]:
+def settings_as_json(settings: Settings) -> dict[str, Any]:
     """Settings as JSON values; `validate` converts them back."""
 
     def value(held: Any) -> Any:
@@ -77,7 +77,7 @@ class Startup:
     def run(self) -> Parts:
         """Start socket, desk, a playing engine and a loader; on failure undoes all and raises."""
         settings, store = self._settings, self._store
-        remove_leavings()
+        remove_stale_files()
         osc = self._socket()
         self._undo_steps.append(osc.close)
         try:
@@ -114,10 +114,10 @@ class Startup:
     def _keep(self, desk: Desk, until: float | None) -> StateLog | None:
         if not self._store.guarded:
             return None
-        notes = StateLog(make_notes())
+        notes = StateLog(create_state_log())
         self._undo_steps.append(notes.close)
         self._store.keep("notes", [notes.fd], {})
-        about = {"settings": plain(self._settings), "until": until}
+        about = {"settings": settings_as_json(self._settings), "until": until}
         self._store.keep("desk", [desk.fd], about)
         return notes
 
@@ -147,12 +147,12 @@ class Startup:
 
     def undo(self) -> None:
         """Undo the start in reverse order."""
-        end_all(self._children)
+        stop_all(self._children)
         for undo in reversed(self._undo_steps):
             undo()
 
     def _await(self, child: Child, osc: OscSocket) -> dict[str, Any]:
-        patience = Patience(START_SECONDS)
+        patience = StallTimeout(START_SECONDS)
         poll = select.poll()  # not select.select: descriptors may be past its 1024
         poll.register(child.out, select.POLLIN)
         for fd in osc.filenos():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crowdstream.demo import status
 from crowdstream.demo.osc import OscClient
-from crowdstream.engine.jit.kernel_cache import Patience
+from crowdstream.engine.jit.kernel_cache import StallTimeout
 from crowdstream.settings import SettingError, Settings, resolve
 from crowdstream.system.child_environment import child_environment
 from crowdstream.system.port_holders import free_port, in_use_by, is_free
@@ -124,7 +124,7 @@ class ServerProcess:
 
         Raises `ServerError` if the server ends, or makes no progress for `timeout` seconds.
         """
-        patience = Patience(timeout)
+        patience = StallTimeout(timeout)
         while not patience.over():
             self.check()
             if news := patience.news():

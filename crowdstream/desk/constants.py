@@ -13,7 +13,7 @@ SOURCES = 1024  # stems that can be loaded at the same time
 PAGE_BYTES = 65536
 ATTACKS = 31  # attacks recorded per page: with their count they fill a cache line
 ATTACK_BYTES = 2 * (1 + ATTACKS)
-UNKNOWN = 65535  # instead of the count: the page has not been scanned for attacks
+ATTACKS_UNKNOWN = 65535  # instead of the count: the page has not been scanned for attacks
 MAX_PAGES = 131072  # pages per source: 13 h of 16-bit stereo, 6.7 h of float stereo
 
 COMMAND_RING = 16384  # commands on their way to the engine; a power of two

@@ -11,7 +11,7 @@ from crowdstream.desk.ramps import effect_ramp
 MAX_TAIL = 30.0  # seconds for which an effect may ring out after it was removed
 
 
-def prepare(
+def prepare_instance(
     desk: Desk,
     instance: int,
     number: int,
@@ -47,6 +47,6 @@ def prepare(
         desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)
 
 
-def clear(desk: Desk, instance: int) -> None:
+def clear_instance(desk: Desk, instance: int) -> None:
     """Return the memory of an instance to the system, after the engine has reported it free."""
     desk.discard(desk.effect_memory[instance])

@@ -14,7 +14,12 @@ LEVELS = 4
 # Why the level changed.
 BY_LOAD, BY_DEADLINE, BY_CALM, BY_COMMAND = 0, 1, 2, 3
 REASONS = ("load", "deadline", "calm", "command")
-LEFT_OUT = ("nothing", "optional effects", "keylock", "half of the interpolation")  # per level
+BYPASSED_BY_LEVEL = (
+    "nothing",
+    "optional effects",
+    "keylock",
+    "half of the interpolation",
+)  # per level
 
 QUALITY = np.dtype(
     [

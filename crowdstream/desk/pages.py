@@ -16,7 +16,7 @@ import numpy as np
 
 from crowdstream.desk.atomics import fence, load_acquire, store_release32
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
+from crowdstream.desk.constants import ATTACKS_UNKNOWN, MAX_PAGES, PAGE_BYTES, SOURCES
 from crowdstream.desk.dtypes import CLOCK
 from crowdstream.desk.layout import REGIONS, frames_per_page_shift
 from crowdstream.desk.opcodes import FLOAT32, INT16
@@ -148,7 +148,7 @@ class Arena:
         if not np.may_share_memory(target, samples):
             target[:frames] = samples.reshape(frames, -1)
         target[frames:] = 0
-        self._desk.attacks[arena_page, 0] = UNKNOWN if attacks is None else len(attacks)
+        self._desk.attacks[arena_page, 0] = ATTACKS_UNKNOWN if attacks is None else len(attacks)
         if attacks is not None:
             self._desk.attacks[arena_page, 1 : 1 + len(attacks)] = attacks
         earlier = int(self._desk.page_table[source, page])
@@ -166,7 +166,7 @@ class Arena:
     def unmarked(self, source: int, page: int) -> bool:
         """Whether a page is resident and has not been scanned for attacks."""
         place = int(self._desk.page_table[source, page]) - 1
-        return place >= 0 and int(self._desk.attacks[place, 0]) == UNKNOWN
+        return place >= 0 and int(self._desk.attacks[place, 0]) == ATTACKS_UNKNOWN
 
     def published(self, source: int, page: int) -> np.ndarray | None:
         """The samples `(frames, channels)` of a resident page, or None."""

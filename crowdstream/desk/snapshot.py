@@ -64,7 +64,7 @@ class DeskSnapshot:
 _latest: WeakKeyDictionary[Desk, DeskSnapshot] = WeakKeyDictionary()
 
 
-def read_moment(desk: Desk) -> DeskSnapshot:
+def read_snapshot(desk: Desk) -> DeskSnapshot:
     """Return the desk's state at the latest known moment. Use it in one thread per process.
 
     It never waits. If an engine has died while publishing a turn, it returns the previous snapshot

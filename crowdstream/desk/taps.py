@@ -28,7 +28,7 @@ _ON, _HEAD = _FIELDS["on"][1], _FIELDS["head"][1]
 _PAGE_FRAMES = mmap.PAGESIZE // 8
 
 
-def hold_tap(desk: Desk, tap: int, owner: int) -> None:
+def request_tap(desk: Desk, tap: int, owner: int) -> None:
     """Make the engine write the tap's ring until `release_tap`. Use it in one thread per owner."""
     # Touch unused memory here, so that it is not allocated by the engine in the middle of a block.
     desk.tap_rings[tap, ::_PAGE_FRAMES, 0].max()
@@ -40,7 +40,7 @@ def release_tap(desk: Desk, tap: int, owner: int) -> None:
     atomic_add(desk.address + _TAPS + TAP.itemsize * tap + _ON, -(1 << _BITS * owner))
 
 
-def forget_owner(desk: Desk, owner: int) -> None:
+def release_owner(desk: Desk, owner: int) -> None:
     """Withdraw all requests of a process that has ended."""
     kept = ~(((1 << _BITS) - 1) << _BITS * owner)
     for tap in range(TAPS):
@@ -60,7 +60,7 @@ class TapReader:
         self._owner = owner
         self._head = desk.address + _TAPS + TAP.itemsize * tap + _HEAD
         self.position = desk.frame if start is None else start
-        hold_tap(desk, tap, owner)
+        request_tap(desk, tap, owner)
 
     @property
     def head(self) -> int:

@@ -12,9 +12,9 @@ from crowdstream.dj.planning.cost_model import COMFORT, STRETCH
 from crowdstream.dj.planning.energy_curve import Curve, CurveError, find_curve
 from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Plan, PlanError, Planner, PlanOptions
-from crowdstream.dj.planning.plot import picture
+from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.writer import write_set
-from crowdstream.library import Library, LibraryError, Query, default_place
+from crowdstream.library import Library, LibraryError, Query, default_path
 from crowdstream.settings.arguments import Parser
 from crowdstream.system.text import printable
 
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def plan(argv: Sequence[str]) -> int:
+def run_plan(argv: Sequence[str]) -> int:
     """Run `crowdstream plan`.
 
     Return the exit status: 0 on success, 1 if no set could be planned or written. argparse exits
@@ -73,7 +73,7 @@ def plan(argv: Sequence[str]) -> int:
     options = build_parser().parse_args(list(argv))
     try:
         curve = find_curve(options.energy)
-        with Library(options.library or default_place(), write=False) as library:
+        with Library(options.library or default_path(), write=False) as library:
             return _plan(options, curve, library)
     except (CurveError, PlanError, LibraryError) as error:
         return _fail(str(error))
@@ -125,4 +125,4 @@ def draw(made: Plan, candidates: Candidates, curve: Curve, path: Path) -> None:
     paths = {entry.path for entry in made.mix.entries}
     known = {track: candidates.features(track) for track in paths}
     energies = {track: candidates.energy(candidates.card(track)) for track in paths}
-    path.write_text(picture(made.mix, known, energies, curve.energy))
+    path.write_text(plot_set(made.mix, known, energies, curve.energy))

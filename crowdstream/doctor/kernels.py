@@ -51,7 +51,7 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     missing = [
         entry for entry in ENTRIES if not any(any(one.glob(f"**/{entry}-*.nbi")) for one in there)
     ]
-    old = stale_caches.leftovers([cache])
+    old = stale_caches.unused_caches([cache])
     old_bytes = sum(stale_caches.size(path) for path in old)
     data = {"folder": str(cache), "missing": missing, "old": len(old), "old_bytes": old_bytes}
     if not os.access(cache, os.W_OK):
@@ -63,7 +63,7 @@ def kernel_cache(cache: Path | None = None, uid: int | None = None) -> Check:
     if missing:
         return Check(name, WARN, "not compiled yet: the first start takes up to a minute longer",
                      COMPILE, data)
-    if not stale_caches.is_ours(cache.parent) or cache.parent.parent.name != "crowdstream":
+    if not stale_caches.is_kernel_cache(cache.parent) or cache.parent.parent.name != "crowdstream":
         return Check(name, WARN, f"{cache} does not last: the home folder's cache can't be "
                      "written", "set XDG_CACHE_HOME to a writable folder", data)
     if old:

@@ -21,7 +21,7 @@ def _list() -> list[dict[str, Any]]:
 
 def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _list) -> Check:
     """Check the device that the server would play on."""
-    from crowdstream.engine.drivers.devices import choose
+    from crowdstream.engine.drivers.devices import select_device
 
     name = "sound device"
     if settings.driver == "null":
@@ -29,7 +29,7 @@ def devices(settings: Settings, listing: Callable[[], list[dict[str, Any]]] = _l
                      "--driver auto")
     try:
         found = listing()
-        used = choose(found, settings.device)
+        used = select_device(found, settings.device)
     except DeviceError as error:
         # Without a device, `auto` runs on the built-in clock, which is not the purpose of a player.
         wanted = settings.driver == "pyaudio" or settings.device is not None

@@ -34,7 +34,7 @@ MODULE = Module(
     mix=0.5,
 )
 BEATS, DELAY, DEPTH, FEEDBACK = ROW_FIRST, ROW_FIRST + 1, ROW_FIRST + 2, ROW_FIRST + 3
-FARTHEST = 0.95  # fraction of the delay by which full depth deviates to either side
+MAX_DEPTH = 0.95  # fraction of the delay by which full depth deviates to either side
 
 
 def _read(memory, size, place, side):
@@ -58,7 +58,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
         swing -= math.floor(swing)
         angle = 2.0 * math.pi * swing
         middle = values[DELAY, i] * rate
-        width = middle * FARTHEST * values[DEPTH, i]
+        width = middle * MAX_DEPTH * values[DEPTH, i]
         a = _read(memory, size, write - max(1.0, middle + width * math.sin(angle)), 0)
         b = _read(memory, size, write - max(1.0, middle - width * math.cos(angle)), 1)
         memory[2 * write] = left[i] + values[FEEDBACK, i] * a

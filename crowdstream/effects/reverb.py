@@ -116,7 +116,7 @@ def _tune(registers, decay, damping, size, rate):
         registers[GAINS + k] = 10.0 ** (-3.0 * DELAYS[k] * size / decay)
 
 
-def _mingle(registers):
+def _mix_lines(registers):
     # Multiply by a Hadamard matrix, which distributes each line to all lines and preserves energy.
     half = 1
     while half < LINES:
@@ -185,7 +185,7 @@ def process(memory, registers, values, beats, tempo, left, right, count, rate):
         right[i] = EARLY * b + LOUDNESS * (
             registers[SUM + 1] - registers[SUM + 3] + registers[SUM + 5] - registers[SUM + 7]
         )
-        _mingle(registers)
+        _mix_lines(registers)
         for k in range(LINES):
             fed = a if k % 2 == 0 else b
             memory[first + k * length + write] = fed + matrix * registers[SUM + k]

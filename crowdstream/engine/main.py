@@ -24,7 +24,7 @@ from crowdstream.desk.lease import Lease
 from crowdstream.desk.opcodes import FLAG_LOST, FLAG_RESIZED, FLAG_TAKEN
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.engine.drivers import Driver
-from crowdstream.engine.drivers.callback import Callback, Change, raise_priority
+from crowdstream.engine.drivers.callback import Callback, StreamChange, raise_priority
 from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from crowdstream.engine.lifeline import Ended, pause, report, sleep_until_ended, wait_for_message
@@ -261,7 +261,7 @@ class Engine:
         monitor = StandbyMonitor(self._desk, self._lease, self._callback, beside)
         self._callback.first_flag = FLAG_RESIZED
         if beside:
-            self._callback.change = Change(self._frames, self._info.latency)
+            self._callback.change = StreamChange(self._frames, self._info.latency)
         if monitor.alive():
             self._request_handover(monitor, self._handover_frames() if beside else 0)
         else:
@@ -300,7 +300,7 @@ class Engine:
         # the device refuses the new size, fall back to the old one. Returns False if it can't be
         # opened at all.
         monitor.kill_other()
-        change = Change(self._frames, 0.0, time.monotonic_ns())
+        change = StreamChange(self._frames, 0.0, time.monotonic_ns())
         frames = int(self._desk.header["block_frames"])
         found = self._reopen_device()
         if not found and frames != self._frames:

@@ -45,13 +45,13 @@ from crowdstream.engine.effects.chain import (
     change_chain,
     move_effect,
     run_deck_chains,
-    settle_effects,
+    update_effects,
 )
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import flush_denormals, restore_control
 from crowdstream.engine.jit.compile import entry, kernel
 from crowdstream.engine.mixer.buses import mix_down
-from crowdstream.engine.mixer.cue import finish_cue, listen_decks
+from crowdstream.engine.mixer.cue import add_pfl_decks, finish_cue
 from crowdstream.engine.mixer.fader import move_crossfader, trim_decks
 from crowdstream.engine.mixer.master import finish, start_tone, stop_tone
 from crowdstream.engine.mixer.meters import meter_outputs, meter_sources
@@ -60,28 +60,28 @@ from crowdstream.engine.schedule.beat_clock import beat_at, fill_tempo, set_cloc
 from crowdstream.engine.schedule.command_heap import (
     cancel,
     next_frame,
-    place_beats,
-    receive,
-    take_next,
+    pop_next,
+    receive_commands,
+    reschedule_beats,
 )
 from crowdstream.engine.schedule.events import push_event
-from crowdstream.engine.schedule.load_shedding import hold_quality, settle_quality
+from crowdstream.engine.schedule.load_shedding import apply_quality, hold_quality
 from crowdstream.engine.undo_log import begin_turn, end_turn
 from crowdstream.engine.voice.keylock import switch_keylock
 from crowdstream.engine.voice.loops import loop_voice
 from crowdstream.engine.voice.playhead import (
+    finish_spin,
     grid_voice,
     jump_voice,
-    retie_voices,
+    realign_voices,
     reverse_voice,
     seek_voice,
-    settle_voice,
     slip_voice,
     spin_voice,
     sync_voice,
 )
-from crowdstream.engine.voice.stem_routing import clear_outlets
-from crowdstream.engine.voice.voice import sound_voice, start_voice, stop_voice
+from crowdstream.engine.voice.stem_routing import clear_outputs
+from crowdstream.engine.voice.voice import render_voice, start_voice, stop_voice
 
 
 @kernel
@@ -115,8 +115,8 @@ def _apply(address, index, frame):
     elif op == OP_CLOCK:
         before = beat_at(address, frame)
         set_clock(address, command)
-        retie_voices(address, before, frame)
-        place_beats(address, frame)
+        realign_voices(address, before, frame)
+        reschedule_beats(address, frame)
     elif op == OP_SYNC:
         sync_voice(address, command, frame)
     elif op == OP_LOOP:
@@ -130,7 +130,7 @@ def _apply(address, index, frame):
     elif op == OP_SPIN:
         spin_voice(address, command, frame)
     elif op == OP_SETTLE:
-        if settle_voice(address, command.target, frame):
+        if finish_spin(address, command.target, frame):
             stop_voice(address, command.target)
     elif op == OP_GRID:
         grid_voice(address, command, frame)
@@ -162,12 +162,12 @@ def _segment(address, out, at, count, frame):
     for i in range(count):
         for lane in range(LANES):
             lanes[i, lane] = 0.0
-    clear_outlets(address, count)
+    clear_outputs(address, count)
     tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
     for slot in range(SLOTS):
         if all_voices[slot].state != FREE:
-            sound_voice(address, slot, count, frame, tempo_moving)
+            render_voice(address, slot, count, frame, tempo_moving)
     trim_decks(address, count)
     equalize(address, count)
     filter_decks(address, count)
@@ -175,7 +175,7 @@ def _segment(address, out, at, count, frame):
     tap_sources(address, count, frame)
     meter_sources(address, count, frame)
     move_crossfader(address, count)
-    listen_decks(address, count)
+    add_pfl_decks(address, count)
     mix_down(address, count)
     finish_cue(address, at, count)
     finish(address, out, at, count)
@@ -187,15 +187,15 @@ def _segment(address, out, at, count, frame):
 def _turn(address, out, at, frames):
     # Render `frames` frames of the block, from its frame `at` on; return the frame after them.
     frame = views.clock(address)[0].frame
-    settle_quality(address, frame)
-    receive(address, frame)
+    apply_quality(address, frame)
+    receive_commands(address, frame)
     done = 0
     while done < frames:
         due = next_frame(address)
         while due <= frame:
-            _apply(address, take_next(address), frame)
+            _apply(address, pop_next(address), frame)
             due = next_frame(address)
-        count = min(frames - done, SEGMENT, due - frame, settle_effects(address, frame))
+        count = min(frames - done, SEGMENT, due - frame, update_effects(address, frame))
         _segment(address, out, at + done, count, frame)
         done += count
         frame += count

@@ -38,7 +38,7 @@ from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import fence, load_acquire, store_release
 from crowdstream.engine.jit.compile import entry, kernel
 from crowdstream.engine.mixer.taps import publish_taps
-from crowdstream.engine.schedule.command_heap import sort_waiting
+from crowdstream.engine.schedule.command_heap import restore_heap
 from crowdstream.engine.voice.stem_routing import in_use
 
 _CLOCK_FIELDS, _UNDO_LOG_FIELDS = CLOCK.fields, UNDO_LOG.fields
@@ -97,7 +97,7 @@ def _copy(to, source, words):
 
 
 @kernel
-def _keep(address, offset, words):
+def _save(address, offset, words):
     # Save `words` words from `offset` on, for `recover` to restore.
     undo_log = views.undo_log(address)[0]
     if undo_log.entries >= UNDO_ENTRIES or undo_log.words + words > UNDO_WORDS:
@@ -111,45 +111,45 @@ def _keep(address, offset, words):
 
 
 @kernel
-def _keep_voice(address, slot):
+def _save_voice(address, slot):
     voice = views.voices(address)[slot]
-    _keep(address, _VOICES + _VOICE_BYTES * slot, _VOICE_WORDS)
+    _save(address, _VOICES + _VOICE_BYTES * slot, _VOICE_WORDS)
     rows = _RAMPS + _RAMP_BYTES * (RAMP_VOICE + VOICE_ROWS * slot)
-    _keep(address, rows, _RAMP_WORDS * VOICE_ROWS)
+    _save(address, rows, _RAMP_WORDS * VOICE_ROWS)
     for pair in range(TAPE_PAIRS):
         if in_use(voice, pair):
-            _keep(address, _HISTORY + _HISTORY_BYTES * slot + 4 * _PAIR_WORDS * pair, _PAIR_WORDS)
-    _keep(address, _PAST + _PAST_BYTES * slot, _STEM_WORDS * voice.stems)
-    _keep(address, _STEM_USE + _STEM_USE_BYTES * slot, _STEM_USE_WORDS)
-    _keep(address, _STEM_FILTER + _STEM_FILTER_BYTES * slot, _STEM_FILTER_WORDS)
+            _save(address, _HISTORY + _HISTORY_BYTES * slot + 4 * _PAIR_WORDS * pair, _PAIR_WORDS)
+    _save(address, _PAST + _PAST_BYTES * slot, _STEM_WORDS * voice.stems)
+    _save(address, _STEM_USE + _STEM_USE_BYTES * slot, _STEM_USE_WORDS)
+    _save(address, _STEM_FILTER + _STEM_FILTER_BYTES * slot, _STEM_FILTER_WORDS)
     use = views.stem_eq_use(address)[slot]
     for stem in range(STEMS):
         if use[stem].eq_state != 0:
-            _keep(address, _STEM_EQ + _STEM_EQ_BYTES * slot, _STEM_EQ_WORDS)
+            _save(address, _STEM_EQ + _STEM_EQ_BYTES * slot, _STEM_EQ_WORDS)
             return
 
 
 @kernel
-def _keep_effect(address, number):
+def _save_effect(address, number):
     effect = views.effects(address)[number]
-    _keep(address, _RAMPS + _RAMP_BYTES * (RAMP_EFFECT + ROWS * number), _RAMP_WORDS * ROWS)
-    _keep(address, _REGISTERS + _REGISTER_BYTES * number, _REGISTER_WORDS)
+    _save(address, _RAMPS + _RAMP_BYTES * (RAMP_EFFECT + ROWS * number), _RAMP_WORDS * ROWS)
+    _save(address, _REGISTERS + _REGISTER_BYTES * number, _REGISTER_WORDS)
     if effect.asleep == 0 and effect.rewritten > 0:
-        _keep(address, _MEMORY + _MEMORY_BYTES * number + 4 * effect.rewrites_at, effect.rewritten)
+        _save(address, _MEMORY + _MEMORY_BYTES * number + 4 * effect.rewrites_at, effect.rewritten)
 
 
 @kernel
-def _keep_limiter(address):
+def _save_limiter(address):
     # The history of the peak detector, and the gains in the window of the sliding minimum.
     for row in range(2):
-        _keep(address, _PEAKS + _PEAK_BYTES * row, PEAK_TAPS - 1)
+        _save(address, _PEAKS + _PEAK_BYTES * row, PEAK_TAPS - 1)
     state = views.limiter(address)[0]
     at = state.oldest
     while at < state.newest:
         place = at & (DELAY_FRAMES - 1)
         some = min(state.newest - at, DELAY_FRAMES - place)
-        _keep(address, _LOWS + 8 * place, 2 * some)
-        _keep(address, _PLACES + 8 * place, 2 * some)
+        _save(address, _LOWS + 8 * place, 2 * some)
+        _save(address, _PLACES + 8 * place, 2 * some)
         at += some
 
 
@@ -165,18 +165,18 @@ def begin_turn(address):
     undo_log.entries = 0
     undo_log.words = 0
     for piece in WHOLE:
-        _keep(address, piece[0], piece[1])
-    _keep(address, _RAMPS, _RAMP_WORDS * RAMP_EFFECT)
-    _keep(address, _HEAP, views.master(address)[0].pending)
-    _keep_limiter(address)
+        _save(address, piece[0], piece[1])
+    _save(address, _RAMPS, _RAMP_WORDS * RAMP_EFFECT)
+    _save(address, _HEAP, views.master(address)[0].pending)
+    _save_limiter(address)
     all_voices = views.voices(address)
     for slot in range(SLOTS):
         if all_voices[slot].state != FREE:
-            _keep_voice(address, slot)
+            _save_voice(address, slot)
     effects = views.effects(address)
     for number in range(EFFECTS):
         if effects[number].state != IDLE:
-            _keep_effect(address, number)
+            _save_effect(address, number)
     store_release(address + _STATE, WORK_RENDERS)
     fence()  # no change may become visible before this state does
 
@@ -204,7 +204,7 @@ def end_turn(address, frame):
 
 
 @kernel
-def _put_back(address):
+def _restore(address):
     undo_log = views.undo_log(address)[0]
     all_voices = views.voices(address)
     for slot in range(SLOTS):
@@ -233,7 +233,7 @@ def _put_back(address):
         if waits[i] == 0:
             spare[free] = i
             free += 1
-    sort_waiting(address)
+    restore_heap(address)
 
 
 @entry(types.void(types.int64))
@@ -244,7 +244,7 @@ def recover(address):
     """
     state = views.undo_log(address)[0].state
     if state == WORK_RENDERS:
-        _put_back(address)
+        _restore(address)
         store_release(address + _STATE, WORK_IDLE)
     elif state == WORK_PUBLISHES:
         _publish(address)

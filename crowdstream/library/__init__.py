@@ -4,7 +4,7 @@
 See docs/how-to/prepare-stems.md.
 """
 
-from crowdstream.library.database import Library, LibraryError, NoLibrary, default_place
+from crowdstream.library.database import Library, LibraryError, LibraryNotFound, default_path
 from crowdstream.library.models import Entry, Query
 
-__all__ = ["Entry", "Library", "LibraryError", "NoLibrary", "Query", "default_place"]
+__all__ = ["Entry", "Library", "LibraryError", "LibraryNotFound", "Query", "default_path"]

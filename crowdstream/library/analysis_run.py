@@ -15,7 +15,7 @@ from crowdstream.library.job import Job, probe
 from crowdstream.library.models import KnownTrack, Row, stamp_of
 from crowdstream.library.scanner import STEM_FILE, FoundTrack, Scanner, sidecar_mark, spelled_path
 from crowdstream.library.sidecar import SidecarError, read_sidecar, write_sidecar
-from crowdstream.library.worker_pool import Answer
+from crowdstream.library.worker_pool import JobResult
 from crowdstream.system.text import printable
 
 WRITE_SECONDS = 2.0  # results are written this often; a kill loses no more than that
@@ -28,7 +28,7 @@ class Workers(Protocol):
 
     def answers(
         self, jobs: Iterable[Job], under_way: Callable[[Job, float], None], /
-    ) -> Iterator[tuple[Job, Answer]]:
+    ) -> Iterator[tuple[Job, JobResult]]:
         """Yield each job with its answer (see `job.perform`) in order of completion.
 
         `under_way` is called with a running job and its progress, 0 to 1.
@@ -253,7 +253,7 @@ class AnalysisRun:
         made = _probe(found) if probes else ""
         return probes.get(made, []) if made else []
 
-    def _row(self, found: FoundTrack, answer: Answer) -> Row:
+    def _row(self, found: FoundTrack, answer: JobResult) -> Row:
         row = Row(found.path, found.path, found.kind, found.files, found.name)
         version = answer["analysis"]["version"] if "analysis" in answer else VERSION
         if version != VERSION:

@@ -18,11 +18,11 @@ from crowdstream.library.corrections import (
     NAMES,
     CorrectionError,
     Corrections,
+    parse_corrections,
     parse_text,
-    read_corrections,
 )
-from crowdstream.library.database import Library, LibraryError, default_place, move_aside
-from crowdstream.library.key_names import read_key
+from crowdstream.library.database import Library, LibraryError, default_path, move_aside
+from crowdstream.library.key_names import parse_key
 from crowdstream.library.listing import json_lines, lines
 from crowdstream.library.models import Query, Row
 from crowdstream.library.progress import Reporter
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("folder", nargs="*", metavar="FOLDER", help="tracks, or folders to search for tracks")
-    add("--library", type=Path, metavar="FILE", help=f"library file ({default_place()})")
+    add("--library", type=Path, metavar="FILE", help=f"library file ({default_path()})")
     add("--jobs", type=_count, metavar="N",
         help="number of tracks to analyse at the same time (default: one per core)")  # fmt: skip
     add("--again", action="store_true", help="analyse unchanged tracks, too")
@@ -119,7 +119,7 @@ def analyze(
     before = {
         number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    place = options.library or default_place()
+    place = options.library or default_path()
     try:
         if options.new_library:
             aside = move_aside(place)
@@ -267,7 +267,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not value.strip():
         return key, None
     try:
-        return key, getattr(read_corrections({key: parse_text(key, value.strip())}), key)
+        return key, getattr(parse_corrections({key: parse_text(key, value.strip())}), key)
     except CorrectionError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -289,7 +289,7 @@ def _span(text: str) -> tuple[float, float]:
 def _keys(text: str) -> tuple[str, ...]:
     keys = []
     for part in text.split(","):
-        named = read_key(part)
+        named = parse_key(part)
         if named is None:
             raise argparse.ArgumentTypeError(f"{part!r} is not a musical key; write 8A, Am or F#")
         keys.append(named[0])

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from crowdstream.analysis.result import Analysis, Key, Section, SectionKind
 from crowdstream.audiofile.beatgrid import MAX_BPM, MIN_BPM, BeatGrid
 from crowdstream.audiofile.tags import MAX_TEXT
-from crowdstream.library.key_names import read_key
+from crowdstream.library.key_names import parse_key
 from crowdstream.library.refit import with_downbeat, with_grid, with_tempo
 from crowdstream.system.text import printable
 
@@ -80,7 +80,7 @@ class Corrections:
             if self.first_downbeat is not None:
                 analysis = with_downbeat(analysis, self.first_downbeat)
         if self.key is not None:
-            named = read_key(self.key)
+            named = parse_key(self.key)
             assert named is not None  # `_key` has validated it
             analysis = replace(analysis, key=Key(*named, 1.0, (), analysis.key.cents))
         if self.level is not None:
@@ -93,7 +93,7 @@ class Corrections:
         return analysis
 
 
-def read_corrections(values: Mapping[str, Any]) -> Corrections:
+def parse_corrections(values: Mapping[str, Any]) -> Corrections:
     """Validate corrections from TOML or JSON. Raises `CorrectionError`.
 
     Keys: title, artist, key, bpm, first_downbeat, level, vocals: [[begin, end], ...], sections:
@@ -140,7 +140,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def _key(key: str, value: Any) -> str:
-    named = read_key(value) if isinstance(value, str) else None
+    named = parse_key(value) if isinstance(value, str) else None
     if named is None:
         raise CorrectionError(
             key, f"key {printable(str(value))[:40]!r} is unknown; write it as 8A, Am or F# minor"

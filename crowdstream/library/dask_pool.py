@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from crowdstream.library.job import ANALYSER, Job
-from crowdstream.library.worker_pool import Answer, PoolError, WorkerPool
+from crowdstream.library.worker_pool import JobResult, PoolError, WorkerPool
 from crowdstream.system.text import install_command
 
 MISSING = f"--scheduler needs dask.distributed: {install_command('distributed>=2024.1')}"
@@ -22,7 +22,7 @@ CONNECT_SECONDS = 15.0
 JOBS_PER_THREAD = 2  # submitted jobs per thread of the cluster, so that no thread waits for a job
 
 
-def do_job(values: dict[str, Any], analyser: str) -> Answer:
+def do_job(values: dict[str, Any], analyser: str) -> JobResult:
     """Do one job on a Dask worker; `values` is from `Job.to_dict`.
 
     The process that does it ends with the job: half a second per track is the price for leaving
@@ -68,7 +68,7 @@ class DaskPool:
 
     def answers(
         self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None] | None = None
-    ) -> Iterator[tuple[Job, Answer]]:
+    ) -> Iterator[tuple[Job, JobResult]]:
         """Like `WorkerPool.answers`, but without the progress of running jobs.
 
         A job whose Dask workers die several times is answered with an error.
@@ -101,9 +101,9 @@ class DaskPool:
             submit()
 
     @staticmethod
-    def _answer(future: Any, job: Job) -> Answer:
+    def _answer(future: Any, job: Job) -> JobResult:
         if future.status == "finished":
-            answer: Answer = future.result()
+            answer: JobResult = future.result()
             return answer
         error = future.exception() if future.status == "error" else None
         if isinstance(error, PoolError):

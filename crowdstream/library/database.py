@@ -37,11 +37,11 @@ class LibraryDamaged(LibraryError):
     """The file is not a library, or it is corrupt."""
 
 
-class NoLibrary(LibraryError):
+class LibraryNotFound(LibraryError):
     """The library file does not exist, and was opened for reading only."""
 
 
-def default_place() -> Path:
+def default_path() -> Path:
     """Return the default path, `$XDG_DATA_HOME/crowdstream/library.db`.
 
     XDG_DATA_HOME defaults to `~/.local/share`.
@@ -78,7 +78,7 @@ class Library:
 
     def _open(self, write: bool) -> sqlite3.Connection:
         if not write and not self.path.exists():
-            raise NoLibrary(
+            raise LibraryNotFound(
                 f"{printable(self.path)}: there is no library; "
                 "make one with crowdstream analyze FOLDER"
             )

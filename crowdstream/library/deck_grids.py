@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.audiofile.beatgrid import MAX_ANCHORS, BeatGrid, FoundGrid, GridError
-from crowdstream.library.database import Library, LibraryError, default_place
+from crowdstream.library.database import Library, LibraryError, default_path
 from crowdstream.library.models import Entry
 from crowdstream.library.scanner import STEM_FILE
 
@@ -44,7 +44,7 @@ class LibraryGrids:
         if self._library is None and time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             with contextlib.suppress(LibraryError):
-                self._library = Library(self._place or default_place(), write=False)
+                self._library = Library(self._place or default_path(), write=False)
         if self._library is None:
             return False, None
         try:
@@ -69,7 +69,7 @@ class LibraryGrids:
         return False, None
 
 
-def look_up(stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
+def look_up_grid(stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
     """Look up a grid like `LibraryGrids`, from any thread: opens the library for this call."""
     with contextlib.closing(LibraryGrids()) as grids:
         return grids(stems)

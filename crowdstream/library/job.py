@@ -21,7 +21,7 @@ from crowdstream.audiofile.errors import (
 )
 from crowdstream.audiofile.stems.track_files import StemFile, TrackFiles
 from crowdstream.audiofile.tags import read_tags
-from crowdstream.library.scanner import STEM_FILE, Mark
+from crowdstream.library.scanner import STEM_FILE, FileState
 from crowdstream.library.stem_mp4 import unpack
 from crowdstream.system.text import printable
 
@@ -43,7 +43,7 @@ class Job:
     path: str
     kind: str
     name: str
-    files: tuple[Mark, ...]
+    files: tuple[FileState, ...]
     cache: str
 
     @property
@@ -58,7 +58,7 @@ class Job:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Job:
         """Convert back from `to_dict`."""
-        return cls(**{**values, "files": tuple(Mark(**mark) for mark in values["files"])})
+        return cls(**{**values, "files": tuple(FileState(**mark) for mark in values["files"])})
 
 
 def find_analyser(name: str) -> Analyser:
@@ -72,7 +72,7 @@ def _ignore_progress(_share: float) -> None:
     pass
 
 
-def perform(job: Job, analyse: Analyser, progress: Progress = _ignore_progress) -> dict[str, Any]:
+def run_job(job: Job, analyse: Analyser, progress: Progress = _ignore_progress) -> dict[str, Any]:
     """Do a job, and return the answer as values that JSON can represent.
 
     An answer has the `number` of the job. For a good track it also has `analysis`, `tags`,
@@ -107,7 +107,7 @@ def perform(job: Job, analyse: Analyser, progress: Progress = _ignore_progress) 
     return {**answer, "analysis": found.to_dict(), "tags": tags, "play": play}
 
 
-def probe(files: Sequence[Mark]) -> str:
+def probe(files: Sequence[FileState]) -> str:
     """Hash the sizes of files and `PROBES` samples of each. Raises `OSError`."""
     made = hashlib.sha256()
     for file in files:

@@ -11,7 +11,7 @@ _OPEN_KEY = re.compile(r"0?([1-9]|1[0-2])([md])")
 _NAME = re.compile(r"([a-h])(#|♯|♭|b|)(minor|min|moll|m|major|maj|dur|)")
 
 
-def read_key(text: str) -> tuple[str, int, bool] | None:
+def parse_key(text: str) -> tuple[str, int, bool] | None:
     """Parse a key name into its Camelot name, its tonic (0 is C) and whether it is minor.
 
     Accepts "8A" and "08a" (Camelot notation), "1m" (Open Key), "Am", "A minor", "F#", "Gb major"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from crowdstream.library.database import Library
 from crowdstream.library.models import Entry
-from crowdstream.system.progress_bar import clock
+from crowdstream.system.progress_bar import format_duration
 from crowdstream.system.text import printable
 
 
@@ -33,7 +33,8 @@ def lines(entries: list[Entry]) -> Iterator[str]:
             note += f"  (uncertain grid{': ' if entry.doubt else ''}{printable(entry.doubt)})"
         yield (
             f"{bpm} {entry.key or '-':<3}  {entry.level or 0:6.2f}  {loud:>5}  "
-            f"{clock(entry.seconds or 0):>7}  {printable(title)}{note}  {printable(entry.path)}"
+            f"{format_duration(entry.seconds or 0):>7}  {printable(title)}{note}  "
+            f"{printable(entry.path)}"
         )
 
 

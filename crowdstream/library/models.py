@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from crowdstream.analysis.result import Analysis
-from crowdstream.audiofile.beatgrid import CERTAIN, BeatGrid, GridError
-from crowdstream.library.corrections import CorrectionError, Corrections, read_corrections
-from crowdstream.library.key_names import read_key
-from crowdstream.library.scanner import STEMS, Mark
-from crowdstream.system.text import composed, printable
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, BeatGrid, GridError
+from crowdstream.library.corrections import CorrectionError, Corrections, parse_corrections
+from crowdstream.library.key_names import parse_key
+from crowdstream.library.scanner import STEMS, FileState
+from crowdstream.system.text import normalize_accents, printable
 
 COLUMNS = (
     "path", "play", "kind", "files", "stamp", "probe", "error", "version", "analysis", "tags",
@@ -31,7 +31,7 @@ class Row:
     path: str
     play: str
     kind: str
-    files: tuple[Mark, ...]
+    files: tuple[FileState, ...]
     name: str
     probe: str = ""
     error: str = ""
@@ -93,7 +93,7 @@ class KnownTrack:
     number: int
     path: str
     play: str
-    files: tuple[Mark, ...]
+    files: tuple[FileState, ...]
     stamp: str
     probe: str
     error: str
@@ -133,7 +133,7 @@ class Entry:
     silent: bool
     error: str
     gone: bool
-    files: tuple[Mark, ...]
+    files: tuple[FileState, ...]
     tags: dict[str, Any]
     corrected: bool
     sure: float | None = None
@@ -142,7 +142,7 @@ class Entry:
     @property
     def uncertain(self) -> bool:
         """Whether the track has a beat grid whose confidence is below `CERTAIN`."""
-        return bool(self.bpm) and self.sure is not None and self.sure < CERTAIN
+        return bool(self.bpm) and self.sure is not None and self.sure < MIN_CERTAIN_CONFIDENCE
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ class Query:
         if self.keys:
             clauses.append(f"key IN ({', '.join('?' * len(self.keys))})")
             values += self.keys
-        for word in composed(self.text).casefold().split():
+        for word in normalize_accents(self.text).casefold().split():
             clauses.append("instr(words, ?) > 0")
             values.append(printable(word))
         if not self.gone:
@@ -196,7 +196,7 @@ class Query:
         return " AND ".join(clauses), values
 
 
-def stamp_of(files: Sequence[Mark]) -> str:
+def stamp_of(files: Sequence[FileState]) -> str:
     """Return the sizes and modification times of files as JSON, to compare.
 
     Stem names are included if there are several files.
@@ -212,7 +212,7 @@ def values_of(row: Row) -> list[Any]:
     changed = found is not None and found != row.analysis
     key = found.key.name if found else None
     if found and not key and row.tags.get("key"):
-        named = read_key(row.tags["key"])
+        named = parse_key(row.tags["key"])
         key = named[0] if named else ""
     shown = (row.title, row.artist, row.path)
     return [
@@ -222,7 +222,7 @@ def values_of(row: Row) -> list[Any]:
         row.sidecar, _plain(row.written), _plain(row.corrections),
         _json(found) if changed else "", 0,
         printable(row.name), printable(row.title), printable(row.artist),
-        "\n".join(printable(composed(text)) for text in shown).casefold(),
+        "\n".join(printable(normalize_accents(text)) for text in shown).casefold(),
         found.tempo.bpm if found else None, key, found.level if found else None,
         found.loudness.lufs if found else None, found.seconds if found else None,
         int(found.silent) if found else None, found.tempo.confidence if found else None,
@@ -230,7 +230,7 @@ def values_of(row: Row) -> list[Any]:
     ]  # fmt: skip
 
 
-def mark_values(mark: Mark) -> tuple[str, str, int, int, int]:
+def mark_values(mark: FileState) -> tuple[str, str, int, int, int]:
     """Return the fields of a mark in the order in which JSON stores them."""
     return mark.name, mark.path, mark.size, mark.mtime_ns, mark.inode
 
@@ -255,8 +255,8 @@ def entry_of(values: Sequence[Any]) -> Entry:
     )  # fmt: skip
 
 
-def _marks(text: str) -> tuple[Mark, ...]:
-    return tuple(Mark(*values) for values in json.loads(text))
+def _marks(text: str) -> tuple[FileState, ...]:
+    return tuple(FileState(*values) for values in json.loads(text))
 
 
 def _json(analysis: Analysis | None) -> str:
@@ -278,7 +278,7 @@ def _corrections(text: str) -> Corrections:
     values = json.loads(text)
     grid = values.pop("grid", None)
     try:
-        read = read_corrections(values)
+        read = parse_corrections(values)
         if grid is None:
             return read
         made = BeatGrid(BeatGrid.through(grid["anchors"]).anchors, bool(grid["steady"]))

@@ -10,7 +10,7 @@ from crowdstream.audiofile.transcode import INSTALL, can_transcode
 from crowdstream.library.analysis_run import Summary, problem_line
 from crowdstream.library.job import Job
 from crowdstream.library.stem_mp4 import MISSING
-from crowdstream.system.progress_bar import ProgressBar, clock
+from crowdstream.system.progress_bar import ProgressBar, format_duration
 from crowdstream.system.text import printable
 
 MAX_PROBLEM_LINES = 100  # further problems are only counted
@@ -104,7 +104,7 @@ def summary_line(summary: Summary, seconds: float) -> str:
         if count:
             parts.append(f"{count} {description}")
     tracks = f"{summary.tracks} track{'' if summary.tracks == 1 else 's'}"
-    return f"{tracks}: {', '.join(parts)}; {clock(seconds)}"
+    return f"{tracks}: {', '.join(parts)}; {format_duration(seconds)}"
 
 
 def notes(summary: Summary) -> list[str]:

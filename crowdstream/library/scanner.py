@@ -20,7 +20,7 @@ from crowdstream.audiofile.beatgrid import FOLDER_SIDECAR, sidecar_of
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.stems.folder import SEVERAL, StemFile, Verdict
 from crowdstream.audiofile.stems.folder import STEMS as ONE_TRACK
-from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.stems.track_files import (
     MAX_ENTRIES,
     MAX_STEMS,
@@ -41,7 +41,7 @@ Trouble = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FileState:
     """The state of a file when it was scanned, to detect changes later.
 
     name: of the stem.
@@ -69,7 +69,7 @@ class FoundTrack:
     path: str
     kind: str
     name: str
-    files: tuple[Mark, ...]
+    files: tuple[FileState, ...]
     sidecar: str
     sidecar_mark: int
 
@@ -221,7 +221,7 @@ class Scanner:
 
     def _verdict(self, folder: str) -> Verdict | None:
         try:
-            verdict = folder_verdict(Path(folder), Access())
+            verdict = folder_verdict(Path(folder), FileAccess())
         except (OSError, AudioFileError):
             return None  # each file in the folder is examined separately
         if verdict is not None:
@@ -258,7 +258,7 @@ class Scanner:
         title = name[: -len(".stem")] if kind == STEM_FILE else name
         yield _found(mark.path, kind, title, [mark], sidecar)
 
-    def _mark(self, path: str, name: str) -> Mark | None:
+    def _mark(self, path: str, name: str) -> FileState | None:
         # None if the file cannot be examined, is not a regular file, or was found before under
         # another name.
         try:
@@ -276,7 +276,7 @@ class Scanner:
         if identity in self._files:
             return None
         self._files.add(identity)
-        return Mark(name, real, status.st_size, status.st_mtime_ns, status.st_ino)
+        return FileState(name, real, status.st_size, status.st_mtime_ns, status.st_ino)
 
     def _skip(self, path: str) -> None:
         self.skipped += 1
@@ -307,7 +307,7 @@ def sidecar_mark(path: str) -> int:
     return hash((status.st_size, status.st_mtime_ns)) | 1
 
 
-def _found(path: str, kind: str, name: str, marks: list[Mark], sidecar: str) -> FoundTrack:
+def _found(path: str, kind: str, name: str, marks: list[FileState], sidecar: str) -> FoundTrack:
     return FoundTrack(path, kind, name, tuple(marks), sidecar, sidecar_mark(sidecar))
 
 

@@ -31,8 +31,8 @@ from typing import Any
 
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.audiofile.beatgrid import MAX_ANCHORS, GridError, grid_of
-from crowdstream.audiofile.sidecar import rewrite, split
-from crowdstream.library.corrections import CorrectionError, Corrections, read_corrections
+from crowdstream.audiofile.sidecar import rewrite, split_sidecar
+from crowdstream.library.corrections import CorrectionError, Corrections, parse_corrections
 from crowdstream.settings.toml import write_value
 from crowdstream.system.safe_open import open_to_read
 from crowdstream.system.text import printable
@@ -55,7 +55,7 @@ def read_sidecar(path: str) -> Corrections:
     A missing sidecar holds no corrections. Raises `SidecarError`.
     """
     text = _read(path)
-    return _corrections(path, split(text)[0]) if text else Corrections()
+    return _corrections(path, split_sidecar(text)[0]) if text else Corrections()
 
 
 def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = "") -> bool:
@@ -66,7 +66,7 @@ def write_sidecar(path: str, analysis: Analysis, title: str = "", artist: str = 
     written or would become too large.
     """
     text = _read(path)
-    own, _found = split(text)
+    own, _found = split_sidecar(text)
     _corrections(path, own)
     written = _parse(path, own)
     new = rewrite(text, found_part(analysis, title, artist, written))
@@ -187,7 +187,7 @@ def _corrections(path: str, text: str) -> Corrections:
             )
             raise _error(path, text, "", table, reason)
     try:
-        found = read_corrections(corrections)
+        found = parse_corrections(corrections)
     except CorrectionError as error:
         table = "section" if error.number is not None or error.key == "sections" else "track"
         raise _error(path, text, table, error.key, str(error), error.number or 0) from None

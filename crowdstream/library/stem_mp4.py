@@ -13,7 +13,7 @@ from typing import Any
 from crowdstream.audiofile.containers.mp4 import StemInfo, read_stems
 from crowdstream.audiofile.stems.track_files import StemFile, find_stems
 from crowdstream.audiofile.tags import read_tags
-from crowdstream.audiofile.transcode import REMEDY, Source, Transcription, is_whole
+from crowdstream.audiofile.transcode import REMEDY, Source, Transcription, is_complete
 
 MISSING = f"a stem file {REMEDY}"
 
@@ -39,7 +39,7 @@ def unpack(path: Path, cache: Path) -> tuple[str, list[StemFile], dict[str, Any]
         status = os.fstat(file.fileno())
         source = Source(path, file.fileno(), status.st_size, status.st_mtime_ns)
         folder = source.folder(cache, path.name.rsplit(".", 2)[0])
-        if not is_whole(folder):
+        if not is_complete(folder):
             Transcription(source, folder, [info.name for info in infos]).wait(lambda: None)
     track = find_stems(folder)
     about: dict[str, Any] = {**tags.texts(), **({"bpm": tags.bpm} if tags.bpm else {})}

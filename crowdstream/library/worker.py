@@ -18,8 +18,8 @@ import time
 from typing import Any
 
 from crowdstream.audiofile.codec_messages import mute_c_libraries
-from crowdstream.library.job import Job, find_analyser, perform
-from crowdstream.system.background_priority import give_way
+from crowdstream.library.job import Job, find_analyser, run_job
+from crowdstream.system.background_priority import lower_priority
 
 PROGRESS_SECONDS = 0.5  # minimum time between two progress lines
 
@@ -34,7 +34,7 @@ def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
 def main(arguments: list[str]) -> int:
     """Run the worker; `arguments` holds the analysis function, as `module:function`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    give_way()
+    lower_priority()
     mute_c_libraries()
     # Answers use a duplicate of standard output; whatever libraries print goes to standard error.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     while True:
         job = Job.from_dict(jobs.get())
         sent_at = time.monotonic()
-        send(perform(job, analyse, progress))
+        send(run_job(job, analyse, progress))
 
 
 if __name__ == "__main__":

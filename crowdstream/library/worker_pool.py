@@ -34,7 +34,7 @@ MAX_CPU_SECONDS, CPU_SECONDS_PER_BYTE = 900.0, 1e-5
 MAX_KILLS = 2  # a track whose worker is killed this many times is bad
 MAX_STARTUP_DEATHS = 3  # consecutive workers that die before they are ready; then the run ends
 
-Answer = dict[str, Any]
+JobResult = dict[str, Any]
 # One thread per worker: there are as many workers as cores.
 _ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -79,7 +79,7 @@ class _WorkerProcess:
             self.process.stdin.write(json.dumps(job.to_dict()).encode() + b"\n")
             self.process.stdin.flush()
 
-    def receive(self) -> tuple[list[Answer], bool]:
+    def receive(self) -> tuple[list[JobResult], bool]:
         """Read the available messages; return them, and whether the worker has ended."""
         data = os.read(self.out, 1 << 20)
         self._rest += data
@@ -158,7 +158,7 @@ class WorkerPool:
 
     def answers(
         self, jobs: Iterable[Job], under_way: Callable[[Job, float], None] = _ignore_progress
-    ) -> Iterator[tuple[Job, Answer]]:
+    ) -> Iterator[tuple[Job, JobResult]]:
         """Do all jobs; yield each with its answer (see `job.perform`) in order of completion.
 
         `under_way` is called with a long-running job and its progress, 0 to 1. Raises `PoolError`
@@ -208,7 +208,7 @@ class WorkerPool:
 
     def _handle_exit(
         self, worker: _WorkerProcess, waiting: deque[Job], kills: dict[int, int]
-    ) -> Iterator[tuple[Job, Answer]]:
+    ) -> Iterator[tuple[Job, JobResult]]:
         self._selector.unregister(worker.out)
         self._workers.remove(worker)
         status = worker.end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crowdstream.desk.pages import Arena
 from crowdstream.loader.eviction import Eviction
-from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.loaded_track import LoadedTrack
 from crowdstream.loader.prefetch import PrefetchPlan
 
 
@@ -16,7 +16,7 @@ class CacheStats:
     """
 
     def __init__(
-        self, arena: Arena, plan: PrefetchPlan, eviction: Eviction, tracks: dict[int, Track]
+        self, arena: Arena, plan: PrefetchPlan, eviction: Eviction, tracks: dict[int, LoadedTrack]
     ) -> None:
         self._arena = arena
         self._plan = plan

@@ -8,7 +8,7 @@ import numpy as np
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.pages import Arena
-from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.loaded_track import LoadedTrack
 from crowdstream.loader.prefetch import Heads, PrefetchPlan
 
 SPARE_PAGES = 64  # kept free while tracks are streamed: an evicted page is free a block later
@@ -19,7 +19,7 @@ class Eviction:
     """Evicts pages of streamed tracks, but never a page that is about to be played."""
 
     def __init__(
-        self, desk: Desk, arena: Arena, plan: PrefetchPlan, tracks: dict[int, Track]
+        self, desk: Desk, arena: Arena, plan: PrefetchPlan, tracks: dict[int, LoadedTrack]
     ) -> None:
         self._desk = desk
         self._arena = arena
@@ -51,7 +51,7 @@ class Eviction:
                     if page not in held[stem.source]:
                         self._arena.evict(stem.source, page)
 
-    def held(self, track: Track, heads: Heads) -> dict[int, set[int]]:
+    def held(self, track: LoadedTrack, heads: Heads) -> dict[int, set[int]]:
         """Held pages by source: beginning, cue, hot cues and loops, and around playheads."""
         held: dict[int, set[int]] = {stem.source: set() for stem in track.stems}
         for frame in (0, track.cue, *track.places):

@@ -11,7 +11,7 @@ from crowdstream.loader.tempo_check import TempoCheck
 
 
 @dataclass
-class Track:
+class LoadedTrack:
     """The stems of one buffer and their state."""
 
     number: int

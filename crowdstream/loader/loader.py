@@ -25,9 +25,14 @@ from crowdstream.audiofile.errors import (
     UnsupportedAudio,
 )
 from crowdstream.audiofile.reader import StemReader, open_stem, trim_delays
-from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.stems.track_files import folder_verdict, left_out_values, track_of
-from crowdstream.audiofile.transcode import NotTranscoded, Starter, Transcription, transcode
+from crowdstream.audiofile.transcode import (
+    BackgroundTranscoder,
+    NotTranscoded,
+    Transcription,
+    transcode,
+)
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
@@ -35,7 +40,7 @@ from crowdstream.loader.adoption import Orphan, take_stems
 from crowdstream.loader.cache_stats import CacheStats
 from crowdstream.loader.eviction import Eviction
 from crowdstream.loader.heartbeat import Heartbeat
-from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.loaded_track import LoadedTrack
 from crowdstream.loader.loudness_scan import LoudnessScan
 from crowdstream.loader.memory_budget import MemoryBudget
 from crowdstream.loader.metadata import Description, describe_now
@@ -46,7 +51,7 @@ from crowdstream.loader.tempo_check import MAX_SECONDS, MIN_SECONDS, TempoCheck
 from crowdstream.system.text import printable
 
 MAX_WARNINGS = 8  # per track; the recording of a web radio could have hundreds
-LITTLE_AHEAD = 5.0  # s, the short read-ahead: one second at rate 4, plus a margin
+SHORT_READ_AHEAD = 5.0  # s, the short read-ahead: one second at rate 4, plus a margin
 
 
 @dataclass
@@ -89,23 +94,23 @@ class Loader:
         describe: Callable[[Sequence[Path], Sequence[Path]], Description] = describe_now,
         waits: bool = True,
     ) -> None:
-        self._starter = Starter()
+        self._starter = BackgroundTranscoder()
         self._flac_of = transcode if waits else self._starter
         self._waiting_loads: list[_Load] = []
         self._whole = whole
         self._describe = describe
-        self._opening: tuple[Track, Description] | None = None
+        self._opening: tuple[LoadedTrack, Description] | None = None
         self._roots = roots
         self._desk = desk
         self._send = send
-        self._tracks: dict[int, Track] = {}
+        self._tracks: dict[int, LoadedTrack] = {}
         self._arena = Arena(desk)
         self._heartbeat = Heartbeat(desk, send)
         self._plan = PrefetchPlan(desk, read_ahead)
         self._onsets = OnsetScan(self._arena, self._read)
         self._budget = MemoryBudget(self._arena, self._plan, send, whole, max_preload)
         self._eviction = Eviction(desk, self._arena, self._plan, self._tracks)
-        ahead = read_ahead if whole else LITTLE_AHEAD
+        ahead = read_ahead if whole else SHORT_READ_AHEAD
         self._read_order = ReadOrder(self._arena, self._plan, self._tracks, send, whole, ahead)
         self._cache_stats = CacheStats(self._arena, self._plan, self._eviction, self._tracks)
 
@@ -180,7 +185,7 @@ class Loader:
                 return
             self._send({"event": "failed", "track": number, "reason": _reason(error, stems)})
             return
-        track = Track(number, opened, 0, streamed, pages)
+        track = LoadedTrack(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
         track.warnings, track.sifted = warnings, sifted
         paths = [Path(path) for _, path in stems]
@@ -252,7 +257,7 @@ class Loader:
             while self._read_order.urgent() and self.work():
                 pass
 
-        access = Access(self._roots, self._heartbeat.progress, pause, watch, self._flac_of)
+        access = FileAccess(self._roots, self._heartbeat.progress, pause, watch, self._flac_of)
         try:
             verdict = folder_verdict(folder, access)
         except OSError as error:
@@ -300,7 +305,7 @@ class Loader:
         other request, then call `adopted`.
         """
         stems, fault = take_stems(self._desk, orphan, self._open)
-        track = Track(orphan.number, stems, orphan.cue, orphan.streamed, 0)
+        track = LoadedTrack(orphan.number, stems, orphan.cue, orphan.streamed, 0)
         self._tracks[orphan.number] = track
         try:
             track.reserved = self._budget.reserve(stems, orphan.streamed)
@@ -492,7 +497,7 @@ class Loader:
         for number in [*self._tracks, *(pending.number for pending in self._waiting_loads)]:
             self.unload(number)
 
-    def _fill(self, track: Track, stem: Stem, page: int) -> bool:
+    def _fill(self, track: LoadedTrack, stem: Stem, page: int) -> bool:
         place = self._arena.take()
         if place is None:
             self._eviction.make()
@@ -511,7 +516,7 @@ class Loader:
         self._arena.publish(stem.source, page, place, samples, attacks)
         return True
 
-    def _give_up(self, track: Track, reason: str) -> None:
+    def _give_up(self, track: LoadedTrack, reason: str) -> None:
         # Resident pages play on; nothing more is read.
         track.complete = True
         track.ready = True

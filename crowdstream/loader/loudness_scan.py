@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from crowdstream.audiofile.loudness import Loudness
+from crowdstream.audiofile.loudness import LoudnessMeter
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem
@@ -28,7 +28,7 @@ class LoudnessScan:
         self._partly = partly
         self._at = begin if partly else 0
         self._report_at = FIRST_REPORT if partly else float("inf")
-        self._loudness = Loudness(desk.sample_rate)
+        self._loudness = LoudnessMeter(desk.sample_rate)
         self.done = False
 
     def step(self, heads: Iterable[int] = ()) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 from crowdstream.audiofile.beatgrid import describe_track
 from crowdstream.audiofile.codec_messages import mute_c_libraries
 from crowdstream.desk.block import Desk
-from crowdstream.library.deck_grids import look_up
+from crowdstream.library.deck_grids import look_up_grid
 from crowdstream.loader.loader import Loader
 from crowdstream.loader.metadata import Describer
 from crowdstream.system.sandbox import confine
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
         roots=roots,
-        describe=Describer(partial(describe_track, analysed=look_up)),
+        describe=Describer(partial(describe_track, analysed=look_up_grid)),
         waits=False,
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone

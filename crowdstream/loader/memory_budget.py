@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.desk.pages import Arena, ArenaFull
-from crowdstream.loader.loaded_track import Track
+from crowdstream.loader.loaded_track import LoadedTrack
 from crowdstream.loader.prefetch import PrefetchPlan, Stem
 
 
@@ -55,7 +55,7 @@ class MemoryBudget:
         """Number of pages that a streamed track needs."""
         return sum(min(stem.pages, self._plan.window(stem)) for stem in stems)
 
-    def keep(self, track: Track, frames: list[int]) -> None:
+    def keep(self, track: LoadedTrack, frames: list[int]) -> None:
         """Reserve pages for frames to which a streamed track may jump, as far as there is room.
 
         Sends `crowded` when some don't fit.

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from crowdstream.audiofile.beatgrid import Analysed, describe_track
+from crowdstream.audiofile.beatgrid import GridLookup, describe_track
 
 PATIENCE_SECONDS = 5.0  # after which a track is opened without its tags
 MAX_THREADS = 4  # blocked by a stalled medium; beyond that, tracks are opened without tags
-LATE = {"grid_fault": "its tags could not be read in time: it is played without them"}
+TIMED_OUT = {"grid_fault": "its tags could not be read in time: it is played without them"}
 
 
 class Description(Protocol):
@@ -26,7 +26,7 @@ class Description(Protocol):
         """Result of `describe_track`; None until it is available."""
 
 
-class Described:
+class CompleteDescription:
     """A description that is complete already."""
 
     def __init__(self, about: dict[str, Any]) -> None:
@@ -38,13 +38,13 @@ class Described:
 
 
 def describe_now(
-    stems: Sequence[Path], roots: Sequence[Path], analysed: Analysed | None = None
+    stems: Sequence[Path], roots: Sequence[Path], analysed: GridLookup | None = None
 ) -> Description:
     """Read tags and sidecar before returning: for rendering that is not in real time.
 
     `analysed` looks up beat grids in the library of analysed tracks.
     """
-    return Described(describe_track(stems, roots, analysed))
+    return CompleteDescription(describe_track(stems, roots, analysed))
 
 
 class Describer:
@@ -63,7 +63,7 @@ class Describer:
         """Start reading; does not block."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if len(self._threads) >= MAX_THREADS:
-            return Described(LATE)
+            return CompleteDescription(TIMED_OUT)
         pending = _Pending(self._clock, self._clock() + PATIENCE_SECONDS)
         thread = threading.Thread(
             target=lambda: pending.put(self._read(stems, roots)), name="describe", daemon=True
@@ -86,5 +86,5 @@ class _Pending:
 
     def result(self) -> dict[str, Any] | None:
         if self._about is None and self._clock() >= self._late_at:
-            self._about = LATE
+            self._about = TIMED_OUT
         return self._about

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from crowdstream.audiofile.onsets import CONTEXT, find_attacks
+from crowdstream.audiofile.onsets import CONTEXT, find_onsets
 from crowdstream.desk.pages import Arena
 from crowdstream.loader.prefetch import Heads, Stem
 
-AT_ONCE = 8  # pages that were in memory already, processed between two reads
+PAGES_PER_STEP = 8  # pages that were in memory already, processed between two reads
 
 
 class OnsetScan:
@@ -49,7 +49,7 @@ class OnsetScan:
 
     def work(self) -> bool:
         """Process the next few queued pages; False when there are none."""
-        for done in range(AT_ONCE):
+        for done in range(PAGES_PER_STEP):
             if not self._queue:
                 return done > 0
             stem, page = self._queue.popleft()
@@ -66,7 +66,7 @@ class OnsetScan:
         """Onsets in a page's samples of shape `(frames, channels)`; None before the start."""
         if not self._on:
             return None
-        return find_attacks(samples, self._before(stem, page))
+        return find_onsets(samples, self._before(stem, page))
 
     def _before(self, stem: Stem, page: int) -> np.ndarray:
         # The samples that precede a page in the file.

@@ -16,8 +16,8 @@ from crowdstream.desk.constants import MAX_RATE
 from crowdstream.desk.opcodes import FREE
 
 READ_AHEAD = 10.0  # seconds of audio kept ahead of a playhead: an SD card may stall for 5
-READY = 0.25  # seconds that must be in memory before a start
-URGENT = 2.0  # seconds ahead of a playhead that take precedence even over starts
+READY_SECONDS = 0.25  # seconds that must be in memory before a start
+URGENT_SECONDS = 2.0  # seconds ahead of a playhead that take precedence even over starts
 
 
 @dataclass
@@ -72,7 +72,7 @@ class PrefetchPlan:
 
     def ready_pages(self, stem: Stem) -> int:
         """Pages that must be in memory before a start, at any playback rate."""
-        return 1 + math.ceil(READY * MAX_RATE * self._desk.sample_rate / stem.page_frames)
+        return 1 + math.ceil(READY_SECONDS * MAX_RATE * self._desk.sample_rate / stem.page_frames)
 
     def playheads(self) -> Heads:
         """For every source that plays: where it is read, and where it may jump."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from crowdstream.desk.pages import Arena
-from crowdstream.loader.loaded_track import Track
-from crowdstream.loader.prefetch import URGENT, Heads, PrefetchPlan, Stem
+from crowdstream.loader.loaded_track import LoadedTrack
+from crowdstream.loader.prefetch import URGENT_SECONDS, Heads, PrefetchPlan, Stem
 
-Page = tuple[Track, Stem, int]
+Page = tuple[LoadedTrack, Stem, int]
 
 
 class ReadOrder:
@@ -23,7 +23,7 @@ class ReadOrder:
         self,
         arena: Arena,
         plan: PrefetchPlan,
-        tracks: dict[int, Track],
+        tracks: dict[int, LoadedTrack],
         send: Callable[[dict[str, Any]], None],
         whole: bool,
         read_ahead: float,
@@ -42,7 +42,7 @@ class ReadOrder:
             return
         heads = self._plan.playheads()
         if self._whole:
-            yield from self.heard(heads, URGENT)
+            yield from self.heard(heads, URGENT_SECONDS)
         for track in tracks:
             if not track.ready and not track.complete:
                 yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
@@ -61,7 +61,7 @@ class ReadOrder:
 
     def urgent(self) -> bool:
         """Whether a page is missing that is about to be played."""
-        return next(self.heard(self._plan.playheads(), URGENT), None) is not None
+        return next(self.heard(self._plan.playheads(), URGENT_SECONDS), None) is not None
 
     def heard(self, heads: Heads, seconds: float) -> Iterator[Page]:
         """Missing pages that the playheads reach within `seconds`."""
@@ -73,12 +73,12 @@ class ReadOrder:
                     pages = self._plan.ahead(stem, head, seconds)
                     yield from self._missing(track, ((stem, page) for page in pages))
 
-    def _missing(self, track: Track, pages: Iterable[tuple[Stem, int]]) -> Iterator[Page]:
+    def _missing(self, track: LoadedTrack, pages: Iterable[tuple[Stem, int]]) -> Iterator[Page]:
         for stem, page in pages:
             if page < stem.pages and not self._arena.resident(stem.source, page):
                 yield track, stem, page
 
-    def _rest(self, track: Track) -> Iterator[Page]:
+    def _rest(self, track: LoadedTrack) -> Iterator[Page]:
         # The stems side by side, from the cue to the end and round; each page is requested once.
         longest = max(stem.pages for stem in track.stems)
         for turn in range(track.turn, longest):

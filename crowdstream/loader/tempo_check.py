@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crowdstream.analysis.features import extracting
-from crowdstream.analysis.rhythm import NEAR_TAG, find_rhythm
-from crowdstream.analysis.tempo import pulses
-from crowdstream.audiofile.beatgrid import CERTAIN, BeatGrid, FoundGrid
+from crowdstream.analysis.features import extract_in_steps
+from crowdstream.analysis.rhythm import TAG_TOLERANCE, track_beats
+from crowdstream.analysis.tempo import normalize_onsets
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, BeatGrid, FoundGrid
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem
@@ -23,7 +23,7 @@ from crowdstream.loader.prefetch import Stem
 MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0  # length of tracks to check: shorter ones are unreliable
 
 
-class PageSound:
+class StemAudio:
     """A stem's samples in the desk's pages, as input of the analysis; see `analysis.source`."""
 
     def __init__(self, desk: Desk, stem: Stem, name: str) -> None:
@@ -56,9 +56,9 @@ class TempoCheck:
 
     def __init__(self, desk: Desk, stems: Sequence[Stem], said: float) -> None:
         # Names could identify the drums, but tagged stems are rare: all stems are used.
-        sounds = [PageSound(desk, stem, f"stem {number}") for number, stem in enumerate(stems)]
+        sounds = [StemAudio(desk, stem, f"stem {number}") for number, stem in enumerate(stems)]
         self._said = said
-        self._steps = extracting(sounds)
+        self._steps = extract_in_steps(sounds)
         self.grid: FoundGrid | None = None
         self.verdict = ""
 
@@ -76,10 +76,10 @@ class TempoCheck:
         return True
 
     def _judge(self, features: Any) -> None:
-        found = find_rhythm(features, pulses(features.onsets), self._said)
+        found = track_beats(features, normalize_onsets(features.onsets), self._said)
         if found is None:
             self.verdict = "refuted"
-        elif abs(found.bpm / self._said - 1) < NEAR_TAG:
+        elif abs(found.bpm / self._said - 1) < TAG_TOLERANCE:
             self.verdict = "confirmed"
             times = found.beats.time(_numbers(found.beats.numbers, found.steady))
             pairs = zip(_numbers(found.beats.numbers, found.steady), times, strict=True)
@@ -87,7 +87,7 @@ class TempoCheck:
             grid = BeatGrid(BeatGrid.through(inside).anchors, found.steady)
             self.grid = FoundGrid(grid, "tag", found.confidence, found.doubt)
         else:
-            self.verdict = "refuted" if found.confidence >= CERTAIN else "open"
+            self.verdict = "refuted" if found.confidence >= MIN_CERTAIN_CONFIDENCE else "open"
 
 
 def _numbers(numbers: npt.NDArray[np.float64], steady: bool) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ BURST_OF_A_KIND = 10  # lines of one kind in this time
 BURST_OF_ALL = 50  # lines of all kinds together: a flood may use any number of kinds
 
 
-class Quiet:
+class LineThrottle:
     """Logs at most one line of each kind in `seconds`; the next reports how many were dropped."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Quiet:
         line(text + "%s", *values, more)
 
 
-class Burst:
+class LogBurstLimiter:
     """Admits a few lines of each kind per second, and counts the others."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +67,7 @@ class Burst:
         return count
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print to standard output, or do nothing if it is closed.
 
     Text and line end are written together, so that no log line can come in between.

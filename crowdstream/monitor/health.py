@@ -75,7 +75,7 @@ class Processes:
         return sum(self.cpu.values())
 
 
-def sounding(desk: Desk) -> int:
+def playing_voices(desk: Desk) -> int:
     """Number of voices that play, without stopped voices that are fading out."""
     return int(np.count_nonzero(desk.voices["state"][:VOICES] == PLAYING))
 

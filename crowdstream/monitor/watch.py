@@ -9,7 +9,7 @@ from typing import Any
 
 from crowdstream import REPORT
 from crowdstream.desk.block import Desk
-from crowdstream.desk.load_shedding import FULL, LEFT_OUT
+from crowdstream.desk.load_shedding import BYPASSED_BY_LEVEL, FULL
 from crowdstream.desk.opcodes import CAUSES
 from crowdstream.monitor.health import Processes, engine_readings
 
@@ -34,7 +34,7 @@ STALL_ADVICE = (
 )
 
 
-class Watch:
+class HealthMonitor:
     """Compares readings one second apart. `notify(name, *values)` notifies subscribers.
 
     `stall()` returns the seconds of a current or very recent stall of the medium, 0 if none.
@@ -156,7 +156,7 @@ class Watch:
             self._lowered, self._left_out = lowered, max(level, FULL + 1)
             log.warning(
                 "CPU overload: %s bypassed until the load falls: %s",
-                " and ".join(LEFT_OUT[FULL + 1 : self._left_out + 1]), ADVICE["quality"],
+                " and ".join(BYPASSED_BY_LEVEL[FULL + 1 : self._left_out + 1]), ADVICE["quality"],
             )
         elif level == FULL and self._left_out != FULL:
             self._left_out = FULL

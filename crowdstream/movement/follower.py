@@ -101,7 +101,7 @@ class MovementMap:
         return max(target, bpm - span * seconds / self.release_seconds)
 
 
-class Follower:
+class MovementFollower:
     """Computes the tempo that the crowd's movement leads to, at most ten times per second.
 
     The follower rests until movement is reported, and again from `rest` (a tempo set by hand)

@@ -143,7 +143,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     progress = Progress(sys.stderr, sys.stderr.isatty() and not options.quiet, settings.sample_rate)
     try:
         say: Callable[[str], object] = str if options.quiet else _print_message
-        with kernel_cache.told(say):
+        with kernel_cache.report_progress(say):
             kernels()
         try:
             summary = _write(options, settings, mix, progress, whole=False)

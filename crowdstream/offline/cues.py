@@ -9,7 +9,7 @@ from typing import Any
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.audiofile.stems.track_files import hear_stems
+from crowdstream.audiofile.stems.track_files import find_stems_by_audio
 from crowdstream.commands.errors import CommandError
 from crowdstream.commands.registry import TABLE, Command
 from crowdstream.control.handlers.common import PATH_HELP
@@ -89,6 +89,6 @@ class Checker:
     def _path(self, text: str, music: bool) -> str:
         path = str(self._folder / os.path.expanduser(text))
         if music and path not in self._found:
-            hear_stems(Path(path))
+            find_stems_by_audio(Path(path))
             self._found.add(path)
         return path

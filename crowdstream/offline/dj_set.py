@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.plot import picture
+from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.model import Set as DjSet
 from crowdstream.dj.setfile.reader import parse_set
 from crowdstream.dj.setfile.reader import read_set as read_file
-from crowdstream.dj.setfile.timed_commands import all_moves
+from crowdstream.dj.setfile.timed_commands import all_commands
 from crowdstream.offline.cues import Checker, Cue, Set, moment
 from crowdstream.osc.codec import build, parse
 from crowdstream.system.text import printable
@@ -24,7 +24,7 @@ def cues_of(mix: DjSet, path: Path) -> Set:
     """Return the commands of a set. `path` is its file, for messages."""
     checker = Checker(path.parent)
     cues: list[Cue] = []
-    for move in all_moves(mix):
+    for move in all_commands(mix):
         entry = mix.entries[move.index]
         place = f"{printable(path)}, line {entry.line}"
         # As in an OSC message, where floats have 32 bits.
@@ -36,6 +36,6 @@ def cues_of(mix: DjSet, path: Path) -> Set:
 def write_plot(path: Path, out: Path, why: bool) -> None:
     """Plot the set at `path` as the SVG `out`; with `why`, explain it. Raises `OSError`."""
     mix = read_file(path)
-    out.write_text(picture(mix, {}, {}))
+    out.write_text(plot_set(mix, {}, {}))
     if why:
         print("\n".join(explain(mix)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crowdstream.dj.setfile.errors import SetError
 from crowdstream.offline.cues import Checker, Cue, Moment, Set, moment
-from crowdstream.osc.codec import BUNDLE, HEAD, UNIX_EPOCH, Malformed, parse
+from crowdstream.osc.codec import BUNDLE, BUNDLE_HEADER_BYTES, UNIX_EPOCH, Malformed, parse
 from crowdstream.system.text import printable
 
 _LENGTH = struct.Struct(">i")
@@ -38,7 +38,7 @@ def read_score(data: bytes, path: Path) -> Set:
         size = _LENGTH.unpack_from(data, at)[0]
         at += _LENGTH.size
         packet = data[at : at + size]
-        if size < HEAD or len(packet) < size:
+        if size < BUNDLE_HEADER_BYTES or len(packet) < size:
             raise SetError(f"{place}: its length is {size} bytes, but {len(data) - at} are left")
         at += size
         try:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import soundfile
 
-from crowdstream.system.text import cut, printable
+from crowdstream.system.text import printable, truncate_bytes
 
 FORMATS = {"16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
 CONTAINERS = {".wav": "RF64", ".flac": "FLAC"}
@@ -52,7 +52,7 @@ class Output:
         with contextlib.suppress(OSError):
             if not stat.S_ISREG(path.stat().st_mode):
                 raise self._refusal("it exists and is not a regular file; choose another name")
-        self._part = path.with_name(f".{cut(path.name, 200)}.{os.getpid()}.part")
+        self._part = path.with_name(f".{truncate_bytes(path.name, 200)}.{os.getpid()}.part")
         _remove_stale_parts(self._part)
         try:
             self._fd = os.open(self._part, _FLAGS, 0o666)

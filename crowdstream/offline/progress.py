@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from crowdstream.system.progress_bar import ProgressBar, clock
+from crowdstream.system.progress_bar import ProgressBar, format_duration
 
 REFRESH_SECONDS = 0.1
 MIN_ESTIMATE_SECONDS = 0.5  # before that, the remaining time can't be estimated
@@ -36,7 +36,7 @@ class Progress:
         took = now - self._begin
         left = took / done * (whole - done) if done and took > MIN_ESTIMATE_SECONDS else None
         self._bar = self._bar or ProgressBar(self._out)
-        self._bar.show(clock(done / self._rate), done, whole, left)
+        self._bar.show(format_duration(done / self._rate), done, whole, left)
 
     def close(self) -> None:
         """Remove the bar."""

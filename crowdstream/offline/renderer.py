@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crowdstream.control.engine_queue.request import nobody
+from crowdstream.control.engine_queue.request import discard_reply
 from crowdstream.desk.opcodes import FREE
 from crowdstream.offline.cues import Cue, Set
 from crowdstream.offline.session import Session
@@ -59,7 +59,7 @@ class Renderer:
         self._progress = progress
         session.render(PREROLL)
         self._origin = self._desk.frame
-        session.perform("/reset", (), nobody, self._origin)
+        session.perform("/reset", (), discard_reply, self._origin)
         self._timeline = Timeline(mix.cues, session.core.beats, self._origin)
         self._end = mix.end
         self._failure: str | None = None

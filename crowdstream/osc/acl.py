@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-from crowdstream.system.network_address import is_loopback, plain_address, plain_network
+from crowdstream.system.network_address import is_loopback, parse_address, parse_network
 
 REMEMBERED = 4096  # addresses whose trust level is cached
 
@@ -32,7 +32,7 @@ class AllowList:
     """Classifies senders by the networks of `--osc-allow` (see `settings.types.Networks`)."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
-        self._networks = [plain_network(text) for text in networks]
+        self._networks = [parse_network(text) for text in networks]
         self._classified = functools.lru_cache(REMEMBERED)(self._classify)
 
     def trust_level(self, sender: Any) -> TrustLevel:
@@ -44,7 +44,7 @@ class AllowList:
         return self.trust_level(sender) is TrustLevel.TRUSTED
 
     def _classify(self, host: str) -> TrustLevel:
-        address = plain_address(host)
+        address = parse_address(host)
         if address is not None:
             if address.is_loopback:
                 return TrustLevel.TRUSTED

@@ -14,12 +14,12 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-DEEPEST = 16  # bundles within bundles
+MAX_DEPTH = 16  # bundles within bundles
 BUNDLE = b"#bundle\0"
 MAX_ADDRESS_BYTES = 200  # reported of the address of a malformed message
-HEAD = 16  # bytes of a bundle before its first element
+BUNDLE_HEADER_BYTES = 16  # bytes of a bundle before its first element
 UNIX_EPOCH = 2208988800  # 1970 in NTP seconds, which count from 1900
-FLOAT32_MOST = 3.4028234663852886e38
+FLOAT32_MAX = 3.4028234663852886e38
 
 _INT = struct.Struct(">i")
 _FLOAT = struct.Struct(">f")
@@ -94,16 +94,16 @@ def _bundle(
     packet: bytes, at: int, end: int, outer: float | None, depth: int,
     messages: list[Timed], faults: list[Fault],
 ) -> None:
-    if depth >= DEEPEST:
-        raise Malformed(f"bundles nested more than {DEEPEST} deep")
-    if end - at < HEAD:
+    if depth >= MAX_DEPTH:
+        raise Malformed(f"bundles nested more than {MAX_DEPTH} deep")
+    if end - at < BUNDLE_HEADER_BYTES:
         raise Malformed("a bundle ends within its time tag")
     tag = _TAG.unpack_from(packet, at + 8)[0]
     # 1 means "immediately"; senders without a clock use 0.
     moment = tag / 2**32 - UNIX_EPOCH if tag > 1 else None
     if outer is not None and (moment is None or moment < outer):
         moment = outer
-    at += HEAD
+    at += BUNDLE_HEADER_BYTES
     while at < end:
         if end - at < 4:
             raise Malformed("a bundle ends within the size of an element")
@@ -232,7 +232,7 @@ def build(address: str, arguments: tuple[Any, ...]) -> bytes:
     add: Callable[[bytes], None] = parts.append
     for value in arguments:
         if isinstance(value, float):
-            short = abs(value) <= FLOAT32_MOST or not math.isfinite(value)
+            short = abs(value) <= FLOAT32_MAX or not math.isfinite(value)
             if short and not isinstance(value, Double):
                 tags += "f"
                 add(_FLOAT.pack(value))

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from crowdstream.logs.burst import Quiet
+from crowdstream.logs.burst import LineThrottle
 from crowdstream.osc.acl import AllowList, TrustLevel
-from crowdstream.system.network_address import plain_address, same_sender
+from crowdstream.system.network_address import parse_address, sender_key
 from crowdstream.system.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ class FairQueue:
             TrustLevel.STRANGER: _Kind(STRANGER_LIMIT, now),
         }
         self._order = list(self._kinds.values())
-        self._quiet = Quiet(monotonic, WARNING_SECONDS)
+        self._quiet = LineThrottle(monotonic, WARNING_SECONDS)
         self.barred = 0
         self.limited = 0
         self.refused = 0
@@ -267,7 +267,7 @@ class FairQueue:
             return
         now = self._monotonic()
         kind = self._kinds[trust_level]
-        key = sender if trust_level is TrustLevel.TRUSTED else same_sender(sender[0])
+        key = sender if trust_level is TrustLevel.TRUSTED else sender_key(sender[0])
         put = kind.put(key, (packet, sender), now)
         if put is _Put.TAKEN:
             return
@@ -315,4 +315,4 @@ class FairQueue:
 
 
 def _shown(sender: Any) -> str:
-    return str(plain_address(sender[0]) or sender[0])
+    return str(parse_address(sender[0]) or sender[0])

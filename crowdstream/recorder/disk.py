@@ -10,7 +10,7 @@ from pathlib import Path
 from crowdstream.system.safe_open import open_inside, remove_inside
 
 
-class Disk:
+class RecordingFile:
     """A new file. All methods raise `OSError` and leave the file as it is when they fail.
 
     `size`: bytes written so far.

@@ -12,7 +12,7 @@ import os
 import numpy as np
 import soundfile
 
-from crowdstream.recorder.disk import Disk
+from crowdstream.recorder.disk import RecordingFile
 from crowdstream.recorder.formats import to_int24
 
 # The header: "fLaC", a block header of 4 bytes, and STREAMINFO (RFC 9639, section 8.2): minimum
@@ -26,7 +26,7 @@ _COUNT_MASK = (1 << 36) - 1
 class _Stream:
     # The file object used by libsndfile, which can't pass on an OSError: it is kept here.
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: RecordingFile) -> None:
         self._disk = disk
         self._position = 0
         self.error: OSError | None = None
@@ -59,7 +59,7 @@ class _Stream:
 class FlacWriter:
     """Writes float32 frames to a FLAC file; fails like `WavWriter`."""
 
-    def __init__(self, disk: Disk, sample_rate: int, channels: int) -> None:
+    def __init__(self, disk: RecordingFile, sample_rate: int, channels: int) -> None:
         self._disk = disk
         self._stream = _Stream(disk)
         try:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.recorder.recording import NoRoom, Send
+from crowdstream.recorder.recording import DiskAlmostFull, Send
 from crowdstream.recorder.session import Session
 
 READ_SECONDS = 0.05  # between two reads of the taps, whose rings hold more than a second
@@ -69,7 +69,7 @@ class Recorder:
                 self._desk, number, int(request["frame"]), files, request["format"], self._send,
                 roots=[Path(root) for root in request["roots"]], reserve=int(request["reserve"]),
             )
-        except NoRoom as error:
+        except DiskAlmostFull as error:
             self._send({"event": "refused", "id": number, "reason": str(error.strerror)})
         except OSError as error:
             code = error.errno or 0

@@ -31,7 +31,7 @@ MAX_NAME_BYTES = 255
 Send = Callable[[dict[str, Any]], None]
 
 
-class NoRoom(OSError):
+class DiskAlmostFull(OSError):
     """The disk has less free space than recordings must leave."""
 
     def __init__(self, path: Path, reserve: int) -> None:
@@ -51,10 +51,10 @@ def free_bytes(folder: Path) -> int:
     return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize
 
 
-def check_room(path: Path, reserve: int) -> None:
+def check_free_space(path: Path, reserve: int) -> None:
     """Raise `NoRoom` if the file's disk has less than `reserve` bytes free."""
     if reserve > 0 and free_bytes(path.parent) < reserve:
-        raise NoRoom(path, reserve)
+        raise DiskAlmostFull(path, reserve)
 
 
 class Recording:
@@ -77,7 +77,7 @@ class Recording:
         `reserve`: bytes of the disk that stay free. A full disk blocks everything else on the
         machine, and the file may lack its end.
         """
-        check_room(path, reserve)
+        check_free_space(path, reserve)
         self._reserve = reserve
         self.path = self.first = path
         self._roots = roots
@@ -145,7 +145,7 @@ class Recording:
             with contextlib.suppress(OSError):
                 self._writer.close()
             reason = os.strerror(error.errno) if error.errno else str(error)
-            if isinstance(error, NoRoom):
+            if isinstance(error, DiskAlmostFull):
                 reason = str(error.strerror)
             self._send_event("failed", reason=reason)
         else:
@@ -171,7 +171,7 @@ class Recording:
                 pass
             if time.monotonic() >= save_at:
                 self._writer.save()
-                check_room(self.path, self._reserve)
+                check_free_space(self.path, self._reserve)
                 save_at = time.monotonic() + SAVE_SECONDS
 
     def _write(self, silence: int, frames: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import struct
 
 import numpy as np
 
-from crowdstream.recorder.disk import Disk
+from crowdstream.recorder.disk import RecordingFile
 from crowdstream.recorder.formats import FLOAT, SAMPLE_BYTES, packed
 
 _RIFF = struct.Struct("<4sI4s4sIQQQI")  # RIFF and JUNK, or RF64 and ds64
@@ -32,7 +32,7 @@ class WavWriter:
     `close` may be called afterwards.
     """
 
-    def __init__(self, disk: Disk, sample_rate: int, channels: int, form: str) -> None:
+    def __init__(self, disk: RecordingFile, sample_rate: int, channels: int, form: str) -> None:
         self._disk = disk
         self._rate = sample_rate
         self._channels = channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from crowdstream.recorder.disk import Disk
+from crowdstream.recorder.disk import RecordingFile
 from crowdstream.recorder.flac import FlacWriter
 from crowdstream.recorder.formats import FLAC
 from crowdstream.recorder.wav import WavWriter
@@ -22,7 +22,7 @@ def open_audio(
     written so far readable and safe, `close()` finishes the file; `frames` is its length. All of
     them raise `OSError`. `kept`: number of frames that the file keeps if the next call fails.
     """
-    disk = Disk(path, roots)
+    disk = RecordingFile(path, roots)
     try:
         return FlacWriter(disk, sample_rate, channels) if form == FLAC else WavWriter(
             disk, sample_rate, channels, form

@@ -22,7 +22,7 @@ def one_line(text: str) -> str:
     )
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of `value` for a message, shortened if it is long."""
     try:
         text = repr(value)
@@ -35,4 +35,4 @@ def shown(value: object) -> str:
 
 def wrong_value(name: str, value: object, origin: str, allowed: str) -> SettingError:
     """Return the error for a `value` that setting `name` does not allow."""
-    return SettingError(f"{name}: {shown(value)} ({origin}) is not {allowed}")
+    return SettingError(f"{name}: {short_repr(value)} ({origin}) is not {allowed}")

@@ -26,7 +26,7 @@ DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
-SWITCH_WORDS = {
+BOOL_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
@@ -36,7 +36,7 @@ class Refused(ValueError):
     """Not a value of this type."""
 
 
-def plain(number: float) -> str:
+def format_limit(number: float) -> str:
     """Format a limit as people write it: 400, not 400.0; 0.5; 1000000000, not 1e+09."""
     return str(int(number)) if float(number).is_integer() else str(number)
 
@@ -107,8 +107,12 @@ class Float(ValueType):
     @property
     def allowed(self) -> str:
         of = f" of {self.unit}" if self.unit else ""
-        start = f"above {plain(self.low)}, up" if self.open_low else f"from {plain(self.low)}"
-        return f"a number{of} {start} to {plain(self.high)}"
+        start = (
+            f"above {format_limit(self.low)}, up"
+            if self.open_low
+            else f"from {format_limit(self.low)}"
+        )
+        return f"a number{of} {start} to {format_limit(self.high)}"
 
     def read(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -143,7 +147,8 @@ class Floats(ValueType):
 
     @property
     def allowed(self) -> str:
-        return f"{self.count} numbers from {plain(self.each.low)} to {plain(self.each.high)}"
+        low, high = format_limit(self.each.low), format_limit(self.each.high)
+        return f"{self.count} numbers from {low} to {high}"
 
     def read(self, value: object) -> tuple[float, ...]:
         if not isinstance(value, list | tuple) or len(value) != self.count:
@@ -176,7 +181,7 @@ class Bool(ValueType):
 
     def read_text(self, text: str) -> bool:
         try:
-            return SWITCH_WORDS[text.strip().lower()]
+            return BOOL_WORDS[text.strip().lower()]
         except KeyError:
             raise Refused from None
 

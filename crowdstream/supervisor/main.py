@@ -233,6 +233,6 @@ class Supervisor:
                 os.waitpid(-1, 0)
 
 
-def guard(arguments: list[str], prog: str) -> int:
+def supervise(arguments: list[str], prog: str) -> int:
     """Run the server with these arguments under supervision; returns the exit status."""
     return Supervisor(CONTROL, [prog, *arguments]).run()

@@ -27,7 +27,7 @@ OLD_SECONDS = 3600.0
 OLD_KERNELS_SECONDS = 7 * 86400.0
 
 
-def remove_leavings() -> list[Path]:
+def remove_stale_files() -> list[Path]:
     """Remove temporary files without an owner; returns the paths that were removed.
 
     Only this user's files are touched. Files that can't be removed are left.

@@ -17,7 +17,7 @@ _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "i686": 289, "riscv6
 _IOPRIO_IDLE = 3 << 13  # class idle of IOPRIO_WHO_PROCESS, linux/ioprio.h
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Let this process use processor and disk only when no other process needs them.
 
     For a process that leads a session of its own: Linux first divides the processor among

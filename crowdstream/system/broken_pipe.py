@@ -10,7 +10,7 @@ from collections.abc import Callable
 UNREAD_STATUS = 128 + 13
 
 
-def while_read(run: Callable[[], int]) -> int:
+def exit_quietly_on_broken_pipe(run: Callable[[], int]) -> int:
     """Return `run()`'s exit status; exit silently if its output is not read to the end."""
     try:
         try:

@@ -38,7 +38,7 @@ def read_json(text: str | bytes) -> Any:
     raise ValueError("it is nested too deeply")
 
 
-def encoded(message: Any) -> str:
+def to_json(message: Any) -> str:
     """A message as JSON; numbers that JSON does not have become null."""
     try:
         return json.dumps(message, separators=(",", ":"), allow_nan=False)

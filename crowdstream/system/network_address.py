@@ -11,7 +11,7 @@ SENDER_BITS = 64  # of an IPv6 address: one machine may own all addresses of a /
 _MAPPED_BITS = 96  # of ::ffff:0:0/96, IPv4-mapped IPv6 addresses
 
 
-def plain_address(host: str) -> Address | None:
+def parse_address(host: str) -> Address | None:
     """Parse an address as given by a socket, without its scope; IPv4-mapped becomes IPv4.
 
     Returns None for a host name.
@@ -23,7 +23,7 @@ def plain_address(host: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def plain_network(text: str) -> Network:
+def parse_network(text: str) -> Network:
     """Parse a network; an IPv4-mapped one becomes IPv4. Raises ValueError."""
     network = ipaddress.ip_network(text)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= _MAPPED_BITS:
@@ -35,11 +35,11 @@ def plain_network(text: str) -> Network:
 
 def is_loopback(host: str) -> bool:
     """Whether a host, an address or `localhost`, is the loopback interface."""
-    address = plain_address(host)
+    address = parse_address(host)
     return host.lower().rstrip(".") == "localhost" if address is None else address.is_loopback
 
 
-def is_everywhere(host: str) -> bool:
+def is_any_address(host: str) -> bool:
     """Whether a host to listen on, such as `::`, means all addresses of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
@@ -47,9 +47,9 @@ def is_everywhere(host: str) -> bool:
         return False
 
 
-def same_sender(host: str) -> str:
+def sender_key(host: str) -> str:
     """The key under which a sender's address is counted: itself, or its IPv6 /64."""
-    address = plain_address(host)
+    address = parse_address(host)
     if address is None:
         return host
     if address.version == 4 or address.is_loopback:
@@ -57,7 +57,7 @@ def same_sender(host: str) -> str:
     return str(ipaddress.ip_network((address, SENDER_BITS), strict=False))
 
 
-def shown_address(address: tuple[str, int]) -> str:
+def format_address(address: tuple[str, int]) -> str:
     """Format a socket address for people: 10.0.0.1:9000, or [fd00::1]:9000."""
-    host = str(plain_address(address[0]) or address[0])
+    host = str(parse_address(address[0]) or address[0])
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"

@@ -34,7 +34,7 @@ def check_private(folder: Path) -> None:
         raise NotPrivate(f"others may write to {folder}: chmod go-w {folder}")
 
 
-def make_private(base: Path, *names: str) -> Path:
+def create_private_folder(base: Path, *names: str) -> Path:
     """Create the folder `base/name/name`; from the first name on, only this user may write.
 
     A folder that is open to others, as after a umask of 002, is closed and emptied. Raises

@@ -31,7 +31,7 @@ class ProgressBar:
         self, description: str, completed: float, total: float, seconds: float | None = None
     ) -> None:
         """Show `completed` of `total`, and the `seconds` left if they are known."""
-        left = "" if seconds is None else f"{clock(seconds)} left"
+        left = "" if seconds is None else f"{format_duration(seconds)} left"
         self._bar.update(
             self._task, description=description, completed=completed, total=total, left=left
         )
@@ -45,7 +45,7 @@ class ProgressBar:
         self._bar.stop()
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration as players do: 3:05, 1:02:03."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60

@@ -13,7 +13,7 @@ _TURNS = frozenset(
 )
 
 
-def composed(text: str) -> str:
+def normalize_accents(text: str) -> str:
     """Compose each letter and its accents into one character (NFC), for comparison and search.
 
     File names occur in both forms, which look the same.
@@ -21,7 +21,7 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def cut(text: str, most: int) -> str:
+def truncate_bytes(text: str, most: int) -> str:
     """Cut a text to at most `most` bytes, the unit in which file systems limit names."""
     return os.fsencode(text)[:most].decode("utf-8", "ignore")
 

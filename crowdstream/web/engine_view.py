@@ -11,7 +11,7 @@ import numpy as np
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import DECKS, GAPS
 from crowdstream.desk.opcodes import CAUSES
-from crowdstream.desk.snapshot import read_moment
+from crowdstream.desk.snapshot import read_snapshot
 from crowdstream.monitor.health import Processes, bin_edges_ns, engine_readings, latency
 from crowdstream.monitor.meters import MeterReader
 from crowdstream.monitor.watch import ADVICE
@@ -53,7 +53,7 @@ class EngineView:
         frames per output frame, and 1 while it plays.
         """
         desk, picture = self._desk, self._picture()
-        moment = read_moment(desk)
+        moment = read_snapshot(desk)
         decks = []
         for key in DECK_KEYS:
             voice = int(picture.get(key, {}).get("voice", -1))

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crowdstream.audiofile.beatgrid import CERTAIN, GridError, find_grid
-from crowdstream.audiofile.duration import length_of
-from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, GridError, find_grid
+from crowdstream.audiofile.duration import duration_seconds
+from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.stems.track_files import folder_verdict
 from crowdstream.audiofile.tags import read_tags
-from crowdstream.library.database import Library, LibraryError, default_place
+from crowdstream.library.database import Library, LibraryError, default_path
 from crowdstream.library.models import Entry
 
 MAX_KNOWN = 20_000  # files, about 300 bytes each
@@ -123,7 +123,7 @@ class FileInfoCache:
         if self._library is None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
             with contextlib.suppress(LibraryError):
-                self._library = Library(default_place(), write=False)
+                self._library = Library(default_path(), write=False)
         if self._library is None:
             return None
         first = stems[0]
@@ -154,7 +154,7 @@ class FileInfoCache:
                     mark, stems = self._queue.popitem()
             if folder is not None:
                 with contextlib.suppress(Exception):  # as in `_about`
-                    folder_verdict(folder, Access(self._roots))
+                    folder_verdict(folder, FileAccess(self._roots))
                 continue
             about = self._about(stems)
             with self._change:
@@ -171,12 +171,12 @@ class FileInfoCache:
                 bpm, sure = (grid.grid.bpm, grid.confidence) if grid else (bpm, 0.0)
             except GridError:
                 pass
-            length = length_of(stems[0], self._roots)
+            length = duration_seconds(stems[0], self._roots)
         except Exception:  # an unforeseen kind of damage must not end the thread
             return FileInfo()
         return FileInfo(
             tags.title, tags.artist, tags.key, round(bpm, 2) if bpm else None,
-            round(length, 2) if length else None, bool(bpm) and sure < CERTAIN,
+            round(length, 2) if length else None, bool(bpm) and sure < MIN_CERTAIN_CONFIDENCE,
         )  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.stems.folder import STEMS
-from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.stems.track_files import TrackFiles, folder_verdict, is_audio, track_of
 from crowdstream.system.safe_open import open_inside, real_path, root_of
-from crowdstream.system.text import composed
+from crowdstream.system.text import normalize_accents
 from crowdstream.web.search_query import Term
 
 MAX_LISTED = 100_000  # entries of a folder
@@ -129,7 +129,7 @@ def search(
         if walked % REST_ENTRIES == 0 and time.monotonic() > until:
             whole = False
             break
-        text = composed(found.path).casefold()
+        text = normalize_accents(found.path).casefold()
         above, _, name = text.rpartition("/")
         rest = [term for term in terms if not term.in_text(text)]
         if rest:
@@ -148,7 +148,7 @@ def search(
 
 
 def stems_of(
-    folder: Path, roots: Sequence[Path], access: Access | None = None
+    folder: Path, roots: Sequence[Path], access: FileAccess | None = None
 ) -> tuple[TrackFiles | None, bool]:
     """The track in a folder of stems (None for an ordinary folder), and whether that is certain.
 

@@ -13,7 +13,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crowdstream.desk.block import Desk
-from crowdstream.system.json_text import encoded, read_json
+from crowdstream.system.json_text import read_json, to_json
 from crowdstream.web.auth.middleware import AccessMiddleware
 from crowdstream.web.control_client import Answer, Busy, ControlClient
 from crowdstream.web.engine_view import EngineView
@@ -66,7 +66,7 @@ class PageSocket:
         while self._texts:  # the very first is hello
             found.append(self._texts.popleft())
         if self._picture:
-            found.append(encoded({"picture": self._picture}))
+            found.append(to_json({"picture": self._picture}))
             self._picture = {}
         if self._now:
             found.append(self._now)
@@ -117,7 +117,7 @@ class PageSockets:
         """Send a message to all pages, or only to those that show the panel `seen`."""
         pages = [page for page in self.pages if not seen or seen in page.panels]
         if pages:
-            text = encoded(message)
+            text = to_json(message)
             for page in pages:
                 page.send(text)
 
@@ -132,7 +132,7 @@ class PageSockets:
                 self._notify_when_unwatched(loop.time())
                 continue
             self._empty_since = None
-            text = encoded({"now": self._web.readings.now()})
+            text = to_json({"now": self._web.readings.now()})
             for page in self.pages:
                 page.tick(text)
             if loop.time() >= health_at:
@@ -159,7 +159,7 @@ class PageSockets:
             "write": web.gate.may_write(socket), "rate": web.desk.sample_rate,
             "about": web.link.about, "table": web.link.table,
         }  # fmt: skip
-        page.send(encoded({"hello": hello}))
+        page.send(to_json({"hello": hello}))
         page.show({**web.link.picture, **self._shown})
         self.pages.add(page)
         if len(self.pages) == 1:
@@ -202,7 +202,7 @@ class PageSockets:
 
     async def _handle(self, socket: WebSocket, page: PageSocket, message: dict[str, Any]) -> None:
         if "ping" in message:
-            page.send(encoded({"pong": [message["ping"], self._web.readings.time()]}))
+            page.send(to_json({"pong": [message["ping"], self._web.readings.time()]}))
         if "see" in message and isinstance(message["see"], list):
             page.panels = frozenset(str(one) for one in message["see"][:16])
         if "do" in message:
@@ -220,7 +220,7 @@ class PageSockets:
         address = str(batch[0][0]) if batch[0] else ""
 
         def send_reply(reply: Answer) -> None:
-            page.send(encoded({"answer": [number, *reply]}))
+            page.send(to_json({"answer": [number, *reply]}))
 
         if len(batch) > MAX_COMMANDS or not all(_is_message(one) for one in batch):
             send_reply(["/fail", address, "this is not a valid command"])
@@ -232,7 +232,7 @@ class PageSockets:
                     send_reply(reply)
             except Busy as error:
                 send_reply(["/fail", address, str(error)])
-        page.send(encoded({"end": number}))
+        page.send(to_json({"end": number}))
 
     def routes(self) -> list[BaseRoute]:
         """The route of the pages' WebSocket."""

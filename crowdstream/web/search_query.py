@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from crowdstream.library.key_names import read_key
-from crowdstream.system.text import composed
+from crowdstream.library.key_names import parse_key
+from crowdstream.system.text import normalize_accents
 
 MIN_BPM, MAX_BPM = 30.0, 300.0  # a bare number within this range may be a tempo
 SHOWN = 0.05  # BPM: listings show one decimal; 120 must match everything that is shown as 120.0
@@ -64,7 +64,7 @@ class Term:
         """Whether a track with this tempo and key (in any notation) matches."""
         if self.bpm is not None and bpm and self.bpm[0] <= bpm <= self.bpm[1]:
             return True
-        named = read_key(key) if self.key and key else None
+        named = parse_key(key) if self.key and key else None
         return named is not None and named[0] == self.key
 
 
@@ -73,7 +73,7 @@ def parse(text: str) -> list[Term]:
     terms: list[Term] = []
     words = [
         ((found[1] or "").lower(), found[2].strip('"'))
-        for found in _TERM.finditer(_MODE.sub(r'"\1"', composed(text)))
+        for found in _TERM.finditer(_MODE.sub(r'"\1"', normalize_accents(text)))
     ]
     for kind, word in words:
         if not word:
@@ -89,7 +89,7 @@ def parse(text: str) -> list[Term]:
 def _term(kind: str, word: str) -> Term:
     small = word.casefold()
     if kind == "key":
-        key = read_key(word)
+        key = parse_key(word)
         return Term(key=key[0]) if key else Term(f"key:{small}")
     span = _span(word, bool(kind))
     if span is not None:
@@ -98,7 +98,7 @@ def _term(kind: str, word: str) -> Term:
     if kind:
         return Term(f"{kind}:{small}")
     if _BARE_KEY.fullmatch(word) or _MODE.fullmatch(word):
-        key = read_key(word)
+        key = parse_key(word)
         if key is not None:
             return Term(small, True, key=key[0])
     return Term(small)

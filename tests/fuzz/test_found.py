@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crowdstream.audiofile.beatgrid import GridError, read_sidecar
-from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.file_range import ByteRange
 from crowdstream.audiofile.containers.mp3 import survey
 from crowdstream.audiofile.containers.mp4 import MAX_BOXES, _Boxes, read_stems
 from crowdstream.audiofile.errors import TooManyStems
@@ -50,7 +50,7 @@ def test_the_search_for_mp3_frames_in_false_frame_headers_is_limited(
     music = sound("MP3", "MPEG_LAYER_III", 2, SECOND)
     path.write_bytes(music + b"\xff\xfb\x90\x64" * (JUNK // 4))
     with path.open("rb") as file:
-        [layout] = survey(Window(file.fileno(), 0, path.stat().st_size))
+        [layout] = survey(ByteRange(file.fileno(), 0, path.stat().st_size))
     assert layout.frames >= SECOND
     assert layout.end <= len(music) + 1152
     assert reads[0] < 5000

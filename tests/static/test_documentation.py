@@ -64,7 +64,7 @@ def test_the_documentation_builds_without_warnings_and_without_network(
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=\"(?:https?:)?//", text), page
     api = (tmp_path / "html" / "reference" / "python-api.html").read_text(encoding="utf-8")
-    assert "PythonAudioServer.start" in api and "Open device and port" in api
+    assert "PythonAudioServer.start" in api and "Open the sound device and the port" in api
 
 
 @pytest.mark.parametrize("section", SECTIONS)

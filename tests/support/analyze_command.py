@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from crowdstream.library.cli import analyze
-from crowdstream.library.job import Job, perform
-from crowdstream.library.worker_pool import Answer
+from crowdstream.library.job import Job, run_job
+from crowdstream.library.worker_pool import JobResult
 from tests.support.instant_analysis import analyse
 
 INSTANT_ANALYSIS = "tests.support.instant_analysis:analyse"
@@ -32,9 +32,9 @@ class Here:
 
     def answers(
         self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None]
-    ) -> Iterator[tuple[Job, Answer]]:
+    ) -> Iterator[tuple[Job, JobResult]]:
         """Run the jobs in sequence."""
-        return ((job, perform(job, analyse)) for job in jobs)
+        return ((job, run_job(job, analyse)) for job in jobs)
 
 
 def analyze_here(*arguments: object) -> int:

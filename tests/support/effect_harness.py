@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from crowdstream.desk.effect_instances import prepare
+from crowdstream.desk.effect_instances import prepare_instance
 from crowdstream.desk.effects import ROW_FIRST, ROW_MIX, ROW_ON, Module
 from crowdstream.desk.opcodes import EV_EFFECT_FREE, OP_EFFECT, OP_EFFECT_MOVE
 from crowdstream.desk.ramps import effect_ramp
@@ -37,7 +37,7 @@ def put(
     on: float = 1.0,
 ) -> None:
     """Prepare an instance and link it into a chain at a frame (0: at once)."""
-    prepare(harness.desk, instance, NAMES.index(name), MODULES[name])
+    prepare_instance(harness.desk, instance, NAMES.index(name), MODULES[name])
     for parameter, value in {"on": on, **(values or {})}.items():
         harness.desk.ramps[row(instance, name, parameter)] = (value, 0.0, value, 0)
     harness.send(

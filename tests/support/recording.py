@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from crowdstream.audiofile import open_stem
-from crowdstream.recorder.disk import Disk
+from crowdstream.recorder.disk import RecordingFile
 
 FORMATS = (("wav16", ".wav"), ("wav24", ".wav"), ("float", ".wav"), ("flac", ".flac"))
 STEP = {"wav16": 1.5 / 2**15, "wav24": 0.5 / 2**23, "float": 0.0, "flac": 0.5 / 2**23}
@@ -24,7 +24,7 @@ def sound(frames: int, seed: int = 1) -> np.ndarray:
     return values.astype(np.float32)
 
 
-class FullDisk(Disk):
+class FullDisk(RecordingFile):
     """A disk with a capacity of `room` bytes."""
 
     room = 200_001
@@ -36,7 +36,7 @@ class FullDisk(Disk):
         super().write_at(offset, data)
 
 
-class SmallFiles(Disk):
+class SmallFiles(RecordingFile):
     """A disk whose files can't grow beyond `most` bytes; data below that is written."""
 
     most = 200_001
@@ -48,7 +48,7 @@ class SmallFiles(Disk):
         super().write_at(offset, data)
 
 
-class SlowDisk(Disk):
+class SlowDisk(RecordingFile):
     """A disk that blocks writes while `stuck` is set."""
 
     stuck = threading.Event()
@@ -62,7 +62,7 @@ class SlowDisk(Disk):
         super().write_at(offset, data)
 
 
-class DyingDisk(Disk):
+class DyingDisk(RecordingFile):
     """A disk on which fsync fails."""
 
     def sync(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.commands.registry import DECK_LETTERS
-from crowdstream.desk.snapshot import read_moment
+from crowdstream.desk.snapshot import read_snapshot
 from crowdstream.dj.autopilot.crowd import CrowdInput
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.session import Session
@@ -164,7 +164,7 @@ class SimulatedDj(Rig):
     def deck(self, letter: str, name: str) -> Any:
         """Return a field of a deck's status."""
         number = DECK_LETTERS.index(letter)
-        return self.core.status.deck_readings(number, read_moment(self.desk))[name]
+        return self.core.status.deck_readings(number, read_snapshot(self.desk))[name]
 
 
 def current_track(dj: Session) -> str:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from crowdstream.commands.registry import TABLE
-from crowdstream.control.processes.web_process import described, plain_value
+from crowdstream.control.processes.web_process import as_json, command_as_json
 from crowdstream.control.publish.state_view import StateView
 from crowdstream.web.auth.listener_sockets import ConnectionSlots
 from crowdstream.web.auth.middleware import AccessMiddleware
@@ -109,7 +109,7 @@ class FakeLink:
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
-        self.table = json.loads(json.dumps([described(one) for one in TABLE.commands]))
+        self.table = json.loads(json.dumps([command_as_json(one) for one in TABLE.commands]))
         self.about = {"version": "0.1.0", "osc_host": "127.0.0.1", "osc_port": 57120, "pids": {}}
         self.picture: dict[str, Any] = {}
         """Shown instead of control's own state view."""
@@ -129,7 +129,7 @@ class FakeLink:
         answers: list[list[Any]] = []
 
         def reply(address: str, *arguments: Any) -> None:
-            answers.append([address, *map(plain_value, arguments)])
+            answers.append([address, *map(as_json, arguments)])
 
         self.rig.core.perform([(one[0], tuple(one[1:]), reply, None) for one in batch])
         return json.loads(json.dumps(answers))  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.replies import INSTEAD, MAX_TIMES, NO_SUBSCRIPTION
+from crowdstream.control.replies import MAX_AMPLIFICATION, NO_SUBSCRIPTION, TOO_LONG_REPLY
 from crowdstream.osc.fair_queue import STRANGER_LIMIT
 from tests.support.environment import PROJECT, child_environment
 from tests.support.network_namespace import FLOOD, FLOOD_AT_ONCE, STRANGER
@@ -66,8 +66,8 @@ def test_strangers_get_short_answers_and_this_machine_whole_ones(seen: dict[str,
     found = seen["open"]
     for name in ("mapped", "six"):
         for question, answer in found[name].items():
-            assert answer["got"] <= MAX_TIMES * answer["sent"], question
-        assert found[name]["/status"]["said"] == [["/fail", "/status", INSTEAD]]
+            assert answer["got"] <= MAX_AMPLIFICATION * answer["sent"], question
+        assert found[name]["/status"]["said"] == [["/fail", "/status", TOO_LONG_REPLY]]
         assert found[name]["/notify"]["said"] == [["/fail", "/notify", NO_SUBSCRIPTION]]
         assert found[name]["/version"]["said"][0][0] == "/version.reply"
     for name in ("local", "local_six"):

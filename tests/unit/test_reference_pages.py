@@ -8,7 +8,7 @@ import pytest
 
 from crowdstream.commands.patterns import MAX_PATTERN_CHARS
 from crowdstream.commands.registry import MAX_MATCHES
-from crowdstream.control.scheduler import MIN_TOLD_SECONDS
+from crowdstream.control.scheduler import MIN_REPORTED_WAIT_SECONDS
 from crowdstream.reference import PARTS, UnknownPart, cell, filled, pages, write
 from crowdstream.settings.schema import GROUPS, OPTIONS
 
@@ -55,7 +55,7 @@ def test_the_limits_in_the_text_are_those_of_the_code() -> None:
     text = " ".join((FOLDER / "osc" / "index.md").read_text(encoding="utf-8").split())
     assert f"up to {MAX_MATCHES}, act on one frame" in text
     assert f"A pattern has up to {MAX_PATTERN_CHARS} characters" in text
-    assert f"more than {MIN_TOLD_SECONDS:g} s ahead" in text
+    assert f"more than {MIN_REPORTED_WAIT_SECONDS:g} s ahead" in text
 
 
 def test_writing_replaces_a_part_and_leaves_the_rest(tmp_path: Path) -> None:

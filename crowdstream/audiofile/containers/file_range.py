@@ -17,7 +17,7 @@ Samples = npt.NDArray[Any]
 """Decoded audio: float32 or int16, shape (frames, channels), C-contiguous."""
 
 
-class Window:
+class ByteRange:
     """Bytes `start` to `end` (exclusive) of the descriptor `fd`, which the caller owns."""
 
     def __init__(self, fd: int, start: int, end: int) -> None:
@@ -35,12 +35,12 @@ class Window:
         count = min(count, self.size - at)
         return os.pread(self.fd, count, self.start + at) if count > 0 else b""
 
-    def part(self, start: int, end: int) -> Window:
+    def part(self, start: int, end: int) -> ByteRange:
         """Return the window of bytes `start` to `end` (exclusive) within this one."""
-        return Window(self.fd, self.start + start, min(self.start + end, self.end))
+        return ByteRange(self.fd, self.start + start, min(self.start + end, self.end))
 
 
-class MadeFile(io.RawIOBase):
+class VirtualFile(io.RawIOBase):
     """A read-only file object of `length` bytes whose contents come from `_read_at`.
 
     Subclasses implement `_read_at`. Closing the object closes no descriptor.
@@ -95,10 +95,10 @@ class MadeFile(io.RawIOBase):
         return len(data)
 
 
-class SplicedFile(MadeFile):
+class SplicedFile(VirtualFile):
     """The bytes `head`, followed by the bytes `start` to `end` (exclusive) of a window."""
 
-    def __init__(self, head: bytes, window: Window, start: int, end: int) -> None:
+    def __init__(self, head: bytes, window: ByteRange, start: int, end: int) -> None:
         super().__init__(len(head) + max(0, end - start))
         self._head = head
         self._window = window

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.file_range import ByteRange
 from crowdstream.audiofile.errors import EmptyAudio, TruncatedAudio
 
 # Placeholders that encoders leave in the length field when they write into a pipe and can't seek
@@ -57,7 +57,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Head:
+class ReplacementHeader:
     """Bytes to read in place of a file's own bytes up to `end`, where its audio begins.
 
     stretched: number of bytes by which the audio continues beyond the size in the header.
@@ -69,24 +69,24 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Checked:
+class HeaderCheck:
     """Result of a header check: the replacement header, if one is needed, and the audio's range.
 
     missing: bytes of audio that the header claims and the file does not hold. at, size: offset and
     size of the audio in bytes, 0 if unknown. form: body of the format chunk (`fmt ` or `COMM`).
     """
 
-    head: Head | None = None
+    head: ReplacementHeader | None = None
     missing: int = 0
     at: int = 0
     size: int = 0
     form: bytes = b""
 
 
-FINE = Checked()
+UNCHANGED = HeaderCheck()
 
 
-def check_header(window: Window, path: Path) -> Checked:
+def check_header(window: ByteRange, path: Path) -> HeaderCheck:
     """Check a file's header and return its replacement, if one is needed, and its irregularities.
 
     Raises TruncatedAudio if a header ends before any audio, and EmptyAudio if a WAV or AIFF file
@@ -103,13 +103,13 @@ def check_header(window: Window, path: Path) -> Checked:
             if chunk.tag == b"data":
                 rest = window.size - chunk.at
                 audio = chunk.at, min(chunk.size, rest), form
-                return Checked(None, _missing(chunk.size, rest), *audio)
+                return HeaderCheck(None, _missing(chunk.size, rest), *audio)
             if chunk.tag == b"fmt ":
                 form = window.pread(min(chunk.size, _TOLERANCE_BYTES), chunk.at)
-    return FINE
+    return UNCHANGED
 
 
-def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
+def _check_wave(window: ByteRange, path: Path, form: bytes) -> HeaderCheck:
     order = ">" if form == b"RIFX" else "<"
     big_size = None
     kept: dict[bytes, bytes] = {}
@@ -149,7 +149,7 @@ def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
         stretched = _unclaimed_bytes(window, chunk.at, played, order)
         played += stretched
         if b"fmt " not in kept:
-            return Checked(missing=missing)  # it may come later; libsndfile decides
+            return HeaderCheck(missing=missing)  # it may come later; libsndfile decides
         audio = chunk.at, played, kept[b"fmt "]
         fine = not (odd or stretched) and (
             played == chunk.size or (chunk.size == _MAX_UINT32 and bool(big_size))
@@ -158,9 +158,9 @@ def _check_wave(window: Window, path: Path, form: bytes) -> Checked:
         if (fine and size == played) or (
             not odd and not stretched and chunk.size > rest and form == b"RIFF"
         ):
-            return Checked(None, missing, *audio)
+            return HeaderCheck(None, missing, *audio)
         head = _wave_head(kept, played, order)
-        return Checked(Head(head, chunk.at, stretched), missing, *audio)
+        return HeaderCheck(ReplacementHeader(head, chunk.at, stretched), missing, *audio)
     raise TruncatedAudio(path, "its WAV header ends before any audio; copy or export it again")
 
 
@@ -184,7 +184,7 @@ def _wave_head(kept: dict[bytes, bytes], size: int, order: str) -> bytes:
     return b"RF64" + unknown + b"WAVE" + big + body + b"data" + unknown
 
 
-def _unclaimed_bytes(window: Window, at: int, size: int, order: str) -> int:
+def _unclaimed_bytes(window: ByteRange, at: int, size: int, order: str) -> int:
     """Return the bytes of audio after a data chunk whose header was never updated; 0 if none.
 
     Audio with a correct size is followed by chunks up to the file's end, or by appended tags.
@@ -202,7 +202,7 @@ def _unclaimed_bytes(window: Window, at: int, size: int, order: str) -> int:
     return left
 
 
-def _check_aiff(window: Window, path: Path) -> Checked:
+def _check_aiff(window: ByteRange, path: Path) -> HeaderCheck:
     comm: bytes | None = None
     odd = little = False
     kind = window.pread(4, 8)
@@ -218,13 +218,13 @@ def _check_aiff(window: Window, path: Path) -> Checked:
         if rest <= 8:
             raise EmptyAudio(path, "it has an AIFF header and no audio; export it again")
         if comm is None or len(comm) < 18:
-            return FINE
+            return UNCHANGED
         channels, frames, bits = struct.unpack(">hIh", comm[:8])
         width = channels * ((bits + 7) // 8)
         if width <= 0:
-            return FINE
+            return UNCHANGED
         if kind == b"AIFC" and comm[18:22] not in _PLAIN_AIFF:
-            return Checked(missing=_missing(chunk.size, rest))
+            return HeaderCheck(missing=_missing(chunk.size, rest))
         size = rest if chunk.size in UNKNOWN_LENGTHS else chunk.size
         missing = _missing(size, rest)
         played = min(size, rest)
@@ -232,12 +232,14 @@ def _check_aiff(window: Window, path: Path) -> Checked:
         little = kind == b"AIFC" and (little or comm[18:22] in _LITTLE_AIFF)
         little = little and channels > 0 and comm[18:22] in _LITTLE_AIFF | _EITHER_AIFF
         if frames == held and not odd and not little and played == chunk.size:
-            return Checked(None, 0, chunk.at + 8, held * width, comm)
+            return HeaderCheck(None, 0, chunk.at + 8, held * width, comm)
         if frames > held or (held - frames) * width > _TOLERANCE_BYTES:
             frames = held
         if little:
             head = _wave_head({b"fmt ": _wave_form(comm)}, frames * width, "<")
-            return Checked(Head(head, chunk.at + 8), missing, chunk.at + 8, frames * width, comm)
+            return HeaderCheck(
+                ReplacementHeader(head, chunk.at + 8), missing, chunk.at + 8, frames * width, comm
+            )
         own = comm[:2] + struct.pack(">I", frames) + comm[6:] + b"\0" * (len(comm) & 1)
         version = b"FVER" + struct.pack(">II", 4, 0xA2805140) if kind == b"AIFC" else b""
         own = version + b"COMM" + struct.pack(">I", len(comm)) + own
@@ -245,7 +247,9 @@ def _check_aiff(window: Window, path: Path) -> Checked:
         total = min(4 + len(own) + 8 + played, _MAX_UINT32)
         head = b"FORM" + struct.pack(">I", total) + kind + own
         head += b"SSND" + struct.pack(">I", min(played, _MAX_UINT32))
-        return Checked(Head(head, chunk.at), missing, chunk.at + 8, frames * width, comm)
+        return HeaderCheck(
+            ReplacementHeader(head, chunk.at), missing, chunk.at + 8, frames * width, comm
+        )
     raise TruncatedAudio(path, "its AIFF header ends before any audio; copy or export it again")
 
 
@@ -306,7 +310,7 @@ def _is_chunk(head: bytes, left: int, order: str) -> bool:
     return int(struct.unpack(order + "I", head[4:8])[0]) <= max(0, left) + 1
 
 
-def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> Iterator[Chunk]:
+def chunks(window: ByteRange, order: str, wanted: bytes | None, at: int = 12) -> Iterator[Chunk]:
     """Yield the chunks of a RIFF ("<") or IFF (">") file from byte `at`, in order.
 
     Iteration ends with the audio chunk `wanted`, or with the file's last chunk if there is none.
@@ -339,7 +343,7 @@ def chunks(window: Window, order: str, wanted: bytes | None, at: int = 12) -> It
         yield Chunk(wanted, at + found + 8, size, True)
 
 
-def _shift(window: Window, at: int, order: str) -> int | None:
+def _shift(window: ByteRange, at: int, order: str) -> int | None:
     """Return how far from its expected place the next chunk begins (0, -1 or 1 byte), or None.
 
     Three letters of a name and a byte of its size may look like another name, so known names take
@@ -355,7 +359,7 @@ def _shift(window: Window, at: int, order: str) -> int | None:
     return plausible[0] if plausible else None
 
 
-def w64_chunks(window: Window) -> Iterator[Chunk]:
+def w64_chunks(window: ByteRange) -> Iterator[Chunk]:
     """Yield the chunks of a Wave64 file.
 
     Names have 16 bytes, and sizes include the 24 bytes before the body.

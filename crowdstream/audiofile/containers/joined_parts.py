@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.file_range import ByteRange
 from crowdstream.audiofile.containers.mp3 import (
     Mp3Layout,
     after_junk,
@@ -21,11 +21,11 @@ from crowdstream.audiofile.containers.unplayable_formats import is_known
 class Part:
     """One recording within a file; `layout` is set for an MP3 with readable frame headers."""
 
-    window: Window
+    window: ByteRange
     layout: Mp3Layout | None = None
 
 
-def find_parts(window: Window, progress: Callable[[], None]) -> list[Part]:
+def find_parts(window: ByteRange, progress: Callable[[], None]) -> list[Part]:
     """Return the recordings in a file, in order; at least one.
 
     ID3v2 tags before the first one are left out. progress: called from time to time while the whole

@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from crowdstream.audiofile.containers.file_range import SplicedFile, Window
+from crowdstream.audiofile.containers.file_range import ByteRange, SplicedFile
 
 _BIT_RATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # kbit/s
 _BIT_RATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -150,7 +150,7 @@ class Mp3Layout:
         return ENCODER_DELAY if self.tag is None or self.tag.delay is None else 0
 
 
-def after_tags(window: Window) -> int:
+def after_tags(window: ByteRange) -> int:
     """Return the offset of the first byte after leading ID3v2 tags and the zeros that pad them."""
     at = 0
     for _ in range(_MAX_ID3):
@@ -169,12 +169,12 @@ def after_tags(window: Window) -> int:
     return min(at, window.size)
 
 
-def first_frame(window: Window) -> int:
+def first_frame(window: ByteRange) -> int:
     """Return the byte offset of the first frame that another one follows; 0 if there is none."""
     return _Walk(window).next(0) or 0
 
 
-def after_junk(window: Window) -> int:
+def after_junk(window: ByteRange) -> int:
     """Return the byte offset of the first of several frames of one kind; 0 if none begins soon.
 
     For files of no known format: radio rippers and broken tags leave bytes before the audio.
@@ -195,7 +195,7 @@ def after_junk(window: Window) -> int:
     return 0
 
 
-def survey(window: Window) -> list[Mp3Layout]:
+def survey(window: ByteRange) -> list[Mp3Layout]:
     """Walk over an MP3 file's frame headers and return its encodings in order.
 
     Empty if the file does not start with layer III frames. Takes one pass over the file, about 40
@@ -218,7 +218,7 @@ def survey(window: Window) -> list[Mp3Layout]:
 class _Walk:
     """A walk from frame to frame that skips other bytes, up to `_MAX_TRIES` places per file."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: ByteRange) -> None:
         self._window = window
         self._tries = 0
         self._base, self._data = 0, b""
@@ -291,7 +291,7 @@ class _Walk:
         return None
 
 
-def with_length_tag(window: Window, layout: Mp3Layout) -> SplicedFile:
+def with_length_tag(window: ByteRange, layout: Mp3Layout) -> SplicedFile:
     """Return the MP3 file with its true length in a tag before or inside its first frame.
 
     mpg123 trims its own delay (529 frames) from the start of files that have such a tag. Raises

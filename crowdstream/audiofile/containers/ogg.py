@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crowdstream.audiofile.containers.file_range import MadeFile, SplicedFile, Window
+from crowdstream.audiofile.containers.file_range import ByteRange, SplicedFile, VirtualFile
 
 _MAX_PAGE = 27 + 255 + 255 * 255  # bytes
 _NO_PACKET_ENDS = -1  # granule position of a page in which no packet ends
@@ -51,7 +51,7 @@ FLAC_MARK = b"\x7fFLAC"  # begins the first packet; a version and a count follow
 _FIRST = 2  # header flag: the page begins a stream
 
 
-def links(window: Window, progress: Callable[[], None]) -> list[Window]:
+def links(window: ByteRange, progress: Callable[[], None]) -> list[ByteRange]:
     """Return the consecutive streams in a file, at least one.
 
     Takes one pass over the page headers, 40 ms for an hour of music. Bytes between pages are
@@ -91,14 +91,14 @@ def links(window: Window, progress: Callable[[], None]) -> list[Window]:
     return [window.part(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-class FlacInOgg(MadeFile):
+class FlacInOgg(VirtualFile):
     """The FLAC file inside an Ogg FLAC file, read without unpacking it.
 
     The concatenated contents of the pages are a FLAC file after a nine-byte mark. libsndfile can
     seek in that, but not in the Ogg file. Raises ValueError if the file holds no FLAC.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: ByteRange) -> None:
         super().__init__()
         self._window = window
         self._places: list[int] = []  # byte offsets of the pages' contents in the window
@@ -148,7 +148,7 @@ class VorbisPages:
 
     def __init__(
         self,
-        window: Window,
+        window: ByteRange,
         frames: int,
         count_frames: Callable[[SplicedFile], tuple[int, int]],
     ) -> None:

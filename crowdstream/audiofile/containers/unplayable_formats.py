@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crowdstream.audiofile.containers.file_range import Window
+from crowdstream.audiofile.containers.file_range import ByteRange
 from crowdstream.audiofile.errors import AudioFileError, NotAudio, UnsupportedAudio
 
 _CONVERT = "convert it to WAV or FLAC"
@@ -46,7 +46,7 @@ _PLAYABLE_SIGNATURES = (
 )  # fmt: skip
 
 
-def is_known(window: Window) -> bool:
+def is_known(window: ByteRange) -> bool:
     """Return whether a file begins like a known format other than MP3, playable or not."""
     head = window.pread(32, 0)
     return head.startswith(_PLAYABLE_SIGNATURES) or any(
@@ -54,7 +54,7 @@ def is_known(window: Window) -> bool:
     )
 
 
-def other_format(window: Window, path: Path) -> AudioFileError | None:
+def other_format(window: ByteRange, path: Path) -> AudioFileError | None:
     """Return an error that names the format of a file that can't be decoded; None if unknown."""
     head = window.pread(32, 0)
     kind = foreign_sound(head)

@@ -20,7 +20,7 @@ from crowdstream.audiofile.stems.names import (
     MIX,
     RELEASE,
     REST,
-    Part,
+    StemName,
     plain_stem,
     read_names,
 )
@@ -29,8 +29,8 @@ from crowdstream.audiofile.stems.sums import (
     EXACT_SHARE,
     MASTERED_SHARE,
     PARTIAL_SHARE,
-    Access,
-    Sound,
+    FileAccess,
+    SampledFile,
     band_powers,
     explain_as_sum,
     is_copy,
@@ -110,9 +110,9 @@ class _Case:
     """The files of one folder, with what is known of them so far."""
 
     files: Sequence[Path]
-    parts: dict[Path, Part]
+    parts: dict[Path, StemName]
     lost: Sequence[LeftOut] = ()
-    sounds: dict[Path, Sound] = field(default_factory=dict)
+    sounds: dict[Path, SampledFile] = field(default_factory=dict)
     heard: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
 
@@ -133,7 +133,7 @@ class _Case:
         """Assign files a kind other than the one that their names indicate."""
         for file in files:
             part = self.parts[file]
-            self.parts[file] = Part(kind, name or part.name, part.song)
+            self.parts[file] = StemName(kind, name or part.name, part.song)
 
 
 def classify_by_names(files: Sequence[Path], lost: Sequence[LeftOut] = ()) -> Verdict:
@@ -142,7 +142,9 @@ def classify_by_names(files: Sequence[Path], lost: Sequence[LeftOut] = ()) -> Ve
     return _judge_by_names(case) or _stems_verdict(case, "named as stems")
 
 
-def classify_by_audio(files: Sequence[Path], lost: Sequence[LeftOut], access: Access) -> Verdict:
+def classify_by_audio(
+    files: Sequence[Path], lost: Sequence[LeftOut], access: FileAccess
+) -> Verdict:
     """Classify a folder's audio files by their names and, if those leave it open, their audio.
 
     lost: files that can't be read.
@@ -209,7 +211,7 @@ def _judge_by_names(case: _Case) -> Verdict | None:
     return Verdict(TRACKS, reason, _ordered(case, case.files), heard=count < 2)
 
 
-def _is_stem(part: Part) -> bool:
+def _is_stem(part: StemName) -> bool:
     return part.stem or part.kind == REST
 
 
@@ -346,7 +348,7 @@ def _drop_copies(case: _Case) -> None:
                 case.drop(file, f"it is a copy of {first.name}")
 
 
-def _contradiction(case: _Case, sound: Sound) -> str | None:
+def _contradiction(case: _Case, sound: SampledFile) -> str | None:
     """Return how a file's audio contradicts its name; "" if it does not, None if unknown."""
     part = case.parts[sound.path]
     low, high = band_powers(sound)
@@ -361,7 +363,7 @@ def _contradiction(case: _Case, sound: Sound) -> str | None:
     return f"{sound.path.name} holds more than {part.name}" if wrong else ""
 
 
-def _equally_long(sounds: Sequence[Sound], length: float | None = None) -> bool:
+def _equally_long(sounds: Sequence[SampledFile], length: float | None = None) -> bool:
     lengths = [sound.seconds for sound in sounds] + ([length] if length is not None else [])
     if not lengths:
         return False

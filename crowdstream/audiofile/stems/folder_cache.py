@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.audiofile.stems.folder import SEVERAL, STEMS, TRACKS, LeftOut, StemFile, Verdict
-from crowdstream.system.private_dirs import make_private
+from crowdstream.system.private_dirs import create_private_folder
 
 VERSION = 2  # of the classification; a change invalidates cached verdicts
 MAX_BYTES = 1 << 16  # of one cache file
@@ -79,7 +79,7 @@ def remember(
     place = _place(key)
     with contextlib.suppress(OSError):
         base = place.parent.parent
-        make_private(base.parent, base.name, place.parent.name)
+        create_private_folder(base.parent, base.name, place.parent.name)
         _prune(place.parent)
         handle, temporary = tempfile.mkstemp(".part", dir=place.parent)
         try:

@@ -89,7 +89,7 @@ MAX_WORDS = 60  # of one name; later words are ignored
 
 
 @dataclass(frozen=True)
-class Part:
+class StemName:
     """Role of a file within its track, according to its name.
 
     kind: one of `STEM_KINDS`, or `rest`, `mix`, `a cappella`, `click`, `release`; "" if the name
@@ -145,12 +145,12 @@ def kind_of(name: str) -> str:
     return _KINDS.get(plain) or read_name(name).kind
 
 
-def read_name(stem: str) -> Part:
+def read_name(stem: str) -> StemName:
     """Interpret one file name, without its extension, on its own."""
     return read_names([stem])[0]
 
 
-def read_names(stems: Sequence[str]) -> list[Part]:
+def read_names(stems: Sequence[str]) -> list[StemName]:
     """Interpret the file names of one folder, without extensions, in comparison with each other."""
     words = [_words(stem) for stem in stems]
     matches = [_matches(*one) for one in words]
@@ -169,9 +169,9 @@ def read_names(stems: Sequence[str]) -> list[Part]:
             if best is None or rank >= (best.bracketed, len(names_at[best.frame]) > 1, best.end):
                 best = match
         if best is None:
-            parts.append(Part("", stem, _song(tokens)))
+            parts.append(StemName("", stem, _song(tokens)))
         else:
-            parts.append(Part(best.kind, best.name, (*best.frame[0], *best.frame[1])))
+            parts.append(StemName(best.kind, best.name, (*best.frame[0], *best.frame[1])))
     return parts
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crowdstream.audiofile.decode import ignore_progress
-from crowdstream.audiofile.duration import foreign_length
+from crowdstream.audiofile.duration import transcoded_duration_frames
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.reader import open_stem
 from crowdstream.audiofile.transcode import FlacOf, transcode
@@ -42,7 +42,7 @@ LOW_HZ, HIGH_HZ = 100.0, 5000.0
 
 
 @dataclass
-class Sound:
+class SampledFile:
     """Audio read from a file. windows: (places, frames, 2), empty until `read_windows` fills it.
 
     frames: length of the file. rate: Hz.
@@ -64,7 +64,7 @@ def _no_watch(_path: Path) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True)
-class Access:
+class FileAccess:
     """How to open files for comparison.
 
     roots: the files must lie inside one of these folders, if there are any. progress: called from
@@ -79,28 +79,30 @@ class Access:
     flac_of: FlacOf = transcode
 
 
-def measure_lengths(paths: Sequence[Path], access: Access) -> dict[Path, Sound]:
+def measure_lengths(paths: Sequence[Path], access: FileAccess) -> dict[Path, SampledFile]:
     """Return the lengths of those files that can be opened."""
     found = {}
     for path in paths:
         try:
             with access.watch(path):
-                length = foreign_length(path, access.roots)  # does not transcode the file
+                length = transcoded_duration_frames(
+                    path, access.roots
+                )  # does not transcode the file
             if length is not None:
-                found[path] = Sound(path, *length)
+                found[path] = SampledFile(path, *length)
                 continue
             with (
                 access.watch(path),
                 open_stem(path, None, access.progress, access.roots, access.flac_of) as reader,
             ):
-                found[path] = Sound(path, reader.frames, reader.source_rate)
+                found[path] = SampledFile(path, reader.frames, reader.source_rate)
         except AudioFileError:
             continue  # the fault is reported when the file is played or analysed
         access.pause()
     return found
 
 
-def read_windows(sounds: dict[Path, Sound], access: Access) -> None:
+def read_windows(sounds: dict[Path, SampledFile], access: FileAccess) -> None:
     """Read the windows of `sounds`, and remove those that can't be read."""
     if not sounds:
         return
@@ -124,7 +126,7 @@ def _places(frames: int) -> list[int]:
     return [int(room * ((number + (number * 0.618) % 1.0) / PLACES)) for number in range(PLACES)]
 
 
-def _windows(path: Path, rate: int, places: Sequence[int], access: Access) -> Floats:
+def _windows(path: Path, rate: int, places: Sequence[int], access: FileAccess) -> Floats:
     made = np.zeros((len(places), WINDOW, 2), np.float32)
     with access.watch(path):
         reader = open_stem(path, rate, access.progress, access.roots, access.flac_of)
@@ -141,7 +143,7 @@ def _windows(path: Path, rate: int, places: Sequence[int], access: Access) -> Fl
     return made
 
 
-def power(sound: Sound) -> float:
+def power(sound: SampledFile) -> float:
     """Return the mean square of the windows."""
     return float(np.mean(np.square(sound.windows, dtype=np.float64)))
 
@@ -169,7 +171,7 @@ class Sum:
         return bool(gains) and max(gains) <= EVEN * min(gains) and min(gains) >= 0.5
 
 
-def explain_as_sum(sound: Sound, others: Sequence[Sound]) -> Sum:
+def explain_as_sum(sound: SampledFile, others: Sequence[SampledFile]) -> Sum:
     """Find the mix of `others` that comes closest to `sound`. Copies of each other count once."""
     own = power(sound)
     audible = _without_copies([other for other in others if power(other) > SILENCE])
@@ -191,7 +193,7 @@ def explain_as_sum(sound: Sound, others: Sequence[Sound]) -> Sum:
     return Sum(share, {one.path: float(gain) for one, gain in zip(audible, gains, strict=True)})
 
 
-def is_copy(sound: Sound, other: Sound) -> bool:
+def is_copy(sound: SampledFile, other: SampledFile) -> bool:
     """Return whether two files hold the same audio, at the same level within 1 dB."""
     if min(power(sound), power(other)) <= SILENCE:
         return False
@@ -202,7 +204,7 @@ def is_copy(sound: Sound, other: Sound) -> bool:
     return cross >= ENCODED * scale > 0 and 0.89 < gain < 1.12
 
 
-def band_powers(sound: Sound) -> tuple[float, float]:
+def band_powers(sound: SampledFile) -> tuple[float, float]:
     """Return the power below `LOW_HZ` and above `HIGH_HZ`, in dB relative to the total.
 
     Silence yields (0, -inf).
@@ -218,16 +220,16 @@ def band_powers(sound: Sound) -> tuple[float, float]:
     return 10 * np.log10(low / total + 1e-12), 10 * np.log10(high / total + 1e-12)
 
 
-def _inner(sound: Sound, delay: int = 0) -> Floats:
+def _inner(sound: SampledFile, delay: int = 0) -> Floats:
     return sound.windows[:, MAX_DELAY + delay : WINDOW - MAX_DELAY + delay]
 
 
-def _flat(sound: Sound, delay: int = 0) -> Floats:
+def _flat(sound: SampledFile, delay: int = 0) -> Floats:
     return np.ascontiguousarray(_inner(sound, delay)).reshape(-1)
 
 
-def _without_copies(sounds: Sequence[Sound]) -> list[Sound]:
-    found: list[Sound] = []
+def _without_copies(sounds: Sequence[SampledFile]) -> list[SampledFile]:
+    found: list[SampledFile] = []
     for sound in sounds:
         own = _flat(sound)
         norm = float(np.dot(own, own))
@@ -240,7 +242,7 @@ def _without_copies(sounds: Sequence[Sound]) -> list[Sound]:
     return found
 
 
-def _aligned(sound: Sound, others: Sequence[Sound]) -> tuple[Floats, list[Floats]]:
+def _aligned(sound: SampledFile, others: Sequence[SampledFile]) -> tuple[Floats, list[Floats]]:
     # Compensate for the delay of `sound` relative to the others.
     parts = [_flat(other) for other in others]
     whole: Floats = np.sum([other.windows for other in others], axis=0, dtype=np.float32)

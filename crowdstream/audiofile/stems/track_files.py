@@ -31,7 +31,7 @@ from crowdstream.audiofile.stems.folder import (
 )
 from crowdstream.audiofile.stems.folder_cache import recall, remember
 from crowdstream.audiofile.stems.names import kind_of, plain_stem, read_name
-from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.transcode import (
     TRANSCODED_EXTENSIONS,
     UNPACKED,
@@ -54,8 +54,8 @@ __all__ = [
     "audio_extensions",
     "check_media_root",
     "find_stems",
+    "find_stems_by_audio",
     "folder_verdict",
-    "hear_stems",
     "is_audio",
     "is_foreign",
     "is_stem_file",
@@ -109,15 +109,15 @@ def find_stems(path: Path) -> TrackFiles:
     return _find(path, None)
 
 
-def hear_stems(path: Path, access: Access | None = None) -> TrackFiles:
+def find_stems_by_audio(path: Path, access: FileAccess | None = None) -> TrackFiles:
     """Like `find_stems`, but compare the audio of a folder's files if that is needed.
 
     Takes about 5 ms for each WAV or FLAC file and 50 ms for each MP3, once per folder.
     """
-    return _find(path, access or Access())
+    return _find(path, access or FileAccess())
 
 
-def folder_verdict(folder: Path, access: Access | None = None) -> Verdict | None:
+def folder_verdict(folder: Path, access: FileAccess | None = None) -> Verdict | None:
     """Classify the audio files in a folder; None if there are none, or too many to be stems.
 
     access: how to open the files; if None, their audio is not compared. Raises OSError.
@@ -128,7 +128,7 @@ def folder_verdict(folder: Path, access: Access | None = None) -> Verdict | None
     return _verdict(folder, files, foreign, access)
 
 
-def _find(path: Path, access: Access | None) -> TrackFiles:
+def _find(path: Path, access: FileAccess | None) -> TrackFiles:
     try:
         path = nearest_spelling(path)
         is_folder = path.is_dir()
@@ -251,7 +251,7 @@ def _no_audio_reason(foreign: Sequence[Path]) -> str:
 
 
 def _verdict(
-    folder: Path, files: Sequence[Path], foreign: Sequence[Path], access: Access | None
+    folder: Path, files: Sequence[Path], foreign: Sequence[Path], access: FileAccess | None
 ) -> Verdict:
     lost = tuple(LeftOut(file, foreign_reason(file.name), lost=True) for file in foreign)
     found = classify_by_names(files, lost)

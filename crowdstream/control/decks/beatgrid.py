@@ -8,7 +8,7 @@ from collections.abc import Container
 from copy import copy
 from typing import Any
 
-from crowdstream.audiofile.beatgrid import CERTAIN, BeatGrid
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, BeatGrid
 from crowdstream.commands.errors import Refused
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import GRIDS
@@ -42,7 +42,7 @@ class Grid:
     @property
     def uncertain(self) -> bool:
         """Whether the confidence is too low to rely on the grid."""
-        return self.confidence < CERTAIN
+        return self.confidence < MIN_CERTAIN_CONFIDENCE
 
     @classmethod
     def from_state(cls, state: list[Any], sample_rate: float) -> Grid:

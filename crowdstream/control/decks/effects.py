@@ -16,7 +16,7 @@ from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import CHAIN_BUS, CHAIN_MASTER, CHAINS
-from crowdstream.desk.effect_instances import clear, prepare
+from crowdstream.desk.effect_instances import clear_instance, prepare_instance
 from crowdstream.desk.effects import (
     ACTIVE,
     CHAIN_SLOTS,
@@ -199,7 +199,7 @@ class Effects:
         module = find_module(name)
         given = self._given(module, values)
         instance = self._take()
-        prepare(self._desk, instance, list(MODULES).index(module.name), module)
+        prepare_instance(self._desk, instance, list(MODULES).index(module.name), module)
         for row, value in given.items():
             self._desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)
         old = self.chains[chain][slot]
@@ -352,7 +352,7 @@ class Effects:
                 self._is_free(instance)
 
     def _is_free(self, instance: int) -> None:
-        clear(self._desk, instance)
+        clear_instance(self._desk, instance)
         self._free.append(instance)
 
     def _after(self, request: Request, placed: Placed | None) -> tuple[int, float | None]:

@@ -15,7 +15,7 @@ MAX_ATTEMPTS = 20
 POLL_SECONDS = 0.0002
 
 
-def orders_held(desk: Desk) -> np.ndarray:
+def pending_commands(desk: Desk) -> np.ndarray:
     """Return the commands in the engine's heap, then those in its ring, each in order.
 
     The result has dtype `COMMAND`. The commands are read between two blocks, while the engine does

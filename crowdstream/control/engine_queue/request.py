@@ -11,11 +11,11 @@ Reply = Callable[..., None]
 """`reply(address, *arguments)` sends a reply to the sender of the command."""
 
 
-def nobody(address: str, *arguments: Any) -> None:
+def discard_reply(address: str, *arguments: Any) -> None:
     """Discard a reply: for commands without a sender."""
 
 
-class Answering(Protocol):
+class RequestReporter(Protocol):
     """The dispatcher as a request sees it: reports failures and lateness, makes replies."""
 
     def failed(self, request: Request, reason: str) -> None:
@@ -40,9 +40,9 @@ class Request:
 
     def __init__(
         self,
-        core: Answering,
+        core: RequestReporter,
         address: str = "",
-        reply: Reply = nobody,
+        reply: Reply = discard_reply,
         sender: Any = None,
         frame: int = 0,
         now: int = 0,
@@ -65,7 +65,7 @@ class Request:
         ]
 
     @classmethod
-    def from_state(cls, core: Answering, state: list[Any] | None) -> Self | None:
+    def from_state(cls, core: RequestReporter, state: list[Any] | None) -> Self | None:
         """Restore a request of an earlier control process; its replies go to the same sender."""
         if state is None:
             return None

@@ -22,7 +22,7 @@ from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import MAX_RATE, MIN_RATE
 from crowdstream.desk.opcodes import OP_TONE
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.logs.burst import say
+from crowdstream.logs.burst import print_line
 
 FLAT_PERCENT = 50.0
 KILL_RANGE_DB = 24.0  # from just above killed to flat
@@ -299,7 +299,7 @@ def schedule_c_at(request: ServerRequest, start_at: float) -> None:
 @TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True, changes=False)
 def get_status(request: ServerRequest) -> None:
     """Print the status and reply with it."""
-    say(request.core.status.text())
+    print_line(request.core.status.text())
     request.reply("/status.reply", *request.core.status.values())
 
 

@@ -14,7 +14,7 @@ from crowdstream.control.handlers.common import context_frame
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STEM
 from crowdstream.recorder.formats import EXTENSIONS, FORMATS, FormatError, format_of
-from crowdstream.system.text import cut
+from crowdstream.system.text import truncate_bytes
 
 _WHAT = "master, cue, decks, stems, a deck (`A`) or a stem (`A/1`)"
 
@@ -28,7 +28,7 @@ def _stem(request: ServerRequest, deck: int, stem: int) -> tuple[int, str]:
     name = f"-{DECK_LETTERS[deck]}-{stem + 1}"
     if track and stem < len(track.stems):
         safe = "".join(c if c.isalnum() or c in "-_ " else "_" for c in track.stems[stem])
-        name += f"-{cut(safe, 50)}"
+        name += f"-{truncate_bytes(safe, 50)}"
     return TAP_STEM + STEMS * deck + stem, name
 
 

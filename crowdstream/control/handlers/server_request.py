@@ -17,10 +17,10 @@ from crowdstream.control.decks.track_table import TrackTable
 from crowdstream.control.decks.voice_allocator import VoiceAllocator
 from crowdstream.control.dj_client import DjClient
 from crowdstream.control.engine_queue.queue import EngineQueue
-from crowdstream.control.engine_queue.request import Answering, Request
+from crowdstream.control.engine_queue.request import Request, RequestReporter
 from crowdstream.control.load_shedding import LoadShedding
 from crowdstream.control.processes.buffer_resize import Done
-from crowdstream.control.processes.recorder import Recordings
+from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.publish.change_feed import ChangeFeed
 from crowdstream.control.publish.feedback import Feedback
 from crowdstream.control.publish.meters import Meters
@@ -30,11 +30,11 @@ from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.control.replies import Replies
 from crowdstream.control.scheduler import Entry, Scheduler
 from crowdstream.desk.block import Desk
-from crowdstream.movement.follower import Follower
+from crowdstream.movement.follower import MovementFollower
 from crowdstream.settings import Settings
 
 
-class Parts(Answering, Protocol):
+class Parts(RequestReporter, Protocol):
     """The parts of the server that commands act on, as `Dispatcher` provides them."""
 
     settings: Settings
@@ -50,8 +50,8 @@ class Parts(Answering, Protocol):
     patches: Routing
     quality: LoadShedding
     quantize: Quantize
-    follower: Follower
-    recordings: Recordings
+    follower: MovementFollower
+    recordings: RecorderClient
     meters: Meters
     ticks: MidiTicks
     waiting: Scheduler

@@ -235,7 +235,7 @@ class Child:
             self.out = -1
 
 
-def end_all(children: Sequence[Child]) -> None:
+def stop_all(children: Sequence[Child]) -> None:
     """Stop all children concurrently, by force after `END_SECONDS`."""
     deadline = time.monotonic() + END_SECONDS
     for child in children:
@@ -244,7 +244,7 @@ def end_all(children: Sequence[Child]) -> None:
         child.end(deadline - time.monotonic())
 
 
-class Caller:
+class ControlThreadCaller:
     """Runs functions on the control thread on behalf of other threads.
 
     Closing it wakes that thread; pending and later calls fail with `ServerGone`.

@@ -26,16 +26,20 @@ from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.5  # s after the start before the first standby starts: the first track has priority
-AGAIN_PAUSE = 0.5  # s before an engine that has gone is replaced
-MAX_PAUSE = 30.0  # s, the upper limit when engines fail repeatedly
+FIRST_STANDBY_DELAY = (
+    0.5  # s after the start before the first standby starts: the first track has priority
+)
+MIN_RESTART_DELAY = 0.5  # s before an engine that has gone is replaced
+MAX_RESTART_DELAY = 30.0  # s, the upper limit when engines fail repeatedly
 STANDSTILL_SECONDS = 4.0  # without a block, where no standby watches the engine
-SHORT_SECONDS = 0.5  # an engine that dies within this time counts as failed at once
+EARLY_DEATH_SECONDS = 0.5  # an engine that dies within this time counts as failed at once
 MAX_DEATHS = 5  # such deaths in a row before the server gives up
 
-LEAVE_SECONDS = 2.0  # after handing over, until an engine is stopped: its last blocks have played
+HANDOVER_TAIL_SECONDS = (
+    2.0  # after handing over, until an engine is stopped: its last blocks have played
+)
 
-KEPT = "engine/"  # prefix of an engine's name in the descriptor store; its number follows
+STORE_PREFIX = "engine/"  # prefix of an engine's name in the descriptor store; its number follows
 
 REASONS = {
     "died": "the engine died",
@@ -50,7 +54,7 @@ Launch = Callable[[dict[str, Any], Desk], Child]
 
 def start_engine(request: dict[str, Any], desk: Desk, store: FdStore | None = None) -> Child:
     """Start an engine process. Raises `ChildError`."""
-    name = f"{KEPT}{request['number']}"
+    name = f"{STORE_PREFIX}{request['number']}"
     return Child("crowdstream.engine.main", json.dumps(request), desk.fd, store, name)
 
 
@@ -95,7 +99,7 @@ class EnginePool:
         self._numbers = 0
         self._event_loop: EventLoop | None = None
         self._next_start = 0.0
-        self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE)
+        self._restarts = RestartPolicy(MIN_RESTART_DELAY, MAX_RESTART_DELAY)
         self._deaths = 0
         self._playing_since: float | None = None  # monotonic seconds
         self._device: str | None = settings.device
@@ -141,7 +145,7 @@ class EnginePool:
         self._engines[0].state = "plays"
         self._playing_since = self._monotonic()
         self._settle_on(info)
-        self._next_start = self._monotonic() + FIRST_PAUSE
+        self._next_start = self._monotonic() + FIRST_STANDBY_DELAY
         return info
 
     def to_state(self) -> dict[str, Any]:
@@ -162,8 +166,8 @@ class EnginePool:
         self.info = StreamInfo(**note["info"])
         self.frames = self.info.buffer_size
         known = {number: rest for number, *rest in note["engines"]}
-        for name in [name for name in store.kept if name.startswith(KEPT)]:
-            number = int(name.removeprefix(KEPT))
+        for name in [name for name in store.kept if name.startswith(STORE_PREFIX)]:
+            number = int(name.removeprefix(STORE_PREFIX))
             self._numbers = max(self._numbers, number)
             child = Child.adopt(store, name)
             role, state, ready = known.get(number, ("standby", "coming", ""))
@@ -180,7 +184,7 @@ class EnginePool:
             elif engine.state != "standby":
                 # It may have sent its last message already; `tick` starts another if needed.
                 self._remove(engine)
-        self._next_start = self._monotonic() + AGAIN_PAUSE
+        self._next_start = self._monotonic() + MIN_RESTART_DELAY
 
     def _settle_on(self, info: StreamInfo) -> None:
         self.info, self.frames = info, info.buffer_size
@@ -286,7 +290,7 @@ class EnginePool:
         for other in list(self._engines):
             if other.state == "plays" and other is not engine:
                 if why == "resized":
-                    other.state, other.until = "leaves", self._monotonic() + LEAVE_SECONDS
+                    other.state, other.until = "leaves", self._monotonic() + HANDOVER_TAIL_SECONDS
                 else:
                     self._remove(other)
         engine.state = "plays"
@@ -296,7 +300,7 @@ class EnginePool:
             self._count_death(self._died_early())
         self._playing_since = self._monotonic()
         self._settle_on(info)
-        self._next_start = self._monotonic() + AGAIN_PAUSE
+        self._next_start = self._monotonic() + MIN_RESTART_DELAY
         self.changed(info, "device" if self.searching else why)
         self.resizing.took(engine, info)
         if self.searching:
@@ -339,7 +343,7 @@ class EnginePool:
 
     def _died_early(self) -> bool:
         began = self._playing_since
-        return began is not None and self._monotonic() < began + SHORT_SECONDS
+        return began is not None and self._monotonic() < began + EARLY_DEATH_SECONDS
 
     def remove_standby(self) -> None:
         """Stop the standby before a handover, which it would take for a crash."""

@@ -32,7 +32,7 @@ def crashed(status: int | None) -> bool:
     return status is not None and (status > 0 or -status in CRASHES)
 
 
-def ending(status: int | None) -> str:
+def describe_exit(status: int | None) -> str:
     """Describe an exit status, for a log line."""
     if status is None:
         return "exit status unknown"
@@ -78,7 +78,7 @@ class FileQuarantine:
         if hung:
             what = "reading it made no progress and was stopped"
         elif crashed(status):
-            what = f"the decoder crashed on it ({ending(status)})"
+            what = f"the decoder crashed on it ({describe_exit(status)})"
         else:
             before = self._suspects.get(path)
             now = self._monotonic()
@@ -90,7 +90,7 @@ class FileQuarantine:
             self._suspects[path] = identity, now
             if before is None or before[0] != identity or now - before[1] >= SAME_FILE_SECONDS:
                 return None
-            what = f"the loader was killed twice while reading it ({ending(status)})"
+            what = f"the loader was killed twice while reading it ({describe_exit(status)})"
         reason = f"{printable(path)}: {what}; it is not tried again until it changes"
         self._bad[path] = BadFile(reason, identity)
         self._suspects.pop(path, None)

@@ -15,7 +15,7 @@ from typing import Any
 
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
-from crowdstream.control.processes.file_quarantine import FileQuarantine, ending
+from crowdstream.control.processes.file_quarantine import FileQuarantine, describe_exit
 from crowdstream.control.processes.loader_log import LoaderLog
 from crowdstream.desk.block import Desk
 from crowdstream.settings import Settings
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 # opening the longest file takes 10 s; decoding from a file's beginning shows progress.
 HANG_SECONDS = 30.0
 PING_SECONDS = 2.0  # between two pings
-TICK_MOST = 1.0  # s, the most one tick counts: control that stalls receives no sign of life
+MAX_TICK_SECONDS = 1.0  # s, the most one tick counts: control that stalls receives no sign of life
 END_SECONDS = 0.5  # a loader that has closed its output must exit within this time
-FIRST_DELAY = 0.1  # s before the second restart in a row; doubles
-MAX_DELAY = 10.0  # s
-LIVED_SECONDS = 30.0  # the death of a loader older than this counts as the first in a row
+MIN_RESTART_DELAY = 0.1  # s before the second restart in a row; doubles
+MAX_RESTART_DELAY = 10.0  # s
+SETTLED_SECONDS = 30.0  # the death of a loader older than this counts as the first in a row
 
 
 def start_loader(desk: Desk, settings: Settings, store: FdStore | None = None) -> Child:
@@ -84,7 +84,7 @@ class LoaderClient:
         self._closed_at: float | None = None  # monotonic seconds at which its output was closed
         self._restart_at: float | None = None  # monotonic seconds at which to start the next loader
         self._restart_policy = RestartPolicy(
-            FIRST_DELAY, MAX_DELAY, settled=LIVED_SECONDS, at_once=True
+            MIN_RESTART_DELAY, MAX_RESTART_DELAY, settled=SETTLED_SECONDS, at_once=True
         )
 
     def to_state(self) -> list[Any]:
@@ -135,7 +135,7 @@ class LoaderClient:
     def tick(self) -> None:
         """Supervise the loader; call this about every 10 ms."""
         now = self._monotonic()
-        passed, self._ticked = min(now - self._ticked, TICK_MOST), now
+        passed, self._ticked = min(now - self._ticked, MAX_TICK_SECONDS), now
         later, self._deferred = self._deferred, []
         for event in later:
             self._on_event(event)
@@ -190,7 +190,7 @@ class LoaderClient:
         self._closed_at = None
         status = self._child.status
         self._child.end(0.0)
-        how = "it hung and was killed" if self._hung else ending(status)
+        how = "it hung and was killed" if self._hung else describe_exit(status)
         blamed = self._blame_file(status)
         if blamed:
             self._restart_policy.reset()

@@ -17,7 +17,7 @@ from crowdstream.commands.errors import Refused
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.desk.block import Desk
-from crowdstream.desk.taps import CONTROL, RECORDER, forget_owner, hold_tap, release_tap
+from crowdstream.desk.taps import CONTROL, RECORDER, release_owner, release_tap, request_tap
 from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.text import printable
 
@@ -109,7 +109,7 @@ class Session:
         )
 
 
-class Recordings:
+class RecorderClient:
     """Starts and stops recordings and reports their progress. For the control thread."""
 
     def __init__(
@@ -151,7 +151,7 @@ class Recordings:
         self._number += 1
         held = [tap for tap, _ in files]
         for tap in held:
-            hold_tap(self._desk, tap, CONTROL)
+            request_tap(self._desk, tap, CONTROL)
         self._sessions[self._number] = Session(
             self._number, request, {str(path): tap for tap, path in files}, frame, held
         )
@@ -338,7 +338,7 @@ class Recordings:
             self._forget(session)
         process.end(0.0)
         self._process = None
-        forget_owner(self._desk, RECORDER)
+        release_owner(self._desk, RECORDER)
 
 
 def _first(message: dict[str, Any]) -> str:

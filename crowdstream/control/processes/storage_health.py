@@ -15,7 +15,7 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
-PAST_SECONDS = 3.0  # for this long a stall that is over still explains a dropout
+RECENT_SECONDS = 3.0  # for this long a stall that is over still explains a dropout
 
 
 class StorageHealth:
@@ -37,7 +37,7 @@ class StorageHealth:
         self._longest = 0.0
         self._stalls = 0
         self._stalled_for = 0.0
-        self._stalled_at = -PAST_SECONDS
+        self._stalled_at = -RECENT_SECONDS
         self.restarts = 0
 
     def to_state(self) -> list[Any]:
@@ -89,7 +89,7 @@ class StorageHealth:
         record = self._desk.loader
         since = int(record["since_ns"])
         waits = time.monotonic_ns() / 1e9 - since / 1e9 if int(record["busy"]) else 0.0
-        past = self._monotonic() - self._stalled_at < PAST_SECONDS
+        past = self._monotonic() - self._stalled_at < RECENT_SECONDS
         longest = max(waits, self._stalled_for if past else 0.0)
         return longest if longest > STALL_SECONDS else 0.0
 

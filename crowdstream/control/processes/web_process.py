@@ -16,27 +16,27 @@ from typing import Any, Protocol
 
 import crowdstream
 from crowdstream.commands.registry import REQUIRED, TABLE, Command
-from crowdstream.control.engine_queue.request import Reply, nobody
+from crowdstream.control.engine_queue.request import Reply, discard_reply
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.publish.change_feed import ChangeFeed
 from crowdstream.control.publish.meters import Meters
-from crowdstream.control.publish.state_view import Shown, StateView
+from crowdstream.control.publish.state_view import StateView, StateViewSource
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.control.scheduler import Entry
 from crowdstream.desk.block import Desk
-from crowdstream.desk.taps import LISTENERS, forget_owner
-from crowdstream.logs.burst import say
+from crowdstream.desk.taps import LISTENERS, release_owner
+from crowdstream.logs.burst import print_line
 from crowdstream.settings import Settings
 from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.2  # seconds after the start: the first track has priority
-AGAIN_PAUSE, MAX_PAUSE = 0.5, 30.0  # s between two attempts; doubles
-LIVED_SECONDS = 30.0  # the death of a process older than this counts as the first in a row
-PICTURE_SECONDS = 0.025  # between two comparisons of the state, which take 0.06 ms each
+START_DELAY = 0.2  # seconds after the start: the first track has priority
+MIN_RESTART_DELAY, MAX_RESTART_DELAY = 0.5, 30.0  # s between two attempts; doubles
+SETTLED_SECONDS = 30.0  # the death of a process older than this counts as the first in a row
+VIEW_SECONDS = 0.025  # between two comparisons of the state, which take 0.06 ms each
 ABOUT_SECONDS = 1.0
 MAX_UNSENT = 8 << 20  # bytes; a web process that leaves more unread hangs
 
@@ -49,14 +49,14 @@ def start_web(desk: Desk, settings: Settings, store: FdStore | None, port: int) 
 
     `port` is the TCP port that pages used before; 0 if there is none yet.
     """
-    held = plain_settings(settings)
+    held = web_settings_as_json(settings)
     held["http_port"] = port or settings.http_port
     child = Child("crowdstream.web.main", str(desk.fd), desk.fd, store, "web")
     child.send({"settings": held})  # not as an argument, which other users could read
     return child
 
 
-def plain_settings(settings: Settings) -> dict[str, Any]:
+def web_settings_as_json(settings: Settings) -> dict[str, Any]:
     """The settings of the web process as JSON values."""
     held = {name: value for name, value in asdict(settings).items() if name.startswith("http")}
     held["media_root"] = [str(root.expanduser().absolute()) for root in settings.media_root]
@@ -64,7 +64,7 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
     return {name: str(value) if hasattr(value, "parent") else value for name, value in held.items()}
 
 
-def described(command: Command) -> dict[str, Any]:
+def command_as_json(command: Command) -> dict[str, Any]:
     """A command of the command table as JSON values."""
     args = []
     for arg in command.args:
@@ -86,7 +86,7 @@ def described(command: Command) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Served(Shown, Protocol):
+class ServerForPages(StateViewSource, Protocol):
     """The part of the server that pages use (see `Dispatcher`)."""
 
     changes: ChangeFeed
@@ -104,7 +104,7 @@ class WebProcess:
 
     def __init__(
         self,
-        core: Served,
+        core: ServerForPages,
         port: int,
         start: Callable[[int], Child],
         child: Child | None = None,
@@ -121,8 +121,10 @@ class WebProcess:
         self._watched = False
         now = monotonic()
         self._started_at = now
-        self._next_start = now + FIRST_PAUSE
-        self._restarts = RestartPolicy(AGAIN_PAUSE, MAX_PAUSE, settled=LIVED_SECONDS)
+        self._next_start = now + START_DELAY
+        self._restarts = RestartPolicy(
+            MIN_RESTART_DELAY, MAX_RESTART_DELAY, settled=SETTLED_SECONDS
+        )
         self._next_view_at = self._next_about_at = 0.0
         self._about: dict[str, Any] = {}
         self.port = 0
@@ -183,7 +185,7 @@ class WebProcess:
     def _send_initial_state(self) -> None:
         # Initial state for a web process that is new or was left by an earlier control process.
         assert self._child is not None
-        self._child.send({"table": [described(command) for command in TABLE.commands]})
+        self._child.send({"table": [command_as_json(command) for command in TABLE.commands]})
         self._about = {}
         self._view.forget()
         self._watched = False  # until the process reports it
@@ -206,7 +208,7 @@ class WebProcess:
     def _send_view(self, now: float) -> None:
         if now < self._next_view_at:
             return
-        self._next_view_at = now + PICTURE_SECONDS
+        self._next_view_at = now + VIEW_SECONDS
         changes = self._view.changes()
         if changes and self._child is not None:
             self._child.send({"picture": changes})
@@ -253,9 +255,9 @@ class WebProcess:
             self.port = int(message["ready"])
             log.info("page on %s", message["url"])
             if message["invitation"]:
-                say(message["invitation"])
+                print_line(message["invitation"])
             if message["qr"] and sys.stdout.isatty():
-                say(message["qr"])
+                print_line(message["qr"])
         self._logged_fault = ""
 
     def _ended(self, child: Child) -> None:
@@ -266,7 +268,7 @@ class WebProcess:
         self._child = None
         self._watched = False
         self._core.meters.show(False)
-        forget_owner(self._core.desk, LISTENERS)
+        release_owner(self._core.desk, LISTENERS)
         if not self._logged_fault:
             log.error("the web process has died (%s): restarting it", words)
         self._postpone_start()
@@ -275,7 +277,7 @@ class WebProcess:
         child = self._child
         entries = []
         for address, *arguments in batch:
-            reply = self._reply(child, number) if number else nobody
+            reply = self._reply(child, number) if number else discard_reply
             if address in NOT_FOR_PAGES:
                 reply("/fail", address, "pages receive all notifications without subscribing")
             else:
@@ -289,7 +291,7 @@ class WebProcess:
     def _reply(child: Child | None, number: int) -> Reply:
         def reply(address: str, *arguments: Any) -> None:
             if child is not None:
-                child.send({"answer": [number, address, *map(plain_value, arguments)]})
+                child.send({"answer": [number, address, *map(as_json, arguments)]})
 
         return reply
 
@@ -297,14 +299,14 @@ class WebProcess:
 
     def _event(self, address: str, arguments: tuple[Any, ...]) -> None:
         if self._watched and self._child is not None:
-            self._child.send({"event": [address, *map(plain_value, arguments)]})
+            self._child.send({"event": [address, *map(as_json, arguments)]})
 
     def _changed(self, address: str, arguments: tuple[Any, ...]) -> None:
         if self._watched and self._child is not None:
-            self._child.send({"changed": [address, *map(plain_value, arguments)]})
+            self._child.send({"changed": [address, *map(as_json, arguments)]})
 
 
-def plain_value(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """An OSC argument as a JSON value."""
     if isinstance(value, bool | int | float | str) or value is None:
         return value

@@ -13,9 +13,9 @@ from typing import Any
 
 from crowdstream.commands.registry import Command
 from crowdstream.control.publish.subscribers import Subscribers
-from crowdstream.osc.codec import HEAD, build, bundle
+from crowdstream.osc.codec import BUNDLE_HEADER_BYTES, build, bundle
 
-TURN_SECONDS = 0.02  # between two transmissions
+SEND_SECONDS = 0.02  # between two transmissions
 FLOOD = 16  # changes per transmission, 800 per second: above that, only the newest are sent
 MAX_BYTES = 1400  # of a packet, so that networks need not fragment it
 
@@ -60,7 +60,7 @@ class ChangeFeed:
         now = self._monotonic()
         if not self._waiting or now < self._due:
             return
-        self._due = now + TURN_SECONDS
+        self._due = now + SEND_SECONDS
         changes, self._waiting = self._waiting, []
         if len(changes) > FLOOD:
             changes = newest(changes)
@@ -94,17 +94,17 @@ def newest(changes: list[Change]) -> list[Change]:
 
 def packets(changes: list[Change]) -> Iterator[bytes]:
     """Build the packets that report these changes to watchers."""
-    return packed(build("/changed", (address, *values)) for address, values in changes)
+    return pack(build("/changed", (address, *values)) for address, values in changes)
 
 
-def packed(messages: Iterable[bytes]) -> Iterator[bytes]:
+def pack(messages: Iterable[bytes]) -> Iterator[bytes]:
     """Pack messages: one as it is, several into immediate bundles of up to `MAX_BYTES`."""
     together: list[bytes] = []
-    size = HEAD
+    size = BUNDLE_HEADER_BYTES
     for message in messages:
         if together and size + 4 + len(message) > MAX_BYTES:
             yield _packet(together)
-            together, size = [], HEAD
+            together, size = [], BUNDLE_HEADER_BYTES
         together.append(message)
         size += 4 + len(message)
     if together:

@@ -44,7 +44,7 @@ _VOICE = ("loop", "loop_in", "loop_out", "loop_beats", "mark_in", "slip", "direc
 _STILL = (0, 0, 0, 0.0, -1.0, 0, 1, 1.0)
 
 
-class ShownDeck(Protocol):
+class DeckViewSource(Protocol):
     """Source of a deck's state view (see `Dispatcher`)."""
 
     desk: Desk
@@ -59,7 +59,7 @@ class ShownDeck(Protocol):
 class DeckView:
     """State view of one deck. `targets`: target values of the desk's ramps, without voices."""
 
-    def __init__(self, core: ShownDeck, deck: int) -> None:
+    def __init__(self, core: DeckViewSource, deck: int) -> None:
         self._core = core
         self._deck = deck
         rows = [
@@ -90,7 +90,7 @@ class DeckView:
             core.mixing.is_automatic(deck),
             core.quantize.decks[deck],
             core.pitches.settings(deck),
-            chain_mark(core.effects, deck, targets),
+            chain_fingerprint(core.effects, deck, targets),
         )
 
     def value(self, targets: list[float]) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def _incoming_mark(track: Track | None) -> int:
 
 def grid_value(grid: Grid) -> dict[str, Any]:
     """A beat grid as the fewest pairs of beat and second that are exact to `GRID_TOLERANCE`."""
-    pairs = thinned(list(grid.seconds.anchors), GRID_TOLERANCE)
+    pairs = simplify(list(grid.seconds.anchors), GRID_TOLERANCE)
     return {
         "source": grid.source,
         "confidence": grid.confidence,
@@ -263,7 +263,7 @@ def grid_value(grid: Grid) -> dict[str, Any]:
     }
 
 
-def thinned(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[float, float]]:
+def simplify(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[float, float]]:
     """Select the pairs (rising) whose connecting lines pass all others within `tolerance`.
 
     The first and last two pairs are always kept: the grid extends their slope beyond the ends.
@@ -288,7 +288,7 @@ def thinned(pairs: list[tuple[float, float]], tolerance: float) -> list[tuple[fl
     return kept + tail
 
 
-def chain_mark(effects: Effects, chain: int, targets: list[float]) -> tuple[Any, ...]:
+def chain_fingerprint(effects: Effects, chain: int, targets: list[float]) -> tuple[Any, ...]:
     """Return a value that differs whenever the view of an effect chain does."""
     marks: list[Any] = []
     for placed in effects.chains[chain]:

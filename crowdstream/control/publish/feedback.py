@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from crowdstream.commands.patterns import Selection
 from crowdstream.commands.registry import BANDS, DECK_LETTERS, Command, Place
-from crowdstream.control.engine_queue.request import Answering, Request
+from crowdstream.control.engine_queue.request import Request, RequestReporter
 from crowdstream.control.publish.address_values import Name, Values, is_send, keys, named_values
-from crowdstream.control.publish.change_feed import packed
-from crowdstream.control.publish.state_view import Shown, StateView
+from crowdstream.control.publish.change_feed import pack
+from crowdstream.control.publish.state_view import StateView, StateViewSource
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.osc.codec import build
 
@@ -73,14 +73,14 @@ def _nearly_equal(one: Values, other: Values) -> bool:
     return True
 
 
-class Fed(Shown, Answering, Protocol):
+class FeedbackSource(StateViewSource, RequestReporter, Protocol):
     """Source of the values (see `Dispatcher`)."""
 
 
 class Feedback:
     """Compares the mixer's values and sends those that have changed. For the control thread."""
 
-    def __init__(self, core: Fed) -> None:
+    def __init__(self, core: FeedbackSource) -> None:
         self._core = core
         self.subscribers = Subscribers(core.monotonic, core.answers.check_subscription)
         self._view = StateView(core)
@@ -123,7 +123,7 @@ class Feedback:
         if all(client.echo for client in self._subscriptions.values()):
             return
         until = self._core.monotonic() + OWN_SECONDS
-        for name, values in set_by(command, place, bound):
+        for name, values in values_set_by(command, place, bound):
             before = self._own.get(name)
             if before and before.sender != sender and before.sender in self._subscriptions:
                 # The other client may now show a wrong value even if the value is unchanged.
@@ -162,7 +162,7 @@ class Feedback:
             for name in chosen:
                 if name not in messages:
                     messages[name] = build(name[0], (*name[1:], *self._values[name]))
-            for packet in packed(messages[name] for name in chosen):
+            for packet in pack(messages[name] for name in chosen):
                 self._core.osc.answer_packet(sender, packet)
         for name in changed:
             self._own.pop(name, None)
@@ -208,7 +208,7 @@ class Feedback:
             self.subscribe(request, echo, tuple(addresses))
 
 
-def set_by(
+def values_set_by(
     command: Command, place: Place, bound: dict[str, Any]
 ) -> Iterable[tuple[Name, Values | None]]:
     """Names of the values that a command sets, and the values where they follow from it."""

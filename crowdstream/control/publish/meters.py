@@ -10,7 +10,7 @@ from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS, Request
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import DECKS, STEMS, TAP_STEM
 from crowdstream.desk.opcodes import METERS_MIX, METERS_STEMS
-from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
+from crowdstream.desk.taps import CONTROL, release_tap, request_tap
 from crowdstream.monitor.meters import FLOOR, MeterReader, Reading
 
 
@@ -79,7 +79,7 @@ class Meters:
         stems = any(subscriber.stems for subscriber in self._subscribers.values())
         if stems != was:
             for tap in range(TAP_STEM, TAP_STEM + STEMS * DECKS):
-                (hold_tap if stems else release_tap)(self._desk, tap, CONTROL)
+                (request_tap if stems else release_tap)(self._desk, tap, CONTROL)
         on = METERS_MIX if self._subscribers or self._shown else 0
         self._desk.metering["on"] = on | METERS_STEMS if stems else on
 

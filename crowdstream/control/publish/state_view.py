@@ -17,12 +17,12 @@ from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
 from crowdstream.control.dj_client import DjClient
 from crowdstream.control.publish.deck_view import (
     DeckView,
-    ShownDeck,
-    chain_mark,
+    DeckViewSource,
+    chain_fingerprint,
     chain_value,
     state_of,
 )
-from crowdstream.control.publish.status import Counting, Measured
+from crowdstream.control.publish.status import StatusPart, StatusSource
 from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER
 from crowdstream.desk.effects import Module, Parameter
 from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
@@ -46,7 +46,7 @@ Targets = list[float]
 _NOTHING: Any = object()
 
 
-class Recorded(Counting, Protocol):
+class RecordingState(StatusPart, Protocol):
     """Recordings in progress (see `Recordings`)."""
 
     @property
@@ -57,7 +57,7 @@ class Recorded(Counting, Protocol):
         """Files being recorded."""
 
 
-class Shown(Measured, ShownDeck, Protocol):
+class StateViewSource(StatusSource, DeckViewSource, Protocol):
     """Source of the state view (see `Dispatcher`)."""
 
     clock: FrameClock
@@ -66,7 +66,7 @@ class Shown(Measured, ShownDeck, Protocol):
     watch: bool
 
     @property
-    def recordings(self) -> Recorded:
+    def recordings(self) -> RecordingState:
         """Recordings in progress."""
 
 
@@ -77,7 +77,7 @@ class StateView:
     whose fingerprint has changed are built again.
     """
 
-    def __init__(self, core: Shown) -> None:
+    def __init__(self, core: StateViewSource) -> None:
         self._core = core
         decks = {
             f"deck.{letter}": DeckView(core, deck) for deck, letter in enumerate(DECK_LETTERS)
@@ -137,7 +137,7 @@ class StateView:
     # The parts -------------------------------------------------------------------------------
 
     def _mixer_mark(self, targets: Targets) -> Any:
-        return targets[:RAMP_CUE + 1], targets[RAMP_CURVE : RAMP_CEILING + 1], chain_mark(
+        return targets[:RAMP_CUE + 1], targets[RAMP_CURVE : RAMP_CEILING + 1], chain_fingerprint(
             self._core.effects, CHAIN_MASTER, targets
         )
 
@@ -153,7 +153,9 @@ class StateView:
         }
 
     def _buses_mark(self, targets: Targets) -> Any:
-        return [chain_mark(self._core.effects, CHAIN_BUS + bus, targets) for bus in range(BUSES)]
+        return [
+            chain_fingerprint(self._core.effects, CHAIN_BUS + bus, targets) for bus in range(BUSES)
+        ]
 
     def _buses(self, targets: Targets) -> list[dict[str, Any]]:
         return [

@@ -20,11 +20,11 @@ from crowdstream.control.scheduler import Scheduler
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS
 from crowdstream.desk.ramps import RAMP_TRIM, deck_level_ramp, eq_ramp
-from crowdstream.desk.snapshot import DeskSnapshot, read_moment
+from crowdstream.desk.snapshot import DeskSnapshot, read_snapshot
 from crowdstream.desk.stream_info import StreamInfo
-from crowdstream.monitor.health import Processes, engine_readings, sounding
+from crowdstream.monitor.health import Processes, engine_readings, playing_voices
 from crowdstream.monitor.watch import stats_line
-from crowdstream.movement.follower import Follower
+from crowdstream.movement.follower import MovementFollower
 from crowdstream.osc.protocols import ReplySocket
 from crowdstream.settings import Settings
 
@@ -143,14 +143,14 @@ STATUS_NAMES = {
 }
 
 
-class Counting(Protocol):
+class StatusPart(Protocol):
     """A component that has fields for the status."""
 
     def readings(self) -> dict[str, Any]:
         """Field names with values."""
 
 
-class Measured(Protocol):
+class StatusSource(Protocol):
     """Source of the status (see `Dispatcher`)."""
 
     settings: Settings
@@ -167,7 +167,7 @@ class Measured(Protocol):
     effects: Effects
     quality: LoadShedding
     quantize: Quantize
-    follower: Follower
+    follower: MovementFollower
     waiting: Scheduler
     engine_readings: Callable[[], dict[str, Any]]
     base_bpm: float
@@ -177,24 +177,24 @@ class Measured(Protocol):
     restarts: int
 
     @property
-    def medium(self) -> Counting:
+    def medium(self) -> StatusPart:
         """Health of the storage medium."""
 
     @property
-    def recordings(self) -> Counting:
+    def recordings(self) -> StatusPart:
         """Recordings in progress."""
 
 
 class Status:
     """Collects the status. For the control thread."""
 
-    def __init__(self, core: Measured) -> None:
+    def __init__(self, core: StatusSource) -> None:
         self._core = core
 
     def line(self) -> str:
         """One-line summary for `systemctl status`."""
         desk = self._core.desk
-        voices, underruns = sounding(desk), int(desk.ledger["device_flags"])
+        voices, underruns = playing_voices(desk), int(desk.ledger["device_flags"])
         return f"{voices} voices play on {self._core.info.device}, {underruns} underruns"
 
     def control_readings(self) -> dict[str, Any]:
@@ -214,7 +214,7 @@ class Status:
             + core.outbox.refused
             + core.osc.dropped
             + int(core.desk.ledger["pending_refused"]),
-            "voices": sounding(core.desk),
+            "voices": playing_voices(core.desk),
             **core.medium.readings(),
             "restarts_control": core.restarts,
             "movement": core.follower.movement,
@@ -291,12 +291,12 @@ class Status:
         of one core), nominal and actual sample rate.
         """
         core = self._core
-        moment = read_moment(core.desk)
+        moment = read_snapshot(core.desk)
         playing = core.voices.sounding()
         cpu = core.processes
         values: list[Any] = [
             1,
-            sounding(core.desk),
+            playing_voices(core.desk),
             sum(len(track.sources) for track in playing),
             DECKS,
             len(core.buffers.current),
@@ -334,7 +334,7 @@ class Status:
     def text(self) -> str:
         """The status as a few lines of text."""
         core = self._core
-        moment = read_moment(core.desk)
+        moment = read_snapshot(core.desk)
         lines = [stats_line(core.desk, core.processes, self.control_readings())]
         for deck, letter in enumerate(DECK_LETTERS):
             now = self.deck_readings(deck, moment)

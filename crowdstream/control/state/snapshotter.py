@@ -16,16 +16,16 @@ import numpy as np
 
 from crowdstream.control.clock.clock import FrameClock
 from crowdstream.control.decks.track import Track
-from crowdstream.control.engine_queue.backlog import orders_held
-from crowdstream.control.engine_queue.request import nobody
+from crowdstream.control.engine_queue.backlog import pending_commands
+from crowdstream.control.engine_queue.request import discard_reply
 from crowdstream.control.handlers.deck_ops import cue_here
 from crowdstream.control.handlers.server_request import Parts, ServerRequest
 from crowdstream.control.processes.recorder import Process
 from crowdstream.control.processes.storage_health import StorageHealth
-from crowdstream.control.state.state_log import GONE, StateLog
+from crowdstream.control.state.state_log import REMOVED, StateLog
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import TAPS
-from crowdstream.desk.taps import CONTROL, hold_tap, release_tap
+from crowdstream.desk.taps import CONTROL, release_tap, request_tap
 
 SHARE = 20  # in a flood, pause for this many times the duration of the previous save
 REST_SECONDS = 0.02  # the longest pause: commands since the last save can be lost
@@ -43,7 +43,7 @@ class Stateful(Protocol):
         """State for JSON."""
 
 
-class Recalled(Parts, Protocol):
+class SnapshotSource(Parts, Protocol):
     """The state of a server that is saved (see `Dispatcher`)."""
 
     clock: FrameClock
@@ -58,7 +58,7 @@ class Snapshotter:
     something may have changed.
     """
 
-    def __init__(self, core: Recalled, notes: StateLog) -> None:
+    def __init__(self, core: SnapshotSource, notes: StateLog) -> None:
         self._core = core
         self._notes = notes
         self._check_at = 0.0
@@ -102,7 +102,7 @@ class Snapshotter:
         left = self._tracks - self._core.buffers.numbers()
         self._tracks -= left
         for number in left:
-            yield f"track/{number}", GONE
+            yield f"track/{number}", REMOVED
         changes = self._core.waiting.changes
         if changes:
             self._core.waiting.changes = {}
@@ -157,7 +157,7 @@ class Snapshotter:
         core.beats.restore(values["beats"])
         core.clock.restore(values.get("clock", [None, []]))
         core.outbox.restore(values["outbox"])
-        held = orders_held(core.desk)
+        held = pending_commands(core.desk)
         core.follower.restore(values["follower"])
         core.dj.restore(values["dj"])
         core.quantize.restore(values["quantize"])
@@ -200,7 +200,7 @@ class Snapshotter:
         return ServerRequest.from_state(self._core, note)
 
     def _request_or_silent(self, note: list[Any] | None) -> ServerRequest:
-        return self._request_of(note) or ServerRequest(self._core, "", nobody)
+        return self._request_of(note) or ServerRequest(self._core, "", discard_reply)
 
     def _action(self, note: list[Any]) -> Callable[[], None] | None:
         # The action due at a mark; None if its track no longer exists.
@@ -229,4 +229,4 @@ def settle_taps(desk: Desk, wanted: list[int]) -> None:
         requests = int(desk.taps["on"][tap]) >> TAP_BITS * CONTROL
         surplus = requests % (1 << TAP_BITS) - wanted.count(tap)
         for _ in range(abs(surplus)):
-            (release_tap if surplus > 0 else hold_tap)(desk, tap, CONTROL)
+            (release_tap if surplus > 0 else request_tap)(desk, tap, CONTROL)

@@ -22,10 +22,10 @@ MAX_BYTES = HALF_BYTES // 4  # of the complete state; beyond that, scheduled mes
 
 _HEAD = struct.Struct("<II")  # length of the data that follows, checksum
 _GENERATION = struct.Struct("<Q")
-GONE = None  # in a record: the key was removed
+REMOVED = None  # in a record: the key was removed
 
 
-def make_notes() -> int:
+def create_state_log() -> int:
     """Create an empty log in anonymous memory; returns its descriptor. Raises `OSError`."""
     fd = os.memfd_create("crowdstream-notes", os.MFD_CLOEXEC)
     os.ftruncate(fd, 2 * HALF_BYTES)
@@ -53,7 +53,7 @@ class StateLog:
         record: dict[str, Any] = {}
         for key, value in changes:
             record[key] = value
-            if value is GONE:
+            if value is REMOVED:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
@@ -114,7 +114,7 @@ class StateLog:
         at, count = _GENERATION.size, 0
         while (data := self._record(half, at, generation)) is not None:
             for key, value in json.loads(data).items():
-                if value is GONE:
+                if value is REMOVED:
                     values.pop(key, None)
                 else:
                     values[key] = value

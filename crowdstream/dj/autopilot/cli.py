@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def dj(arguments: Sequence[str]) -> int:
+def run_dj(arguments: Sequence[str]) -> int:
     """Run `crowdstream dj` and return its exit status: 2 for bad input, 1 for an OS error."""
     options = build_parser().parse_args(arguments)
     options.what = nearest_spelling(options.what.expanduser())
@@ -129,11 +129,11 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
     from crowdstream.dj.planning.candidates import Candidates, of_analyses, of_library
     from crowdstream.dj.planning.energy_curve import NAMED, Curve
     from crowdstream.dj.planning.planner import Planner, PlanOptions
-    from crowdstream.library import Library, NoLibrary, Query, default_place
+    from crowdstream.library import Library, LibraryNotFound, Query, default_path
 
     curve = Curve("wave", NAMED["wave"])
     begun = time.monotonic()
-    place = options.library or default_place()
+    place = options.library or default_path()
     folder = str(options.what.resolve())
     known: list[Any] = [-math.inf, of_analyses({}), 0.0]
 
@@ -144,7 +144,7 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
         if now - known[0] > RESCAN_SECONDS or not known[1].cards:
             known[0] = now
             written = _written(place)
-            with contextlib.suppress(NoLibrary):  # until the first track is analysed
+            with contextlib.suppress(LibraryNotFound):  # until the first track is analysed
                 if written != known[2]:
                     known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
                     known[2] = written

@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def simulate(arguments: Sequence[str]) -> int:
+def run_simulation(arguments: Sequence[str]) -> int:
     """Run `crowdstream simulate-crowd` and return its exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)

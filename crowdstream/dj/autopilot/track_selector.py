@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
-from crowdstream.system.text import composed
+from crowdstream.system.text import normalize_accents
 
 if TYPE_CHECKING:
     from crowdstream.dj.planning.candidates import Candidates
@@ -62,9 +62,9 @@ def found(paths: list[str], text: str) -> str:
     """Return the one path that equals `text`, ends or starts with it. Raise LookupError."""
     if text in paths:
         return text
-    wanted = composed(text)
-    fits = [path for path in paths if composed(path).endswith(wanted)
-            or composed(name_of(path)).startswith(wanted)]  # fmt: skip
+    wanted = normalize_accents(text)
+    fits = [path for path in paths if normalize_accents(path).endswith(wanted)
+            or normalize_accents(name_of(path)).startswith(wanted)]  # fmt: skip
     if len(fits) == 1:
         return fits[0]
     many = f"{len(fits)} tracks match: give more of the path"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crowdstream.analysis.fingerprint import SAME, distance
+from crowdstream.analysis.fingerprint import MAX_SAME_DISTANCE, distance
 from crowdstream.dj.planning.candidates import Candidates
 
 RECENT_TRACKS = 20  # tracks: if repeats are allowed, music may return after this many others
@@ -24,7 +24,7 @@ class PlayedTracks:
         """
         fingerprint = self._fingerprint(path)
         return bool(fingerprint) and any(
-            distance(self._fingerprint(other), fingerprint) <= SAME
+            distance(self._fingerprint(other), fingerprint) <= MAX_SAME_DISTANCE
             for other in (played[-RECENT_TRACKS:] if recent_only else played)
             if other != path and other in self._candidates
         )

@@ -35,7 +35,7 @@ class _Frame:
     right: float
 
 
-def picture(
+def plot_set(
     mix: Set, known: Mapping[str, TrackFeatures], energies: Mapping[str, float],
     curve: Callable[[float], float] | None = None,
 ) -> str:  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from crowdstream.audiofile.beatgrid import CERTAIN
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
 BEATS_PER_BAR = 4
 
@@ -84,7 +84,7 @@ class SetEntry:
     @property
     def uncertain(self) -> bool:
         """Whether the beatgrid may be wrong."""
-        return self.confidence < CERTAIN
+        return self.confidence < MIN_CERTAIN_CONFIDENCE
 
     @property
     def bpm(self) -> float:

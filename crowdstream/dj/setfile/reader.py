@@ -27,10 +27,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from crowdstream.audiofile.beatgrid import Analysed, BeatGrid, GridError, find_grid
-from crowdstream.audiofile.duration import length_of
+from crowdstream.audiofile.beatgrid import BeatGrid, GridError, GridLookup, find_grid
+from crowdstream.audiofile.duration import duration_seconds
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.audiofile.stems.track_files import hear_stems
+from crowdstream.audiofile.stems.track_files import find_stems_by_audio
 from crowdstream.dj.key_compatibility import is_key
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.errors import SetError
@@ -77,7 +77,7 @@ def parse_set(data: bytes, path: Path) -> Set:
 
 class _Reader:
     def __init__(
-        self, values: Mapping[str, Any], lines: Lines, path: Path, analysed: Analysed
+        self, values: Mapping[str, Any], lines: Lines, path: Path, analysed: GridLookup
     ) -> None:
         self._values = values
         self._lines = lines
@@ -133,7 +133,7 @@ class _Reader:
             raise self._fail(line("path"), "path is missing: a folder of stems, or an audio file")
         path = str((self._path.parent / os.path.expanduser(text)).absolute())
         try:
-            files = hear_stems(Path(path)).stems
+            files = find_stems_by_audio(Path(path)).stems
         except AudioFileError as error:
             raise self._fail(line("path"), str(error)) from None
         anchors, sure = self._grid(values, [file.path for file in files], line)
@@ -175,7 +175,7 @@ class _Reader:
         rows = entry.transition.rows if entry.transition else ()
         if any(row.control in ("loop", "jump") for row in rows):
             return
-        lengths = [length_of(file) for file in files]
+        lengths = [duration_seconds(file) for file in files]
         end = max((length for length in lengths if length is not None), default=math.inf)
         if entry.second(entry.leave - entry.ratio) > end:
             last = entry.enter

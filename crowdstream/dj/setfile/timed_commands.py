@@ -138,7 +138,7 @@ def closing(mix: Set) -> list[TimedCommand]:
     return sorted(made, key=lambda each: each.beat)
 
 
-def all_moves(mix: Set) -> list[TimedCommand]:
+def all_commands(mix: Set) -> list[TimedCommand]:
     """Return the commands of the whole set, by beat."""
     where, tempo = placements(mix), tempo_map(mix)
     made = [each for index in range(len(where)) for each in _commands(mix, where, tempo, index)]

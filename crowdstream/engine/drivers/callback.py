@@ -32,7 +32,7 @@ def raise_priority() -> int:
 
 
 @dataclass
-class Change:
+class StreamChange:
     """A change of the stream that takes effect with the first block of this engine.
 
     `frames`: the new block size. `latency`: seconds from callback to sound. `cut_ns`: monotonic
@@ -79,7 +79,7 @@ class Callback:
         self._first = True
         self._renders = False
         self.first_flag = FLAG_NONE
-        self.change: Change | None = None
+        self.change: StreamChange | None = None
         self.retired = False
         self.calls = 0
         self.called_ns = 0
@@ -187,7 +187,7 @@ class Callback:
             trial: Any = Callback(spare, 64)
             trial._first = False
             trial._lease.take()
-            trial.change = Change(64, 0.0)
+            trial.change = StreamChange(64, 0.0)
             for flag in (FLAG_TAKEN, FLAG_UNDERFLOW, FLAG_NONE):
                 trial.first_flag = flag
                 trial.fill(64, bool(flag))

@@ -36,7 +36,7 @@ def is_jack_plugin(entry: dict[str, Any]) -> bool:
     return entry["host"] == "ALSA" and name in (_PLUGIN, f"plug{_PLUGIN}")
 
 
-def choose(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
+def select_device(outputs: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
     """Return the device for a number, a full name or a part of it; None selects the best device.
 
     Raises `DeviceError` if there is no matching device.

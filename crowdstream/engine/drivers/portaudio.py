@@ -12,7 +12,7 @@ import numpy as np
 
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.engine.drivers.callback import MAX_FRAMES, Callback
-from crowdstream.engine.drivers.devices import choose, full_name, is_jack_plugin
+from crowdstream.engine.drivers.devices import full_name, is_jack_plugin, select_device
 from crowdstream.engine.drivers.rate_converter import RateConverter
 from crowdstream.engine.drivers.sample_format import (
     CODES,
@@ -112,7 +112,7 @@ def _outputs(library: Any) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Way:
+class StreamParameters:
     """One way to open a device: channels, sample format, sample rate."""
 
     channels: int
@@ -173,7 +173,7 @@ class PortAudioDriver:
         module, self._library = _open_library()
         self._continue = module.paContinue
         try:
-            entry = choose(_outputs(self._library), self._wanted)
+            entry = select_device(_outputs(self._library), self._wanted)
             with _quiet():
                 way = self._open_closest(module, entry)
         except DeviceError:
@@ -215,9 +215,9 @@ class PortAudioDriver:
         except OSError:
             return False
 
-    def _open_closest(self, module: Any, entry: dict[str, Any]) -> Way:
+    def _open_closest(self, module: Any, entry: dict[str, Any]) -> StreamParameters:
         """Open the stream with the supported parameters that are closest to the requested ones."""
-        refusals: list[tuple[Way, Refusal]] = []
+        refusals: list[tuple[StreamParameters, Refusal]] = []
         useless: set[object] = set()  # channels, formats and rates that the device rejects
         for way in self._candidates(entry):
             if useless & {("channels", way.channels), ("form", way.form), ("rate", way.rate)}:
@@ -238,7 +238,7 @@ class PortAudioDriver:
                 break
         raise DeviceError(_explain(entry, refusals))
 
-    def _candidates(self, entry: dict[str, Any]) -> Iterator[Way]:
+    def _candidates(self, entry: dict[str, Any]) -> Iterator[StreamParameters]:
         there = entry["channels"]
         cue = self._cue == "2" or (self._cue == "auto" and there <= MAX_OUTPUTS)
         channels = [4] if cue and there >= 4 else []
@@ -250,9 +250,9 @@ class PortAudioDriver:
         for rate in dict.fromkeys(float(rate) for rate in rates):
             for form in FORMATS:
                 for count in dict.fromkeys(channels):
-                    yield Way(count, form, rate)
+                    yield StreamParameters(count, form, rate)
 
-    def _try(self, module: Any, entry: dict[str, Any], way: Way) -> Any:
+    def _try(self, module: Any, entry: dict[str, Any], way: StreamParameters) -> Any:
         # Four channels with the cue bus, also on a device that requires all of its channels.
         wide = way.channels >= 4 and (
             self._cue == "2" or (self._cue == "auto" and way.channels <= MAX_OUTPUTS)
@@ -277,7 +277,7 @@ class PortAudioDriver:
             start=False,
         )
 
-    def _note(self, entry: dict[str, Any], way: Way) -> str:
+    def _note(self, entry: dict[str, Any], way: StreamParameters) -> str:
         # Deviations from the request.
         notes = []
         if way.channels == 1:
@@ -312,7 +312,7 @@ class PortAudioDriver:
         return self._callback.fill(frames, self._flagged)
 
 
-_REFUSED: dict[int, Callable[[Way], str]] = {
+_REFUSED: dict[int, Callable[[StreamParameters], str]] = {
     INVALID_CHANNELS: lambda way: f"{way.channels} channel{'s' if way.channels > 1 else ''}",
     INVALID_RATE: lambda way: f"{way.rate:g} Hz",
     INVALID_FORMAT: lambda way: TEXTS[way.form],
@@ -320,7 +320,7 @@ _REFUSED: dict[int, Callable[[Way], str]] = {
 """The rejected parameter as text, by PortAudio's code."""
 
 
-def _explain(entry: dict[str, Any], refusals: list[tuple[Way, Refusal]]) -> str:
+def _explain(entry: dict[str, Any], refusals: list[tuple[StreamParameters, Refusal]]) -> str:
     """Return a line that explains why a device does not open, and the remedy."""
     name = full_name(entry)
     refusal = refusals[-1][1]

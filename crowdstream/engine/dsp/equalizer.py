@@ -26,7 +26,9 @@ STATE = REGIONS["eq"].offset
 CURVES = REGIONS["curves"].offset
 CURVE = SEGMENT * BYTES
 
-WARM = 512  # frames for the filters to settle: 12 ms, three periods of the lower crossover
+WARM_UP_FRAMES = (
+    512  # frames for the filters to settle: 12 ms, three periods of the lower crossover
+)
 MIX = 256  # frames of the crossfade between dry and filtered
 
 
@@ -78,7 +80,7 @@ def _state(place, section):
 
 
 @kernel
-def _keep(place, section, state):
+def _store_state(place, section, state):
     place += 2 * BYTES * section
     store(place, state[0])
     store(place + BYTES, state[1])
@@ -129,17 +131,17 @@ def run_equalizer(address, dry, state, count, rows):
         rest, s10 = _allpass(rest, s10, upper_2)
         store(wet + at, rest + (load(gains + CURVE) - gain_high) * mid)
         gains += step
-    _keep(state, 0, s0)
-    _keep(state, 1, s1)
-    _keep(state, 2, s2)
-    _keep(state, 3, s3)
-    _keep(state, 4, s4)
-    _keep(state, 5, s5)
-    _keep(state, 6, s6)
-    _keep(state, 7, s7)
-    _keep(state, 8, s8)
-    _keep(state, 9, s9)
-    _keep(state, 10, s10)
+    _store_state(state, 0, s0)
+    _store_state(state, 1, s1)
+    _store_state(state, 2, s2)
+    _store_state(state, 3, s3)
+    _store_state(state, 4, s4)
+    _store_state(state, 5, s5)
+    _store_state(state, 6, s6)
+    _store_state(state, 7, s7)
+    _store_state(state, 8, s8)
+    _store_state(state, 9, s9)
+    _store_state(state, 10, s10)
 
 
 @kernel
@@ -204,13 +206,13 @@ def prepare(address, use, state, row, column, count, rows):
 @kernel
 def blend(use, lanes, wet, column, count):
     """Crossfade two lanes between dry and filtered, depending on the state in `use`."""
-    if use.eq_warm >= WARM and use.eq_mix == 1.0 and use.eq_flat >= count:
+    if use.eq_warm >= WARM_UP_FRAMES and use.eq_mix == 1.0 and use.eq_flat >= count:
         for i in range(count):
             lanes[i, column] = wet[i, column]
             lanes[i, column + 1] = wet[i, column + 1]
         return
     for i in range(count):
-        if use.eq_warm < WARM:
+        if use.eq_warm < WARM_UP_FRAMES:
             use.eq_warm += 1
         elif i >= use.eq_flat:
             use.eq_mix = max(0.0, use.eq_mix - 1.0 / MIX)
@@ -223,7 +225,7 @@ def blend(use, lanes, wet, column, count):
         elif share > 0.0:
             lanes[i, column] += share * (wet[i, column] - lanes[i, column])
             lanes[i, column + 1] += share * (wet[i, column + 1] - lanes[i, column + 1])
-    if use.eq_flat < count and use.eq_warm >= WARM and use.eq_mix == 0.0:
+    if use.eq_flat < count and use.eq_warm >= WARM_UP_FRAMES and use.eq_mix == 0.0:
         use.eq_state = 0
 
 

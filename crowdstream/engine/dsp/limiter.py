@@ -117,7 +117,7 @@ def _peaks(address, peaks, begin, count):
 
 
 @kernel
-def _lowest(address, state, frame, gain):
+def _sliding_minimum(address, state, frame, gain):
     # The minimum gain over the window that ends here, from a monotonic queue: only gains below 1
     # are stored, and of these only those that no later one undercuts.
     lows = views.limiter_lows(address)
@@ -134,7 +134,7 @@ def _lowest(address, state, frame, gain):
 
 
 @kernel
-def _smoothed(address, state, frame, gain):
+def _moving_averages(address, state, frame, gain):
     # Run the gain through both moving averages.
     boxes = views.limiter_boxes(address)
     whole = int(gain * ONE)
@@ -183,9 +183,9 @@ def limit(address, out, at, count):
             held += (1.0 - held) * recover
             if held > RELEASED:
                 held = 1.0
-        held = min(held, _lowest(address, state, frame, wanted))
+        held = min(held, _sliding_minimum(address, state, frame, wanted))
         state.held = held
-        reduction = _smoothed(address, state, frame, held)
+        reduction = _moving_averages(address, state, frame, held)
         place = (frame - state.delay) & MASK
         left = kept[place, 0]
         right = kept[place, 1]

@@ -17,8 +17,8 @@ TABLE = REGIONS["table"].offset
 TAPE = REGIONS["tape"].offset
 PAIR_BYTES = 4 * 2 * TAPE_FRAMES
 
-PLACE_BITS = 48  # fraction bits of a playhead: a rate is exact to 1 frame in 100 years
-ONE = 1 << PLACE_BITS
+POSITION_BITS = 48  # fraction bits of a playhead: a rate is exact to 1 frame in 100 years
+ONE = 1 << POSITION_BITS
 FRACTION_BITS = 24
 
 BANK_FADE = 64  # frames of the crossfade from one filter bank to the next
@@ -88,7 +88,7 @@ def walk(fraction, rates, moving, at, count, steps, fractions):
     rates = rates[at : at + count]
     if moving:
         for i in range(count):
-            steps[i] = place >> PLACE_BITS
+            steps[i] = place >> POSITION_BITS
             fractions[i] = _fraction(place)
             place += int(rates[i] * ONE)
     else:
@@ -96,16 +96,16 @@ def walk(fraction, rates, moving, at, count, steps, fractions):
         first = place
         for i in range(count):
             place = first + i * step
-            steps[i] = place >> PLACE_BITS
+            steps[i] = place >> POSITION_BITS
             fractions[i] = _fraction(place)
         place = first + count * step
-    return place >> PLACE_BITS, (place & (ONE - 1)) / ONE
+    return place >> POSITION_BITS, (place & (ONE - 1)) / ONE
 
 
 @kernel
 def _fraction(place):
     # 24 bits: a float32 below 1 represents that many exactly.
-    bits = np.int32((place & (ONE - 1)) >> (PLACE_BITS - FRACTION_BITS))
+    bits = np.int32((place & (ONE - 1)) >> (POSITION_BITS - FRACTION_BITS))
     return views.F32(bits) * views.F32(1.0 / (1 << FRACTION_BITS))
 
 
@@ -138,7 +138,7 @@ def _weighted(address, table, taps, fraction, place):
     return sums(sum_left, sum_right)
 
 
-def _of_bank(bank: int) -> Any:
+def _sampler_for_bank(bank: int) -> Any:
     # `_sample` specialized for one bank, whose number of taps is a compile-time constant.
     taps = BANK_TAPS[bank]
     table = TABLE + 4 * (PHASES + 1) * sum(BANK_TAPS[:bank])
@@ -150,8 +150,8 @@ def _of_bank(bank: int) -> Any:
     return sample
 
 
-_usual_sample = _of_bank(0)
-_short_sample = _of_bank(BANKS)
+_usual_sample = _sampler_for_bank(0)
+_short_sample = _sampler_for_bank(BANKS)
 
 
 @kernel

@@ -32,7 +32,7 @@ def move_ramps(address, number, count):
 
 
 @kernel
-def settle_spared(address, number, spare):
+def update_bypass(address, number, spare):
     """Bypass or restore an optional instance; return the frames until it needs the next call.
 
     `spare`: whether optional effects are shed now.
@@ -58,7 +58,7 @@ def settle_spared(address, number, spare):
 
 
 @kernel
-def stay_out(address, number, count):
+def advance_bypassed(address, number, count):
     """Advance a bypassed instance by `count` frames: move its ramps, clear more of its memory."""
     effect = views.effects(address)[number]
     move_ramps(address, number, count)

@@ -36,13 +36,13 @@ from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.opcodes import EV_EFFECT_FREE
 from crowdstream.desk.ramps import RAMP_EFFECT
 from crowdstream.engine.dsp.ramps import fill_ramp
-from crowdstream.engine.effects.bypass import UNTOUCHED, move_ramps, settle_spared, stay_out
+from crowdstream.engine.effects.bypass import UNTOUCHED, advance_bypassed, move_ramps, update_bypass
 from crowdstream.engine.effects.dispatch import process
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import beat_at, beats_per_frame
 from crowdstream.engine.schedule.events import push_event
-from crowdstream.engine.schedule.load_shedding import spares_optional
+from crowdstream.engine.schedule.load_shedding import sheds_optional
 
 FADE = 256  # frames of a crossfade: 5.8 ms
 SILENT = 3e-5  # -90 dB: a tail that stays below this has ended
@@ -91,7 +91,7 @@ def change_chain(address, command):
         effect.state = ACTIVE
         effect.chain = command.target
         effect.fade = 0
-        effect.spared = 1 if effect.optional and spares_optional(address) else 0
+        effect.spared = 1 if effect.optional and sheds_optional(address) else 0
         effect.wiped = effect.floats
         effect.lift = 0 if effect.spared else FADE
         effect.warm = 0
@@ -163,11 +163,11 @@ def _review(address, number, frame):
 
 
 @kernel
-def settle_effects(address, frame):
+def update_effects(address, frame):
     """Apply changes due at `frame`; return how many frames may be rendered before the next call."""
     room = PERIOD - frame % PERIOD
     effects = views.effects(address)
-    spare = spares_optional(address)
+    spare = sheds_optional(address)
     for number in range(EFFECTS):
         effect = effects[number]
         if effect.state == IDLE:
@@ -181,7 +181,7 @@ def settle_effects(address, frame):
         if effect.moving:
             room = min(room, effect.lift)
         if effect.spared or (effect.optional and spare):
-            room = min(room, settle_spared(address, number, spare))
+            room = min(room, update_bypass(address, number, spare))
     return room
 
 
@@ -195,7 +195,7 @@ def read_clock(address, frame, count):
 
 
 @kernel
-def _weigh(effect, values, dry, wet, feed, count):
+def _fill_gains(effect, values, dry, wet, feed, count):
     # Compute the gains per frame: `dry` of the input, `wet` of the effect's output, `feed` of the
     # effect's input.
     fade = effect.fade
@@ -239,7 +239,7 @@ def _weigh(effect, values, dry, wet, feed, count):
 
 
 @kernel
-def _sound(address, number, count):
+def _render_effect(address, number, count):
     # Process one instance in place on the first two rows of scratch memory.
     effect = views.effects(address)[number]
     scratch = views.effect_scratch(address)
@@ -251,7 +251,7 @@ def _sound(address, number, count):
     left, right = scratch[0], scratch[1]
     made_left, made_right = scratch[2], scratch[3]
     dry, wet, feed = scratch[4], scratch[5], scratch[6]
-    _weigh(effect, values, dry, wet, feed, count)
+    _fill_gains(effect, values, dry, wet, feed, count)
     for i in range(count):
         a = left[i] * feed[i]
         b = right[i] * feed[i]
@@ -273,7 +273,7 @@ def _sound(address, number, count):
 
 
 @kernel
-def _rest(address, number, count):
+def _advance_sleeping(address, number, count):
     # Advance the ramps of a sleeping instance; return True if it must wake up.
     effect = views.effects(address)[number]
     ramps = views.ramps(address)
@@ -304,17 +304,17 @@ def run_chain(address, chain, place, stride, count):
     gathered = False
     while number >= 0:
         effect = effects[number]
-        awake = effect.asleep == 0 or _rest(address, number, count)
+        awake = effect.asleep == 0 or _advance_sleeping(address, number, count)
         if awake and effect.spared and effect.lift == 0:
             effect.fade = FADE if effect.state == ACTIVE else 0
-            stay_out(address, number, count)
+            advance_bypassed(address, number, count)
         elif awake:
             if not gathered:
                 gathered = True
                 for i in range(count):
                     scratch[0, i] = samples[stride * i]
                     scratch[1, i] = samples[stride * i + 1]
-            _sound(address, number, count)
+            _render_effect(address, number, count)
         number = effect.next
     if gathered:
         for i in range(count):

@@ -22,11 +22,11 @@ _FOLDER = str(kernel_cache.folder())
 import numba  # noqa: E402  (the cache folder has to be set first)
 from numba.core.compiler import Compiler  # noqa: E402
 
-from crowdstream.engine.jit.kept_parts import kept_parts, number_of  # noqa: E402
-from crowdstream.engine.jit.libraries import Part, Whole  # noqa: E402
+from crowdstream.engine.jit.kept_parts import number_of, open_saved_parts  # noqa: E402
+from crowdstream.engine.jit.libraries import KernelLibrary, PartLibrary  # noqa: E402
 
 numba.core.config.CACHE_DIR = _FOLDER
-kept = kept_parts()
+kept = open_saved_parts()
 
 # error_model numpy: a division by zero returns infinity instead of raising a Python exception.
 # Kernels do not release the GIL: a kernel called from a Python callback would have to acquire it
@@ -52,7 +52,7 @@ class _PartCompiler(_Compiler):
         self._key = kept.key(func, self.state)
         if (known := kept.load(self._key, func, self.state)) is not None:
             return known
-        self.state.library = Part(self.state.targetctx.codegen(), func.__qualname__)
+        self.state.library = PartLibrary(self.state.targetctx.codegen(), func.__qualname__)
         compiled = super().compile_extra(func)
         kept.save(self._key, compiled)
         kernel_cache.part_done()
@@ -61,7 +61,7 @@ class _PartCompiler(_Compiler):
 
 class _WholeCompiler(_Compiler):
     def compile_extra(self, func: Any) -> Any:
-        library = Whole(self.state.targetctx.codegen(), func.__qualname__)
+        library = KernelLibrary(self.state.targetctx.codegen(), func.__qualname__)
         library.enable_object_caching()
         self._key = kept.key(func, self.state, "kernel")
         if self._key:

@@ -30,7 +30,7 @@ import numpy as np
 from numba import types
 
 from crowdstream.engine.jit import kernel_cache
-from crowdstream.engine.jit.libraries import KeptPart, Part
+from crowdstream.engine.jit.libraries import PartLibrary, RestoredPart
 from crowdstream.engine.jit.part_keys import NoKey, PartKeys
 from crowdstream.engine.jit.part_store import PartStore
 
@@ -154,15 +154,15 @@ def type_of_json(text: str) -> Any:
 # Parts and kernels -----------------------------------------------------------------------------
 
 
-class KeptParts:
+class SavedParts:
     """Compiled parts in a store, in the form that numba's compiler produces."""
 
     def __init__(self, store: PartStore) -> None:
         self.store = store
         self._keys = PartKeys()
         self._salt = _salt()
-        self._loaded: dict[str, tuple[Part, dict[str, Any]]] = {}
-        self._saved: dict[str, tuple[Part, dict[str, Any]]] = {}
+        self._loaded: dict[str, tuple[PartLibrary, dict[str, Any]]] = {}
+        self._saved: dict[str, tuple[PartLibrary, dict[str, Any]]] = {}
         self._foreign: dict[Any, str] = {}
 
     def key(self, function: Any, state: Any, kind: str = "part") -> str:
@@ -194,7 +194,7 @@ class KeptParts:
         except Exception:  # missing, damaged or unexpected: compile it
             return None
 
-    def _load(self, key: str, codegen: Any) -> tuple[Part, dict[str, Any]]:
+    def _load(self, key: str, codegen: Any) -> tuple[PartLibrary, dict[str, Any]]:
         # Raises some exception if the part, or one that it calls, cannot be restored.
         if key in self._saved:  # an identical function of this process
             return self._saved[key]
@@ -205,7 +205,7 @@ class KeptParts:
             line, bitcode = content.split(b"\n", 1)
             head = json.loads(line)
             needs = [self._load(one, codegen)[0] for one in head["needs"]]
-            self._loaded[key] = KeptPart(codegen, key, bitcode, needs), head
+            self._loaded[key] = RestoredPart(codegen, key, bitcode, needs), head
             if "symbol" in head:
                 kernel_cache.part_done()
         return self._loaded[key]
@@ -243,7 +243,7 @@ class KeptParts:
 
     def _kept(self, library: Any) -> str:
         # The key of a library that a part calls. Raises `NoKey`.
-        if isinstance(library, Part):
+        if isinstance(library, PartLibrary):
             if not library.key:
                 raise NoKey(library.name)
             return library.key
@@ -264,7 +264,7 @@ def number_of(key: str) -> int:
     return int(key[:16], 16) | 1 << 64
 
 
-def _compiled(library: Part, head: dict[str, Any], function: Any, state: Any) -> Any:
+def _compiled(library: PartLibrary, head: dict[str, Any], function: Any, state: Any) -> Any:
     # The equivalent of numba's last two passes, for code that already exists.
     returns = type_of_json(head["returns"])
     number = number_of(library.key)
@@ -287,9 +287,9 @@ def _compiled(library: Part, head: dict[str, Any], function: Any, state: Any) ->
     return compiled
 
 
-def kept_parts() -> KeptParts:
+def open_saved_parts() -> SavedParts:
     """Return this user's store, or a store that saves nothing if there is no folder for it."""
     folder = None
     with contextlib.suppress(OSError):
         folder = kernel_cache.parts_folder()
-    return KeptParts(PartStore(folder))
+    return SavedParts(PartStore(folder))

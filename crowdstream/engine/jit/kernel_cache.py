@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from crowdstream.engine.jit.stale_caches import is_ours
-from crowdstream.system.private_dirs import check_private, make_private
+from crowdstream.engine.jit.stale_caches import is_kernel_cache
+from crowdstream.system.private_dirs import check_private, create_private_folder
 
 # Files that do not affect any kernel: changing them leaves the machine code valid.
 WITHOUT_KERNELS = frozenset(
@@ -80,7 +80,9 @@ def parts_folder() -> Path:
     that have changed. Raises `OSError` if it cannot be created.
     """
     present = folder()
-    return make_private(present.parent if is_ours(present.parent) else present, "parts")
+    return create_private_folder(
+        present.parent if is_kernel_cache(present.parent) else present, "parts"
+    )
 
 
 def _choose() -> Path:
@@ -90,14 +92,14 @@ def _choose() -> Path:
         (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
     ):
         with contextlib.suppress(OSError):
-            return make_private(root, name, "kernels", digest()[:16])
+            return create_private_folder(root, name, "kernels", digest()[:16])
     return Path(tempfile.mkdtemp(prefix="crowdstream-kernels-"))
 
 
 # Progress of a compilation ---------------------------------------------------------------------
 
 PARTS = 450  # approximate number of functions and their variants in all kernels
-TOLD_SECONDS = 10.0  # between two progress lines
+PROGRESS_SECONDS = 10.0  # between two progress lines
 _FILE = "compiling"
 _counter: int | None = None  # descriptor of that file, in the process that compiles
 _done = 0
@@ -144,7 +146,7 @@ def part_done() -> None:
         os.pwrite(_counter, f"{os.getpid():10} {_done:10}".encode(), 0)
 
 
-def under_way(where: Path | None = None) -> Compilation | None:
+def running_compilation(where: Path | None = None) -> Compilation | None:
     """Return the compilation that is running in a folder, by default for the current sources."""
     import psutil  # imported late, because the engine never calls this function
 
@@ -167,21 +169,21 @@ def _free(fd: int) -> bool:
     return True
 
 
-class Patience:
+class StallTimeout:
     """A timeout of `seconds` since the last progress: a compiled part or a second of CPU time."""
 
     def __init__(
         self,
         seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
-        look: Callable[[], Compilation | None] = under_way,
+        look: Callable[[], Compilation | None] = running_compilation,
     ) -> None:
         self._seconds = seconds
         self._monotonic = monotonic
         self._read_progress = look
         self._latest: Compilation | None = None
         self._moved = monotonic()
-        self._report_at = self._moved + min(TOLD_SECONDS, seconds) / 3
+        self._report_at = self._moved + min(PROGRESS_SECONDS, seconds) / 3
 
     def over(self) -> bool:
         """Whether the timeout has expired without any progress."""
@@ -197,17 +199,17 @@ class Patience:
         now = self._monotonic()
         if self._latest is None or now < self._report_at:
             return ""
-        self._report_at = now + TOLD_SECONDS
+        self._report_at = now + PROGRESS_SECONDS
         return str(self._latest)
 
 
 @contextlib.contextmanager
-def told(say: Callable[[str], object]) -> Iterator[None]:
+def report_progress(say: Callable[[str], object]) -> Iterator[None]:
     """Report the progress of a compilation in this context, running here or waited for."""
     end = threading.Event()
 
     def watch() -> None:
-        patience = Patience(float("inf"))
+        patience = StallTimeout(float("inf"))
         while not end.wait(0.5):
             patience.over()
             if news := patience.news():

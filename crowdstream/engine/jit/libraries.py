@@ -26,7 +26,7 @@ class _NoEngine:
         return
 
 
-class Part(JITCodeLibrary):  # type: ignore[misc]
+class PartLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The code of a part before a kernel links it: without the code of the parts that it calls."""
 
     codegen = _NoEngine()
@@ -57,7 +57,7 @@ class Part(JITCodeLibrary):  # type: ignore[misc]
         return _UNCALLABLE
 
 
-class KeptPart(Part):
+class RestoredPart(PartLibrary):
     """Restored code of a part, or of a numba function that parts call."""
 
     def __init__(self, codegen: Any, key: str, bitcode: bytes, needs: Sequence[Any]) -> None:
@@ -83,17 +83,17 @@ def _link_parts(module: Any, libraries: Sequence[Any]) -> None:
     def need(libraries: Sequence[Any]) -> None:
         for library in libraries:
             if library not in needed:
-                need(library.needs if isinstance(library, Part) else ())
+                need(library.needs if isinstance(library, PartLibrary) else ())
                 needed[library] = None
 
     need(libraries)
     for library in reversed(needed):
-        part = isinstance(library, Part)
+        part = isinstance(library, PartLibrary)
         code = library.own_code() if part else library._get_module_for_linking()
         module.link_in(code, preserve=True)
 
 
-class Whole(JITCodeLibrary):  # type: ignore[misc]
+class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The code of a kernel including all its parts."""
 
     load: Callable[[], bytes | None] = staticmethod(lambda: None)

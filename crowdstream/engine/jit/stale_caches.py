@@ -18,7 +18,7 @@ UNUSED_SECONDS = 30 * 86400.0
 _CACHE_NAME = re.compile(r"[0-9a-f]{16}(\.code)?")
 
 
-def is_ours(folder: Path) -> bool:
+def is_kernel_cache(folder: Path) -> bool:
     """Whether `folder` is a kernel cache of this program and belongs to this user."""
     if folder.name != "kernels" or not folder.parent.name.startswith("crowdstream"):
         return False
@@ -29,12 +29,12 @@ def is_ours(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
-def leftovers(present: Sequence[Path], seconds: float = UNUSED_SECONDS) -> list[Path]:
+def unused_caches(present: Sequence[Path], seconds: float = UNUSED_SECONDS) -> list[Path]:
     """Return entries beside `present` of the same type that have been unused for `seconds`."""
     now = time.time()
     found = []
     for folder in {path.parent for path in present}:
-        if not is_ours(folder):
+        if not is_kernel_cache(folder):
             continue
         for entry in folder.iterdir():
             if entry in present or not _CACHE_NAME.fullmatch(entry.name):
@@ -51,7 +51,7 @@ def prune(present: Sequence[Path]) -> int:
         # Without access times (noatime, as on a Raspberry Pi) this is the only record of the use.
         with contextlib.suppress(OSError):
             os.utime(path)
-    old = leftovers(present)
+    old = unused_caches(present)
     for path in old:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -22,7 +22,7 @@ MASTER = BUSES  # number of the master as a destination
 
 
 @kernel
-def _patched(address, source, destination):
+def _is_routed(address, source, destination):
     # Whether the route from a source to a destination is open.
     ramp = views.ramps(address)[RAMP_PATCH + 4 * source + destination]
     return ramp.left > 0 or ramp.value != 0.0
@@ -58,7 +58,7 @@ def _mix_deck(address, deck, count):
     mix = views.mix(address)
     deck_gain(address, deck, level, count)
     for bus in range(BUSES):
-        if _patched(address, deck, bus) or ramps[RAMP_PREFADER + BUSES * deck + bus].left > 0:
+        if _is_routed(address, deck, bus) or ramps[RAMP_PREFADER + BUSES * deck + bus].left > 0:
             _send_deck(address, deck, bus, level, count)
     gains = views.effect_scratch(address)[4]
     _fill_patch(address, deck, MASTER, gains, count)
@@ -89,7 +89,7 @@ def _mix_bus(address, number, first, count):
             mix[i, 0] += gains[i] * bus[number, i, 0]
             mix[i, 1] += gains[i] * bus[number, i, 1]
     other = 1 - number
-    if _patched(address, DECKS + number, other):
+    if _is_routed(address, DECKS + number, other):
         _fill_patch(address, DECKS + number, other, gains, count)
         for i in range(count if first else 0):
             bus[other, i, 0] += gains[i] * bus[number, i, 0]
@@ -105,7 +105,7 @@ def mix_down(address, count):
         mix[i, 1] = 0.0
     for deck in range(DECKS):
         _mix_deck(address, deck, count)
-    first = 1 if _patched(address, DECKS + 1, 0) else 0
+    first = 1 if _is_routed(address, DECKS + 1, 0) else 0
     _mix_bus(address, first, True, count)
     _mix_bus(address, 1 - first, False, count)
     run_chain(address, CHAIN_MASTER, address + MIX, 2, count)

@@ -20,7 +20,7 @@ FULL_SCALE = 1.0
 
 
 @kernel
-def listen_decks(address, count):
+def add_pfl_decks(address, count):
     """Add the decks in pre-fader listen to the cue bus: `count` frames of the current lanes."""
     ramps = views.ramps(address)
     lanes = views.lanes(address)

@@ -64,7 +64,7 @@ def move_crossfader(address, count):
 
 
 @kernel
-def _rests(fade, count):
+def _is_constant(fade, count):
     # Whether neither side changes. A sum over all frames, because a loop with an early exit is
     # slower.
     different = 0
@@ -89,7 +89,7 @@ def deck_gain(address, deck, out, count):
     fade = views.fade(address)
     moving = fill_ramp(left, sides[0], count)
     moving = fill_ramp(right, sides[1], count) or moving
-    if not moving and _rests(fade, count):
+    if not moving and _is_constant(fade, count):
         through = views.F32(1.0) - sides[0, 0] - sides[1, 0]
         share = sides[0, 0] * fade[0, 0] + sides[1, 0] * fade[1, 0] + through
         for i in range(count):

@@ -34,7 +34,7 @@ _SUMS = 4 * BYTES  # follow the filters' state: peak, squares, weighted squares
 
 
 @kernel
-def _weigh(address, group, sound, count):
+def _accumulate(address, group, sound, count):
     # Accumulate `count` frames of eight lanes, at absolute address `sound`, in the group's sums.
     table = views.meter_weights(address)
     b0, b1, b2 = splat(table[0, 0]), splat(table[0, 1]), splat(table[0, 2])
@@ -78,7 +78,7 @@ def _measure(address, group, sound, count, frame):
     done = 0
     while done < count:
         some = min(count - done, hop - (frame + done) % hop)
-        _weigh(address, group, sound + BYTES * done, some)
+        _accumulate(address, group, sound + BYTES * done, some)
         done += some
         if (frame + done) % hop == 0:
             entry = ring[((frame + done) // hop - 1) % METER_HOPS, group]

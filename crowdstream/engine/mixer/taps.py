@@ -31,7 +31,7 @@ _MASK = TAP_FRAMES - 1
 
 
 @kernel
-def _wanted(address, tap, frame, count):
+def _has_reader(address, tap, frame, count):
     # Whether the tap has a reader; if so, record that it now holds `count` frames from `frame` on.
     if load_acquire(address + _ON + _BYTES * tap) == 0:
         return False
@@ -49,13 +49,13 @@ def tap_sources(address, count, frame):
     stems = views.stem_out(address)
     rings = views.tap_rings(address)
     for deck in range(DECKS):
-        if _wanted(address, TAP_DECK + deck, frame, count):
+        if _has_reader(address, TAP_DECK + deck, frame, count):
             ring = rings[TAP_DECK + deck]
             for i in range(count):
                 ring[(frame + i) & _MASK, 0] = lanes[i, 2 * deck]
                 ring[(frame + i) & _MASK, 1] = lanes[i, 2 * deck + 1]
     for stem in range(DECKS * STEMS):
-        if _wanted(address, TAP_STEM + stem, frame, count):
+        if _has_reader(address, TAP_STEM + stem, frame, count):
             ring = rings[TAP_STEM + stem]
             for i in range(count):
                 ring[(frame + i) & _MASK, 0] = stems[stem, i, 0]
@@ -71,12 +71,12 @@ def tap_outputs(address, out, at, count, frame):
     """
     rings = views.tap_rings(address)
     frame -= views.limiter(address)[0].delay
-    if _wanted(address, TAP_MASTER, frame, count):
+    if _has_reader(address, TAP_MASTER, frame, count):
         ring = rings[TAP_MASTER]
         for i in range(count):
             ring[(frame + i) & _MASK, 0] = out[2 * (at + i)]
             ring[(frame + i) & _MASK, 1] = out[2 * (at + i) + 1]
-    if _wanted(address, TAP_CUE, frame, count):
+    if _has_reader(address, TAP_CUE, frame, count):
         ring = rings[TAP_CUE]
         cue = views.cue(address)
         for i in range(count):

@@ -89,7 +89,7 @@ def fill_tempo(address, frame, count):
 
 
 @kernel
-def _stretch_of(beats, count, beat):
+def _segment_of(beats, count, beat):
     # The index of the first point of the grid segment that contains `beat`.
     low = 0
     high = count - 2
@@ -109,7 +109,7 @@ def grid_at(address, number, beat):
     The first two are a point of the segment, which extends from beat `begin` to before beat `end`.
     """
     grid = views.grids(address)[number]
-    at = _stretch_of(grid.beats, grid.count, beat)
+    at = _segment_of(grid.beats, grid.count, beat)
     frames = (grid.frames[at + 1] - grid.frames[at]) / (grid.beats[at + 1] - grid.beats[at])
     begin = grid.beats[at] if at > 0 else -math.inf
     end = grid.beats[at + 1] if at + 2 < grid.count else math.inf
@@ -127,6 +127,6 @@ def frame_on_grid(address, number, beat):
 def beat_on_grid(address, number, frame):
     """Return the beat of a grid at a file frame (may be fractional)."""
     grid = views.grids(address)[number]
-    at = _stretch_of(grid.frames, grid.count, frame)
+    at = _segment_of(grid.frames, grid.count, frame)
     frames = (grid.frames[at + 1] - grid.frames[at]) / (grid.beats[at + 1] - grid.beats[at])
     return grid.beats[at] + (frame - grid.frames[at]) / frames

@@ -47,7 +47,7 @@ def _push(address, master):
 
 
 @kernel
-def take_next(address):
+def pop_next(address):
     """Remove the soonest command; return its index in `pending`, where its record remains."""
     master = views.master(address)[0]
     heap = views.heap(address)
@@ -101,7 +101,7 @@ def cancel(address, voice, before):
 
 
 @kernel
-def remind(address, op, target, frame):
+def schedule_internal(address, op, target, frame):
     """Schedule a command of the engine's own: `op` at `frame`. Dropped if the table is full."""
     master = views.master(address)[0]
     if master.pending >= PENDING:
@@ -126,7 +126,7 @@ def remind(address, op, target, frame):
 
 
 @kernel
-def sort_waiting(address):
+def restore_heap(address):
     """Restore the heap order, whatever order the elements are in."""
     master = views.master(address)[0]
     waiting = master.pending
@@ -137,7 +137,7 @@ def sort_waiting(address):
 
 
 @kernel
-def place_beats(address, now):
+def reschedule_beats(address, now):
     """After a change of the clock, recompute the frames of commands scheduled by beat."""
     heap = views.heap(address)
     pending = views.pending(address)
@@ -145,11 +145,11 @@ def place_beats(address, now):
         command = pending[heap[i]]
         if command.by_beat:
             command.frame = max(now, frame_of_beat(address, command.beat))
-    sort_waiting(address)
+    restore_heap(address)
 
 
 @kernel
-def receive(address, now):
+def receive_commands(address, now):
     """Move every published command from the ring to the heap.
 
     Their slots in the ring are released at the end of the turn.

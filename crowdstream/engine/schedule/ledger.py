@@ -22,7 +22,7 @@ from crowdstream.desk.opcodes import (
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import fence, store_release
 from crowdstream.engine.jit.compile import entry, kernel
-from crowdstream.engine.schedule.load_shedding import excuse_slowness, follow_load
+from crowdstream.engine.schedule.load_shedding import follow_load, ignore_first_blocks
 
 _FIELDS = CLOCK.fields
 assert _FIELDS is not None
@@ -49,7 +49,7 @@ def histogram_bin(nanoseconds):
 
 
 @kernel
-def note_gap(address, cause, excess_ns, now_ns):
+def record_gap(address, cause, excess_ns, now_ns):
     """Record a gap with its cause, and by how many nanoseconds the deadline was missed."""
     ledger = views.ledger(address)[0]
     ledger.gaps[cause] += 1
@@ -82,7 +82,7 @@ def begin_block(address, frames, now_ns, flagged):
         ledger.interval_hist[histogram_bin(interval)] += 1
         ledger.interval_max_ns = max(ledger.interval_max_ns, interval)
     if flagged >= FLAG_TAKEN or clock.callback_ns == 0:
-        excuse_slowness(address)
+        ignore_first_blocks(address)
     # The flag may arrive with the late block or with the one after it.
     lately = interval
     if clock.previous_ns > 0:
@@ -90,26 +90,26 @@ def begin_block(address, frames, now_ns, flagged):
     if flagged == FLAG_RESIZED:
         silence = views.lease(address)[0].silence_ns
         if silence > 0:
-            note_gap(address, CAUSE_RESIZED, silence, now_ns)
+            record_gap(address, CAUSE_RESIZED, silence, now_ns)
     elif flagged >= FLAG_TAKEN:
         lease = views.lease(address)[0]
         lease.takeovers += 1
         lease.gap_ns = max(0, interval - period_ns)
         cause = CAUSE_ENGINE if flagged == FLAG_TAKEN else CAUSE_LOST
-        note_gap(address, cause, lease.gap_ns, now_ns)
+        record_gap(address, cause, lease.gap_ns, now_ns)
     elif interval > STANDSTILL_NS and flagged == FLAG_NONE:
         # Regardless of the device's flag: no block was requested for longer than the device can
         # buffer.
         ledger.device_flags += 1
-        note_gap(address, CAUSE_DEVICE, interval - period_ns, now_ns)
+        record_gap(address, CAUSE_DEVICE, interval - period_ns, now_ns)
     elif flagged == FLAG_UNDERFLOW:
         ledger.device_flags += 1
         if ledger.render_ns > period_ns:
-            note_gap(address, CAUSE_RENDER, ledger.render_ns - period_ns, now_ns)
+            record_gap(address, CAUSE_RENDER, ledger.render_ns - period_ns, now_ns)
         elif lately * 1000 > period_ns * LATE_THOUSANDTHS:
-            note_gap(address, CAUSE_CALLBACK, lately - period_ns, now_ns)
+            record_gap(address, CAUSE_CALLBACK, lately - period_ns, now_ns)
         else:
-            note_gap(address, CAUSE_DEVICE, 0, now_ns)
+            record_gap(address, CAUSE_DEVICE, 0, now_ns)
     stamp = clock.stamp
     store_release(address + _STAMP, stamp + 1)
     fence()  # the stores below must not become visible before the odd stamp

@@ -50,13 +50,13 @@ MAX_CALM_NS = 120_000_000_000
 
 
 @kernel
-def spares_optional(address):
+def sheds_optional(address):
     """Return whether optional effects are shed."""
     return views.quality(address)[0].level >= NO_OPTIONAL
 
 
 @kernel
-def gives_up_keylock(address):
+def sheds_keylock(address):
     """Return whether keylock is shed, so that the pitch follows the tempo."""
     return views.quality(address)[0].level >= NO_KEYLOCK
 
@@ -68,7 +68,7 @@ def first_bank(address):
 
 
 @kernel
-def settle_quality(address, frame):
+def apply_quality(address, frame):
     """Switch to the wanted level and report it, at the beginning of a block or by a command."""
     quality = views.quality(address)[0]
     if quality.level != quality.wanted:
@@ -78,7 +78,7 @@ def settle_quality(address, frame):
 
 
 @kernel
-def excuse_slowness(address):
+def ignore_first_blocks(address):
     """Exempt the first blocks of an engine that begins to render from load shedding."""
     quality = views.quality(address)[0]
     quality.lowered_ns = -WARM_NS
@@ -149,4 +149,4 @@ def hold_quality(address, level, frame):
         quality.wanted = min(level, LEVELS - 1)
         quality.why = BY_COMMAND
         quality.held = 1 + quality.wanted
-        settle_quality(address, frame)
+        apply_quality(address, frame)

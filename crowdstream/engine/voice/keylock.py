@@ -19,15 +19,17 @@ from crowdstream.engine.dsp.ramps import fill_ramp, set_ramp
 from crowdstream.engine.dsp.resample import bank_taps, choose_run, end_run
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
-from crowdstream.engine.schedule.load_shedding import first_bank, gives_up_keylock
-from crowdstream.engine.voice.splice_planner import EVERY, decide
-from crowdstream.engine.voice.stem_routing import sound_pairs
+from crowdstream.engine.schedule.load_shedding import first_bank, sheds_keylock
+from crowdstream.engine.voice.splice_planner import DECISION_FRAMES, decide
+from crowdstream.engine.voice.stem_routing import render_pairs
 from crowdstream.engine.voice.sync import split
 from crowdstream.engine.voice.tape import feed, file_position, skim
 
-GLIDE = 2205  # frames of the pitch glide when keylock is switched: 50 ms
-SAME = 1e-4  # frames: positions that differ by less are the same, with an error of -80 dB at worst
-STANDS = 1e-6  # a tape read slower than this is at a standstill
+GLIDE_FRAMES = 2205  # frames of the pitch glide when keylock is switched: 50 ms
+POSITION_TOLERANCE = (
+    1e-4  # frames: positions that differ by less are the same, with an error of -80 dB at worst
+)
+STANDSTILL_RATE = 1e-6  # a tape read slower than this is at a standstill
 MIN_RATIO, MAX_RATIO = 0.05, 20.0
 
 
@@ -106,14 +108,14 @@ def follow_keylock(address, slot):
     A voice whose keylock is shed remains marked and gets it back afterwards.
     """
     voice = views.voices(address)[slot]
-    share = 1.0 if voice.keylock and not gives_up_keylock(address) else 0.0
+    share = 1.0 if voice.keylock and not sheds_keylock(address) else 0.0
     row = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_KEYLOCK]
     if row.target != share:
-        set_ramp(row, share, GLIDE if voice.fed > 0 else 0)
+        set_ramp(row, share, GLIDE_FRAMES if voice.fed > 0 else 0)
 
 
 @kernel
-def wants_lock(address, slot):
+def needs_keylock(address, slot):
     """Return whether a voice's pitch differs from the one implied by its speed.
 
     Always False in reverse, which has no keylock.
@@ -200,8 +202,8 @@ def _nudge(address, slot, at, off, settled):
     voice.nudge = 0.0
     if pitches[2, at] == 1.0 and pitches[0, at] == 1.0:
         near = voice.fraction - math.floor(voice.fraction + 0.5)
-        if abs(near) > SAME:
-            voice.nudge = -near / EVERY
+        if abs(near) > POSITION_TOLERANCE:
+            voice.nudge = -near / DECISION_FRAMES
         else:
             voice.play += math.floor(voice.fraction + 0.5)
             voice.fraction = 0.0
@@ -212,14 +214,14 @@ def _nudge(address, slot, at, off, settled):
         return False
     if pitches[2, at] != 0.0 or pitches[3, at] != 1.0:
         return False
-    if abs(off) > SAME:
-        voice.nudge = -off / EVERY
+    if abs(off) > POSITION_TOLERANCE:
+        voice.nudge = -off / DECISION_FRAMES
         return False
     return True
 
 
 @kernel
-def _ask(address, slot, at):
+def _plan_splice(address, slot, at):
     # Lay the tape up to the next decision, and decide.
     voice = views.voices(address)[slot]
     feed(address, slot, max(0, voice.decide_at - voice.fed))
@@ -227,7 +229,7 @@ def _ask(address, slot, at):
     rate = views.speed(address)[1, at]
     pitch = views.pitches(address)[0, at]
     ratio = 1.0
-    if pitch > STANDS and rate != pitch:
+    if pitch > STANDSTILL_RATE and rate != pitch:
         ratio = min(max(rate / pitch, MIN_RATIO), MAX_RATIO)
     waiting = voice.fed - voice.play - voice.fraction
     settled, off = decide(address, voice, place + ratio * waiting, ratio)
@@ -263,7 +265,7 @@ def _copy(address, slot, voice, at, count, half, gains):
         return 0
     base = HISTORY + voice.play - voice.fed
     pairs = feed(address, slot, max(0, voice.play + count + half - voice.fed))
-    sound_pairs(address, slot, pairs, True, base, at, count, gains)
+    render_pairs(address, slot, pairs, True, base, at, count, gains)
     voice.play += count
     return count
 
@@ -287,17 +289,17 @@ def _run(address, slot, at, count, moving, gains):
     if not moving and rates[at] == 1.0 and voice.fraction == 0.0 and voice.bank_left == 0:
         done = _copy(address, slot, voice, at, count, half, gains)
         if done == 0:
-            _ask(address, slot, at)
+            _plan_splice(address, slot, at)
         return done
     steps = views.steps(address)
     fractions = views.fractions(address)
     count, whole, fraction = _walk(voice, rates, at, count, half, steps, fractions)
     if count == 0:
-        _ask(address, slot, at)
+        _plan_splice(address, slot, at)
         return 0
     base = HISTORY + voice.play - voice.fed
     pairs = feed(address, slot, max(0, voice.play + steps[count - 1] + half + 1 - voice.fed))
-    sound_pairs(address, slot, pairs, False, base, at, count, gains)
+    render_pairs(address, slot, pairs, False, base, at, count, gains)
     end_run(voice, count)
     voice.play += whole
     voice.fraction = fraction
@@ -305,7 +307,7 @@ def _run(address, slot, at, count, moving, gains):
 
 
 @kernel
-def sound_locked(address, slot, at, count, moving, gains):
+def render_keylocked(address, slot, at, count, moving, gains):
     """Render up to `count` frames from `at` on with two heads; return their number.
 
     It is smaller than `count` if the heads have merged; the rest is then rendered without keylock.

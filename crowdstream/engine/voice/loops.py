@@ -21,9 +21,15 @@ from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import beat_on_grid, frame_on_grid
 from crowdstream.engine.schedule.events import push_event
-from crowdstream.engine.voice.playhead import go_on, lock, relay, snap, tie
-from crowdstream.engine.voice.sync import file_place, loop_frames, measure_loop, track_beat
-from crowdstream.engine.voice.voice import place_voice
+from crowdstream.engine.voice.playhead import (
+    align_phase,
+    anchor_tape,
+    relay_tape,
+    return_to_slip,
+    snap,
+)
+from crowdstream.engine.voice.sync import loop_frames, measure_loop, playhead_position, track_beat
+from crowdstream.engine.voice.voice import relocate_voice
 
 MIN_LOOP = 16  # frames: 0.4 ms; anything shorter would be a tone rather than a loop
 
@@ -33,7 +39,7 @@ def _into_loop(address, slot, frame):
     # Move a playhead that is past the loop's end back by whole loop lengths, so that it stays in
     # phase.
     voice = views.voices(address)[slot]
-    place = file_place(voice)
+    place = playhead_position(voice)
     length = loop_frames(voice)
     laps = 0.0
     if voice.direction > 0 and place >= voice.loop_in + length:
@@ -42,10 +48,10 @@ def _into_loop(address, slot, frame):
         laps = -math.ceil((voice.loop_in - place) / length)
     if laps == 0.0:
         return
-    place_voice(address, slot, place - laps * length)
+    relocate_voice(address, slot, place - laps * length)
     if voice.synced:
         voice.sync_offset -= laps * voice.loop_beats
-        tie(voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame)))
+        anchor_tape(voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame)))
 
 
 @kernel
@@ -56,7 +62,7 @@ def _set_loop(address, slot, begin, exact, frame):
     last = first + math.floor(exact + 0.5)
     if first < 0 or last > voice.length or not exact >= MIN_LOOP:
         return False
-    relay(address, slot, frame)
+    relay_tape(address, slot, frame)
     voice.loop_in = first
     voice.loop_out = last
     voice.loop_exact = exact
@@ -79,9 +85,9 @@ def _loop_from(address, slot, place, beats, quantum, frame):
 
 
 @kernel
-def _snapped(address, voice, quantum):
+def _quantized_position(address, voice, quantum):
     # The playhead's file position, rounded to the quantum (beats) if there is a grid.
-    place = file_place(voice)
+    place = playhead_position(voice)
     if voice.grid < 0 or not quantum > 0.0:
         return place
     beat = snap(beat_on_grid(address, voice.grid, place), quantum)
@@ -89,7 +95,7 @@ def _snapped(address, voice, quantum):
 
 
 @kernel
-def _scaled(address, slot, factor, frame):
+def _scale_loop(address, slot, factor, frame):
     voice = views.voices(address)[slot]
     if voice.loop_beats > 0.0:
         beats = voice.loop_beats * factor
@@ -105,7 +111,7 @@ def _scaled(address, slot, factor, frame):
 
 
 @kernel
-def _moved(address, slot, beats, frame):
+def _move_loop(address, slot, beats, frame):
     voice = views.voices(address)[slot]
     if voice.loop_beats <= 0.0:
         return False
@@ -114,13 +120,15 @@ def _moved(address, slot, beats, frame):
     if begin < -0.5 or end > voice.length + 0.5:
         return False
     was = voice.loop
-    place = file_place(voice)
+    place = playhead_position(voice)
     if was and not begin - loop_frames(voice) <= place < end:
         wanted = beat_on_grid(address, voice.grid, place) + beats
-        place_voice(address, slot, frame_on_grid(address, voice.grid, wanted))
+        relocate_voice(address, slot, frame_on_grid(address, voice.grid, wanted))
         if voice.synced:
             voice.sync_offset += beats
-            tie(voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame)))
+            anchor_tape(
+                voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame))
+            )
     done = _set_loop(address, slot, begin, end - begin, frame)
     if not was:
         voice.loop = 0
@@ -132,12 +140,14 @@ def _exit_loop(address, slot, frame):
     voice = views.voices(address)[slot]
     if not voice.loop:
         return
-    relay(address, slot, frame)
+    relay_tape(address, slot, frame)
     voice.loop = 0
     if voice.slip:
-        go_on(address, slot, frame)
+        return_to_slip(address, slot, frame)
     elif voice.synced:
-        lock(address, slot, frame)  # make up for laps that were not a whole number of beats long
+        align_phase(
+            address, slot, frame
+        )  # make up for laps that were not a whole number of beats long
 
 
 @kernel
@@ -158,15 +168,15 @@ def loop_voice(address, command, frame):
         exact = command.z if command.z > 0.0 else float(command.loop_out - command.loop_in)
         done = _set_loop(address, slot, float(command.loop_in), exact, frame)
     elif what == LOOP_HERE:
-        done = _loop_from(address, slot, file_place(voice), command.x, command.y, frame)
+        done = _loop_from(address, slot, playhead_position(voice), command.x, command.y, frame)
     elif what == LOOP_SCALE:
-        done = _scaled(address, slot, command.x, frame)
+        done = _scale_loop(address, slot, command.x, frame)
     elif what == LOOP_MOVE:
-        done = _moved(address, slot, command.x, frame)
+        done = _move_loop(address, slot, command.x, frame)
     elif what == LOOP_IN:
-        voice.mark_in = _snapped(address, voice, command.y)
+        voice.mark_in = _quantized_position(address, voice, command.y)
     elif what == LOOP_OUT:
-        end = _snapped(address, voice, command.y)
+        end = _quantized_position(address, voice, command.y)
         done = voice.mark_in >= 0.0 and end > voice.mark_in
         if done:
             done = _set_loop(address, slot, voice.mark_in, end - voice.mark_in, frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.constants import UNKNOWN
+from crowdstream.desk.constants import ATTACKS_UNKNOWN
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import load_acquire32
 from crowdstream.engine.jit.compile import kernel
@@ -14,7 +14,7 @@ NEVER = 1 << 60  # beyond any file frame
 def _page_record(address, number, page):
     # The arena page that holds a source's page; -1 if its attacks are not known.
     place = load_acquire32(views.page_entry_address(address, number, page)) - 1
-    if place < 0 or views.attacks(views.attacks_address(address, place))[0] == UNKNOWN:
+    if place < 0 or views.attacks(views.attacks_address(address, place))[0] == ATTACKS_UNKNOWN:
         return -1
     return place
 

@@ -15,10 +15,10 @@ from crowdstream.engine.dsp.ramps import set_ramp
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import beat_at, beat_on_grid, frame_on_grid
-from crowdstream.engine.schedule.command_heap import remind
+from crowdstream.engine.schedule.command_heap import schedule_internal
 from crowdstream.engine.schedule.events import push_event
-from crowdstream.engine.voice.sync import file_place, measure_loop, track_beat
-from crowdstream.engine.voice.voice import FADE_OUT, free_voice, place_voice, rewind
+from crowdstream.engine.voice.sync import measure_loop, playhead_position, track_beat
+from crowdstream.engine.voice.voice import FADE_OUT, relocate_voice, take_back_ahead, unsync_voice
 
 MIN_JUMP = 0.5  # frames: a voice this near to its target does not jump
 
@@ -30,7 +30,7 @@ def snap(value, quantum):
 
 
 @kernel
-def lock(address, slot, frame):
+def align_phase(address, slot, frame):
     """Put a synced voice in phase with the clock by rounding its offset to its quantum.
 
     The voice is crossfaded to the new position, unless it is within half a frame of it already.
@@ -38,7 +38,7 @@ def lock(address, slot, frame):
     voice = views.voices(address)[slot]
     if voice.state != PLAYING or not voice.synced:
         return
-    place = file_place(voice)
+    place = playhead_position(voice)
     clock = voice.direction * voice.sync_ratio * beat_at(address, frame)
     offset = beat_on_grid(address, voice.grid, place) - clock
     voice.sync_offset = snap(offset, voice.sync_quantum)
@@ -47,13 +47,13 @@ def lock(address, slot, frame):
         voice.sync_offset += voice.sync_quantum
         wanted = frame_on_grid(address, voice.grid, clock + voice.sync_offset)
     if abs(wanted - place) > MIN_JUMP:
-        place_voice(address, slot, wanted)
-        place = file_place(voice)
-    tie(voice, frame_on_grid(address, voice.grid, clock + voice.sync_offset))
+        relocate_voice(address, slot, wanted)
+        place = playhead_position(voice)
+    anchor_tape(voice, frame_on_grid(address, voice.grid, clock + voice.sync_offset))
 
 
 @kernel
-def tie(voice, wanted):
+def anchor_tape(voice, wanted):
     """Declare that the tape position under the playhead is file frame `wanted` from now on."""
     voice.sync_tape = voice.play + voice.fraction - voice.direction * wanted
 
@@ -77,7 +77,7 @@ def sync_voice(address, command, frame):
         return
     if command.index == 0:
         voice.resync = 0
-        free_voice(address, slot)
+        unsync_voice(address, slot)
         return
     if voice.grid < 0 or not command.x > 0.0:
         _refuse_gridless(address, command, frame)
@@ -88,11 +88,11 @@ def sync_voice(address, command, frame):
         voice.resync = 1
         return
     voice.synced = 1
-    lock(address, slot, frame)
+    align_phase(address, slot, frame)
 
 
 @kernel
-def retie_voices(address, before, frame):
+def realign_voices(address, before, frame):
     """After a change of the clock, put synced voices back in phase if its beat has jumped.
 
     `before` is the beat that `frame` would have had without the change.
@@ -101,24 +101,24 @@ def retie_voices(address, before, frame):
         return
     for slot in range(views.voices(address).shape[0]):
         if views.voices(address)[slot].synced:
-            lock(address, slot, frame)
+            align_phase(address, slot, frame)
 
 
 @kernel
-def relay(address, slot, frame):
+def relay_tape(address, slot, frame):
     """Lay the tape again from the playhead on, before a loop is changed.
 
     If the tape can't be taken back, the voice jumps to its own position.
     """
     voice = views.voices(address)[slot]
-    if rewind(address, slot):
+    if take_back_ahead(address, slot):
         return
-    place = file_place(voice)
+    place = playhead_position(voice)
     if voice.synced:
         place = frame_on_grid(address, voice.grid, track_beat(address, voice, frame))
-    place_voice(address, slot, place)
+    relocate_voice(address, slot, place)
     if voice.synced:
-        tie(voice, place)
+        anchor_tape(voice, place)
 
 
 @kernel
@@ -126,8 +126,8 @@ def seek_voice(address, command, frame):
     """Jump to a file frame (`OP_SEEK`); a synced voice jumps to the nearest position in phase."""
     voice = views.voices(address)[command.target]
     if voice.state == PLAYING:
-        place_voice(address, command.target, float(command.start))
-        lock(address, command.target, frame)
+        relocate_voice(address, command.target, float(command.start))
+        align_phase(address, command.target, frame)
 
 
 @kernel
@@ -137,7 +137,7 @@ def jump_voice(address, command, frame):
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:
         return
-    place = file_place(voice)
+    place = playhead_position(voice)
     wanted = place + command.y
     if command.index == 1:
         if voice.grid < 0:
@@ -155,15 +155,15 @@ def jump_voice(address, command, frame):
             voice.loop = 0
     if voice.synced and command.index == 1 and 0.0 <= wanted < voice.length:
         voice.sync_offset += command.y
-        place_voice(address, slot, wanted)
-        tie(voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame)))
+        relocate_voice(address, slot, wanted)
+        anchor_tape(voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame)))
         return
-    place_voice(address, slot, wanted)
-    lock(address, slot, frame)
+    relocate_voice(address, slot, wanted)
+    align_phase(address, slot, frame)
 
 
 @kernel
-def _underneath(address, voice, frame):
+def _slip_position(address, voice, frame):
     # The file position that a voice in slip mode would have by now.
     if voice.synced:
         beat = voice.sync_ratio * beat_at(address, frame) + voice.slip_offset
@@ -172,16 +172,16 @@ def _underneath(address, voice, frame):
 
 
 @kernel
-def go_on(address, slot, frame):
+def return_to_slip(address, slot, frame):
     """Return to the slip position, in forward direction."""
     voice = views.voices(address)[slot]
-    wanted = _underneath(address, voice, frame)
+    wanted = _slip_position(address, voice, frame)
     voice.direction = 1
     if voice.synced:
         voice.sync_offset = voice.slip_offset
-    place_voice(address, slot, wanted)
+    relocate_voice(address, slot, wanted)
     if voice.synced:
-        tie(voice, wanted)
+        anchor_tape(voice, wanted)
 
 
 @kernel
@@ -193,12 +193,12 @@ def slip_voice(address, command, frame):
     if command.index == 1:
         voice.slip = 1
         voice.slip_offset = voice.sync_offset
-        voice.slip_place = file_place(voice)
+        voice.slip_place = playhead_position(voice)
         return
     voice.slip = 0
-    if abs(_underneath(address, voice, frame) - file_place(voice)) > MIN_JUMP:
+    if abs(_slip_position(address, voice, frame) - playhead_position(voice)) > MIN_JUMP:
         voice.loop = 0
-        go_on(address, command.target, frame)
+        return_to_slip(address, command.target, frame)
 
 
 @kernel
@@ -210,19 +210,19 @@ def reverse_voice(address, command, frame):
     if voice.state != PLAYING or voice.direction == direction:
         return
     if direction > 0 and voice.slip:
-        go_on(address, slot, frame)
+        return_to_slip(address, slot, frame)
         return
-    place = file_place(voice)
+    place = playhead_position(voice)
     voice.direction = direction
-    place_voice(address, slot, place)
+    relocate_voice(address, slot, place)
     if not voice.synced:
         return
     if direction > 0:
-        lock(address, slot, frame)
+        align_phase(address, slot, frame)
         return
     clock = voice.sync_ratio * beat_at(address, frame)
     voice.sync_offset = beat_on_grid(address, voice.grid, place) + clock
-    tie(voice, place)
+    anchor_tape(voice, place)
 
 
 @kernel
@@ -238,17 +238,17 @@ def spin_voice(address, command, frame):
         return
     if voice.synced:
         if voice.slip:
-            voice.slip_place = _underneath(address, voice, frame)
-        free_voice(address, slot)
+            voice.slip_place = _slip_position(address, voice, frame)
+        unsync_voice(address, slot)
         voice.resync = 1
     voice.spin_stop = command.index
     frames = max(FADE_OUT, int(command.y))
     set_ramp(views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN], command.x, frames)
-    remind(address, OP_SETTLE, slot, frame + frames)  # this may overwrite `command`
+    schedule_internal(address, OP_SETTLE, slot, frame + frames)  # this may overwrite `command`
 
 
 @kernel
-def settle_voice(address, slot, frame):
+def finish_spin(address, slot, frame):
     """Handle a platter that has come to rest or to full speed: `OP_SETTLE`.
 
     Returns True if the voice is to be stopped.
@@ -261,11 +261,11 @@ def settle_voice(address, slot, frame):
         return voice.spin_stop == 1
     if spin.value == 1.0:
         if voice.slip:
-            place_voice(address, slot, voice.slip_place)
+            relocate_voice(address, slot, voice.slip_place)
         if voice.resync:
             voice.resync = 0
             voice.synced = 1
-            lock(address, slot, frame)
+            align_phase(address, slot, frame)
             voice.slip_offset = voice.sync_offset
     return False
 
@@ -277,7 +277,7 @@ def grid_voice(address, command, frame):
     if voice.state != PLAYING or command.index >= GRIDS:
         return
     if voice.synced and command.index < 0:
-        free_voice(address, command.target)
+        unsync_voice(address, command.target)
     voice.grid = command.index
     measure_loop(address, voice)
-    lock(address, command.target, frame)
+    align_phase(address, command.target, frame)

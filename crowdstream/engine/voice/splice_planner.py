@@ -20,10 +20,16 @@ import math
 
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.voice.onsets import NEVER, last_attack, next_attack
-from crowdstream.engine.voice.splice_search import STEP, WORST, gather, least, refine
-from crowdstream.engine.voice.tape import lap_frames, next_border
+from crowdstream.engine.voice.splice_search import (
+    MAX_DIFFERENCE,
+    STEP,
+    find_least_difference,
+    gather,
+    refine,
+)
+from crowdstream.engine.voice.tape import lap_frames, next_boundary
 
-EVERY = 128  # tape frames between decisions: 2.9 ms
+DECISION_FRAMES = 128  # tape frames between decisions: 2.9 ms
 LONG_FADE = 1024  # frames of a splice's crossfade where there is room: 23 ms
 SHORT_FADE = 128  # frames of the shortest crossfade: 2.9 ms
 CLEAR_BEFORE = 66  # frames before an attack that are kept free of splices: 1.5 ms
@@ -35,11 +41,13 @@ REACH = 1600  # frames of the longest lag of a splice before an attack: 36 ms
 HORIZON = 4096  # tape frames of look-ahead for attacks: 93 ms
 WINDOW = 2048  # frames of the search window for a splice before an attack: 46 ms
 AHEAD = 1536  # frames of the search window for any other splice: 35 ms
-CLOSE = 2.0  # frames of deviation at an attack that are tolerated: 0.05 ms
+DEVIATION_TOLERANCE = 2.0  # frames of deviation at an attack that are tolerated: 0.05 ms
 TOO_FAR = 2205  # frames of deviation that are worse than a lost attack: 50 ms
-LOST = 8820  # frames of deviation at which the head jumps to the ideal position at once: 0.2 s
+JUMP_DEVIATION = (
+    8820  # frames of deviation at which the head jumps to the ideal position at once: 0.2 s
+)
 JUMP_FADE = 256  # frames of that jump's crossfade
-FAR = 6000  # frames around the head in which attacks are considered
+ATTACK_RANGE = 6000  # frames around the head in which attacks are considered
 
 
 @kernel
@@ -74,7 +82,7 @@ def _splice(voice):
 
 
 @kernel
-def _to_attack(address, voice, lag, clear, due, attack, sounded):
+def _plan_attack_splice(address, voice, lag, clear, due, attack, sounded):
     # Plan the splice that aligns an attack with its due time; return False if there is no room.
     # `due`: tape frames until then; `clear`: how many of these to keep free of splices.
     first = max(0, sounded + CLEAR_AFTER - voice.cursor - min(0, lag))
@@ -90,7 +98,7 @@ def _to_attack(address, voice, lag, clear, due, attack, sounded):
     span = (last - first) // STEP
     gather(address, voice, voice.cursor + first, span * STEP + fade, 0)
     gather(address, voice, voice.cursor + first + lag, span * STEP + fade, 1)
-    _, step = least(address, 0, 0, span, fade // STEP, 1.0, WORST)
+    _, step = find_least_difference(address, 0, 0, span, fade // STEP, 1.0, MAX_DIFFERENCE)
     step = max(0, step)
     _, alike = refine(address, step * STEP, step * STEP, 0, fade)
     _schedule(voice, first + step * STEP, lag, attack, fade, alike)
@@ -98,11 +106,11 @@ def _to_attack(address, voice, lag, clear, due, attack, sounded):
 
 
 @kernel
-def _freely(address, voice, off, drift, attack, sounded):
+def _plan_free_splice(address, voice, off, drift, attack, sounded):
     # Plan a splice to the most similar position on the other side of the ideal one.
     speed = abs(drift)
     fade = LONG_FADE
-    room = attack - voice.cursor - CLEAR_BEFORE - EVERY
+    room = attack - voice.cursor - CLEAR_BEFORE - DECISION_FRAMES
     while fade > SHORT_FADE and (speed * fade > 640.0 or fade > room):
         fade //= 2
     ahead = min(float(AHEAD), 600.0 / max(speed, 1e-3))
@@ -124,7 +132,7 @@ def _freely(address, voice, off, drift, attack, sounded):
         return
     gather(address, voice, here, last * STEP + fade, 0)
     gather(address, voice, nearest, (last + lags) * STEP + fade, 1)
-    best = WORST
+    best = MAX_DIFFERENCE
     chosen = -1
     chosen_lag = 0
     for k in range(lags):
@@ -138,7 +146,7 @@ def _freely(address, voice, off, drift, attack, sounded):
             shift = k
         if low > high:
             continue
-        best, step = least(address, shift, low, high, fade // STEP, 1.0, best)
+        best, step = find_least_difference(address, shift, low, high, fade // STEP, 1.0, best)
         if step >= 0:
             chosen = step
             chosen_lag = lag
@@ -168,22 +176,22 @@ def decide(address, voice, ideal, ratio):
     deviation in frames.
     """
     fed = voice.fed
-    voice.decide_at = fed + EVERY
+    voice.decide_at = fed + DECISION_FRAMES
     here = voice.cursor
     off = deviation(voice, here, ideal)
     if voice.ended >= 0:
         return False, off
     if voice.fade_left > 0:
-        voice.decide_at = fed + min(EVERY, voice.fade_left)
+        voice.decide_at = fed + min(DECISION_FRAMES, voice.fade_left)
         return False, off
-    if voice.splice_at > fed and abs(off) < LOST:
+    if voice.splice_at > fed and abs(off) < JUMP_DEVIATION:
         voice.decide_at = voice.splice_at
         return False, off
-    if abs(off) >= LOST:
+    if abs(off) >= JUMP_DEVIATION:
         _schedule(voice, 0, -math.floor(off + 0.5), -1, JUMP_FADE, 0.0)
         voice.splice_lag = max(voice.splice_lag, -here)
         _splice(voice)
-        voice.decide_at = fed + EVERY
+        voice.decide_at = fed + DECISION_FRAMES
         return False, off
     ideal = here - off
     drift = 1.0 - ratio
@@ -200,8 +208,8 @@ def decide(address, voice, ideal, ratio):
     voice.splice_at = -1
     if drift == 0.0 and abs(off) < 0.75:
         return True, off
-    attack = min(next_attack(address, voice, here, FAR), max(here, next_border(voice)))
-    sounded = max(last_attack(address, voice, here, FAR), -BODY)
+    attack = min(next_attack(address, voice, here, ATTACK_RANGE), max(here, next_boundary(voice)))
+    sounded = max(last_attack(address, voice, here, ATTACK_RANGE), -BODY)
     if voice.loop and voice.wraps > 0 and here >= voice.loop_in:
         sounded = max(sounded, voice.loop_in)
     due = (attack - ideal) / ratio
@@ -216,21 +224,21 @@ def decide(address, voice, ideal, ratio):
     # A head that is ahead reaches the attack before it is due.
     if soon or due <= HORIZON or attack - here <= HORIZON:
         exact = attack - here - due
-        if abs(exact) <= (0.75 if drift == 0.0 else CLOSE):
+        if abs(exact) <= (0.75 if drift == 0.0 else DEVIATION_TOLERANCE):
             return False, off
         if abs(exact) <= REACH:
             lag = math.floor(exact + 0.5)
             waiting = due > 0.0
-            _to_attack(address, voice, lag, clear, due, attack, sounded)
+            _plan_attack_splice(address, voice, lag, clear, due, attack, sounded)
         elif exact < 0.0:
-            pressed = attack - here < LONG_FADE + CLEAR_BEFORE + 2 * EVERY
+            pressed = attack - here < LONG_FADE + CLEAR_BEFORE + 2 * DECISION_FRAMES
     outward = off * drift > 0.0 or abs(off) >= TOO_FAR
     if abs(off) >= TOO_FAR:
         attack = NEVER  # attacks so dense and speed so high that one has to be skipped
         sounded = -BODY
         waiting = False
     if voice.splice_at < 0 and not waiting and (pressed or (abs(off) >= LIMIT and outward)):
-        _freely(address, voice, off, drift, attack, sounded)
+        _plan_free_splice(address, voice, off, drift, attack, sounded)
     if voice.splice_at == fed:
         _splice(voice)
     elif voice.splice_at > fed:

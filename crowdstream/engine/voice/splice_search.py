@@ -15,8 +15,8 @@ from crowdstream.engine.jit.compile import fast_kernel, kernel
 STEP = 8  # decimation of the coarse search: a rate of 5.5 kHz suffices to find a period
 # Channel weights of the mono sum: unequal, so that a signal in antiphase does not cancel out.
 LEFT, RIGHT = 0.6, 0.4
-WORST = 1e30
-EMPTY = 1e-9  # energy below which a signal counts as silence
+MAX_DIFFERENCE = 1e30
+SILENT_ENERGY = 1e-9  # energy below which a signal counts as silence
 
 
 @fast_kernel
@@ -85,7 +85,7 @@ def _thin(wave, scan, count):
         for i in range(STEP):
             total += wave[STEP * k + i]
         # NaN and infinity match nothing, and must not spread.
-        scan[k] = total if abs(total) < views.F32(WORST) else views.F32(0.0)
+        scan[k] = total if abs(total) < views.F32(MAX_DIFFERENCE) else views.F32(0.0)
 
 
 @fast_kernel
@@ -106,7 +106,7 @@ def _energy(a, at, count):
 
 
 @kernel
-def least(address, shift, first, last, fade, scale, best):
+def find_least_difference(address, shift, first, last, fade, scale, best):
     """Find the step at which `scan[0]` and `scan[1]`, shifted by `shift` steps, differ least.
 
     Compares windows of `fade` steps that begin at each of the steps `first` to `last`. Returns the
@@ -137,7 +137,7 @@ def refine(address, at, behind, spread, fade):
     """
     a = views.wave(address)[0]
     b = views.wave(address)[1]
-    best = WORST
+    best = MAX_DIFFERENCE
     chosen = 0
     for shift in range(-spread, spread + 1):
         where = behind + shift
@@ -149,6 +149,6 @@ def refine(address, at, behind, spread, fade):
             chosen = shift
     where = max(0, behind + chosen)
     total = _energy(a, at, fade) + _energy(b, where, fade)
-    if not total > EMPTY or not best < WORST:
+    if not total > SILENT_ENERGY or not best < MAX_DIFFERENCE:
         return chosen, 1.0
     return chosen, min(max(1.0 - best / total, 0.0), 1.0)

@@ -22,7 +22,7 @@ from crowdstream.desk.dtypes import FILTER
 from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.ramps import RAMP_VOICE, VOICE_EQ, VOICE_FILTER, VOICE_RESONANCE, VOICE_ROWS
 from crowdstream.engine.dsp.equalizer import (
-    WARM,
+    WARM_UP_FRAMES,
     blend,
     curve_rows,
     is_flat,
@@ -34,7 +34,7 @@ from crowdstream.engine.dsp.ramps import set_ramp
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 
-RING = 8192  # tape frames after a file's end over which ringing filters are faded to silence
+RING_FRAMES = 8192  # tape frames after a file's end over which ringing filters are faded to silence
 
 _LANES = REGIONS["stem_lanes"].offset
 _STATE = REGIONS["stem_eq"].offset
@@ -54,13 +54,13 @@ def _knob_row(slot, stem):
 
 
 @kernel
-def _equalized(address, slot, stem):
+def _eq_active(address, slot, stem):
     use = views.stem_eq_use(address)[slot, stem]
     return use.eq_state == 1 or not is_flat(address, _eq_row(slot, stem))
 
 
 @kernel
-def _turned(address, slot, stem):
+def _filter_active(address, slot, stem):
     # Whether the filter is in use for the stem, or one of its two knobs is moving.
     unit = views.stem_filter(address)[slot, stem // STEM_GROUP]
     ramps = views.ramps(address)
@@ -73,7 +73,7 @@ def _turned(address, slot, stem):
 
 @kernel
 def _filtered(address, slot, stem):
-    return _equalized(address, slot, stem) or _turned(address, slot, stem)
+    return _eq_active(address, slot, stem) or _filter_active(address, slot, stem)
 
 
 @kernel
@@ -82,7 +82,7 @@ def ring_frames(address, slot):
     frames = 0
     for stem in range(views.voices(address)[slot].stems):
         if _filtered(address, slot, stem):
-            frames = RING
+            frames = RING_FRAMES
     return frames
 
 
@@ -92,7 +92,7 @@ def _fade_ring(voice, left, right, done, count):
     if voice.ended < 0:
         return
     for i in range(max(done, voice.ended - voice.fed), done + count):
-        share = views.F32(max(0.0, 1.0 - (voice.fed + i - voice.ended) / RING))
+        share = views.F32(max(0.0, 1.0 - (voice.fed + i - voice.ended) / RING_FRAMES))
         left[STEM_PAST + i] *= share
         right[STEM_PAST + i] *= share
 
@@ -116,7 +116,7 @@ def _equalize_group(address, slot, group, count, begins):
         if prepare(address, use, state, row, 2 * (stem - first), count, rows):
             used = True
             if begins:  # there is no earlier sound to crossfade from
-                use.eq_warm = WARM
+                use.eq_warm = WARM_UP_FRAMES
                 use.eq_mix = 1.0
     if not used:
         return
@@ -154,7 +154,7 @@ def _filter_group(address, slot, group, done, count):
     filtered = 0
     turned = False
     for stem in range(first, last):
-        turned = turned or _turned(address, slot, stem)
+        turned = turned or _filter_active(address, slot, stem)
         if _filtered(address, slot, stem):
             filtered |= 1 << stem
             column = 2 * (stem - first)

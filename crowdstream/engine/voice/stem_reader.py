@@ -15,20 +15,20 @@ from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_S
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import load_acquire32
 from crowdstream.engine.jit.compile import kernel
-from crowdstream.engine.schedule.ledger import note_gap
+from crowdstream.engine.schedule.ledger import record_gap
 
-RETURN = 64  # frames of a stem's fade-in after a missing page
+RETURN_FRAMES = 64  # frames of a stem's fade-in after a missing page
 OFFSET_DECAY = 0.985  # per frame: a step decays within about 5 ms
 OFFSET_FLOOR = 1e-6
 SEAM_RATIO = 4.0  # a seam this many times steeper than the signal before it is a click
 SEAM_FLOOR = 0.01
 SEAM_LOOKBACK = 8
-LOUDEST = 1e4  # a sample beyond +80 dBFS is an error in the file
+MAX_SAMPLE = 1e4  # a sample beyond +80 dBFS is an error in the file
 
 INT16_SCALE = 1.0 / 32768.0  # maps 16-bit full scale to 1
 
 MISSING, OVER = -1, -2  # reason why a stem is silent
-FOREVER = 1 << 62
+NEVER = 1 << 62
 
 
 @kernel
@@ -115,12 +115,12 @@ def page_of(address, number, source, position):
 @kernel
 def _silent_from(ramp):
     if ramp.left > 0:
-        return ramp.left if ramp.target == 0.0 else FOREVER
-    return 0 if ramp.value == 0.0 else FOREVER
+        return ramp.left if ramp.target == 0.0 else NEVER
+    return 0 if ramp.value == 0.0 else NEVER
 
 
 @kernel
-def heard_frames(address, slot, stem):
+def audible_frames(address, slot, stem):
     """Return for how many of the next tape frames a stem is audible at any output.
 
     The result names the same frame however the time until then is divided into blocks.
@@ -131,7 +131,7 @@ def heard_frames(address, slot, stem):
 
 
 @kernel
-def fall_silent(voice, stem, tape, at, why):
+def silence_stem(voice, stem, tape, at, why):
     """Silence a stem from tape index `at` on; its last value decays instead of dropping to 0.
 
     Returns True if it had been sounding until then.
@@ -140,7 +140,7 @@ def fall_silent(voice, stem, tape, at, why):
         return False
     for channel in range(2):
         last = tape[channel, at - 1]
-        voice.offset[stem, channel] = last if abs(last) < LOUDEST else views.F32(0.0)
+        voice.offset[stem, channel] = last if abs(last) < MAX_SAMPLE else views.F32(0.0)
     voice.hole[stem] = why
     return True
 
@@ -153,7 +153,7 @@ def _smooth_seam(voice, stem, tape, at):
         for i in range(at - SEAM_LOOKBACK, at):
             steepest = max(steepest, abs(tape[channel, i] - tape[channel, i - 1]))
         step = tape[channel, at - 1] - tape[channel, at] - voice.offset[stem, channel]
-        if SEAM_RATIO * steepest + SEAM_FLOOR < abs(step) < LOUDEST:
+        if SEAM_RATIO * steepest + SEAM_FLOOR < abs(step) < MAX_SAMPLE:
             voice.offset[stem, channel] += step
 
 
@@ -178,12 +178,12 @@ def _silence_errors(address, left, right, count):
     # A single bad sample must not persist in the filters and fades behind this stage.
     bad = 0
     for i in range(count):
-        bad += not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST)
+        bad += not (abs(left[i]) < MAX_SAMPLE and abs(right[i]) < MAX_SAMPLE)
     if bad == 0:
         return
     views.ledger(address)[0].nonfinite += bad
     for i in range(count):
-        if not (abs(left[i]) < LOUDEST and abs(right[i]) < LOUDEST):
+        if not (abs(left[i]) < MAX_SAMPLE and abs(right[i]) < MAX_SAMPLE):
             left[i] = 0.0
             right[i] = 0.0
 
@@ -210,13 +210,13 @@ def _add_before(address, number, source, place, step, shares, tape, at, count):
 
 
 @kernel
-def _weigh(voice, stem, tape, at, count, shares):
+def _attenuate(voice, stem, tape, at, count, shares):
     # Attenuate the frames just laid: by the share of a crossfade, and by the fade-in after a gap.
     weights = shares[1]
     for i in range(count):
         weights[i] = views.F32(1.0) - shares[0, i]
     for i in range(min(count, voice.hole[stem])):
-        weights[i] *= views.F32(1.0 - (voice.hole[stem] - i) / RETURN)
+        weights[i] *= views.F32(1.0 - (voice.hole[stem] - i) / RETURN_FRAMES)
     voice.hole[stem] = max(0, voice.hole[stem] - count)
     for channel in range(2):
         for i in range(count):
@@ -234,23 +234,23 @@ def _lay(address, voice, stem, at, count, join, into_border, before):
     if page < 0:
         _put_silence(tape, at, count)
         if voice.cursor >= source.frames:
-            fall_silent(voice, stem, tape, at, OVER)
+            silence_stem(voice, stem, tape, at, OVER)
         else:
             ledger = views.ledger(address)[0]
             ledger.missing_frames += count
-            if fall_silent(voice, stem, tape, at, MISSING):
+            if silence_stem(voice, stem, tape, at, MISSING):
                 ledger.missing_pages += 1
-                note_gap(address, CAUSE_PAGE, 0, views.clock(address)[0].callback_ns)
+                record_gap(address, CAUSE_PAGE, 0, views.clock(address)[0].callback_ns)
     else:
         _put_page(address, source, page, voice.cursor, step, count, tape, at)
         if voice.hole[stem] < 0:
-            voice.hole[stem] = RETURN
+            voice.hole[stem] = RETURN_FRAMES
     if into_border < 0 and voice.hole[stem] <= 0:
         return
     for i in range(count):
         shares[0, i] = (into_border + i + 1) / (join + 1) if into_border >= 0 else 0.0
     if page >= 0:
-        _weigh(voice, stem, tape, at, count, shares)
+        _attenuate(voice, stem, tape, at, count, shares)
     if before >= 0:
         _add_before(address, number, source, before, step, shares[0], tape, at, count)
 
@@ -302,7 +302,7 @@ def lay_end(voice, stem, tape, at, count):
 
 
 @kernel
-def recall_stem(address, slot, stem):
+def restore_history(address, slot, stem):
     """Copy a stem's history to its tape, before the new frames."""
     tape = views.stem_tape(address)[stem]
     past = views.stem_past(address)[slot]
@@ -312,7 +312,7 @@ def recall_stem(address, slot, stem):
 
 
 @kernel
-def keep_stem(address, slot, stem, count):
+def save_history(address, slot, stem, count):
     """Save a stem's latest frames, after `count` new ones, as its history."""
     tape = views.stem_tape(address)[stem]
     past = views.stem_past(address)[slot]

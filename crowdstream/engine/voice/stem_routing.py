@@ -40,12 +40,12 @@ _TAP_BYTES = TAP.itemsize
 
 
 @kernel
-def _sounds(ramp):
+def _is_open(ramp):
     return ramp.left > 0 or ramp.value != 0.0
 
 
 @kernel
-def _wanted(address, slot):
+def _active_pairs(address, slot):
     # Bit mask of the pairs that receive a signal now.
     voice = views.voices(address)[slot]
     ramps = views.ramps(address)
@@ -53,12 +53,12 @@ def _wanted(address, slot):
     wanted = 0
     for stem in range(voice.stems):
         base = RAMP_VOICE + VOICE_ROWS * slot + stem
-        if _sounds(ramps[base + VOICE_LISTEN]):
+        if _is_open(ramps[base + VOICE_LISTEN]):
             wanted |= 1 << PAIR_CUE
-        if _sounds(ramps[base + VOICE_STEM]):
+        if _is_open(ramps[base + VOICE_STEM]):
             wanted |= 1 << PAIR_MAIN
             for bus in range(BUSES):
-                if _sounds(ramps[base + VOICE_SEND + STEMS * bus]):
+                if _is_open(ramps[base + VOICE_SEND + STEMS * bus]):
                     wanted |= 1 << (PAIR_BUS + bus)
             if taps[STEMS * voice.deck + stem]:
                 wanted |= 1 << (PAIR_STEM + stem)
@@ -91,7 +91,7 @@ def _mix_stem(address, slot, stem, count):
     weights = views.weights(address)
     gains, other = weights[0], weights[1]
     base = RAMP_VOICE + VOICE_ROWS * slot + stem
-    sounds = _sounds(ramps[base + VOICE_STEM])
+    sounds = _is_open(ramps[base + VOICE_STEM])
     if sounds:
         steady = ramps[base + VOICE_STEM].left == 0
         fill_ramp(ramps[base + VOICE_STEM], gains, count)
@@ -103,14 +103,14 @@ def _mix_stem(address, slot, stem, count):
             _add(address, stem, PAIR_STEM + stem, gains, count)
     for bus in range(BUSES):
         send = ramps[base + VOICE_SEND + STEMS * bus]
-        if _sounds(send):
+        if _is_open(send):
             fill_ramp(send, other, count)
             if sounds:
                 for i in range(count):
                     other[i] *= gains[i]
                 _add(address, stem, PAIR_BUS + bus, other, count)
     listen = ramps[base + VOICE_LISTEN]
-    if _sounds(listen):
+    if _is_open(listen):
         fill_ramp(listen, other, count)
         _add(address, stem, PAIR_CUE, other, count)
 
@@ -125,7 +125,7 @@ def mix_stems(address, slot, count):
     voice = views.voices(address)[slot]
     tape = views.tape(address)
     history = views.history(address)[slot]
-    wanted = _wanted(address, slot)
+    wanted = _active_pairs(address, slot)
     used = wanted
     for pair in range(TAPE_PAIRS):
         if voice.pair_until[pair] > voice.fed:
@@ -155,7 +155,7 @@ def mix_stems(address, slot, count):
 
 
 @kernel
-def _sound_pair(address, voice, pair, plain, base, at, count, gains, out, column):
+def _render_pair(address, voice, pair, plain, base, at, count, gains, out, column):
     if plain:
         copy_frames(address, pair, base, at, count, gains, out, column)
     else:
@@ -163,7 +163,7 @@ def _sound_pair(address, voice, pair, plain, base, at, count, gains, out, column
 
 
 @kernel
-def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
+def render_pairs(address, slot, pairs, plain, base, at, count, gains):
     """Add `count` frames of each pair, times `gains`, to its destination from frame `at` on.
 
     `pairs`: bit mask of those in use. `base`: tape index under the playhead. `plain`: copy the
@@ -174,7 +174,7 @@ def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
     lanes = views.lanes(address)
     lane = 2 * voice.deck
     if pairs >> PAIR_MAIN & 1:
-        _sound_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
+        _render_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
     for pair in range(PAIR_MAIN + 1, TAPE_PAIRS):
         if pairs >> pair & 1:
             out = views.cue(address)
@@ -182,7 +182,7 @@ def sound_pairs(address, slot, pairs, plain, base, at, count, gains):
                 out = views.stem_out(address)[STEMS * voice.deck + pair - PAIR_STEM]
             elif pair >= PAIR_BUS:
                 out = views.bus(address)[pair - PAIR_BUS]
-            _sound_pair(address, voice, pair, plain, base, at, count, gains, out, 0)
+            _render_pair(address, voice, pair, plain, base, at, count, gains, out, 0)
 
 
 @kernel
@@ -237,7 +237,7 @@ def reset_sends(address, slot):
 
 
 @kernel
-def clear_outlets(address, count):
+def clear_outputs(address, count):
     """Silence what voices add to besides the lanes: cue bus, send buses and recorded stems.
 
     Determines once per segment which stems are recorded.

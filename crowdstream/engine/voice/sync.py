@@ -18,13 +18,13 @@ from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import beat_at, beat_on_grid, beats_per_frame, grid_at
 from crowdstream.engine.voice.tape import file_position
 
-WHOLE = 1e-6  # frames: a position this near to a whole frame is that frame
+WHOLE_TOLERANCE = 1e-6  # frames: a position this near to a whole frame is that frame
 # a rate this near to 1 counts as 1: one frame in six hours, and corrected when reached
-AS_RECORDED = 1e-9
+UNITY_TOLERANCE = 1e-9
 
 
 @kernel
-def file_place(voice):
+def playhead_position(voice):
     """Return the file frame under the playhead, including its fraction."""
     return file_position(voice, voice.play) + voice.direction * voice.fraction
 
@@ -74,7 +74,7 @@ def _lap(voice, beat):
 
 
 @kernel
-def fill_places(address, voice, frame, count):
+def fill_positions(address, voice, frame, count):
     """Write a synced voice's tape positions at `count + 1` frames to `places`.
 
     The speed at each of `count` frames, in file frames per output frame, goes to `speed[1]`.
@@ -97,7 +97,7 @@ def fill_places(address, voice, frame, count):
         places[i] = min(max(place, stands), stands + MAX_RATE * i + 0.5)
         if i < count:
             value = voice.sync_ratio * beats_per_frame(address, frame + i) * frames
-            speed[i] = 1.0 if abs(value - 1.0) < AS_RECORDED else min(value, MAX_RATE)
+            speed[i] = 1.0 if abs(value - 1.0) < UNITY_TOLERANCE else min(value, MAX_RATE)
             moving = moving or speed[i] != speed[0]
     return moving
 
@@ -110,9 +110,9 @@ def split(place):
     """
     whole = math.floor(place)
     fraction = place - whole
-    if fraction < WHOLE:
+    if fraction < WHOLE_TOLERANCE:
         fraction = 0.0
-    elif fraction > 1.0 - WHOLE:
+    elif fraction > 1.0 - WHOLE_TOLERANCE:
         whole += 1
         fraction = 0.0
     return whole, fraction

@@ -19,14 +19,14 @@ from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.voice.stem_eq import copy_filters, filter_stems
 from crowdstream.engine.voice.stem_reader import (
     OVER,
-    fall_silent,
-    heard_frames,
-    keep_stem,
+    audible_frames,
     lay_end,
     lay_stem,
     page_frames_left,
     page_of,
-    recall_stem,
+    restore_history,
+    save_history,
+    silence_stem,
 )
 from crowdstream.engine.voice.stem_routing import clear_pairs, copy_pairs, mix_stems, shift_pairs
 
@@ -57,7 +57,7 @@ def _in_loop(voice):
 
 
 @kernel
-def _border_ahead(voice):
+def _frames_to_boundary(voice):
     # Frames from the cursor to the loop's boundary, or to the end.
     if voice.direction > 0:
         border = voice.loop_in + lap_frames(voice) if _in_loop(voice) else voice.end
@@ -97,7 +97,7 @@ def joining(voice):
     A change of the loop here requires a jump: the frames fed last are not those that precede the
     cursor in the file.
     """
-    return _in_loop(voice) and _border_ahead(voice) <= _join_frames(voice)
+    return _in_loop(voice) and _frames_to_boundary(voice) <= _join_frames(voice)
 
 
 @kernel
@@ -152,7 +152,7 @@ def _lay_run(address, slot, done, count, wrapped):
     # Lay up to `count` more frames of all stems after the first `done`, as far as nothing changes.
     # Returns the number of frames.
     voice = views.voices(address)[slot]
-    ahead = _border_ahead(voice)
+    ahead = _frames_to_boundary(voice)
     join = _join_frames(voice)
     some = min(count, ahead)
     into_border = join - ahead if join > 0 else -1
@@ -167,7 +167,7 @@ def _lay_run(address, slot, done, count, wrapped):
         before = voice.cursor - voice.direction * lap_frames(voice)
     at = STEM_PAST + done
     for stem in range(voice.stems):
-        heard = heard_frames(address, slot, stem) - done
+        heard = audible_frames(address, slot, stem) - done
         lay_stem(address, slot, stem, at, some, heard, join, into_border, before, wrapped)
     voice.fade_left = max(0, voice.fade_left - some)
     voice.cursor += voice.direction * some
@@ -184,7 +184,7 @@ def feed(address, slot, count):
     voice = views.voices(address)[slot]
     tape = views.stem_tape(address)
     for stem in range(voice.stems):
-        recall_stem(address, slot, stem)
+        restore_history(address, slot, stem)
     done = 0
     while done < count:
         if voice.ended >= 0:
@@ -192,13 +192,13 @@ def feed(address, slot, count):
                 lay_end(voice, stem, tape[stem], STEM_PAST + done, count - done)
             break
         wrapped = False
-        if _border_ahead(voice) <= 0:
+        if _frames_to_boundary(voice) <= 0:
             join = _join_frames(voice)
             if not _in_loop(voice):
                 voice.ended = voice.fed + done
                 for stem in range(voice.stems):
                     if join == 0:
-                        fall_silent(voice, stem, tape[stem], STEM_PAST + done, OVER)
+                        silence_stem(voice, stem, tape[stem], STEM_PAST + done, OVER)
                 continue
             wrapped = (
                 not _crossfades(voice, join)
@@ -208,7 +208,7 @@ def feed(address, slot, count):
             _wrap(voice, voice.fed + done)
         done += _lay_run(address, slot, done, count - done, wrapped)
     for stem in range(voice.stems):
-        keep_stem(address, slot, stem, count)
+        save_history(address, slot, stem, count)
     filter_stems(address, slot, count)
     pairs = mix_stems(address, slot, count)
     voice.fed += count
@@ -271,9 +271,9 @@ def take_back(address, slot, count):
 
 
 @kernel
-def next_border(voice):
+def next_boundary(voice):
     """Return the file frame at which the current loop or section ends, in forward direction."""
-    return voice.cursor + _border_ahead(voice)
+    return voice.cursor + _frames_to_boundary(voice)
 
 
 @kernel
@@ -284,9 +284,9 @@ def skim(voice, count):
     while done < count:
         some = count - done
         if _in_loop(voice):
-            if _border_ahead(voice) <= 0:
+            if _frames_to_boundary(voice) <= 0:
                 _wrap(voice, voice.fed + done)
-            some = min(some, max(1, _border_ahead(voice)))
+            some = min(some, max(1, _frames_to_boundary(voice)))
         voice.cursor += voice.direction * some
         done += some
     voice.fade_lag = lag
@@ -307,7 +307,7 @@ def file_position(voice, tape_frame):
             return voice.cursor
     direction = voice.direction
     position = voice.cursor - direction * (fed - tape_frame)
-    if tape_frame >= fed and _in_loop(voice) and _border_ahead(voice) <= 0:
+    if tape_frame >= fed and _in_loop(voice) and _frames_to_boundary(voice) <= 0:
         return position - direction * lap_frames(voice)
     if voice.wraps == 0 or tape_frame >= voice.wrap_at:
         return position

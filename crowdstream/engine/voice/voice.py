@@ -38,14 +38,14 @@ from crowdstream.engine.schedule.events import push_event
 from crowdstream.engine.schedule.load_shedding import first_bank
 from crowdstream.engine.voice.keylock import (
     follow_keylock,
+    needs_keylock,
     prepare,
-    sound_locked,
+    render_keylocked,
     unlock,
-    wants_lock,
 )
 from crowdstream.engine.voice.stem_eq import reset_filters, ring_frames
-from crowdstream.engine.voice.stem_routing import reset_sends, sound_pairs
-from crowdstream.engine.voice.sync import fill_places, measure_loop, split
+from crowdstream.engine.voice.stem_routing import render_pairs, reset_sends
+from crowdstream.engine.voice.sync import fill_positions, measure_loop, split
 from crowdstream.engine.voice.tape import (
     begin_tape,
     copy_tape,
@@ -58,12 +58,12 @@ from crowdstream.engine.voice.tape import (
 FADE_OUT = 256  # frames of the fade-out at a stop, and of the old position after a jump: 5.8 ms
 # frames of the fade-in at a start inside a file: 1.5 ms, short enough to keep an attack
 FADE_IN = 64
-SLOW = 0.1  # platter speed (1 is normal) below which the level falls with the speed
+FULL_LEVEL_SPEED = 0.1  # platter speed (1 is normal) below which the level falls with the speed
 TAIL = 1408  # tape frames after the end: by then a decaying step of any size is exactly zero
 
 
 @kernel
-def free_voice(address, slot):
+def unsync_voice(address, slot):
     """Detach a synced voice from the clock; it keeps its current speed."""
     voice = views.voices(address)[slot]
     if voice.synced:
@@ -89,7 +89,7 @@ def _leave_ghost(address, slot, frames):
             copy_tape(address, ghost, slot)
             all_voices[ghost].state = ENDING
             # The ghost must not depend on the voice, whatever happens to that.
-            free_voice(address, ghost)
+            unsync_voice(address, ghost)
             set_ramp(ramps[left + VOICE_ENVELOPE], 0.0, frames)
             return
     views.ledger(address)[0].hard_cuts += 1
@@ -156,7 +156,7 @@ def start_voice(address, command, frame):
 
 
 @kernel
-def place_voice(address, slot, place):
+def relocate_voice(address, slot, place):
     """Jump to `place`, a file position in frames (may be fractional), in either direction.
 
     The old position fades out in a ghost slot while the new one fades in. When both may play the
@@ -178,7 +178,7 @@ def place_voice(address, slot, place):
 
 
 @kernel
-def rewind(address, slot):
+def take_back_ahead(address, slot):
     """Discard the tape ahead of the playhead so that it is fed again; return False if impossible.
 
     A loop that is set or left thereby takes effect at the playhead. Frames that have passed a
@@ -236,12 +236,12 @@ def _fill_rates(address, slot, count, tempo_moving):
     for i in range(count):
         speed[1, i] *= gain[1, i]
         # A record that barely turns is barely audible.
-        gain[0, i] *= min(1.0, gain[1, i] / SLOW)
+        gain[0, i] *= min(1.0, gain[1, i] / FULL_LEVEL_SPEED)
     return True
 
 
 @kernel
-def _slip_on(address, slot, count):
+def _advance_slip(address, slot, count):
     # Advance the slip position: where the voice would be without loops, jumps, reverse and
     # platter.
     voice = views.voices(address)[slot]
@@ -269,7 +269,7 @@ def _steps(address, voice, moving, at, count):
 
 
 @kernel
-def _sound_run(address, slot, moving, at, count, gains):
+def _render_run(address, slot, moving, at, count, gains):
     # Render the frames from `at` on that share one choice of filter banks; return their number.
     voice = views.voices(address)[slot]
     rates = views.speed(address)[1]
@@ -278,7 +278,7 @@ def _sound_run(address, slot, moving, at, count, gains):
     plain = voice.bank % BANKS == 0 and voice.bank_left == 0 and voice.fraction == 0.0
     if plain and not moving and rates[at] == 1.0:
         pairs = feed(address, slot, max(0, voice.play + count - voice.fed))
-        sound_pairs(address, slot, pairs, True, base, at, count, gains)
+        render_pairs(address, slot, pairs, True, base, at, count, gains)
         voice.play += count
         return count
     whole, fraction = _steps(address, voice, moving, at, count)
@@ -287,7 +287,7 @@ def _sound_run(address, slot, moving, at, count, gains):
         half = max(half, bank_taps(voice.old_bank) // 2)
     steps = views.steps(address)
     pairs = feed(address, slot, max(0, voice.play + steps[count - 1] + half + 1 - voice.fed))
-    sound_pairs(address, slot, pairs, False, base, at, count, gains)
+    render_pairs(address, slot, pairs, False, base, at, count, gains)
     end_run(voice, count)
     voice.play += whole
     voice.fraction = fraction
@@ -295,7 +295,7 @@ def _sound_run(address, slot, moving, at, count, gains):
 
 
 @kernel
-def sound_voice(address, slot, count, frame, tempo_moving):
+def render_voice(address, slot, count, frame, tempo_moving):
     """Add the voice's next `count` frames to its deck's lanes and advance its playhead.
 
     `frame` is the engine frame of the first one. `tempo_moving` is true if the tempo factors in
@@ -313,21 +313,21 @@ def sound_voice(address, slot, count, frame, tempo_moving):
     spin = ramps[base + VOICE_SPIN]
     spinning = not voice.synced and (spin.left > 0 or spin.value != 1.0)
     if voice.synced:
-        moving = fill_places(address, voice, frame, count)
+        moving = fill_positions(address, voice, frame, count)
         voice.fraction = split(views.places(address)[0])[1]
         speed = views.speed(address)
         voice.sync_rate = speed[1, count - 1] / speed[0, count - 1]
     else:
         moving = _fill_rates(address, slot, count, tempo_moving)
     if voice.slip and not voice.synced:
-        _slip_on(address, slot, count)
+        _advance_slip(address, slot, count)
     follow_keylock(address, slot)
     done = 0
-    if voice.locked or wants_lock(address, slot):
+    if voice.locked or needs_keylock(address, slot):
         pitch_moving = prepare(address, slot, count, spinning)
-        done = sound_locked(address, slot, 0, count, pitch_moving, gains)
+        done = render_keylocked(address, slot, 0, count, pitch_moving, gains)
     while done < count:
-        done += _sound_run(address, slot, moving, done, count, gains)
+        done += _render_run(address, slot, moving, done, count, gains)
 
     voice.position = max(0, min(file_position(voice, voice.play), voice.length))
 

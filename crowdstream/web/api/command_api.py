@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crowdstream.system.json_text import encoded
+from crowdstream.system.json_text import to_json
 from crowdstream.web.api.arguments import InvalidArguments, in_order, parse_json
 from crowdstream.web.api.commands import Command, Commands
 from crowdstream.web.api.openapi import MAX_COMMANDS, openapi
@@ -33,7 +33,7 @@ class JsonResponse(Response):
 
     def render(self, content: Any) -> bytes:
         """Encode `content` as JSON in UTF-8."""
-        return encoded(content).encode()
+        return to_json(content).encode()
 
 
 def json_response(content: Any, status: int = 200) -> JsonResponse:

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import CAUSES
-from crowdstream.monitor.health import bin_edges_ns, engine_readings, sounding
+from crowdstream.monitor.health import bin_edges_ns, engine_readings, playing_voices
 from crowdstream.web.api.metrics_table import (
     CONNECTIONS,
     CONTROL,
@@ -168,7 +168,7 @@ class Metrics(Collector):
         desk = self._web.desk
         quality, lease = desk.quality, desk.lease
         return {
-            **engine_readings(desk), "voices": sounding(desk),
+            **engine_readings(desk), "voices": playing_voices(desk),
             "taps": int(np.count_nonzero(desk.taps["on"])),
             "load": float(quality["load"]), "level": int(quality["level"]),
             "lowered": int(quality["lowered"]), "takeovers": int(lease["takeovers"]),

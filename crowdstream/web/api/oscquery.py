@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crowdstream.control.publish.address_values import Picture, getter
-from crowdstream.system.json_text import encoded
-from crowdstream.system.network_address import is_everywhere
+from crowdstream.system.json_text import to_json
+from crowdstream.system.network_address import is_any_address
 from crowdstream.web.api.command_api import NO_STORE, error_response, json_response
 from crowdstream.web.api.commands import Command, addresses
 from crowdstream.web.control_client import Busy, ControlClient
@@ -162,7 +162,7 @@ class OscQuery:
             "OSC_TRANSPORT": "UDP", "EXTENSIONS": EXTENSIONS,
         }  # fmt: skip
         host = str(about.get("osc_host", ""))
-        if host and not is_everywhere(host):  # otherwise OSC has the same host as HTTP
+        if host and not is_any_address(host):  # otherwise OSC has the same host as HTTP
             info["OSC_IP"] = host
         return info
 
@@ -201,7 +201,7 @@ class OscQuery:
         path = node["FULL_PATH"]
         body = self._bodies.get(path)
         if body is None:
-            body = encoded(with_values(node, picture, self._defaults)).encode()
+            body = to_json(with_values(node, picture, self._defaults)).encode()
             if "CONTENTS" in node:
                 self._bodies[path] = body
         return Response(body, media_type="application/json", headers=NO_STORE)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import psutil
 
-from crowdstream.system.network_address import is_everywhere, is_loopback
+from crowdstream.system.network_address import is_any_address, is_loopback
 
 
 def own_addresses(host: str) -> list[str]:
@@ -19,7 +19,7 @@ def own_addresses(host: str) -> list[str]:
     `host`: the address that the server listens on. For `0.0.0.0` and `::` these are the addresses
     of all network interfaces, except for loopback and link-local ones.
     """
-    if not is_everywhere(host):
+    if not is_any_address(host):
         return [] if is_loopback(host) else [host]
     families = {socket.AF_INET, socket.AF_INET6} if ":" in host else {socket.AF_INET}
     up = {name for name, one in psutil.net_if_stats().items() if one.isup}
@@ -38,7 +38,7 @@ def own_addresses(host: str) -> list[str]:
 def page_url(settings: Any, host: str = "", port: int = 0, token: str | None = None) -> str:
     """The page's URL. `host`: one of `own_addresses`; empty: for a browser on this machine."""
     host = host or settings.http_host
-    if is_everywhere(host):
+    if is_any_address(host):
         host = "localhost"
     name = f"[{host}]" if ":" in host else host
     scheme, usual = ("https", 443) if settings.http_cert else ("http", 80)

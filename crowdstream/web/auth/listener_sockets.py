@@ -18,7 +18,7 @@ from typing import Any
 
 import uvicorn
 
-from crowdstream.system.network_address import same_sender
+from crowdstream.system.network_address import sender_key
 from crowdstream.web.auth.limits import (
     HANDSHAKE_SECONDS,
     MAX_CONNECTIONS,
@@ -164,7 +164,7 @@ class ListenerSockets:
                 self._loop.remove_reader(self._listening)
                 self._pause = self._loop.call_later(OUT_OF_DESCRIPTORS_SECONDS, self._open)
                 return
-            place = self._places.enter(same_sender(peer[0]))
+            place = self._places.enter(sender_key(peer[0]))
             if place is None:
                 reset(made)
                 continue

@@ -24,8 +24,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crowdstream import REPORT
-from crowdstream.logs.burst import Quiet
-from crowdstream.system.network_address import is_loopback, same_sender
+from crowdstream.logs.burst import LineThrottle
+from crowdstream.system.network_address import is_loopback, sender_key
 from crowdstream.system.text import printable
 from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.web.auth.failed_attempts import FailedAttempts, way_of
@@ -112,7 +112,7 @@ class AccessMiddleware:
         self._requests = TokenBuckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, clock)
         self._guesses = FailedAttempts(clock)
         self._sockets = Count(MAX_SOCKETS, MAX_SOCKETS_EACH, RESERVED_SOCKETS)
-        self._quiet = Quiet(clock, CRASH_SECONDS)
+        self._quiet = LineThrottle(clock, CRASH_SECONDS)
         self.on_authenticated: Callable[[str], None] = lambda _address: None
         """Called with the address of each request that carries the token."""
         self.port = 0
@@ -358,7 +358,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 def _address(scope: Scope) -> str:
     client = scope.get("client")
-    return same_sender(client[0]) if client else ""
+    return sender_key(client[0]) if client else ""
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -30,7 +30,7 @@ from typing import Any
 
 from crowdstream.audiofile.codec_messages import mute_c_libraries
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.system.background_priority import give_way
+from crowdstream.system.background_priority import lower_priority
 from crowdstream.system.sandbox import confine, own_folders
 from crowdstream.system.text import printable
 from crowdstream.web.waveforms.job import FINISHED, Job
@@ -211,7 +211,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 def main(arguments: list[str]) -> int:
     """Run until standard input closes. `arguments`: the media folders, if any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    give_way()
+    lower_priority()
     keep_memory()
     mute_c_libraries()
     folder, temporary = cache_place(os.environ)

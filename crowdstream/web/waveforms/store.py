@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crowdstream.settings.files import home_folder
-from crowdstream.system.private_dirs import make_private
+from crowdstream.system.private_dirs import create_private_folder
 from crowdstream.web.waveforms.peak_file import (
     HEADER_BYTES,
     DamagedWave,
@@ -36,7 +36,7 @@ def cache_place(environ: Mapping[str, str]) -> tuple[Path, bool]:
         (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
     ):
         with contextlib.suppress(OSError):
-            return make_private(root, name, "waves"), False
+            return create_private_folder(root, name, "waves"), False
     return Path(tempfile.mkdtemp(prefix="crowdstream-waves-")), True
 
 

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from crowdstream.osc.codec import DEEPEST, UNIX_EPOCH, Malformed, parse, read
+from crowdstream.osc.codec import MAX_DEPTH, UNIX_EPOCH, Malformed, parse, read
 from tests.fuzz.registry import Fault, Target
 from tests.fuzz.targets.osc import same
 from tests.support import osc_reference
 from tests.support.byte_source import ByteSource
 
 MAX_ELEMENTS = 12
-DEEP = DEEPEST + 4
+DEEP = MAX_DEPTH + 4
 SLOW_SECONDS = 20.0  # of CPU time; a packet takes under 10 ms, so this one is taken as endless
 
 Known = tuple[float | None, str, tuple[Any, ...]]
@@ -55,10 +55,10 @@ def run(data: bytes) -> None:
     try:
         found = parse(packet)
     except Malformed as error:
-        if deepest <= DEEPEST:
+        if deepest <= MAX_DEPTH:
             raise Fault(f"a valid bundle is refused: {error}") from error
     else:
-        if deepest > DEEPEST:
+        if deepest > MAX_DEPTH:
             raise Fault(f"a bundle nested {deepest} deep is parsed")
         _compare(found, known)
     for _ in range(source.between(0, 4)):
@@ -110,8 +110,8 @@ def seeds() -> Iterator[bytes]:
     """Bundles with few and many elements, flat and nested."""
     yield bytes(40)
     yield bytes([1, 2]) + bytes(range(200))
-    yield bytes([255, DEEPEST - 1]) + bytes(20)
-    yield bytes([255, DEEPEST]) + bytes(20)
+    yield bytes([255, MAX_DEPTH - 1]) + bytes(20)
+    yield bytes([255, MAX_DEPTH]) + bytes(20)
     yield bytes([0] + [2, 3, 255] * 40)
     yield bytes(range(255, 0, -1))
 

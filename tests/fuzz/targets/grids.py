@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crowdstream.audiofile.beatgrid import GridError, describe_track, read_sidecar
 from crowdstream.control.decks.beatgrid import Grid
-from crowdstream.movement.follower import Follower
+from crowdstream.movement.follower import MovementFollower
 from crowdstream.movement.map_file import read_map
 from crowdstream.settings import SettingError
 from crowdstream.system.text import is_line
@@ -40,7 +40,7 @@ def run(data: bytes) -> None:
         if "\n" in str(error):
             raise Fault(f"a refusal is not one line: {str(error)!r}") from error
         return
-    follower = Follower(chart)
+    follower = MovementFollower(chart)
     bpm = 120.0
     for tenth in range(40):
         follower.moved((tenth % 11) / 10.0, tenth / 9.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pythonosc.osc_message import OscMessage, ParseError
 
-from crowdstream.osc.codec import FLOAT32_MOST, Malformed, Message, build, parse
+from crowdstream.osc.codec import FLOAT32_MAX, Malformed, Message, build, parse
 from tests.fuzz.registry import Fault, Target
 from tests.support import osc_reference
 
@@ -50,7 +50,7 @@ def _check_round_trip(message: Message) -> None:
     [(_, again)] = parse(build(message.address, tuple(sent)))
     for value, known in zip(again.params, sent, strict=True):
         # A float is sent with 32 bits if they can hold its magnitude.
-        short = isinstance(known, float) and abs(known) <= FLOAT32_MOST
+        short = isinstance(known, float) and abs(known) <= FLOAT32_MAX
         if not same(value, struct.unpack(">f", struct.pack(">f", known))[0] if short else known):
             raise Fault(f"{known!r} was sent as {value!r}")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 
-from crowdstream.audiofile.containers.file_range import SplicedFile, Window
+from crowdstream.audiofile.containers.file_range import ByteRange, SplicedFile
 from crowdstream.audiofile.containers.headers import check_header
 from crowdstream.audiofile.containers.mp3 import after_tags, survey, with_length_tag
 from crowdstream.audiofile.containers.ogg import VorbisPages, links
-from crowdstream.audiofile.duration import length_of
+from crowdstream.audiofile.duration import duration_seconds
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.tags import MAX_TEXT, read_tags
 from crowdstream.system.text import is_line
@@ -23,7 +23,7 @@ def run(data: bytes) -> None:
     path = scratch_files.folder() / "tags"
     path.write_bytes(data)
     tags = read_tags(path)
-    length = length_of(path)
+    length = duration_seconds(path)
     if length is not None and not 0 < length < math.inf:
         raise Fault(f"a length of {length} s")
     if tags.bpm is not None and not (math.isfinite(tags.bpm) and tags.bpm > 0):
@@ -33,7 +33,7 @@ def run(data: bytes) -> None:
             raise Fault(f"a tag that is not one line: {text!r}")
     fd = os.open(path, os.O_RDONLY)
     try:
-        window = Window(fd, 0, len(data))
+        window = ByteRange(fd, 0, len(data))
         _headers(window, data, path)
         _mp3(window, data)
         _ogg(window, data)
@@ -41,7 +41,7 @@ def run(data: bytes) -> None:
         os.close(fd)
 
 
-def _headers(window: Window, data: bytes, path: os.PathLike[str]) -> None:
+def _headers(window: ByteRange, data: bytes, path: os.PathLike[str]) -> None:
     try:
         head = check_header(window, scratch_files.folder() / path).head
     except AudioFileError as error:
@@ -52,7 +52,7 @@ def _headers(window: Window, data: bytes, path: os.PathLike[str]) -> None:
         raise Fault(f"{len(head.data)} bytes of header for {head.end} of {len(data)}")
 
 
-def _mp3(window: Window, data: bytes) -> None:
+def _mp3(window: ByteRange, data: bytes) -> None:
     if not 0 <= after_tags(window) <= len(data):
         raise Fault(f"the sound starts at {after_tags(window)} of {len(data)}")
     before = 0
@@ -64,7 +64,7 @@ def _mp3(window: Window, data: bytes) -> None:
         with_length_tag(window, layout).read(1000)
 
 
-def _ogg(window: Window, data: bytes) -> None:
+def _ogg(window: ByteRange, data: bytes) -> None:
     found = links(window, lambda: None)
     if sum(link.size for link in found) != len(data):
         raise Fault(f"{found} do not cover the {len(data)} bytes")

@@ -12,7 +12,12 @@ import pytest
 
 from crowdstream.audiofile.errors import FileUnreadable, NotAudio
 from crowdstream.audiofile.reader import open_stem
-from crowdstream.audiofile.transcode import Source, Transcription, default_cache, start
+from crowdstream.audiofile.transcode import (
+    Source,
+    Transcription,
+    default_cache,
+    start_transcription,
+)
 from tests.support.transcoding import RATE, encode, lag, noise
 
 
@@ -49,14 +54,14 @@ def test_a_killed_decoder_is_reported_and_does_not_block_the_next(
     tmp_path: Path, number: int, kind: type[Exception], reason: str
 ) -> None:
     source = source_of(encode(tmp_path / "a.m4a", "aac", noise(RATE)))
-    made: Transcription = start(source)
+    made: Transcription = start_transcription(source)
     assert made._process is not None
     os.kill(made._process.pid, signal.SIGSTOP)  # so that it can't have finished before
     os.kill(made._process.pid, number)
     os.kill(made._process.pid, signal.SIGCONT)
     with pytest.raises(kind, match=reason):
         made.wait(lambda: None)
-    assert start(source).wait(lambda: None).is_dir(), "the next one succeeds"
+    assert start_transcription(source).wait(lambda: None).is_dir(), "the next one succeeds"
 
 
 def test_the_process_exits_when_its_standard_input_closes(tmp_path: Path, cache: Path) -> None:
@@ -64,12 +69,12 @@ def test_the_process_exits_when_its_standard_input_closes(tmp_path: Path, cache:
     cache.mkdir(parents=True)
     lock = os.open(cache / f".{source.place}.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)  # as if another process transcoded it
-    made = start(source)
+    made = start_transcription(source)
     assert not made.done() and made._process is not None and made._process.stdin is not None
     made._process.stdin.close()
     with pytest.raises(NotAudio):  # it has exited without a result
         made.wait(lambda: None)
-    other = start(source)
+    other = start_transcription(source)
     assert not other.done()
     other.cancel()
     assert other.done()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from crowdstream.desk.snapshot import read_moment
+from crowdstream.desk.snapshot import read_snapshot
 from tests.support.environment import PROJECT, child_environment
 from tests.support.render_harness import RenderHarness, noise
 
@@ -66,7 +66,7 @@ def test_no_snapshot_is_torn_while_another_process_renders(harness: RenderHarnes
         # On a busy machine the other process may render little while this one reads.
         while len(frames) < READS or len(moments) < MOMENTS:
             assert process.poll() is None and time.monotonic() < deadline
-            now = read_moment(harness.desk)
+            now = read_snapshot(harness.desk)
             frames.append(now.frame)
             moments.add(now.frame)
             assert now.playing[:4] == (True, True, True, False)

@@ -14,7 +14,7 @@ import pytest
 from crowdstream.library import worker_pool
 from crowdstream.library.job import Job
 from crowdstream.library.scanner import Scanner
-from crowdstream.library.worker_pool import Answer, PoolError, WorkerPool
+from crowdstream.library.worker_pool import JobResult, PoolError, WorkerPool
 from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
 from tests.support.server import PROJECT, ended, until
 
@@ -42,7 +42,7 @@ def test_a_crashed_worker_affects_only_its_own_track(tmp_path: Path, sound: Soun
         sound(tmp_path / f"{name}.wav")
     (tmp_path / "bad.wav").write_bytes(b"RIFF????WAVE")
     with WorkerPool(2, INSTANT_ANALYSIS) as two:
-        answers: dict[str, Answer] = {
+        answers: dict[str, JobResult] = {
             Path(job.path).stem: answer for job, answer in two.answers(jobs_of(tmp_path))
         }
         assert len(workers(os.getpid())) <= 2

@@ -66,7 +66,7 @@ def test_after_a_missing_page_rendering_restarts_with_all_pages_loaded(
     path = written(folder)
     outs = [folder / "one.wav", folder / "two.wav"]
     assert main(["render", path, str(outs[0])]) == 0
-    monkeypatch.setattr("crowdstream.loader.loader.LITTLE_AHEAD", 0.01)
+    monkeypatch.setattr("crowdstream.loader.loader.SHORT_READ_AHEAD", 0.01)
     assert main(["render", path, str(outs[1])]) == 0
     assert outs[0].read_bytes() == outs[1].read_bytes()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.system.private_dirs import NotPrivate, check_private, make_private
+from crowdstream.system.private_dirs import NotPrivate, check_private, create_private_folder
 from tests.support.environment import child_environment
 
 
@@ -21,20 +21,20 @@ def mode(path: Path) -> int:
 def test_new_folders_are_private_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        made = make_private(tmp_path / "base", "a", "b", "c")
+        made = create_private_folder(tmp_path / "base", "a", "b", "c")
     finally:
         os.umask(before)
     assert made == tmp_path / "base" / "a" / "b" / "c"
     for folder in (made, made.parent, made.parent.parent):
         assert mode(folder) == 0o700
     (made / "kept").touch()
-    assert make_private(tmp_path / "base", "a", "b", "c") == made
+    assert create_private_folder(tmp_path / "base", "a", "b", "c") == made
     assert (made / "kept").exists()
 
 
 @pytest.mark.parametrize("opened", ["a", "a/b", "a/b/c"])
 def test_a_folder_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: str) -> None:
-    made = make_private(tmp_path, "a", "b", "c")
+    made = create_private_folder(tmp_path, "a", "b", "c")
     (made / "sub").mkdir()
     (made / "sub" / "kernel.nbc").touch()
     (made / "index.nbi").touch()
@@ -42,7 +42,7 @@ def test_a_folder_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: s
     (tmp_path / opened).chmod(0o775)
     with pytest.raises(NotPrivate, match="chmod go-w"):
         check_private(tmp_path / opened)
-    make_private(tmp_path, "a", "b", "c")
+    create_private_folder(tmp_path, "a", "b", "c")
     assert mode(tmp_path / opened) == 0o755
     check_private(tmp_path / opened)
     assert os.listdir(made) == []
@@ -52,20 +52,20 @@ def test_a_folder_open_to_others_is_closed_and_emptied(tmp_path: Path, opened: s
 def test_a_folder_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_private(tmp_path, "a", "b")
+    create_private_folder(tmp_path, "a", "b")
     me = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     with pytest.raises(NotPrivate, match=f"belongs to user {me}, not to {me + 1}"):
-        make_private(tmp_path, "a", "b")
+        create_private_folder(tmp_path, "a", "b")
 
 
 def test_a_link_of_another_user_or_a_file_is_refused(tmp_path: Path) -> None:
-    real = make_private(tmp_path / "big disk", "a")
+    real = create_private_folder(tmp_path / "big disk", "a")
     (tmp_path / "a").symlink_to(real)
-    assert make_private(tmp_path, "a") == tmp_path / "a", "one's own link is fine"
+    assert create_private_folder(tmp_path, "a") == tmp_path / "a", "one's own link is fine"
     (tmp_path / "b").touch()
     with pytest.raises(NotPrivate, match="is not a folder"):
-        make_private(tmp_path, "b")
+        create_private_folder(tmp_path, "b")
 
 
 def cache_dir(**env: str) -> subprocess.CompletedProcess[str]:

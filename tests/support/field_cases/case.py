@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from crowdstream.analysis.result import Analysis
-from crowdstream.audiofile.loudness import Loudness
-from crowdstream.library.database import Library, default_place
+from crowdstream.audiofile.loudness import LoudnessMeter
+from crowdstream.library.database import Library, default_path
 from crowdstream.library.models import Entry, Query
 from tests.support.offline_server import RATE, Rig
 
@@ -54,7 +54,7 @@ class Deck:
     @property
     def lufs(self) -> float:
         """Loudness of the rendered audio."""
-        meter = Loudness(RATE)
+        meter = LoudnessMeter(RATE)
         meter.feed(self.out)
         return meter.integrated()
 
@@ -100,7 +100,7 @@ class Case:
     @contextlib.contextmanager
     def library(self) -> Iterator[Library]:
         """Open the case's library for reading."""
-        with self._own_data(), Library(default_place(), write=False) as library:
+        with self._own_data(), Library(default_path(), write=False) as library:
             yield library
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from crowdstream.analysis.fingerprint import SAME, distance
+from crowdstream.analysis.fingerprint import MAX_SAME_DISTANCE, distance
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.analysis.source import ArraySound
 from crowdstream.analysis.track import analyse
@@ -84,13 +84,13 @@ def test_the_analysis_is_independent_of_level_and_sample_format(house: Generated
     assert other.tempo.bpm == pytest.approx(one.tempo.bpm, abs=0.01)
     assert other.key.name == one.key.name
     assert other.loudness.lufs == pytest.approx(one.loudness.lufs - 12.04, abs=0.1)
-    assert distance(one.fingerprint, other.fingerprint) < SAME / 2
+    assert distance(one.fingerprint, other.fingerprint) < MAX_SAME_DISTANCE / 2
 
 
 def test_different_music_has_a_different_fingerprint(found: Analysis) -> None:
     track = generate_track(50_001, 30, STYLE["techno"], steady=True)
     other = analyse([ArraySound("mix", track.mix(), track.rate)])
-    assert distance(found.fingerprint, other.fingerprint) > SAME
+    assert distance(found.fingerprint, other.fingerprint) > MAX_SAME_DISTANCE
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.analysis.key import camelot
+from crowdstream.analysis.key import camelot_name
 from crowdstream.analysis.source import ArraySound, Floats
 from crowdstream.analysis.track import analyse, analyse_track
 from crowdstream.audiofile.errors import NotAudio
@@ -141,5 +141,5 @@ def test_files_are_analysed_and_a_bad_file_is_named(tmp_path: Path) -> None:
 
 def test_keys_are_named_in_camelot_notation() -> None:
     keys = ((9, True), (0, False), (8, True), (4, False))
-    names = [camelot(tonic, minor) for tonic, minor in keys]
+    names = [camelot_name(tonic, minor) for tonic, minor in keys]
     assert names == ["8A", "8B", "1A", "12B"]

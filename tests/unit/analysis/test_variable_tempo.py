@@ -7,7 +7,7 @@ import pytest
 
 from crowdstream.analysis.features import FRAME_RATE
 from crowdstream.analysis.tempo import Doubles, Floats
-from crowdstream.analysis.variable_tempo import moving_tempo
+from crowdstream.analysis.variable_tempo import track_variable_tempo
 
 BREAK = (24.0, 40.0)  # s without drums
 
@@ -35,7 +35,7 @@ def test_a_tempo_drift_within_a_break_loses_no_beat(drift: float) -> None:
     even = np.arange(140) * 60 / 120
     share = np.clip((even - BREAK[0]) / (BREAK[1] - BREAK[0]), 0, 1)
     beats = even - drift * 0.5 * share * (1 + 0.002 * even)
-    found = moving_tempo(_drums(beats), 2.0)
+    found = track_variable_tempo(_drums(beats), 2.0)
     outside = beats[(beats < BREAK[0]) | (beats > BREAK[1])]
     numbers = np.arange(len(beats))[(beats < BREAK[0]) | (beats > BREAK[1])]
     off = found.beat(outside) - numbers

@@ -7,14 +7,14 @@ import pyloudnorm
 import pytest
 from scipy import signal
 
-from crowdstream.audiofile.loudness import SILENCE, Loudness
+from crowdstream.audiofile.loudness import SILENCE, LoudnessMeter
 from crowdstream.desk.dsp_tables import k_weighting
 
 RATE = 44100
 
 
-def _measure(samples: np.ndarray, rate: int = RATE, piece: int = 44100) -> Loudness:
-    meter = Loudness(rate)
+def _measure(samples: np.ndarray, rate: int = RATE, piece: int = 44100) -> LoudnessMeter:
+    meter = LoudnessMeter(rate)
     for begin in range(0, len(samples), piece):
         meter.feed(samples[begin : begin + piece])
     return meter
@@ -88,7 +88,7 @@ def test_the_slice_size_does_not_matter(piece: int) -> None:
 
 def test_silence_and_very_short_audio() -> None:
     assert _measure(np.zeros((RATE * 2, 2))).integrated() == SILENCE
-    assert Loudness(RATE).integrated() == SILENCE
+    assert LoudnessMeter(RATE).integrated() == SILENCE
     assert _measure(_sine(-20, 0.05)).integrated() == SILENCE
     assert _measure(_sine(-20, 0.2)).momentary() == pytest.approx(-20, abs=0.2)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.audiofile.onsets import CONTEXT, find_attacks
+from crowdstream.audiofile.onsets import CONTEXT, find_onsets
 from crowdstream.audiofile.reader import open_stem
 from crowdstream.demo.drums import hit
 from crowdstream.desk.block import Desk
@@ -28,7 +28,7 @@ def _find_all(sound: np.ndarray, page: int = PAGE) -> list[int]:
     frames = [
         start + int(offset)
         for start in range(0, len(samples), page)
-        for offset in find_attacks(
+        for offset in find_onsets(
             samples[start : start + page], samples[max(0, start - CONTEXT) : start]
         )
     ]
@@ -118,11 +118,11 @@ def test_int16_and_float_pages_have_the_same_onsets() -> None:
 def test_the_number_of_onsets_is_limited_and_odd_pages_do_not_fail() -> None:
     clicks = np.zeros((32768, 1), np.float32)
     clicks[100::1300] = 1.0
-    found = find_attacks(clicks, clicks[:0])
+    found = find_onsets(clicks, clicks[:0])
     assert np.array_equal(found, np.arange(100, 32768, 1300)) and len(found) <= ATTACKS
-    assert len(find_attacks(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))) == 0
-    assert len(find_attacks(np.zeros((PAGE, 2), np.int16), np.zeros((0, 2), np.int16))) == 0
-    assert len(find_attacks(np.full((77, 1), 1e30, np.float32), np.zeros((5, 1), np.float32))) <= 1
+    assert len(find_onsets(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))) == 0
+    assert len(find_onsets(np.zeros((PAGE, 2), np.int16), np.zeros((0, 2), np.int16))) == 0
+    assert len(find_onsets(np.full((77, 1), 1e30, np.float32), np.zeros((5, 1), np.float32))) <= 1
 
 
 def test_onsets_do_not_depend_on_the_order_of_pages(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from crowdstream.audiofile.containers.mp3 import info_tag, parse_header
-from crowdstream.audiofile.duration import frames_of
+from crowdstream.audiofile.duration import duration_frames
 from crowdstream.audiofile.reader import StemReader, open_stem
 
 RATE = 44100
@@ -33,7 +33,7 @@ def opened(tmp_path: Path, data: bytes) -> StemReader:
     path = tmp_path / "a.sound"
     path.write_bytes(data)
     reader = open_stem(path, None)
-    assert frames_of(path) == (reader.frames, reader.source_rate)
+    assert duration_frames(path) == (reader.frames, reader.source_rate)
     return reader
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.audiofile.duration import frames_of
+from crowdstream.audiofile.duration import duration_frames
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.reader import open_stem
 from tests.unit.audiofile.test_reader_odd_files import FRAMES, RATE, TONE, WAVE, played, sound
@@ -91,7 +91,7 @@ def test_files_of_other_formats_are_not_searched_for_an_mp3(tmp_path: Path) -> N
         path.write_bytes(data)
         with pytest.raises(AudioFileError):
             open_stem(path, None)
-        assert frames_of(path) is None
+        assert duration_frames(path) is None
 
 
 def test_only_the_beginning_of_a_file_is_searched_for_an_mp3(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_only_the_beginning_of_a_file_is_searched_for_an_mp3(tmp_path: Path) -> 
         file.write(MP3)
     with pytest.raises(AudioFileError):
         open_stem(path, None)
-    assert frames_of(path) is None
+    assert duration_frames(path) is None
 
 
 def test_tags_after_an_mp3_are_not_played(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crowdstream.audiofile.tags import MAX_TEXT, Tags, read_tags
-from crowdstream.library.key_names import read_key
+from crowdstream.library.key_names import parse_key
 from tests.unit.audiofile.test_tags import synchsafe
 
 TEMPO = b"\x00128"
@@ -126,7 +126,7 @@ def test_key_spellings_of_other_programs_are_read(
     tmp_path: Path, text: str, key: str | None
 ) -> None:
     written = tags_of(tmp_path, tag(frame(b"TKEY", b"\3" + text.encode()))).key
-    found = read_key(written)
+    found = parse_key(written)
     assert (found[0] if found else None) == key
 
 

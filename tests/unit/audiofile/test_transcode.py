@@ -14,7 +14,7 @@ import soundfile
 
 from crowdstream.audiofile import transcode, transcoder
 from crowdstream.audiofile.containers.mp4 import Timing, read_timing
-from crowdstream.audiofile.duration import frames_of
+from crowdstream.audiofile.duration import duration_frames
 from crowdstream.audiofile.errors import (
     AudioFileError,
     DecoderMissing,
@@ -26,7 +26,7 @@ from crowdstream.audiofile.errors import (
 )
 from crowdstream.audiofile.reader import open_stem
 from crowdstream.audiofile.stems import track_files
-from crowdstream.audiofile.stems.sums import Access
+from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.loader.loader import Loader
@@ -66,7 +66,7 @@ def test_lossless_files_are_bit_identical(
     assert not warnings and found.dtype == (np.int16 if bits == 16 else np.float32)
     exact = wanted if bits == 16 else (wanted / 2.0**31).astype(np.float32)
     assert np.array_equal(found, exact)
-    assert frames_of(path) == (10_001, RATE)
+    assert duration_frames(path) == (10_001, RATE)
     # From any position, and at another rate with the length that the deck shows.
     with open_stem(path, 48_000) as reader:
         assert reader.frames == -(-10_001 * 48_000 // RATE)
@@ -80,10 +80,10 @@ def test_lossless_files_are_bit_identical(
 def test_aac_is_aligned_with_wav_to_the_frame(tmp_path: Path, cache: Path, frames: int) -> None:
     wanted = noise(frames)
     path = encode(tmp_path / "a.m4a", "aac", wanted)
-    assert frames_of(path) == (frames, RATE), "known before it is transcoded"
+    assert duration_frames(path) == (frames, RATE), "known before it is transcoded"
     found, warnings = read(path)
     assert not warnings and len(found) == frames
-    assert frames_of(path) == (frames, RATE)
+    assert duration_frames(path) == (frames, RATE)
     assert lag(found[:, 0] / 32768, wanted[:, 0]) == 0
     error = found / 32768 - wanted
     assert np.sqrt(np.mean(error[-500:] ** 2)) < 0.1 * np.sqrt(np.mean(wanted**2)), "at its end"
@@ -196,7 +196,7 @@ def test_damaged_files_are_refused_and_leave_nothing_in_the_cache(
         path.write_bytes(data)
         with pytest.raises(kind, match=name):
             open_stem(path, RATE)
-        assert frames_of(path) is None
+        assert duration_frames(path) is None
     assert not cache.exists() or entries(cache) == []
     silent = tmp_path / "a.mka"
     silent.write_bytes(whole)  # whatever its extension
@@ -247,7 +247,7 @@ def test_without_pyav_the_error_names_the_remedy(
         track_files.find_stems(tmp_path)
     soundfile.write(tmp_path / "drums.wav", np.zeros((4096, 2)), RATE)
     soundfile.write(tmp_path / "vocals.wav", np.zeros((4096, 2)), RATE)
-    [lost] = track_files.hear_stems(tmp_path).left_out
+    [lost] = track_files.find_stems_by_audio(tmp_path).left_out
     assert lost.lost and lost.reason == f"playing .m4a files {remedy}"
 
 
@@ -310,7 +310,7 @@ def test_a_transcoded_track_can_be_adopted_after_its_loader_has_died(
 ) -> None:
     path = encode(tmp_path / "a.m4a", "aac", noise(RATE))
     read(path)
-    with open_stem(path, RATE, flac_of=transcode.Starter()) as reader:
+    with open_stem(path, RATE, flac_of=transcode.BackgroundTranscoder()) as reader:
         assert reader.identity == (path.stat().st_size, path.stat().st_mtime_ns)
     next(cache.glob("*/*.flac")).unlink()
     with pytest.raises(FileUnreadable, match="missing from the cache"):
@@ -334,7 +334,7 @@ def test_aac_and_wav_stems_make_one_track(tmp_path: Path, cache: Path) -> None:
         soundfile.write(folder / f"{name}.wav", sounds[name], RATE, "PCM_16")
     encode(folder / "vocals.m4a", "aac", sounds["vocals"])
     encode(folder / "song.m4a", "aac", 0.5 * np.sum(list(sounds.values()), axis=0))
-    found = track_files.hear_stems(folder)
+    found = track_files.find_stems_by_audio(folder)
     assert [stem.name for stem in found.stems] == ["drums", "bass", "vocals"]
     assert [(one.path.name, one.lost) for one in found.left_out] == [("song.m4a", False)]
     read_in = [read(stem.path, RATE)[0][:, 0] / 32768 for stem in found.stems]
@@ -346,6 +346,6 @@ def test_aac_and_wav_stems_make_one_track(tmp_path: Path, cache: Path) -> None:
 def test_listing_files_does_not_transcode_them(tmp_path: Path, cache: Path) -> None:
     for number in range(3):
         encode(tmp_path / f"Song {number}.m4a", "aac", noise(RATE * (number + 1)))
-    verdict = track_files.folder_verdict(tmp_path, Access())
+    verdict = track_files.folder_verdict(tmp_path, FileAccess())
     assert verdict is not None and verdict.kind == "tracks" and verdict.heard
     assert not cache.exists()

@@ -118,7 +118,7 @@ def test_a_bad_message_of_a_bundle_does_not_affect_the_others(rig: Rig, steady: 
 def test_too_many_scheduled_bundles_are_refused_and_counted(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.control.scheduler.MAX_HELD", 10)
+    monkeypatch.setattr("crowdstream.control.scheduler.MAX_SCHEDULED", 10)
     for _ in range(4):
         rig.raw(bundle(100.0, *[build("/deck_levels", (1.0,))] * 4))
     assert len(rig.fails()) == 8

@@ -15,7 +15,7 @@ from crowdstream.control.dj_client import (
 )
 from crowdstream.control.publish.state_view import StateView
 from tests.support.offline_server import Rig
-from tests.unit.control.state.test_snapshotter import Mortal
+from tests.unit.control.state.test_snapshotter import RestartableRig
 
 DJ, PERSON = ("127.0.0.1", 5000), ("127.0.0.1", 6000)
 
@@ -119,7 +119,7 @@ def test_while_a_dj_is_connected_movement_does_not_change_the_tempo(tmp_path: Pa
 
 
 def test_a_new_control_restores_the_dj() -> None:
-    rig = Mortal()
+    rig = RestartableRig()
     try:
         send_as(rig, DJ, "/dj/here", "begin")
         send_as(rig, DJ, "/dj/state", 1, 1, '{"note": "on"}')

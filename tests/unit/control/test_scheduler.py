@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from crowdstream.control.publish.state_view import StateView
-from crowdstream.control.scheduler import MAX_LISTED, MIN_TOLD_SECONDS, STRANGERS_HELD
+from crowdstream.control.scheduler import (
+    MAX_LISTED,
+    MAX_SCHEDULED_BY_STRANGERS,
+    MIN_REPORTED_WAIT_SECONDS,
+)
 from crowdstream.offline.session import WALL
 from crowdstream.osc.codec import build
 from tests.support.offline_server import ME, Rig, at_once, bundle
-from tests.unit.control.state.test_snapshotter import Mortal
+from tests.unit.control.state.test_snapshotter import RestartableRig
 
 OTHER = ("127.0.0.1", 50001)
 STRANGER = ("192.0.2.7", 50000)
@@ -28,7 +32,7 @@ def held(rig: Rig) -> list[str]:
     return [one.entry[0] for one in rig.core.waiting.listed()]
 
 
-@pytest.mark.parametrize("seconds", [MIN_TOLD_SECONDS + 1, 90.0, HOUR, 3 * DAY])
+@pytest.mark.parametrize("seconds", [MIN_REPORTED_WAIT_SECONDS + 1, 90.0, HOUR, 3 * DAY])
 def test_the_sender_of_a_distant_bundle_is_notified_of_the_wait(
     rig: Rig, seconds: float
 ) -> None:
@@ -41,7 +45,7 @@ def test_the_sender_of_a_distant_bundle_is_notified_of_the_wait(
 
 
 def test_a_bundle_a_few_seconds_ahead_is_not_reported(rig: Rig) -> None:
-    for seconds in (-1.0, 0.0, 0.2, 2.0, MIN_TOLD_SECONDS - 1):
+    for seconds in (-1.0, 0.0, 0.2, 2.0, MIN_REPORTED_WAIT_SECONDS - 1):
         rig.raw(bundle(seconds, build("/mix/level", (0.5,))))
     assert not rig.heard("/waiting")
 
@@ -198,15 +202,15 @@ def test_pages_show_scheduled_messages(full: Rig) -> None:
 def test_cancelling_frees_the_places_of_strangers(rig: Rig) -> None:
     message = build("/mix/level", (0.5,))
     for _ in range(2):
-        for _ in range(STRANGERS_HELD):
+        for _ in range(MAX_SCHEDULED_BY_STRANGERS):
             rig.packet(bundle(HOUR, message), STRANGER)
-        assert len(rig.core.waiting) == STRANGERS_HELD
+        assert len(rig.core.waiting) == MAX_SCHEDULED_BY_STRANGERS
         rig.send("/cancel")
     assert not rig.fails()
 
 
 def test_cancelled_messages_stay_cancelled_after_control_dies() -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.raw(bundle(30.0, build("/mix/level", (0.5,)), build("/deck/*/level", (0.25,))))
         rig.raw(at_once(build("/clock/at", (100.0, "/mix/level", 0.1))))
         rig.note()

@@ -10,7 +10,7 @@ import pytest
 
 from crowdstream.desk import pages
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import ATTACKS, MAX_PAGES, PAGE_BYTES, SOURCES, UNKNOWN
+from crowdstream.desk.constants import ATTACKS, ATTACKS_UNKNOWN, MAX_PAGES, PAGE_BYTES, SOURCES
 from crowdstream.desk.opcodes import FLOAT32, INT16
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 
@@ -320,7 +320,7 @@ def test_a_page_records_its_attacks(desk: Desk, arena: Arena) -> None:
     assert desk.attacks[2, :5].tolist() == [3, 3, 700, 16000, 44]
     assert not arena.unmarked(0, 0)
     arena.publish(0, 1, 4, SILENCE)
-    assert int(desk.attacks[4, 0]) == UNKNOWN and arena.unmarked(0, 1)
+    assert int(desk.attacks[4, 0]) == ATTACKS_UNKNOWN and arena.unmarked(0, 1)
     assert (desk.attacks[3] == 44).all() and (desk.attacks[5] == 44).all()
     arena.publish(0, 1, 5, SILENCE, np.zeros(0, np.uint16))
     assert int(desk.attacks[5, 0]) == 0 and not arena.unmarked(0, 1)
@@ -332,7 +332,7 @@ def test_the_attacks_of_a_page_can_be_recorded_later(desk: Desk, arena: Arena) -
     arena.mark(0, 0, np.arange(ATTACKS, dtype=np.uint16))
     assert desk.attacks[2].tolist() == [ATTACKS, *range(ATTACKS)]
     assert arena.unmarked(0, 0) is False
-    desk.attacks[-1, 0] = UNKNOWN
+    desk.attacks[-1, 0] = ATTACKS_UNKNOWN
     assert arena.unmarked(0, 1) is False, "a missing page has no attacks to find"
 
 
@@ -343,4 +343,4 @@ def test_attacks_are_visible_before_their_count(
     seen: list[list[int]] = []
     monkeypatch.setattr(pages, "fence", lambda: seen.append(desk.attacks[2, :3].tolist()))
     arena.mark(0, 0, np.array([5, 6], np.uint16))
-    assert seen == [[UNKNOWN, 5, 6]]
+    assert seen == [[ATTACKS_UNKNOWN, 5, 6]]

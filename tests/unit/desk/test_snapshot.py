@@ -17,7 +17,7 @@ from crowdstream.desk.opcodes import (
     WORK_PUBLISHES,
     WORK_RENDERS,
 )
-from crowdstream.desk.snapshot import read_moment
+from crowdstream.desk.snapshot import read_snapshot
 from tests.support.render_harness import RATE, RenderHarness, noise
 
 LAP = 5000  # length in frames of each voice's loop
@@ -31,25 +31,25 @@ def harness() -> Iterator[RenderHarness]:
 def test_during_a_turn_the_snapshot_is_that_before_the_turn(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(4 * LAP)), rate=1.25)
     harness.render(512)
-    before = read_moment(harness.desk)
+    before = read_snapshot(harness.desk)
     harness.render(256)
     # A turn in progress: some values have changed, others have not.
     harness.desk.undo_log["state"] = WORK_RENDERS
     harness.desk.clock["epoch"] -= 1
     harness.desk.clock["tempo_beat"] = 99.0
-    assert read_moment(harness.desk) == before
+    assert read_snapshot(harness.desk) == before
 
 
 def test_without_a_consistent_copy_the_last_snapshot_is_returned(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(4 * LAP)))
     harness.render(512)
-    before = read_moment(harness.desk)
+    before = read_snapshot(harness.desk)
     harness.desk.voices["position"][0] = 7
     for state, stamp in ((WORK_PUBLISHES, 0), (0, 1)):
         harness.desk.undo_log["state"], harness.desk.clock["stamp"] = state, stamp
-        assert read_moment(harness.desk) == before
+        assert read_snapshot(harness.desk) == before
     harness.desk.clock["stamp"] = 2
-    assert read_moment(harness.desk).positions[0] == 7
+    assert read_snapshot(harness.desk).positions[0] == 7
 
 
 def test_a_voice_that_starts_in_the_turn_is_not_playing_yet(harness: RenderHarness) -> None:
@@ -57,7 +57,7 @@ def test_a_voice_that_starts_in_the_turn_is_not_playing_yet(harness: RenderHarne
     harness.start(0, harness.load(noise(4 * LAP)))
     harness.render(256)
     harness.desk.undo_log["state"] = WORK_RENDERS
-    assert not any(read_moment(harness.desk).playing)
+    assert not any(read_snapshot(harness.desk).playing)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_the_speed_matches_the_playheads_movement(harness: RenderHarness, kind: 
     if kind == "jump":
         harness.send(OP_JUMP, target=0, y=-5000.0)
     harness.render(3000)
-    now = read_moment(harness.desk)
+    now = read_snapshot(harness.desk)
     harness.render(100)
-    then = read_moment(harness.desk)
+    then = read_snapshot(harness.desk)
     moved = then.positions[0] - now.positions[0]
     mean = 50 * (now.speeds[0] + then.speeds[0])
     assert moved == pytest.approx(mean, abs=1.5) and abs(moved) > 50
@@ -104,7 +104,7 @@ def test_the_speed_matches_the_playheads_movement(harness: RenderHarness, kind: 
 def test_a_voice_at_its_end_has_speed_zero(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(1000)))
     harness.render(1200)
-    now = read_moment(harness.desk)
+    now = read_snapshot(harness.desk)
     assert (now.playing[0], now.positions[0], now.speeds[0], now.heard[0]) == (True, 1000, 0, 1000)
 
 
@@ -118,7 +118,7 @@ def test_the_audible_position_follows_loops_like_the_playhead(
     harness.send(OP_REVERSE, target=1, index=int(backward))
     for _ in range(400):
         harness.render(37)
-        now = read_moment(harness.desk)
+        now = read_snapshot(harness.desk)
         for voice in (0, 1):
             assert abs(now.heard[voice] - now.positions[voice]) < 1.001
     assert np.ptp(now.positions[:2]) > 0

@@ -8,20 +8,27 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.constants import TAP_DECK, TAP_FRAMES, TAP_MARGIN, TAP_MASTER
-from crowdstream.desk.taps import CONTROL, LISTENERS, RECORDER, TapReader, forget_owner, hold_tap
+from crowdstream.desk.taps import (
+    CONTROL,
+    LISTENERS,
+    RECORDER,
+    TapReader,
+    release_owner,
+    request_tap,
+)
 from tests.support.render_harness import RenderHarness, noise
 
 
 def test_a_tap_is_on_while_any_process_requests_it() -> None:
     with RenderHarness() as harness:
         taps = harness.desk.taps
-        hold_tap(harness.desk, TAP_MASTER, CONTROL)
+        request_tap(harness.desk, TAP_MASTER, CONTROL)
         readers = [TapReader(harness.desk, TAP_MASTER, LISTENERS) for _ in range(3)]
         killed = [TapReader(harness.desk, tap, RECORDER) for tap in (TAP_MASTER, TAP_DECK) * 2]
         assert taps["on"][TAP_MASTER] and taps["on"][TAP_DECK]
-        forget_owner(harness.desk, RECORDER)
+        release_owner(harness.desk, RECORDER)
         assert taps["on"][TAP_MASTER] and not taps["on"][TAP_DECK]
-        forget_owner(harness.desk, CONTROL)
+        release_owner(harness.desk, CONTROL)
         for reader in readers:
             assert taps["on"][TAP_MASTER]
             reader.close()

@@ -14,7 +14,7 @@ from crowdstream.dj.setfile.reader import read_set
 from crowdstream.dj.setfile.timed_commands import placements
 from crowdstream.library import Library
 from crowdstream.library.models import Row
-from crowdstream.library.scanner import STEMS, Mark
+from crowdstream.library.scanner import STEMS, FileState
 from tests.support.track_analyses import analysis, click_track
 
 BARS = 16
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _row(path: Path, known: Analysis) -> Row:
-    files = tuple(Mark(file.stem, str(file), 1, 1, 1) for file in sorted(path.iterdir()))
+    files = tuple(FileState(file.stem, str(file), 1, 1, 1) for file in sorted(path.iterdir()))
     return Row(str(path), str(path), STEMS, files, path.name, "p", "", known.version, known)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from crowdstream.desk.lease import Lease
 from crowdstream.desk.opcodes import CAUSE_RESIZED, FLAG_RESIZED
-from crowdstream.engine.drivers.callback import Callback, Change
+from crowdstream.engine.drivers.callback import Callback, StreamChange
 from tests.support.render_harness import RenderHarness, as_float, noise
 
 RATE = 44100
@@ -99,7 +99,7 @@ def test_a_new_engine_waits_until_the_old_one_is_no_longer_audible(
     harness.start(0, harness.load(noise(40000)))
     first, second = pair(harness, 512)
     harness.desk.clock["latency"] = 0.1
-    second.first_flag, second.change = FLAG_RESIZED, Change(512, latency)
+    second.first_flag, second.change = FLAG_RESIZED, StreamChange(512, latency)
     first.fill(256, False)
     Lease(harness.desk, 2).ask()
     first.fill(256, False)

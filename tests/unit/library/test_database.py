@@ -16,7 +16,7 @@ from crowdstream.library.database import (
     Library,
     LibraryDamaged,
     LibraryError,
-    NoLibrary,
+    LibraryNotFound,
     move_aside,
 )
 from crowdstream.library.models import Query
@@ -104,7 +104,9 @@ def test_missing_tracks_are_hidden_until_they_reappear(place: Path) -> None:
 
 
 def test_opening_a_missing_library_for_reading_fails_and_creates_nothing(place: Path) -> None:
-    with pytest.raises(NoLibrary, match="there is no library; make one with crowdstream analyze"):
+    with pytest.raises(
+        LibraryNotFound, match="there is no library; make one with crowdstream analyze"
+    ):
         Library(place, write=False)
     assert not place.exists()
 

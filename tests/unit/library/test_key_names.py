@@ -2,7 +2,7 @@
 
 import pytest
 
-from crowdstream.library.key_names import read_key
+from crowdstream.library.key_names import parse_key
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from crowdstream.library.key_names import read_key
     ],
 )  # fmt: skip
 def test_key_notations_are_parsed(text: str, name: str, tonic: int, minor: bool) -> None:
-    assert read_key(text) == (name, tonic, minor)
+    assert parse_key(text) == (name, tonic, minor)
 
 
 def test_camelot_names_round_trip_and_cover_all_24_keys() -> None:
     names = [f"{number}{letter}" for number in range(1, 13) for letter in "AB"]
-    read = [read_key(name) for name in names]
+    read = [parse_key(name) for name in names]
     assert [one[0] for one in read if one] == names
     assert sorted((one[1], one[2]) for one in read if one) == [
         (tonic, minor) for tonic in range(12) for minor in (False, True)
@@ -31,4 +31,4 @@ def test_camelot_names_round_trip_and_cover_all_24_keys() -> None:
 
 @pytest.mark.parametrize("text", ["", "13A", "0A", "H#x", "8", "none", "off", "A" * 1000, "é"])
 def test_other_text_is_not_a_key(text: str) -> None:
-    assert read_key(text) is None
+    assert parse_key(text) is None

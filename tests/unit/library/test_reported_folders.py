@@ -13,8 +13,8 @@ import soundfile
 
 from crowdstream.audiofile.beatgrid import BeatGrid, find_grid
 from crowdstream.audiofile.stems.folder import TRACKS
-from crowdstream.audiofile.stems.sums import Access
-from crowdstream.audiofile.stems.track_files import folder_verdict, hear_stems
+from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.track_files import find_stems_by_audio, folder_verdict
 from crowdstream.library.scanner import STEMS
 from crowdstream.library.sidecar import read_sidecar
 from crowdstream.movement.map_file import read_map
@@ -42,7 +42,7 @@ def test_hidden_files_of_macos_and_nas_devices_are_skipped(
         place.write_bytes(bytes([0, 5, 22, 7, 0, 2, 0, 0]) + b"Mac OS X        ")
     found, skipped, _ = find(tmp_path)
     assert (names(found), skipped.lines) == ([("Song", STEMS)], {})
-    assert [stem.name for stem in hear_stems(song).stems] == FOUR
+    assert [stem.name for stem in find_stems_by_audio(song).stems] == FOUR
 
 
 def test_circular_and_broken_links_are_reported(tmp_path: Path) -> None:
@@ -68,13 +68,13 @@ def test_stems_of_unequal_length_are_one_track(
             name: part[: len(part) if name in ("drums", "bass") else round((1 - lost) * len(part))]
             for name, part in track.items()
         })  # fmt: skip
-        assert [stem.name for stem in hear_stems(folder).stems] == FOUR
+        assert [stem.name for stem in find_stems_by_audio(folder).stems] == FOUR
 
 
 def test_a_silent_stem_is_a_stem(track: dict[str, np.ndarray], tmp_path: Path) -> None:
     put_all(tmp_path, {**track, "vocals": 0 * track["vocals"]})
     put(tmp_path / "Artist - Song.wav", mixed(track, "vocals"))
-    heard = hear_stems(tmp_path)
+    heard = find_stems_by_audio(tmp_path)
     assert [stem.name for stem in heard.stems] == FOUR
     assert [one.path.name for one in heard.left_out] == ["Artist - Song.wav"]
 
@@ -90,7 +90,7 @@ def test_a_mix_at_another_sample_rate_is_recognized_by_its_sound(
     spectrum[: len(own)] = own
     mix = np.fft.irfft(spectrum, there) * there / len(sums)
     soundfile.write(tmp_path / "Artist - Song.wav", np.stack([mix, mix], 1), 48000)
-    heard = hear_stems(tmp_path)
+    heard = find_stems_by_audio(tmp_path)
     assert [stem.name for stem in heard.stems] == FOUR
     assert [one.path.name for one in heard.left_out] == ["Artist - Song.wav"]
 
@@ -109,7 +109,7 @@ def test_a_mix_that_is_not_the_exact_sum_of_its_stems_is_recognized(
     elif how == "mastered":
         mix = (np.tanh(3 * mix) / 1.5).astype(np.float32)
     put(tmp_path / "Artist - Song.wav", mix)
-    heard = hear_stems(tmp_path)
+    heard = find_stems_by_audio(tmp_path)
     assert [stem.name for stem in heard.stems] == FOUR
     assert [one.path.name for one in heard.left_out] == ["Artist - Song.wav"]
 
@@ -119,10 +119,10 @@ def test_a_mix_that_is_longer_than_its_stems_is_reported(
 ) -> None:
     put_all(tmp_path, {name: part[: len(part) // 2] for name, part in track.items()})
     put(tmp_path / "Artist - Song.wav", mixed(track))
-    (left,) = hear_stems(tmp_path).left_out
+    (left,) = find_stems_by_audio(tmp_path).left_out
     assert "it is the sum of" in left.reason
     assert "2.0 s longer than they are" in left.reason
-    verdict = folder_verdict(tmp_path, Access())
+    verdict = folder_verdict(tmp_path, FileAccess())
     assert verdict is not None and verdict.kind != TRACKS
 
 

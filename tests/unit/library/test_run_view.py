@@ -9,7 +9,7 @@ import pytest
 
 from crowdstream.library.job import Job
 from crowdstream.library.run_view import TerminalView
-from crowdstream.library.scanner import SINGLE, Mark
+from crowdstream.library.scanner import SINGLE, FileState
 
 
 class _Screen(io.StringIO):
@@ -20,7 +20,9 @@ class _Screen(io.StringIO):
 
 
 def _job(number: int, size: int) -> Job:
-    return Job(number, f"/{number}", SINGLE, "a", (Mark("a", f"/{number}", size, 0, 0),), "/cache")
+    return Job(
+        number, f"/{number}", SINGLE, "a", (FileState("a", f"/{number}", size, 0, 0),), "/cache"
+    )
 
 
 def test_the_progress_bar_moves_within_a_long_track(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crowdstream.analysis.result import Tempo
 from crowdstream.audiofile.beatgrid import read_sidecar as read_grid
-from crowdstream.audiofile.sidecar import rewrite, split
+from crowdstream.audiofile.sidecar import rewrite, split_sidecar
 from crowdstream.library.sidecar import SidecarError, found_part, read_sidecar, write_sidecar
 from tests.support.instant_analysis import made
 
@@ -200,8 +200,8 @@ def test_writing_keeps_a_link_and_reports_a_read_only_folder(
 def test_the_results_can_be_separated_from_a_persons_lines(comment: str) -> None:
     own = "".join(f"# {line}\n" for line in comment.splitlines() if line.isprintable())
     text = rewrite(own, "x = 1\n")
-    assert split(text)[1] == "x = 1\n"
-    assert split(text)[0].strip() == own.strip()
+    assert split_sidecar(text)[1] == "x = 1\n"
+    assert split_sidecar(text)[0].strip() == own.strip()
     assert rewrite(text, "y = 2\n") == rewrite(own, "y = 2\n")
     assert rewrite(text, "") == (own.rstrip() + "\n" if own.strip() else "")
 

@@ -14,7 +14,7 @@ from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.opcodes import FREE, PLAYING
 from crowdstream.engine.render import render
 from crowdstream.loader.loader import Loader, budget_pages
-from crowdstream.loader.prefetch import READ_AHEAD, READY, URGENT
+from crowdstream.loader.prefetch import READ_AHEAD, READY_SECONDS, URGENT_SECONDS
 from tests.support.offline_server import RATE, count, write
 
 PAGE = 16384  # frames of a page of 16-bit stereo
@@ -92,7 +92,7 @@ def long(tmp_path: Path) -> str:
 
 
 def start_pages() -> int:
-    return 1 + -(-int(READY * 4 * RATE) // PAGE)
+    return 1 + -(-int(READY_SECONDS * 4 * RATE) // PAGE)
 
 
 def test_a_track_that_fits_is_read_completely_starting_at_its_cue(
@@ -197,7 +197,7 @@ def test_pages_near_a_playhead_are_never_evicted(harness: RenderHarness, long: s
         harness.blocks()
         for track, was in there.items():
             assert not was or held[track] in harness.resident(track)
-            soon = range(held[track], held[track] + int(URGENT * RATE) // PAGE)
+            soon = range(held[track], held[track] + int(URGENT_SECONDS * RATE) // PAGE)
             assert set(soon) <= set(harness.resident(track))
 
 

@@ -13,7 +13,7 @@ import pytest
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.loader.loader import Loader
-from crowdstream.loader.metadata import LATE, MAX_THREADS, PATIENCE_SECONDS, Describer
+from crowdstream.loader.metadata import MAX_THREADS, PATIENCE_SECONDS, TIMED_OUT, Describer
 from tests.support.offline_server import RATE, write
 
 STEREO = np.full((RATE, 2), 0.25, np.float32)
@@ -74,10 +74,10 @@ def test_a_track_is_opened_without_tags_after_a_time_out(tmp_path: Path, reading
     pending = describe([tmp_path / "a.wav"], ())
     assert pending.result() is None
     reading.now = PATIENCE_SECONDS
-    assert pending.result() == LATE
+    assert pending.result() == TIMED_OUT
     for _ in range(MAX_THREADS - 1):
         assert describe([tmp_path / "a.wav"], ()).result() is None
-    assert describe([tmp_path / "a.wav"], ()).result() == LATE, "no thread is left for it"
+    assert describe([tmp_path / "a.wav"], ()).result() == TIMED_OUT, "no thread is left for it"
 
 
 def test_closing_the_loader_while_tags_are_read_closes_the_file(

@@ -21,7 +21,7 @@ from crowdstream.monitor.health import (
     engine_readings,
     percentile_ms,
 )
-from crowdstream.monitor.watch import ADVICE, BUSY_READINGS, Watch
+from crowdstream.monitor.watch import ADVICE, BUSY_READINGS, HealthMonitor
 
 
 @numba.njit
@@ -39,7 +39,7 @@ class Watched:
         self.desk.header["block_frames"] = 441
         self.processes = Processes({})
         self.notified: list[tuple[Any, ...]] = []
-        self.watch = Watch(
+        self.watch = HealthMonitor(
             self.desk, self.processes, stats, lambda *values: self.notified.append(values)
         )
 

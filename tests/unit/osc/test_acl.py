@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crowdstream.osc.acl import REMEMBERED, AllowList, TrustLevel, exposure
 from crowdstream.settings import validate
-from crowdstream.system.network_address import plain_address
+from crowdstream.system.network_address import parse_address
 
 T, S, B = TrustLevel.TRUSTED, TrustLevel.STRANGER, TrustLevel.BARRED
 
@@ -72,7 +72,7 @@ def test_a_network_trusts_exactly_its_own_addresses(
     import ipaddress
 
     network = ipaddress.ip_network(f"{base}/{bits}", strict=False)
-    plain = plain_address(str(address))
+    plain = parse_address(str(address))
     inside = plain is not None and (plain in network or plain.is_loopback)
     found = AllowList([str(network)]).trust_level((str(address), 9))
     assert found is (T if inside else B)

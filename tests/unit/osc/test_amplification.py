@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from crowdstream.commands.registry import TABLE, Arg
-from crowdstream.control.replies import INSTEAD, MAX_TIMES, NO_SUBSCRIPTION
-from crowdstream.control.scheduler import STRANGERS_HELD
+from crowdstream.control.replies import MAX_AMPLIFICATION, NO_SUBSCRIPTION, TOO_LONG_REPLY
+from crowdstream.control.scheduler import MAX_SCHEDULED_BY_STRANGERS
 from crowdstream.osc.codec import build
 from tests.support.offline_server import ME, Rig, at_once, bundle, level, write
 
@@ -93,9 +93,9 @@ def test_no_command_of_the_table_amplifies(
     sent = bytes_sent(rig)
     for number, packet in enumerate(every):
         got = sent[stranger(number)]
-        assert got <= MAX_TIMES * len(packet), packet
+        assert got <= MAX_AMPLIFICATION * len(packet), packet
         answered += got > 0
-        longer += sent["127.0.0.1", number] > MAX_TIMES * len(packet)
+        longer += sent["127.0.0.1", number] > MAX_AMPLIFICATION * len(packet)
     assert answered > 600, "most packets get a reply, so it is the limit that keeps them short"
     assert longer > 50, "trusted senders receive complete replies"
     assert rig.status()["withheld"] > 50
@@ -110,12 +110,12 @@ def test_random_packets_are_not_amplified_either(open_rig: Rig) -> None:
         open_rig.core.packet(packets[-1], stranger(number))
     sent = bytes_sent(open_rig)
     for number, packet in enumerate(packets):
-        assert sent[stranger(number)] <= MAX_TIMES * len(packet)
+        assert sent[stranger(number)] <= MAX_AMPLIFICATION * len(packet)
 
 
 def test_a_reply_that_is_too_long_is_counted_and_replaced(open_rig: Rig) -> None:
     open_rig.core.packet(build("/status", ()), stranger())
-    assert open_rig.answers.said == [(stranger(), "/fail", ("/status", INSTEAD))]
+    assert open_rig.answers.said == [(stranger(), "/fail", ("/status", TOO_LONG_REPLY))]
     assert open_rig.status()["withheld"] == 1
     open_rig.core.packet(build("/version", ()), stranger())
     assert len(open_rig.heard("/version.reply")) == 1, "a reply that fits is sent"
@@ -158,20 +158,22 @@ def test_no_reply_is_sent_to_a_failure(open_rig: Rig) -> None:
 def test_scheduled_messages_of_strangers_do_not_displace_others(open_rig: Rig) -> None:
     rig = open_rig
     batch = [build("/deck_levels", (0.5,))] * 100
-    for _ in range(STRANGERS_HELD // 100 + 10):
+    for _ in range(MAX_SCHEDULED_BY_STRANGERS // 100 + 10):
         rig.core.packet(bundle(1.0, *batch), stranger())
-    assert rig.status()["waiting"] == STRANGERS_HELD // 100 * 100
+    assert rig.status()["waiting"] == MAX_SCHEDULED_BY_STRANGERS // 100 * 100
     message = build("/clock/at", (2.5, "/deck_levels", 0.5))
     for _ in range(200):
         rig.core.packet(message, stranger())
-    assert rig.status()["waiting"] == STRANGERS_HELD
+    assert rig.status()["waiting"] == MAX_SCHEDULED_BY_STRANGERS
     before = len(rig.fails())
     rig.raw(bundle(1.0, *batch))
     rig.raw(message)
-    assert (rig.status()["waiting"], len(rig.fails())) == (STRANGERS_HELD + 101, before)
+    assert (rig.status()["waiting"], len(rig.fails())) == (MAX_SCHEDULED_BY_STRANGERS + 101, before)
     rig.seconds(1.5)
     assert rig.status()["waiting"] == 0
     rig.core.packet(message, stranger())
-    for _ in range(STRANGERS_HELD // 100):
+    for _ in range(MAX_SCHEDULED_BY_STRANGERS // 100):
         rig.core.packet(bundle(9.0, *batch), stranger())
-    assert rig.status()["waiting"] == STRANGERS_HELD // 100 * 100, "their places are free again"
+    assert rig.status()["waiting"] == MAX_SCHEDULED_BY_STRANGERS // 100 * 100, (
+        "their places are free again"
+    )

@@ -14,7 +14,7 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from crowdstream.osc import codec
-from crowdstream.osc.codec import DEEPEST, Fault, Malformed, build, parse, read
+from crowdstream.osc.codec import MAX_DEPTH, Fault, Malformed, build, parse, read
 
 NOW = b"#bundle\0" + struct.pack(">Q", 1)
 EMPTY = b"/a\0\0,\0\0\0"
@@ -176,7 +176,7 @@ def test_the_reported_address_of_a_malformed_message_is_bounded() -> None:
 
 def test_bundles_are_decoded_only_to_the_maximum_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     packet = EMPTY
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         packet = bundle(packet)
     assert len(parse(packet)) == 1
     for _ in range(3000):
@@ -191,7 +191,7 @@ def test_bundles_are_decoded_only_to_the_maximum_depth(monkeypatch: pytest.Monke
     monkeypatch.setattr(codec, "_bundle", counted)
     with pytest.raises(Malformed, match="nested"):
         parse(packet)
-    assert len(read) == DEEPEST + 1
+    assert len(read) == MAX_DEPTH + 1
 
 
 def test_a_bundle_of_thousands_of_messages_is_decoded_completely() -> None:

@@ -12,7 +12,7 @@ import soundfile
 
 from crowdstream.recorder import recording
 from crowdstream.recorder.main import Recorder
-from crowdstream.recorder.recording import NoRoom, Recording, check_room, free_bytes
+from crowdstream.recorder.recording import DiskAlmostFull, Recording, check_free_space, free_bytes
 from tests.support.offline_server import Rig
 
 RESERVE = 512 << 20
@@ -22,9 +22,9 @@ FRAMES = np.full((2205, 2), 0.25, np.float32)
 def test_free_space_is_the_space_available_to_this_user(tmp_path: Path) -> None:
     free = free_bytes(tmp_path)
     assert free > 0
-    check_room(tmp_path / "mix.wav", 0)
-    with pytest.raises(NoRoom) as caught:
-        check_room(tmp_path / "mix.wav", 1 << 60)
+    check_free_space(tmp_path / "mix.wav", 0)
+    with pytest.raises(DiskAlmostFull) as caught:
+        check_free_space(tmp_path / "mix.wav", 1 << 60)
     assert caught.value.errno == errno.ENOSPC
     assert "--record-reserve" in str(caught.value) and str(tmp_path) in str(caught.value)
 
@@ -33,7 +33,7 @@ def test_no_recording_starts_without_the_reserved_space(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "free_bytes", lambda _folder: RESERVE - 1)
-    with pytest.raises(NoRoom):
+    with pytest.raises(DiskAlmostFull):
         Recording(tmp_path / "mix.wav", 44100, "wav24", lambda _said: None, reserve=RESERVE)
     assert not list(tmp_path.iterdir()), "and no file is left"
     events: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import soundfile
 from crowdstream.desk.constants import TAP_CUE, TAP_DECK, TAP_MASTER
 from crowdstream.desk.taps import LISTENERS, TapReader
 from crowdstream.recorder import recording, writer
-from crowdstream.recorder.disk import Disk
+from crowdstream.recorder.disk import RecordingFile
 from crowdstream.recorder.session import Session
 from tests.support.recording import STEP, FullDisk, SlowDisk
 from tests.support.render_harness import RenderHarness, noise
@@ -189,7 +189,7 @@ def test_frames_not_read_in_time_are_silent_and_reported(studio: Studio) -> None
 def test_a_slow_disk_affects_only_its_own_file(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "Disk", SlowDisk)
+    monkeypatch.setattr(writer, "RecordingFile", SlowDisk)
     monkeypatch.setattr(recording, "QUEUE_SECONDS", 0.5)
     SlowDisk.stuck.clear()
     SlowDisk.free.clear()
@@ -224,7 +224,9 @@ def test_a_full_disk_ends_its_file_and_others_continue(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        writer, "Disk", lambda path, _roots: (FullDisk if path.stem == "full" else Disk)(path)
+        writer,
+        "RecordingFile",
+        lambda path, _roots: (FullDisk if path.stem == "full" else RecordingFile)(path),
     )
     session = studio.session(0, full=TAP_DECK, mix=TAP_MASTER)
     studio.play(session, 40_000)
@@ -244,7 +246,7 @@ def test_a_full_disk_ends_its_file_and_others_continue(
 def test_a_recording_whose_files_have_all_failed_ends_by_itself(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "Disk", FullDisk)
+    monkeypatch.setattr(writer, "RecordingFile", FullDisk)
     session = studio.session(0)
     studio.play(session, 40_000)
     until(lambda: bool(studio.events_named("failed")))

@@ -86,7 +86,7 @@ def test_a_file_is_never_overwritten(tmp_path: Path, form: str, extension: str) 
 def test_a_full_disk_leaves_a_valid_file(
     tmp_path: Path, form: str, extension: str, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "Disk", FullDisk)
+    monkeypatch.setattr(writer, "RecordingFile", FullDisk)
     monkeypatch.setattr(FullDisk, "room", room)
     frames = sound(100_000)
     path = tmp_path / f"a{extension}"
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_a_valid_file(
 def test_a_failing_disk_leaves_a_valid_file(
     tmp_path: Path, form: str, extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "Disk", DyingDisk)
+    monkeypatch.setattr(writer, "RecordingFile", DyingDisk)
     frames = sound(20_000)
     path = tmp_path / f"a{extension}"
     made = open_audio(path, 44100, 2, form)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.supervisor.stale_files import OLD_KERNELS_SECONDS, OLD_SECONDS, remove_leavings
+from crowdstream.supervisor.stale_files import OLD_KERNELS_SECONDS, OLD_SECONDS, remove_stale_files
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +45,10 @@ def test_temporary_files_without_an_owner_are_removed_and_others_are_not(tmp_pat
     aged(young, 2 * OLD_SECONDS)
     written_now = kernels / "tmpnow.part"
     written_now.write_bytes(b"1")
-    assert sorted(remove_leavings()) == sorted([left[0], left[1], folder])
+    assert sorted(remove_stale_files()) == sorted([left[0], left[1], folder])
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in (*kept, young, written_now))
-    assert remove_leavings() == []
+    assert remove_stale_files() == []
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (precious / "song.wav").write_bytes(b"1")
     aged(precious, 2 * OLD_KERNELS_SECONDS)
     (tmp_path / "tmp" / "crowdstream-kernels-link").symlink_to(precious)
-    assert remove_leavings() == []
+    assert remove_stale_files() == []
     assert (precious / "song.wav").exists()
 
 
 def test_missing_folders_are_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/no/such/cache")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/no/such/config")
-    assert remove_leavings() == []
+    assert remove_stale_files() == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.system.json_text import MAX_DEPTH, encoded, read_json
+from crowdstream.system.json_text import MAX_DEPTH, read_json, to_json
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 100, 500, 900, 990, 5000, 200_000])
@@ -18,7 +18,7 @@ def test_json_nested_too_deeply_is_refused(depth: int, open_: str, close: str) -
 
 def test_json_of_the_maximum_depth_is_read() -> None:
     text = "[" * MAX_DEPTH + "]" * MAX_DEPTH
-    assert encoded(read_json(text)) == text
+    assert to_json(read_json(text)) == text
 
 
 @given(st.text(alphabet='[]{}",:0123456789eE+-.\\utrfalsn NaIi', max_size=60) | st.text())
@@ -27,7 +27,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         said = read_json(text)
     except ValueError:
         return
-    assert isinstance(encoded(said), str)
+    assert isinstance(to_json(said), str)
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "9" * 5000, "[", ""])

@@ -7,12 +7,12 @@ import ipaddress
 import pytest
 
 from crowdstream.system.network_address import (
-    is_everywhere,
+    format_address,
+    is_any_address,
     is_loopback,
-    plain_address,
-    plain_network,
-    same_sender,
-    shown_address,
+    parse_address,
+    parse_network,
+    sender_key,
 )
 
 
@@ -31,7 +31,7 @@ from crowdstream.system.network_address import (
     ],
 )
 def test_a_sender_is_counted_by_address_or_ipv6_network(host: str, sender: str) -> None:
-    assert same_sender(host) == sender
+    assert sender_key(host) == sender
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_loopback_addresses_are_recognized(host: str, loopback: bool) -> None:
     ],
 )  # fmt: skip
 def test_an_address_is_formatted_with_its_port(sender: tuple[str, int], shown: str) -> None:
-    assert shown_address(sender) == shown
+    assert format_address(sender) == shown
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_an_address_is_formatted_with_its_port(sender: tuple[str, int], shown: s
     ],
 )  # fmt: skip
 def test_a_network_of_mapped_addresses_becomes_ipv4(text: str, network: str) -> None:
-    assert plain_network(text) == ipaddress.ip_network(network)
+    assert parse_network(text) == ipaddress.ip_network(network)
 
 
 def test_a_network_with_host_bits_is_refused() -> None:
     with pytest.raises(ValueError, match="host bits"):
-        plain_network("10.0.0.1/8")
+        parse_network("10.0.0.1/8")
 
 
 def test_a_name_is_not_an_address() -> None:
-    assert plain_address("pi.local") is None
-    assert str(plain_address("fe80::1%eth0")) == "fe80::1"
+    assert parse_address("pi.local") is None
+    assert str(parse_address("fe80::1%eth0")) == "fe80::1"
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_a_name_is_not_an_address() -> None:
     [("0.0.0.0", True), ("::", True), ("10.0.0.1", False), ("localhost", False), ("", False)],
 )
 def test_unspecified_hosts_mean_all_addresses(host: str, everywhere: bool) -> None:
-    assert is_everywhere(host) is everywhere
+    assert is_any_address(host) is everywhere

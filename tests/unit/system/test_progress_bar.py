@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from crowdstream.system.progress_bar import ProgressBar, clock
+from crowdstream.system.progress_bar import ProgressBar, format_duration
 
 
 class _Screen(io.StringIO):
@@ -22,7 +22,7 @@ class _Screen(io.StringIO):
     [(0.4, "0:00"), (59.6, "1:00"), (185, "3:05"), (3599.6, "1:00:00"), (3725, "1:02:05")],
 )
 def test_a_duration_is_formatted_as_on_a_player(seconds: float, shown: str) -> None:
-    assert clock(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 def test_a_bar_shows_its_progress_and_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:

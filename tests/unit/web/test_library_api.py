@@ -20,7 +20,7 @@ import soundfile
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from crowdstream.audiofile.duration import length_of
+from crowdstream.audiofile.duration import duration_seconds
 from crowdstream.web import media_browser
 from crowdstream.web.library_api import MAX_SORTED, LibraryApi, routes
 from crowdstream.web.media_browser import MAX_FOUND
@@ -305,7 +305,7 @@ def test_a_file_that_changes_is_read_again(media: Path) -> None:
 ])  # fmt: skip
 def test_lengths_from_headers(tmp_path: Path, name: str, options: dict[str, str]) -> None:
     path = sound(tmp_path / name, 3.25, **options)
-    length = length_of(path)
+    length = duration_seconds(path)
     assert length is not None and abs(length - 3.25) < 0.08
 
 
@@ -316,17 +316,17 @@ def test_damaged_headers_have_no_length(tmp_path: Path) -> None:
     for name, data in good.items():
         for cut in (0, 3, 11, 20):
             (tmp_path / name).write_bytes(data[:cut])
-            assert length_of(tmp_path / name) is None
+            assert duration_seconds(tmp_path / name) is None
         for _ in range(200):
             broken = bytearray(data)
             for at in random.integers(0, min(len(broken), 200), 8):
                 broken[at] = random.integers(256)
             (tmp_path / name).write_bytes(broken)
-            length = length_of(tmp_path / name)
+            length = duration_seconds(tmp_path / name)
             assert length is None or 0 < length < 1e7
-    assert length_of(tmp_path) is None
+    assert duration_seconds(tmp_path) is None
     os.mkfifo(tmp_path / "pipe.wav")
-    assert length_of(tmp_path / "pipe.wav") is None
+    assert duration_seconds(tmp_path / "pipe.wav") is None
 
 
 def test_library_entries_take_precedence_over_tags(

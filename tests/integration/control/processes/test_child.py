@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.processes.child import Caller, Child, ChildError, ServerGone
+from crowdstream.control.processes.child import Child, ChildError, ControlThreadCaller, ServerGone
 from crowdstream.supervisor.fd_store import FdStore, StoredDescriptor, receive
 from tests.support.server import WAIT_SECONDS, until
 
@@ -54,7 +54,7 @@ def test_calls_reach_the_thread_or_fail() -> None:
             time.sleep(0.001)
 
     thread = threading.Thread(target=serve)
-    caller = Caller(thread)
+    caller = ControlThreadCaller(thread)
     thread.start()
     assert caller.call(lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
@@ -72,7 +72,7 @@ def test_calls_reach_the_thread_or_fail() -> None:
     caller.free()
 
 
-def _refused(caller: Caller) -> bool:
+def _refused(caller: ControlThreadCaller) -> bool:
     try:
         caller.call(lambda: None)
     except ServerGone:

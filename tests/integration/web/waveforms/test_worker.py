@@ -121,7 +121,7 @@ def test_a_file_that_hangs_the_process_is_skipped(tmp_path: Path) -> None:
         first = heard.worker.pid
         os.kill(first, signal.SIGSTOP)
         failed = await heard.until(lambda said: "failed" in said)
-        assert "nothing came" in failed["reason"]
+        assert "made no progress" in failed["reason"]
         await heard.until(lambda said: "up" in said)
         assert heard.worker.pid != first
 

@@ -11,8 +11,13 @@ import pytest
 from crowdstream.audiofile.errors import EmptyAudio, NotOneTrack, TooManyStems
 from crowdstream.audiofile.stems import folder_cache
 from crowdstream.audiofile.stems.folder import SEVERAL, STEMS, TRACKS, Verdict
-from crowdstream.audiofile.stems.sums import Access
-from crowdstream.audiofile.stems.track_files import UNPACKED, find_stems, folder_verdict, hear_stems
+from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.track_files import (
+    UNPACKED,
+    find_stems,
+    find_stems_by_audio,
+    folder_verdict,
+)
 from tests.support.stem_folders import RATE, SECONDS, mixed, noises, parts, put, put_all, song
 
 FOUR = ["drums", "bass", "vocals", "other"]
@@ -24,17 +29,17 @@ def track() -> dict[str, np.ndarray]:
 
 
 def final_verdict(folder: Path) -> Verdict:
-    verdict = folder_verdict(folder, Access())
+    verdict = folder_verdict(folder, FileAccess())
     assert verdict is not None and verdict.heard
     return verdict
 
 
 def stems(folder: Path) -> list[str]:
-    return [stem.name for stem in hear_stems(folder).stems]
+    return [stem.name for stem in find_stems_by_audio(folder).stems]
 
 
 def left_out(folder: Path) -> dict[str, str]:
-    return {one.path.name: one.reason for one in hear_stems(folder).left_out}
+    return {one.path.name: one.reason for one in find_stems_by_audio(folder).left_out}
 
 
 # Several tracks -------------------------------------------------------------------------------
@@ -238,7 +243,7 @@ def test_twelve_stems_are_refused_but_eight_and_a_mixdown_are_accepted(
     sounds = noises(names)
     twelve = put_all(tmp_path / "twelve", sounds)
     with pytest.raises(TooManyStems, match="holds 12 stems and a deck has 8") as caught:
-        hear_stems(twelve)
+        find_stems_by_audio(twelve)
     assert "\n" not in str(caught.value)
     eight = {name: sounds[name] for name in names[:8]}
     put(put_all(tmp_path / "eight", eight) / "x.wav", mixed(eight) * np.float32(0.5))
@@ -252,7 +257,7 @@ def test_an_unreadable_stem_is_reported(
     put_all(tmp_path, {name: track[name] for name in ("drums", "bass", "other")})
     (tmp_path / "vocals.ofr").write_bytes(b"x")
     (tmp_path / "tune.stem.mp4").write_bytes(b"x")
-    lost = [one for one in hear_stems(tmp_path).left_out if one.lost]
+    lost = [one for one in find_stems_by_audio(tmp_path).left_out if one.lost]
     assert [one.path.name for one in lost] == ["vocals.ofr"] and "ofr" in lost[0].reason
     assert stems(tmp_path) == ["drums", "bass", "other"]
 
@@ -303,16 +308,16 @@ def test_audio_is_compared_once_and_again_after_a_file_has_changed(
 
     assert not find_stems(tmp_path).heard
     for _ in range(2):
-        hear_stems(tmp_path, Access(watch=watch))
+        find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert len(set(read)) == 5
     first = len(read)
     folder_cache._kept.clear()  # as in another process
     assert [stem.name for stem in find_stems(tmp_path).stems] == FOUR
-    hear_stems(tmp_path, Access(watch=watch))
+    find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert len(read) == first
     put(tmp_path / "full.wav", parts(5.0, 7)["other"])
     assert not find_stems(tmp_path).heard
-    hear_stems(tmp_path, Access(watch=watch))
+    find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert len(read) > first
 
 
@@ -322,7 +327,7 @@ def test_a_corrupt_or_unwritable_cache_is_ignored(
     place = tmp_path / "cache" / "crowdstream" / "folders"
     monkeypatch.setattr(folder_cache, "cache_folder", lambda: place)
     folder = put_all(tmp_path / "m", track)
-    hear_stems(folder)
+    find_stems_by_audio(folder)
     [cache_file] = place.iterdir()
     for text in ("", "{}", "[" * 50_000, '{"version": 1, "files": 3}', "\xff"):
         cache_file.write_bytes(text.encode("latin-1"))

@@ -17,9 +17,9 @@ from crowdstream.control.decks.beatgrid import Grid
 from crowdstream.control.handlers.deck_ops import grid_of
 from crowdstream.control.publish.deck_view import grid_value
 from crowdstream.library.corrections import Corrections
-from crowdstream.library.database import Library, default_place
+from crowdstream.library.database import Library, default_path
 from crowdstream.library.models import Row
-from crowdstream.library.scanner import SINGLE, Mark
+from crowdstream.library.scanner import SINGLE, FileState
 from tests.support.drum_machine import beats_at
 from tests.support.instant_analysis import made
 from tests.support.offline_server import RATE, Rig, write
@@ -36,10 +36,10 @@ def _own_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def keep(path: Path, analysis: Analysis, **corrections: float) -> None:
     """Store a file's analysis in the library, as `crowdstream analyze` does."""
     status = path.stat()
-    mark = Mark(path.stem, str(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    mark = FileState(path.stem, str(path), status.st_size, status.st_mtime_ns, status.st_ino)
     row = Row(str(path), str(path), SINGLE, (mark,), path.stem, "p", "", 3, analysis)
     row.corrections = Corrections(**corrections)  # type: ignore[arg-type]
-    with Library(default_place()) as library:
+    with Library(default_path()) as library:
         library.put([row])
         library.correct(str(path), lambda _: Corrections(**corrections))  # type: ignore[arg-type]
 

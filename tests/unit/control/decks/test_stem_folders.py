@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.audiofile.loudness import Loudness
-from crowdstream.audiofile.stems.track_files import hear_stems
+from crowdstream.audiofile.loudness import LoudnessMeter
+from crowdstream.audiofile.stems.track_files import find_stems_by_audio
 from crowdstream.control.processes.loader_log import LoaderLog
 from tests.support.offline_server import RATE, Rig
 from tests.support.stem_folders import SPELLINGS, mixed, noises, parts, put, put_all, song
@@ -30,7 +30,7 @@ def stems(rig: Rig) -> tuple[str, ...]:
 
 
 def lufs(samples: np.ndarray) -> float:
-    meter = Loudness(RATE)
+    meter = LoudnessMeter(RATE)
     meter.feed(np.ascontiguousarray(samples))
     measured = meter.integrated()
     assert measured is not None
@@ -182,7 +182,7 @@ def test_a_name_is_found_in_either_unicode_normalization(
             rig.send(LOAD, unicodedata.normalize(other, str(path)))
             rig.run(512)
     assert not rig.fails() and len(rig.heard("/done")) == 4
-    assert [stem.name for stem in hear_stems(folder).stems] == list(FOUR)
+    assert [stem.name for stem in find_stems_by_audio(folder).stems] == list(FOUR)
 
 
 def test_the_next_loader_examines_again_or_adopts_the_result() -> None:

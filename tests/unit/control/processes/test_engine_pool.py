@@ -11,12 +11,12 @@ import pytest
 from crowdstream.commands.errors import Refused
 from crowdstream.control.processes.buffer_resize import MAX_SECONDS
 from crowdstream.control.processes.engine_pool import (
-    AGAIN_PAUSE,
-    FIRST_PAUSE,
-    LEAVE_SECONDS,
+    EARLY_DEATH_SECONDS,
+    FIRST_STANDBY_DELAY,
+    HANDOVER_TAIL_SECONDS,
     MAX_DEATHS,
-    MAX_PAUSE,
-    SHORT_SECONDS,
+    MAX_RESTART_DELAY,
+    MIN_RESTART_DELAY,
     STANDSTILL_SECONDS,
     EnginePool,
 )
@@ -114,9 +114,9 @@ def desk() -> Iterator[Desk]:
 
 def test_a_standby_comes_after_the_start_and_again_after_each_takeover(desk: Desk) -> None:
     pool = PoolHarness(desk)
-    pool.wait(FIRST_PAUSE / 2)
+    pool.wait(FIRST_STANDBY_DELAY / 2)
     assert pool.roles() == ["first"]
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     pool.wait(60.0)
     assert pool.roles() == ["first", "standby"]
     # It opens the device that was found, even if the settings named none.
@@ -128,7 +128,7 @@ def test_a_standby_comes_after_the_start_and_again_after_each_takeover(desk: Des
     pool.take_over(1)
     assert pool.children[0].ended and pool.notified == [("card (ALSA)", "died")]
     assert pool.engines.pids() == {"engine": 1002}
-    pool.wait(AGAIN_PAUSE)
+    pool.wait(MIN_RESTART_DELAY)
     assert pool.roles() == ["first", "standby", "standby"]
 
 
@@ -146,21 +146,21 @@ def test_without_a_standby_a_dead_engine_is_replaced_at_once(desk: Desk) -> None
 
 def test_a_lost_device_is_searched_for_until_it_is_found(desk: Desk) -> None:
     pool = PoolHarness(desk)
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     pool.take_over(1, "device", CLOCK)
     assert pool.engines.searching and pool.notified == [("built-in clock", "device")]
-    pool.wait(AGAIN_PAUSE)
+    pool.wait(MIN_RESTART_DELAY)
     assert pool.roles()[-1] == "search"
     assert pool.children[2].request["device"] == "card (ALSA)"
     pool.take_over(2, "found")
     assert not pool.engines.searching and pool.children[1].ended
-    pool.wait(AGAIN_PAUSE)
+    pool.wait(MIN_RESTART_DELAY)
     assert pool.roles()[-1] == "standby"
 
 
 def test_no_engine_plays_while_waiting_for_the_device(desk: Desk) -> None:
     pool = PoolHarness(desk, device_lost="wait")
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     pool.emit(1, lost="device")
     assert pool.notified == ["device"] and pool.engines.pids() == {}
     pool.wait(0.0)
@@ -172,7 +172,7 @@ def test_the_device_is_searched_for_after_a_standby_reports_its_loss_and_exits(
     desk: Desk,
 ) -> None:
     pool = PoolHarness(desk, device_lost="wait")
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     pool.children[0].finished = pool.children[1].finished = True
     pool.emit(1, lost="device")
     pool.deliver(0)
@@ -195,11 +195,11 @@ def test_control_notices_a_stalled_device_when_there_is_no_standby(desk: Desk) -
 
 def test_engines_that_keep_dying_early_end_the_server(desk: Desk) -> None:
     pool = PoolHarness(desk)
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     for number in range(1, MAX_DEATHS + 2):
         assert not pool.engines.failed
         pool.take_over(number)
-        pool.wait(SHORT_SECONDS / 2)  # too short for a standby
+        pool.wait(EARLY_DEATH_SECONDS / 2)  # too short for a standby
         pool.die(number)
         pool.wait(0.0)
     assert "in a row" in pool.engines.failed
@@ -207,10 +207,10 @@ def test_engines_that_keep_dying_early_end_the_server(desk: Desk) -> None:
 
 def test_an_engine_that_has_lived_longer_resets_the_death_count(desk: Desk) -> None:
     pool = PoolHarness(desk)
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     for number in range(1, 4 * MAX_DEATHS):
         pool.take_over(number)
-        pool.wait(SHORT_SECONDS * (2 if number % MAX_DEATHS == 0 else 0.5))
+        pool.wait(EARLY_DEATH_SECONDS * (2 if number % MAX_DEATHS == 0 else 0.5))
         pool.die(number)
         pool.wait(0.0)
     assert not pool.engines.failed
@@ -218,7 +218,7 @@ def test_an_engine_that_has_lived_longer_resets_the_death_count(desk: Desk) -> N
 
 def test_failing_standbys_are_restarted_with_back_off(desk: Desk) -> None:
     pool = PoolHarness(desk)
-    pool.wait(FIRST_PAUSE)
+    pool.wait(FIRST_STANDBY_DELAY)
     pauses = []
     for number in range(1, 9):
         pool.die(number)
@@ -227,11 +227,11 @@ def test_failing_standbys_are_restarted_with_back_off(desk: Desk) -> None:
             pool.wait(0.25)
         pauses.append(pool.now - begin)
     assert pauses[:4] == pytest.approx([0.5, 1.0, 2.0, 4.0])
-    assert pauses[-1] == MAX_PAUSE
+    assert pauses[-1] == MAX_RESTART_DELAY
     # A standby that was ready once resets the back-off.
     pool.emit(9, standby="running")
     pool.die(9)
-    pool.wait(AGAIN_PAUSE)
+    pool.wait(MIN_RESTART_DELAY)
     assert len(pool.children) == 11
 
 
@@ -246,7 +246,7 @@ class ResizeRequest:
 
     def __init__(self, desk: Desk) -> None:
         self.pool = PoolHarness(desk)
-        self.pool.wait(FIRST_PAUSE)
+        self.pool.wait(FIRST_STANDBY_DELAY)
         self.pool.emit(1, standby="running")
         self.replies: list[Any] = []
         resizing = self.pool.engines.resizing
@@ -285,9 +285,9 @@ def test_a_new_buffer_size_applies_to_all_later_engines(
     assert pool.engines.pids() == {"engine": 1003}
     # The device still plays the last blocks of the old engine.
     assert pool.children[0].ended == (beside is None)
-    pool.wait(AGAIN_PAUSE)
+    pool.wait(MIN_RESTART_DELAY)
     assert pool.roles()[3:] == ["standby"] and pool.children[3].request["buffer_size"] == 1024
-    pool.wait(LEAVE_SECONDS)
+    pool.wait(HANDOVER_TAIL_SECONDS)
     assert pool.children[0].ended
     assert pool.engines.to_state()["info"]["buffer_size"] == 1024
 
@@ -316,7 +316,7 @@ def test_playback_continues_when_a_buffer_size_change_fails(desk: Desk, how: str
         pool.wait(0.0)
         assert "device is gone" in resize.replies[0]
     assert pool.children[2].ended
-    pool.wait(MAX_PAUSE)
+    pool.wait(MAX_RESTART_DELAY)
     assert pool.roles()[3:] == ([] if how != "device" else ["search"])
     assert resize.replies[1:] == [] and pool.engines.frames == 256
 

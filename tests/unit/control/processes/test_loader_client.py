@@ -15,10 +15,10 @@ from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.processes.file_quarantine import SAME_FILE_SECONDS, FileQuarantine
 from crowdstream.control.processes.loader_client import (
-    FIRST_DELAY,
     HANG_SECONDS,
-    LIVED_SECONDS,
-    MAX_DELAY,
+    MAX_RESTART_DELAY,
+    MIN_RESTART_DELAY,
+    SETTLED_SECONDS,
     LoaderClient,
 )
 from crowdstream.desk.block import Desk
@@ -206,7 +206,7 @@ def test_an_outside_kill_quarantines_a_file_only_the_second_time(
     harness.busy(1)
     harness.dies(status)
     assert "killed twice" in harness.events_named("failed")[0]["reason"]
-    harness.turn(FIRST_DELAY)
+    harness.turn(MIN_RESTART_DELAY)
     assert harness.request_names() == [("adopted", None)]
 
 
@@ -316,8 +316,8 @@ def test_deaths_without_a_culprit_are_restarted_with_back_off(harness: ClientHar
     assert pauses[0] == 0.0, "the first time at once"
     assert pauses[:7] == sorted(pauses[:7])
     assert pauses[3] > 2 * pauses[1]
-    assert MAX_DELAY <= pauses[-1] <= MAX_DELAY + 0.1
-    harness.turn(LIVED_SECONDS + 1)
+    assert MAX_RESTART_DELAY <= pauses[-1] <= MAX_RESTART_DELAY + 0.1
+    harness.turn(SETTLED_SECONDS + 1)
     number = len(harness.made)
     harness.dies(1)
     assert len(harness.made) == number + 1

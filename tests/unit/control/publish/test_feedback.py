@@ -14,7 +14,7 @@ from crowdstream.control.publish.change_feed import MAX_BYTES
 from crowdstream.control.publish.feedback import TURN_SECONDS
 from crowdstream.osc.codec import BUNDLE, build, parse
 from tests.support.offline_server import Rig, at_once, level, write
-from tests.unit.control.state.test_snapshotter import Mortal
+from tests.unit.control.state.test_snapshotter import RestartableRig
 
 DESK = ("127.0.0.1", 50000)
 PHONE = ("127.0.0.1", 50001)
@@ -223,7 +223,7 @@ def test_untrusted_senders_get_no_feedback_and_subscribers_are_limited(rig: Rig)
 
 
 def test_feedback_continues_when_control_dies(tmp_path: Path) -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/notify", 1, 9000)
         rig.send("/feedback", 1, 0, "/mix")
         home = ("127.0.0.1", 9000)

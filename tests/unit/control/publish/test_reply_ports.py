@@ -9,7 +9,7 @@ import pytest
 from crowdstream.commands.errors import BadArgument
 from crowdstream.control.publish.reply_ports import MAX_REPLY_PORTS, ReplyPorts
 from tests.support.offline_server import ME, Rig
-from tests.unit.control.state.test_snapshotter import Mortal
+from tests.unit.control.state.test_snapshotter import RestartableRig
 
 HOME = ("127.0.0.1", 9000)
 STRANGER = ("192.0.2.7", 50000)
@@ -100,7 +100,7 @@ def test_the_number_of_remembered_senders_is_limited() -> None:
 
 
 def test_named_ports_survive_a_restart_of_control() -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/notify", 1, 9000)
         rig.note()
         rig.die()

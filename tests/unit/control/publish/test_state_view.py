@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crowdstream.commands.registry import TABLE
-from crowdstream.control.publish.deck_view import GRID_TOLERANCE, thinned
+from crowdstream.control.publish.deck_view import GRID_TOLERANCE, simplify
 from crowdstream.control.publish.state_view import HEALTH_SECONDS, StateView
 from crowdstream.desk.opcodes import OP_RAMP
 from crowdstream.desk.ramps import RAMP_CUE, RAMP_MASTER
@@ -19,7 +19,7 @@ from crowdstream.offline.session import WALL
 from tests.support.offline_server import RATE, Rig, bundle_at, level, write
 from tests.support.state_view_cases import CASES, ELSEWHERE, SETUP
 from tests.unit.audiofile.test_tags import chunk, text_frames, with_chunk
-from tests.unit.control.state.test_snapshotter import Mortal
+from tests.unit.control.state.test_snapshotter import RestartableRig
 
 LOW_RATE = 8000  # so that the tracks of many cases load quickly
 KEYS = {
@@ -251,7 +251,7 @@ def test_a_new_control_process_shows_the_same_state(tmp_path: Path) -> None:
     path = with_chunk(
         write(tmp_path / "song.wav", level(4)), chunk(b"id3 ", text_frames(TIT2="T", TKEY="1A"))
     )
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         for address, *arguments in (
             ("/deck/A/load", str(path)), ("/deck/A/play",), ("/deck/A/grid", 124.0),
             ("/deck/A/loop/set", 0.5, 1.0), ("/deck/A/stem/1/mute", 1), ("/deck/A/kill", "low"),
@@ -272,15 +272,15 @@ def test_a_new_control_process_shows_the_same_state(tmp_path: Path) -> None:
 def test_a_thinned_grid_is_equivalent() -> None:
     rng = np.random.default_rng(3)
     steady = [(float(beat), 0.1 + beat * 0.5) for beat in range(400)]
-    assert len(thinned(steady, GRID_TOLERANCE)) <= 4
+    assert len(simplify(steady, GRID_TOLERANCE)) <= 4
     bent = np.cumsum(np.concatenate([np.full(100, 0.5), np.full(100, 0.48), np.full(100, 0.51)]))
-    assert len(thinned(list(enumerate(bent.tolist())), GRID_TOLERANCE)) <= 8
+    assert len(simplify(list(enumerate(bent.tolist())), GRID_TOLERANCE)) <= 8
     for step in (np.full(511, 0.5), rng.uniform(0.4, 0.6, 511), np.linspace(0.4, 0.6, 511),
                  0.5 + 0.001 * np.sin(np.arange(511) / 9)):
         pairs = list(zip(range(512), np.cumsum(np.insert(step, 0, 0.1)).tolist(), strict=True))
         for count in (2, 3, 4, 100, 512):
             some = [(float(beat), second) for beat, second in pairs[:count]]
-            kept = thinned(some, GRID_TOLERANCE)
+            kept = simplify(some, GRID_TOLERANCE)
             assert kept[0] == some[0] and kept[-2:] == some[-2:]
             assert set(kept) <= set(some) and kept == sorted(set(kept))
             beats, seconds = zip(*kept, strict=True)

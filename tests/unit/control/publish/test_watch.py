@@ -10,12 +10,12 @@ import pytest
 
 from crowdstream.commands.registry import TABLE
 from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS
-from crowdstream.control.publish.change_feed import FLOOD, MAX_BYTES, TURN_SECONDS, newest, packets
+from crowdstream.control.publish.change_feed import FLOOD, MAX_BYTES, SEND_SECONDS, newest, packets
 from crowdstream.control.publish.subscribers import SILENT_SECONDS
 from crowdstream.offline.session import WALL
 from crowdstream.osc.codec import BUNDLE, build, parse
 from tests.support.offline_server import ME, Rig, at_once, bundle_at
-from tests.unit.control.state.test_snapshotter import Mortal
+from tests.unit.control.state.test_snapshotter import RestartableRig
 
 OTHER = ("127.0.0.1", 50001)
 STRANGER = ("192.0.2.7", 50000)
@@ -135,7 +135,7 @@ def test_in_a_flood_the_newest_value_arrives_within_50_ms(rig: Rig, interval: in
     values = [value for _, value in seen]
     assert values == sorted(values) and values[-2:] == [count / 16384] * 2
     turns = sorted({when for when, _ in seen})
-    assert min(b - a for a, b in itertools.pairwise(turns)) > 0.9 * TURN_SECONDS
+    assert min(b - a for a, b in itertools.pairwise(turns)) > 0.9 * SEND_SECONDS
     assert len(seen) == 2 * len(turns)
     # Each change was reported in time, itself or a newer one.
     news = iter(turns)
@@ -223,7 +223,7 @@ def test_the_program_that_hosts_the_server_can_watch_and_listen(rig: Rig) -> Non
 
 
 def test_watchers_stay_subscribed_when_control_is_replaced(tmp_path: Path) -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/watch")
         rig.send("/watch", 1, sender=OTHER)
         rig.send("/watch", 0, sender=OTHER)

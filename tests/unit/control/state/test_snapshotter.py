@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 
 from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.control.state.snapshotter import Snapshotter
-from crowdstream.control.state.state_log import StateLog, make_notes
+from crowdstream.control.state.state_log import StateLog, create_state_log
 from crowdstream.desk.constants import TAP_STEM
 from crowdstream.desk.effects import ACTIVE
 from crowdstream.desk.opcodes import PLAYING
-from crowdstream.desk.taps import CONTROL, hold_tap
+from crowdstream.desk.taps import CONTROL, request_tap
 from crowdstream.offline.session import START, WALL
 from crowdstream.osc.codec import build
 from tests.support.offline_server import ME, RATE, Rig, bundle_at, count, level, write
 
 
-class Mortal(Rig):
+class RestartableRig(Rig):
     """A rig whose control can die: `die` replaces it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.fd = make_notes()
+        self.fd = create_state_log()
         self.core.recall = Snapshotter(self.core, StateLog(os.dup(self.fd)))
         self.core.recall.begin()
         self.note()
@@ -111,7 +111,7 @@ OF_THE_MACHINE = {"read_max_ms", "stalls", "stalled_s"}
 STEP = st.tuples(COMMANDS, st.sampled_from([0.0, 0.0, 0.2, 0.8]), st.integers(1, 20))
 
 
-def carry_out(rig: Mortal, files: list[str], step: Any) -> None:
+def carry_out(rig: RestartableRig, files: list[str], step: Any) -> None:
     (address, *arguments), ahead, blocks = step
     if "{}" in address:
         address = address.format(arguments.pop(0))
@@ -125,7 +125,7 @@ def carry_out(rig: Mortal, files: list[str], step: Any) -> None:
     rig.run(blocks * rig.block)
 
 
-def told(rig: Mortal) -> dict[str, Any]:
+def told(rig: RestartableRig) -> dict[str, Any]:
     # All fields of a status except the time this machine took to read files.
     rig.run(10 * rig.block)
     return {name: value for name, value in rig.status().items() if name not in OF_THE_MACHINE}
@@ -141,7 +141,7 @@ def test_control_may_die_at_any_time_without_audible_or_lost_state(
     begin = [(("/deck/{}/load", "A", 0), 0.0, 4), (("/deck/{}/grid", "A", 124.0), 0.0, 1),
              (("/deck/{}/play", "A", 0.0, 1), 0.0, 4), (("/deck/{}/load", "B", 2), 0.0, 4),
              (("/deck/{}/play", "B", 0.0, 1), 0.0, 4)]
-    with Mortal() as alone, Mortal() as mortal:
+    with RestartableRig() as alone, RestartableRig() as mortal:
         for number, step in enumerate([*begin, *steps]):
             carry_out(alone, tracks, step)
             carry_out(mortal, tracks, step)
@@ -155,7 +155,7 @@ def test_control_may_die_at_any_time_without_audible_or_lost_state(
 
 
 def test_scheduled_commands_are_carried_out_by_the_next_control_process(tracks: list[str]) -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/cue", "A", tracks[1])
         rig.run(1024)
         # Pending in the engine, in control, at a beat, and waiting for its file.
@@ -180,7 +180,7 @@ def test_scheduled_commands_are_carried_out_by_the_next_control_process(tracks: 
 
 
 def test_an_unsaved_turn_is_corrected_from_the_desk(tracks: list[str]) -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         for deck in "AB":
             rig.send("/cue", deck, tracks[1])
         rig.run(2048)
@@ -208,7 +208,7 @@ def test_an_unsaved_turn_is_corrected_from_the_desk(tracks: list[str]) -> None:
 
 
 def test_a_voice_of_an_unknown_track_is_silenced(tracks: list[str]) -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         Rig.send(rig, "/cue", "A", tracks[1])
         for _ in range(4):
             Rig.step(rig)
@@ -224,7 +224,7 @@ def test_a_voice_of_an_unknown_track_is_silenced(tracks: list[str]) -> None:
 
 def test_subscribers_are_notified_after_a_restart(tracks: list[str]) -> None:
     other = ("127.0.0.1", 50001)
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/notify", 1)
         rig.core.packet(build("/notify", (1,)), other)
         rig.send("/meters", 50.0, "all")
@@ -258,11 +258,11 @@ def test_subscribers_are_notified_after_a_restart(tracks: list[str]) -> None:
 
 
 def test_taps_without_an_owner_are_released() -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/meters", 10.0, "all")
         rig.step()
-        hold_tap(rig.desk, 0, CONTROL)
-        hold_tap(rig.desk, TAP_STEM, CONTROL)
+        request_tap(rig.desk, 0, CONTROL)
+        request_tap(rig.desk, TAP_STEM, CONTROL)
         rig.die()
         assert int(rig.desk.taps["on"][0]) == 0
         assert int(rig.desk.taps["on"][TAP_STEM]) == 1
@@ -272,7 +272,7 @@ def test_a_load_that_never_reached_the_loader_is_requested_again(
     tracks: list[str], tmp_path: Path
 ) -> None:
     gone = write(tmp_path / "gone.wav", level(1))
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/cue", "A", tracks[1])
         rig.send("/cue", "B", str(gone))
         rig.note()
@@ -287,7 +287,7 @@ def test_a_load_that_never_reached_the_loader_is_requested_again(
 
 
 def test_unsaved_engine_events_are_recovered_from_the_desk(tracks: list[str]) -> None:
-    with Mortal() as rig:
+    with RestartableRig() as rig:
         rig.send("/cue", "A", tracks[1])
         rig.run(1024)
         rig.send("/start_group", 0.0, "A")

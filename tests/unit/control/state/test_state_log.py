@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from crowdstream.control.scheduler import pack, unpack
 from crowdstream.control.state import state_log as notes_module
-from crowdstream.control.state.state_log import GONE, StateLog, make_notes
+from crowdstream.control.state.state_log import REMOVED, StateLog, create_state_log
 
 
 @pytest.fixture
 def fd() -> Iterator[int]:
-    made = make_notes()
+    made = create_state_log()
     yield made
     os.close(made)
 
@@ -53,7 +53,7 @@ def test_saved_values_are_read_back(fd: int) -> None:
     notes.note([("a", 1), ("b", [1.5, None, "x"])])
     notes.note([("a", 2)])
     assert read(fd) == {"a": 2, "b": [1.5, None, "x"]} == notes.values
-    notes.note([("b", GONE), ("c", {"d": "\udcff"})])
+    notes.note([("b", REMOVED), ("c", {"d": "\udcff"})])
     assert read(fd) == {"a": 2, "c": {"d": "\udcff"}}
     notes.note([])
     notes.close()
@@ -77,12 +77,12 @@ def test_a_write_killed_at_any_byte_leaves_all_or_nothing_of_a_turn(
         monkeypatch.setattr(notes_module, "GROWN_BYTES", 1 << 18)
         notes = Dying(os.dup(fd))
         notes.note([("x", list(range(50)))])
-        notes.note([*before.items(), ("x", GONE)])
+        notes.note([*before.items(), ("x", REMOVED)])
         if not grown:
             notes._full = 0
         notes.left = count
         try:
-            notes.note([("a", 2), ("b", GONE), ("c", "new")])
+            notes.note([("a", 2), ("b", REMOVED), ("c", "new")])
         except Killed:
             outcomes.append(read(fd))
             # The successor continues from there.
@@ -110,7 +110,7 @@ def test_the_log_stays_small_and_correct_over_many_turns(fd: int) -> None:
         key = f"wait/{number}"
         kept[key] = ["x" * 50, number]
         gone = f"wait/{number - 100}"
-        notes.note([(key, kept[key]), *([(gone, GONE)] if gone in kept else [])])
+        notes.note([(key, kept[key]), *([(gone, REMOVED)] if gone in kept else [])])
         kept.pop(gone, None)
     assert read(fd) == kept == notes.values
     assert os.fstat(fd).st_blocks * 512 < 2 << 20

@@ -14,7 +14,7 @@ from crowdstream.dj.planning.energy_curve import NAMED, Curve
 from crowdstream.dj.planning.planner import PlanError, Planner, PlanOptions, TrackRequest
 from crowdstream.dj.planning.transition_search import match_tempo_ratio
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import all_moves, placements, tempo_map
+from crowdstream.dj.setfile.timed_commands import all_commands, placements, tempo_map
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.dj.transitions.base import Side, TransitionContext
 from crowdstream.dj.transitions.conflicts import clashes
@@ -155,7 +155,7 @@ def test_tempos_are_matched_in_half_or_double_time_only_if_close() -> None:
 
 
 def test_commands_are_sorted_and_start_at_beat_0(mix: Set) -> None:
-    commands = all_moves(mix)
+    commands = all_commands(mix)
     assert all(command.beat >= 0 for command in commands)
     assert [command.beat for command in commands] == sorted(command.beat for command in commands)
 

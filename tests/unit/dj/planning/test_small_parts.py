@@ -7,14 +7,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from crowdstream.control.engine_queue.request import nobody
-from crowdstream.desk.snapshot import read_moment
+from crowdstream.control.engine_queue.request import discard_reply
+from crowdstream.desk.snapshot import read_snapshot
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Candidates
 from crowdstream.dj.planning.energy_curve import CurveError, find_curve
 from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Plan, Planner, PlanOptions
-from crowdstream.dj.planning.plot import picture
+from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.tempo_map import TempoMap
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.offline.session import Session
@@ -81,11 +81,11 @@ def test_the_tempo_map_matches_the_servers_clock() -> None:
         assert tempo.beat(tempo.second(beat)) == pytest.approx(beat)
     with Session(Settings(bpm=120.0), 4 << 20) as session:
         session.render(256)
-        session.perform("/clock/reset", (), nobody, session.desk.frame)
+        session.perform("/clock/reset", (), discard_reply, session.desk.frame)
         begin = session.desk.frame
         session.send("/clock/at", 8.0, "/clock/tempo", 130.0, 16.0)
         for beat in (4.0, 12.0, 20.0, 30.0):
-            while (moment := read_moment(session.desk)).beat < beat:
+            while (moment := read_snapshot(session.desk)).beat < beat:
                 session.render(4096)
             second = (moment.frame - begin) / 44100
             assert tempo.second(moment.beat) == pytest.approx(second, abs=2 / 44100)
@@ -146,7 +146,7 @@ def test_the_plot_shows_each_track(candidates: Candidates, plan: Plan) -> None:
     paths = {entry.path for entry in plan.mix.entries}
     known = {path: candidates.features(path) for path in paths}
     energies = {path: candidates.energy(candidates.card(path)) for path in paths}
-    text = picture(plan.mix, known, energies, find_curve("wave").energy)
+    text = plot_set(plan.mix, known, energies, find_curve("wave").energy)
     root = ElementTree.fromstring(text)
     words = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
     for entry in plan.mix.entries:
@@ -156,7 +156,7 @@ def test_the_plot_shows_each_track(candidates: Candidates, plan: Plan) -> None:
         assert entry.transition.kind in words
     assert all(f"Deck {deck}" in words for deck in "ABCD")
     assert "nan" not in text
-    ElementTree.fromstring(picture(plan.mix, {}, {}))
+    ElementTree.fromstring(plot_set(plan.mix, {}, {}))
 
 
 def test_explanations_cover_each_track(plan: Plan) -> None:

@@ -18,7 +18,7 @@ from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.reader import read_set
-from crowdstream.dj.setfile.timed_commands import all_moves, placements
+from crowdstream.dj.setfile.timed_commands import all_commands, placements
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.dj.track_features import TrackFeatures
 from tests.support.drum_machine import RATE, beats_at, drums, worst_error
@@ -70,7 +70,7 @@ def test_uncertain_tracks_are_marked_in_a_set_and_its_file(
     assert f"{entry.bpm:.2f}? bpm" in text
     assert entry_of(entry_note(entry)).confidence == 0.4
     commands = [
-        command for command in all_moves(mix) if command.address.endswith("/grid/confidence")
+        command for command in all_commands(mix) if command.address.endswith("/grid/confidence")
     ]
     assert [command.args for command in commands] == [(0.4,), (0.4,)]
     path = write(tmp_path / "one.wav", level(20.0))

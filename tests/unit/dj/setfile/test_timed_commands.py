@@ -15,7 +15,7 @@ from crowdstream.dj.setfile.reader import parse_set
 from crowdstream.dj.setfile.timed_commands import (
     DECKS,
     TimedCommand,
-    all_moves,
+    all_commands,
     closing,
     placements,
     sync_quantum,
@@ -100,7 +100,7 @@ def test_placements_are_contiguous(mix: Set) -> None:
 
 def test_the_commands_of_all_tracks_make_up_the_set(mix: Set) -> None:
     single = [move for index in range(len(mix.entries)) for move in track_commands(mix, index)]
-    assert sorted(map(repr, single + closing(mix))) == sorted(map(repr, all_moves(mix)))
+    assert sorted(map(repr, single + closing(mix))) == sorted(map(repr, all_commands(mix)))
 
 
 def test_later_tracks_do_not_change_the_commands_of_earlier_ones(mix: Set) -> None:
@@ -111,7 +111,7 @@ def test_later_tracks_do_not_change_the_commands_of_earlier_ones(mix: Set) -> No
 
 
 def test_every_command_is_valid_for_the_server(mix: Set) -> None:
-    for move in all_moves(mix):
+    for move in all_commands(mix):
         command = TABLE.find(move.address)[0]
         if not move.address.endswith("/load"):
             command.bind(list(move.args))
@@ -119,7 +119,7 @@ def test_every_command_is_valid_for_the_server(mix: Set) -> None:
 
 def test_a_deck_is_loaded_after_its_previous_track_has_ended(mix: Set) -> None:
     where = placements(mix)
-    loads = [move for move in all_moves(mix) if move.stage == "load"]
+    loads = [move for move in all_commands(mix) if move.stage == "load"]
     assert len(loads) == len(where)
     for move in loads:
         if move.index >= len(DECKS):

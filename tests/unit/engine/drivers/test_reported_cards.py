@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from crowdstream.desk.stream_info import DeviceError
-from crowdstream.engine.drivers.devices import choose
+from crowdstream.engine.drivers.devices import select_device
 from crowdstream.engine.drivers.portaudio import list_devices
 from tests.support.fake_portaudio import Device, FakePortAudio
 
@@ -28,18 +28,18 @@ def test_two_cards_of_the_same_model_can_be_selected_individually(fake: FakePort
     outputs = list_devices()
     for entry in outputs:
         for wanted in (str(entry["number"]), entry["name"], f"{entry['name']} ({entry['host']})"):
-            assert choose(outputs, wanted) is entry
+            assert select_device(outputs, wanted) is entry
 
 
 def test_an_input_with_the_same_name_is_not_selected(fake: FakePortAudio) -> None:
     fake.devices = [Device("라인 (MG-XU)", ch=0), Device("라인 (MG-XU)")]
     (entry,) = list_devices()
-    assert choose(list_devices(), "라인 (MG-XU)")["number"] == entry["number"] == 1
+    assert select_device(list_devices(), "라인 (MG-XU)")["number"] == entry["number"] == 1
 
 
 def test_without_a_default_device_another_one_is_selected(fake: FakePortAudio) -> None:
     fake.devices = [Device("Loopback", ch=0), Device("HDA Intel: ALC (hw:0,0)")]
-    assert choose(list_devices(), None)["name"] == "HDA Intel: ALC (hw:0,0)"
+    assert select_device(list_devices(), None)["name"] == "HDA Intel: ALC (hw:0,0)"
     fake.devices = []
     with pytest.raises(DeviceError, match="no sound device found"):
-        choose(list_devices(), None)
+        select_device(list_devices(), None)

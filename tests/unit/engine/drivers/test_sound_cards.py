@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
-from crowdstream.engine.drivers.devices import choose, without_card_number
+from crowdstream.engine.drivers.devices import select_device, without_card_number
 from crowdstream.engine.drivers.portaudio import PortAudioDriver, list_devices
 from crowdstream.engine.drivers.sample_format import (
     FLOAT32 as F32,
@@ -186,8 +186,8 @@ def test_devices_are_listed_and_the_best_is_selected(fake: FakePortAudio) -> Non
     fake.devices = (Device("mono", ch=1, default=True), Device("in", ch=0), SCARLETT)
     listed = list_devices()
     assert [entry["name"] for entry in listed] == ["mono", SCARLETT.name]
-    assert choose(listed, None)["name"] == SCARLETT.name
-    assert choose(listed[:1], None)["name"] == "mono"
+    assert select_device(listed, None)["name"] == SCARLETT.name
+    assert select_device(listed[:1], None)["name"] == "mono"
 
 
 # Channels ----------------------------------------------------------------------------------

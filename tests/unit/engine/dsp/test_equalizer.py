@@ -9,7 +9,7 @@ from scipy import signal
 from crowdstream.desk.constants import LANES
 from crowdstream.desk.dsp_tables import HIGH_HZ, LOW_HZ
 from crowdstream.desk.ramps import eq_ramp
-from crowdstream.engine.dsp.equalizer import MIX, WARM
+from crowdstream.engine.dsp.equalizer import MIX, WARM_UP_FRAMES
 from tests.support.render_harness import RATE, RenderHarness, as_float, check_golden, noise, sine
 
 READY = 2000  # frames after which filters and crossfade have settled
@@ -97,7 +97,13 @@ def test_a_flat_eq_is_bit_exact_before_and_after_use() -> None:
     assert np.array_equal(out[:5003], expected[:5003])
     assert np.array_equal(out[20301 + MIX :], expected[20301 + MIX :])
     assert (
-        np.max(np.abs(out[5003 + WARM + MIX : 20001] - expected[5003 + WARM + MIX : 20001])) > 0.1
+        np.max(
+            np.abs(
+                out[5003 + WARM_UP_FRAMES + MIX : 20001]
+                - expected[5003 + WARM_UP_FRAMES + MIX : 20001]
+            )
+        )
+        > 0.1
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crowdstream.engine.jit import kernel_cache
-from crowdstream.engine.jit.kernel_cache import Compilation, Patience
+from crowdstream.engine.jit.kernel_cache import Compilation, StallTimeout
 
 
 @pytest.fixture
@@ -19,20 +19,20 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_progress_is_visible_only_during_a_compilation(place: Path) -> None:
-    assert kernel_cache.under_way() is None
+    assert kernel_cache.running_compilation() is None
     kernel_cache.part_done()  # by a process that has not announced a compilation
     with kernel_cache.compiling():
-        seen = kernel_cache.under_way()
+        seen = kernel_cache.running_compilation()
         assert seen is not None and (seen.pid, seen.parts) == (os.getpid(), 0)
         for _ in range(12):
             kernel_cache.part_done()
-        seen = kernel_cache.under_way(place)
+        seen = kernel_cache.running_compilation(place)
         assert seen is not None and seen.parts == 12
         assert "12 of about 450 parts" in str(seen)
-    assert kernel_cache.under_way() is None
+    assert kernel_cache.running_compilation() is None
     # The file of an interrupted compilation is ignored.
     (place / "compiling").write_text("1 300", encoding="utf-8")
-    assert kernel_cache.under_way() is None
+    assert kernel_cache.running_compilation() is None
 
 
 def test_compiling_works_without_a_writable_folder(
@@ -41,12 +41,12 @@ def test_compiling_works_without_a_writable_folder(
     (place / "compiling").mkdir()
     with kernel_cache.compiling():
         kernel_cache.part_done()
-    assert kernel_cache.under_way() is None
+    assert kernel_cache.running_compilation() is None
 
 
 def test_the_timeout_starts_at_the_last_progress() -> None:
     now, seen = 0.0, None
-    patience = Patience(180.0, lambda: now, lambda: seen)
+    patience = StallTimeout(180.0, lambda: now, lambda: seen)
 
     def over_after(seconds: float) -> bool:
         nonlocal now
@@ -67,7 +67,7 @@ def test_the_timeout_starts_at_the_last_progress() -> None:
 
 def test_the_timeout_expires_without_a_compilation() -> None:
     now = 0.0
-    patience = Patience(60.0, lambda: now, lambda: None)
+    patience = StallTimeout(60.0, lambda: now, lambda: None)
     now = 59.0
     assert not patience.over() and not patience.news()
     now = 61.0
@@ -76,7 +76,7 @@ def test_the_timeout_expires_without_a_compilation() -> None:
 
 def test_a_progress_line_is_due_every_ten_seconds() -> None:
     now = 0.0
-    patience = Patience(180.0, lambda: now, lambda: Compilation(7, int(now), int(now)))
+    patience = StallTimeout(180.0, lambda: now, lambda: Compilation(7, int(now), int(now)))
     told = []
     for tick in range(600):
         now = tick / 10

@@ -19,7 +19,7 @@ from numba.core.caching import FunctionCache
 
 from crowdstream.engine.dsp import simd
 from crowdstream.engine.jit import compile, kept_parts, kernel_cache, libraries, views
-from crowdstream.engine.jit.kept_parts import KeptParts, type_as_json, type_of_json
+from crowdstream.engine.jit.kept_parts import SavedParts, type_as_json, type_of_json
 from crowdstream.engine.jit.part_keys import NoKey
 from crowdstream.engine.jit.part_store import PartStore
 
@@ -62,7 +62,7 @@ class Interrupted(BaseException):
     """Simulates the end of the process."""
 
 
-class Watched(KeptParts):
+class Watched(SavedParts):
     """Records which parts are compiled, and interrupts after a number of parts."""
 
     def __init__(self, folder: Path, parts: int = 1000) -> None:
@@ -108,13 +108,13 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     made = Place(tmp_path, monkeypatch)
-    optimise = libraries.Whole._optimize_final_module
+    optimise = libraries.KernelLibrary._optimize_final_module
 
     def counted(library: Any) -> None:
         made.optimised += 1
         optimise(library)
 
-    monkeypatch.setattr(libraries.Whole, "_optimize_final_module", counted)
+    monkeypatch.setattr(libraries.KernelLibrary, "_optimize_final_module", counted)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield made
 

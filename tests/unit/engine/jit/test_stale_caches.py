@@ -43,7 +43,7 @@ def test_caches_unused_for_a_month_are_deleted(kernels: Path) -> None:
     used = made(kernels, "3" * 16, True)
     os.utime(used / "engine_1" / "a.nbc", (time.time(), LONG_AGO))  # read, not written
     gone = [made(kernels, "4" * 16, True), made(kernels, "5" * 16 + ".code", True)]
-    assert stale_caches.leftovers([present, code]) == gone
+    assert stale_caches.unused_caches([present, code]) == gone
     assert stale_caches.prune([present, code]) == 2
     assert all(path.exists() for path in (present, code, recent, used))
     assert not any(path.exists() for path in gone)

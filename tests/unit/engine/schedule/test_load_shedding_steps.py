@@ -14,7 +14,7 @@ from crowdstream.effects import MODULES
 from crowdstream.engine.effects.bypass import WIPE
 from crowdstream.engine.effects.chain import FADE
 from crowdstream.engine.precompiled import kernels
-from crowdstream.engine.voice.keylock import GLIDE
+from crowdstream.engine.voice.keylock import GLIDE_FRAMES
 from tests.support.effect_harness import freed, largest_step, order, put, remove, row
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 from tests.support.thd_n import thd_n
@@ -205,14 +205,14 @@ def test_keylock_is_shed_and_restored(rate: float) -> None:
         _hold(harness, NO_KEYLOCK)
         out = harness.render(30000)
         steps = [largest_step(out)]
-        assert _hertz(out[GLIDE:, 0]) == pytest.approx(HERTZ * rate, abs=2.0)
+        assert _hertz(out[GLIDE_FRAMES:, 0]) == pytest.approx(HERTZ * rate, abs=2.0)
         voice = harness.desk.voices[0]
         assert int(voice["locked"]) == 0, "the second head is still computed"
         assert int(voice["keylock"]) == 1
         _hold(harness, FULL)
         out = harness.render(30000)
         steps.append(largest_step(out))
-        assert _hertz(out[GLIDE:, 0]) == pytest.approx(HERTZ, abs=2.0)
+        assert _hertz(out[GLIDE_FRAMES:, 0]) == pytest.approx(HERTZ, abs=2.0)
     assert max(steps) < 1.3 * TONE_STEP * max(rate, 1.0)
 
 

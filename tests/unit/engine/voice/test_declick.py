@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crowdstream.desk.constants import GAPS, SLOTS, VOICES
 from crowdstream.desk.opcodes import CAUSE_PAGE, OP_SEEK, OP_STOP, OP_STOP_ALL
 from crowdstream.desk.ramps import VOICE_ENVELOPE, voice_ramp
-from crowdstream.engine.voice.stem_reader import RETURN
+from crowdstream.engine.voice.stem_reader import RETURN_FRAMES
 from crowdstream.engine.voice.voice import FADE_IN, FADE_OUT
 from tests.support.render_harness import RenderHarness, as_float, noise, sine
 
@@ -108,8 +108,8 @@ def test_a_missing_page_is_faded_counted_and_logged_as_a_gap() -> None:
         assert size - 256 <= int(gap["frame"]) <= size
         assert GAPS > 1
     assert np.array_equal(out[:size], wave[:size])
-    assert np.array_equal(out[2 * size + RETURN :], wave[2 * size + RETURN :])
-    assert _steepest(out) < OWN + LEVEL * 0.0151 + LEVEL / RETURN
+    assert np.array_equal(out[2 * size + RETURN_FRAMES :], wave[2 * size + RETURN_FRAMES :])
+    assert _steepest(out) < OWN + LEVEL * 0.0151 + LEVEL / RETURN_FRAMES
 
 
 @settings(max_examples=25)
@@ -134,7 +134,7 @@ def test_any_set_of_missing_pages_is_counted_and_makes_no_click(
     assert frames == expected
     # Whether or not the first page is missing, a file's first frame is not faded in.
     tail = out[10:]
-    assert _steepest(tail) < 4 * (OWN * rate + LEVEL * 0.0151 * rate + LEVEL / RETURN * rate)
+    assert _steepest(tail) < 4 * (OWN * rate + LEVEL * 0.0151 * rate + LEVEL / RETURN_FRAMES * rate)
 
 
 def test_a_page_loaded_after_the_start_fades_in() -> None:
@@ -145,8 +145,8 @@ def test_a_page_loaded_after_the_start_fades_in() -> None:
         harness.bring(source, 0)
         out = harness.render(3000, 100)[:, 0]
     assert not silent.any()
-    assert _steepest(np.concatenate([[0.0], out])) < OWN + LEVEL / RETURN
-    assert np.array_equal(out[RETURN:], WAVE[1000 + RETURN : 4000])
+    assert _steepest(np.concatenate([[0.0], out])) < OWN + LEVEL / RETURN_FRAMES
+    assert np.array_equal(out[RETURN_FRAMES:], WAVE[1000 + RETURN_FRAMES : 4000])
 
 
 def test_stop_all_fades_every_voice_out() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.engine.voice.stem_reader import RETURN
+from crowdstream.engine.voice.stem_reader import RETURN_FRAMES
 from crowdstream.engine.voice.tape import JOIN
 from tests.support.render_harness import RenderHarness, as_float, noise, sine
 
@@ -101,7 +101,7 @@ def test_a_shorter_stem_enters_in_reverse_at_its_end() -> None:
     expected = expected[::-1]
     comes = LENGTH - 17000
     assert np.array_equal(out[:comes], expected[:comes])
-    assert np.array_equal(out[comes + RETURN :], expected[comes + RETURN :])
+    assert np.array_equal(out[comes + RETURN_FRAMES :], expected[comes + RETURN_FRAMES :])
 
 
 def test_a_missing_page_in_reverse_is_faded_and_counted() -> None:
@@ -115,9 +115,9 @@ def test_a_missing_page_in_reverse_is_faded_and_counted() -> None:
         assert int(harness.desk.ledger["missing_pages"]) == 1
     gone, back = 60000 - 2 * size, 60000 - size
     assert np.array_equal(out[:gone], wave[::-1][:gone])
-    assert np.array_equal(out[back + RETURN :], wave[::-1][back + RETURN :])
+    assert np.array_equal(out[back + RETURN_FRAMES :], wave[::-1][back + RETURN_FRAMES :])
     own = float(np.max(np.abs(np.diff(wave))))
-    assert np.max(np.abs(np.diff(out))) < own + 0.45 * 0.0151 + 0.45 / RETURN
+    assert np.max(np.abs(np.diff(out))) < own + 0.45 * 0.0151 + 0.45 / RETURN_FRAMES
 
 
 @pytest.mark.parametrize(("loop_in", "loop_out"), [(5000, 25000), (128, 900), (16384, 32768)])

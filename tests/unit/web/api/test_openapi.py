@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import TABLE
-from crowdstream.control.processes.web_process import described
+from crowdstream.control.processes.web_process import command_as_json
 from crowdstream.web.api.arguments import InvalidArguments, in_order
 from crowdstream.web.api.command_api import routes
 from crowdstream.web.api.commands import addresses
@@ -66,7 +66,7 @@ def test_each_command_is_documented_with_ranges_choices_defaults_and_units(web: 
 
 # Schemas and commands agree ----------------------------------------------------------------------
 
-LINES = json.loads(json.dumps([described(one) for one in TABLE.commands]))
+LINES = json.loads(json.dumps([command_as_json(one) for one in TABLE.commands]))
 DOCUMENT = openapi(LINES, "1")
 WILD: list[Any] = [
     None, True, False, 0, -1, 1.0, 0.5, 1e30, 3.5e38, 2**63, 2**63 - 1, -(2**63), 10**38, 10**400,
