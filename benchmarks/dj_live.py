@@ -165,7 +165,7 @@ def main() -> None:
                 entry = dj.player.state.mix.entries[0] if dj.player.state.mix else None
                 observer.observations.points.append((
                     now / 3600, movement if wanted else math.nan, wanted or math.nan,
-                    entry.bpm / entry.ratio if entry else math.nan, simulation.core.beats.bpm,
+                    entry.bpm / entry.ratio if entry else math.nan, simulation.core.beat_clock.bpm,
                     crowd_input.energy(simulation.time) or math.nan,
                 ))  # fmt: skip
             if now >= 3600 * hour:

@@ -136,7 +136,7 @@ class Watched(Session):
         return self.placements[max(0, last - len(DECKS)) : last + 1]
 
     def _rate_of(self, moment: DeskSnapshot, deck: int) -> float:
-        track = self.core.buffers.current.get(first_buffer(deck))
+        track = self.core.track_table.current.get(first_buffer(deck))
         if track is None or track.voice is None or not moment.playing[track.voice]:
             return 0.0
         return moment.speeds[track.voice]

@@ -95,8 +95,8 @@ class Watched(Session):
         self.events: list[np.ndarray] = []
         # Without look-ahead, sound is output on the frame that it is mixed for.
         super().__init__(Settings(limiter_lookahead=0.0), MEMORY_BYTES, block_frames=BLOCK)
-        self._forward = self.core.voices.engine_events
-        self.core.voices.engine_events = self._record  # type: ignore[method-assign]
+        self._forward = self.core.voice_allocator.engine_events
+        self.core.voice_allocator.engine_events = self._record  # type: ignore[method-assign]
 
     def answer(self, _sender: Any, address: str, *arguments: Any) -> None:
         """Record failures."""
@@ -161,7 +161,7 @@ class Trials:
             session.send("/start_group", 0.0, *letters)
         elif kind in ("ahead", "passed"):
             session.send("/reset")
-            zero = session.core.beats.zero or 0
+            zero = session.core.beat_clock.zero or 0
             named = max(zero + 1, ahead) if kind == "ahead" else zero + dice.randint(1, FURTHEST)
             if kind == "passed":
                 before = self._render_until(named + dice.randint(1, BIGGEST_BLOCK))

@@ -96,7 +96,7 @@ class Decoder:
         first = self._part
         self.source_rate, self.channels = first.source_rate, first.channels
         self.format, self.subtype = first.format, first.subtype
-        self.seeks = first.seeks
+        self.seek_cost = first.seek_cost
         layout = self._places[0].layout
         self.unknown_delay = layout.unknown_delay if layout else 0
         self._ends = [first.frames]
@@ -220,7 +220,7 @@ class _Part:
         self._stream.close()
 
     @property
-    def seeks(self) -> SeekCost:
+    def seek_cost(self) -> SeekCost:
         """Cost of reading out of order; see `Seeks`."""
         if self._seekable:
             return "cheaply"

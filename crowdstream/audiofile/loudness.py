@@ -93,7 +93,7 @@ class LoudnessMeter:
         blocks = whole[: hops * self.hop].reshape(hops, self.hop, 2)
         self._powers += np.square(blocks).sum(axis=2).mean(axis=1).tolist()
 
-    def interrupt(self) -> None:
+    def mark_gap(self) -> None:
         """Note a gap: the next frames do not follow directly on the previous ones."""
         self._history[:] = 0.0
         self._unmeasured = self._unmeasured[:0]

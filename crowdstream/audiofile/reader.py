@@ -221,10 +221,10 @@ class StemReader:
         return (*self._transcoder_warnings, *self._decoder.warnings)
 
     @property
-    def seeks(self) -> Literal["cheaply", "dearly", "never"]:
+    def seek_cost(self) -> Literal["cheaply", "dearly", "never"]:
         """Cost of reading out of order; see `decode.Seeks`."""
         assert self._decoder is not None
-        return self._decoder.seeks
+        return self._decoder.seek_cost
 
     def close(self) -> None:
         """Close the file. May be called more than once."""

@@ -180,7 +180,7 @@ class Command:
     - `scheduled`: the command acts exactly at the frame of a bundle's time tag.
     - `quantized`: sent for immediate execution, it waits for the quantum of
       `/deck/{deck}/quantize`.
-    - `asks`: it needs nothing from the engine, so it is answered even while the engine's queue is
+    - `control_only`: it needs nothing from the engine, so it is answered even while the engine's queue is
       full.
     - `changes`: it may change visible state, so subscribers of `/watch` are notified.
     - `button`: a button may send it although it has arguments; see `pressed`.
@@ -194,7 +194,7 @@ class Command:
     answers: str = ""
     scheduled: bool = False
     quantized: bool = False
-    asks: bool = False
+    control_only: bool = False
     changes: bool = True
     button: bool = False
     python: str = ""

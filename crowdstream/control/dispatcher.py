@@ -102,10 +102,10 @@ class Dispatcher:
         self.settings = settings
         self.desk = desk
         self.osc = osc
-        self.answers = Replies(AllowList(settings.osc_allow), osc.answer)
-        check = self.answers.check_subscription
+        self.replies = Replies(AllowList(settings.osc_allow), osc.answer)
+        check = self.replies.check_subscription
         self.subscribers = Subscribers(monotonic, check)
-        self.tell = self.subscribers.tell
+        self.notify = self.subscribers.notify
         self.reply_ports = ReplyPorts(settings.port)
         self.changes = ChangeFeed(osc.answer_packet, monotonic, check)
         self.info = info
@@ -121,39 +121,45 @@ class Dispatcher:
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = MovementFollower(chart)
         self.dj = DjClient(self)
-        self.beats = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
+        self.beat_clock = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
         if notes is None or not notes.values:
             desk.set_tempo(self.base_bpm)
         self.clock = FrameClock(desk, monotonic, wall)
-        self.outbox = EngineQueue(desk)
-        self.voices = VoiceAllocator(desk, self.outbox, self.tell, monotonic)
-        self.buffers = TrackTable(
-            desk, self.voices, to_loader, self.tell, monotonic, settings.media_root
+        self.engine_queue = EngineQueue(desk)
+        self.voice_allocator = VoiceAllocator(desk, self.engine_queue, self.notify, monotonic)
+        self.track_table = TrackTable(
+            desk, self.voice_allocator, to_loader, self.notify, monotonic, settings.media_root
         )
-        self.pitches = PitchSettings(self.outbox, to_loader, desk.sample_rate)
-        self.mixer = DeckManager(
-            desk, self.outbox, self.beats, self.buffers, self.voices, self.pitches, monotonic
+        self.pitches = PitchSettings(self.engine_queue, to_loader, desk.sample_rate)
+        self.deck_manager = DeckManager(
+            desk,
+            self.engine_queue,
+            self.beat_clock,
+            self.track_table,
+            self.voice_allocator,
+            self.pitches,
+            monotonic,
         )
-        self.medium = StorageHealth(desk, processes, self.tell, monotonic)
+        self.storage_health = StorageHealth(desk, processes, self.notify, monotonic)
         self.meters = Meters(desk)
-        self.mixing = ChannelStrips(
-            desk, self.outbox, self.mixer, self.buffers, settings.target_lufs
+        self.channel_strips = ChannelStrips(
+            desk, self.engine_queue, self.deck_manager, self.track_table, settings.target_lufs
         )
-        self.recordings = RecorderClient(desk, self.tell)
-        self.effects = Effects(desk, self.outbox)
-        self.patches = Routing(desk)
-        self.quality = LoadShedding(desk, self.outbox, self.tell)
+        self.recordings = RecorderClient(desk, self.notify)
+        self.effects = Effects(desk, self.engine_queue)
+        self.routing = Routing(desk)
+        self.load_shedding = LoadShedding(desk, self.engine_queue, self.notify)
         self.status = Status(self)
         self.quantize = Quantize()
-        self.waiting = Scheduler(self)
+        self.scheduler = Scheduler(self)
         self.feedback = Feedback(self)
-        self.ticks = MidiTicks(desk, self.beats, self.clock, monotonic, self.reply_to)
+        self.midi_ticks = MidiTicks(desk, self.beat_clock, self.clock, monotonic, self.reply_to)
         self._quiet = LineThrottle(monotonic)
         self._burst = LogBurstLimiter(monotonic)
         self._last_beat = -1
         self.restarts = 0  # of control
-        self.touched = False  # state may have changed and has to be saved
-        self.recall = Snapshotter(self, notes) if notes is not None else None
+        self.state_changed = False  # state may have changed and has to be saved
+        self.snapshotter = Snapshotter(self, notes) if notes is not None else None
         # None: unknown; an earlier control may have notified subscribers of either state.
         self._device_there: bool | None = True
 
@@ -165,8 +171,8 @@ class Dispatcher:
         `why` is a key of `engine_pool.REASONS`.
         """
         self.info = info
-        self.touched = True
-        self.clock.begin_anew()
+        self.state_changed = True
+        self.clock.reset_estimate()
         if why == "resized":
             gap = int(self.desk.lease["silence_ns"]) / 1e6
             log.info("the buffer size is now %d, after %.1f ms of silence", info.buffer_size, gap)
@@ -177,21 +183,21 @@ class Dispatcher:
             )
         if info.note:
             log.warning("%s", info.note)
-        self.tell("/engine", why, gap, info.driver, info.device)
+        self.notify("/engine", why, gap, info.driver, info.device)
         if why in ("device", "found"):
-            self.tell_device(why == "found")
+            self.notify_device(why == "found")
 
     def device_lost(self, why: str) -> None:
         """Handle the loss of the sound device; playback stops until it is back."""
-        self.touched = True
+        self.state_changed = True
         log.warning("%s: playback is interrupted until it is back", REASONS[why])
-        self.tell_device(False)
+        self.notify_device(False)
 
-    def tell_device(self, there: bool) -> None:
+    def notify_device(self, there: bool) -> None:
         """Notify subscribers whether there is a sound device, if this has changed."""
         if there != self._device_there:
             self._device_there = there
-            self.tell("/device", int(there))
+            self.notify("/device", int(there))
 
     def adopted(self) -> None:
         """Take over from an earlier control: report the device state to subscribers once more."""
@@ -200,18 +206,18 @@ class Dispatcher:
     def restarted(self, what: str, times: int) -> None:
         """Notify subscribers that this control replaces one that has died, for the n-th time."""
         self.restarts = times
-        self.tell("/restarted", what)
+        self.notify("/restarted", what)
 
     # Messages --------------------------------------------------------------------------
 
-    def packet(self, packet: bytes, sender: Any) -> None:
+    def handle_packet(self, packet: bytes, sender: Any) -> None:
         """Handle a received packet: carry out or schedule its messages, and reply to `sender`."""
         sender = self.reply_ports.address_of(sender)
-        reply = self.answers.to(packet, sender)
-        self.subscribers.heard(sender)
-        self.changes.watchers.heard(sender)
-        self.feedback.subscribers.heard(sender)
-        self.touched = True
+        reply = self.replies.to(packet, sender)
+        self.subscribers.mark_alive(sender)
+        self.changes.watchers.mark_alive(sender)
+        self.feedback.subscribers.mark_alive(sender)
+        self.state_changed = True
         messages, faults = read(packet)
         for fault in faults:
             self.malformed += 1
@@ -224,11 +230,11 @@ class Dispatcher:
             if moment is None:
                 self.perform(batch)
             else:
-                self.waiting.schedule(moment, batch)
+                self.scheduler.schedule(moment, batch)
 
     def reply_to(self, sender: Any) -> Reply:
         """Return a reply function for a sender without a packet at hand; trusted senders only."""
-        if sender is None or not self.answers.trusts(sender):
+        if sender is None or not self.replies.trusts(sender):
             return discard_reply
         return partial(self.osc.answer, sender)
 
@@ -236,9 +242,9 @@ class Dispatcher:
         """End all subscriptions of a sender."""
         self.subscribers.remove(sender)
         self.changes.watchers.remove(sender)
-        self.feedback.forget(sender)
-        self.meters.forget(sender)
-        self.ticks.forget(sender)
+        self.feedback.unsubscribe(sender)
+        self.meters.unsubscribe(sender)
+        self.midi_ticks.forget(sender)
 
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
@@ -249,7 +255,7 @@ class Dispatcher:
         act at that beat of the clock, and `frame` is its expected frame.
         """
         now = self.clock.now()
-        self.touched = True
+        self.state_changed = True
         for entry in batch:
             if beat is None:
                 self.messages += 1
@@ -259,7 +265,7 @@ class Dispatcher:
                 ServerRequest(self, entry[0], entry[2], entry[3], frame, now, beat).fail(str(error))
             except Exception as error:
                 self._internal_error(ServerRequest(self, entry[0], entry[2], entry[3]), error)
-        self.outbox.flush()
+        self.engine_queue.flush()
 
     def _perform(self, entry: Entry, frame: int, now: int, beat: float | None) -> None:
         # One message. Raises `CommandError` for errors found before anything is carried out.
@@ -269,13 +275,13 @@ class Dispatcher:
             found, arguments = TABLE.find_all(MOVEMENT), (movement,)
         else:
             if is_pattern(address):
-                self.answers.check_matches(sender, PATTERN_COST, self.monotonic())
+                self.replies.check_matches(sender, PATTERN_COST, self.monotonic())
             found = TABLE.find_all(address)
             if address == MOVEMENT and self.follower.ignores_total:
                 found[0][0].bind(arguments)
                 return
         if len(found) > 1:
-            self.answers.check_matches(sender, len(found), self.monotonic())
+            self.replies.check_matches(sender, len(found), self.monotonic())
             reply = once(reply)
         bound: list[tuple[Command, Place, dict[str, Any], int, Request]] = []
         for command, place in found:
@@ -294,29 +300,29 @@ class Dispatcher:
         if len(bound) == 1:
             self._carry_out(*bound[0])
             return
-        with self.mixer.together():
+        with self.deck_manager.together():
             for one in bound:
                 self._carry_out(*one)
 
     def _carry_out(
         self, command: Command, place: Place, values: dict[str, Any], count: int, request: Request
     ) -> None:
-        mark = self.outbox.mark()
+        mark = self.engine_queue.mark()
         try:
-            if not command.asks:
-                self.outbox.require()
+            if not command.control_only:
+                self.engine_queue.require()
             command.handler(request, **place, **values)
         except CommandError as error:
-            self.outbox.rollback(mark)
+            self.engine_queue.rollback(mark)
             request.fail(str(error))
         except Exception as error:
-            self.outbox.rollback(mark)
+            self.engine_queue.rollback(mark)
             self._internal_error(request, error)
         if request.failures:
             self.feedback.failed(request.sender, command.address_at(place))
             return
-        self.changes.carried_out(command, place, values, count)
-        self.feedback.carried_out(command, place, values, request.sender)
+        self.changes.record(command, place, values, count)
+        self.feedback.record(command, place, values, request.sender)
 
     @staticmethod
     def _internal_error(request: Request, error: Exception) -> None:
@@ -330,7 +336,7 @@ class Dispatcher:
         quantum = 0.0
         for command, place, values, _count, _context in bound:
             if command.quantized and not values.get("start_at", 0.0) > 0.0:
-                own = self.quantize.beats(place.get("deck"), self.beats.meter)
+                own = self.quantize.beats(place.get("deck"), self.beat_clock.meter)
                 quantum = max(quantum, own)
         if quantum:
             self.wait_for_next(quantum, entry, now)
@@ -342,7 +348,7 @@ class Dispatcher:
         Raises `Refused` if too many messages are scheduled.
         """
         earliest = now + int(self.desk.header["block_frames"])  # frame that can still be met
-        self.waiting.schedule_at_beat(self.beats.next_beat(quantum, earliest), entry)
+        self.scheduler.schedule_at_beat(self.beat_clock.next_beat(quantum, earliest), entry)
 
     def failed(self, request: Request, reason: str) -> None:
         """Count a failed command, log it and send its sender `/fail`."""
@@ -354,7 +360,7 @@ class Dispatcher:
     def notify_late(self, request: Request, seconds: float) -> None:
         """Log that a command acted late, and send its sender `/late`."""
         data = {"address": printable(request.address), "late_ms": seconds * 1000}
-        self._quiet.say(
+        self._quiet.log(
             partial(log.warning, extra={"data": data}), "late", "%.80s was %.1f ms late",
             printable(request.address), seconds * 1000,
         )
@@ -373,7 +379,7 @@ class Dispatcher:
         )
 
     def _log_left_out(self) -> None:
-        count = self._burst.left_out()
+        count = self._burst.take_dropped()
         if count:
             log.warning("%d more failure%s not logged", count, "s were" if count > 1 else " was")
 
@@ -383,21 +389,21 @@ class Dispatcher:
         """Apply the settings at the start: limiter, quality, tempo, levels and tracks of decks."""
         settings = self.settings
         starter = ServerRequest(self, "start", discard_reply)
-        self.mixing.apply_settings(starter, settings)
-        self.quality.apply_settings(starter, settings)
+        self.channel_strips.apply_settings(starter, settings)
+        self.load_shedding.apply_settings(starter, settings)
         if settings.bpm != settings.base_bpm:
             self.perform([("/set_tempo", (settings.bpm,), discard_reply, None)])
         for deck, level in enumerate(settings.levels):
-            self.mixer.ramp(starter, deck_level_ramp(deck), level, 0.0)
+            self.deck_manager.ramp(starter, deck_level_ramp(deck), level, 0.0)
         for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
             if path is not None:
                 letter = DECK_LETTERS[deck]
                 starter = ServerRequest(self, f"deck {letter} (--{letter.lower()})", discard_reply)
                 try:
-                    self.buffers.load(starter, first_buffer(deck), str(path))
+                    self.track_table.load(starter, first_buffer(deck), str(path))
                 except CommandError as error:
                     starter.fail(str(error))
-        self.outbox.flush()
+        self.engine_queue.flush()
 
     def tick(self) -> None:
         """Do all periodic work: engine events, scheduled messages, ticks and subscriptions.
@@ -407,15 +413,15 @@ class Dispatcher:
         self.clock.read()
         events = pop_events(self.desk, EVENTS_PER_READ)
         while len(events):
-            self.touched = True
-            self.voices.engine_events(events)
+            self.state_changed = True
+            self.voice_allocator.engine_events(events)
             self.effects.engine_events(events)
-            self.quality.engine_events(events)
+            self.load_shedding.engine_events(events)
             events = pop_events(self.desk, EVENTS_PER_READ)
-        self.waiting.release()
-        self.mixer.tick()
+        self.scheduler.release()
+        self.deck_manager.tick()
         self.recordings.tick()
-        self.ticks.send()
+        self.midi_ticks.send()
         self.meters.tick(self.monotonic())
         self.changes.tick()
         self.feedback.tick()
@@ -426,30 +432,30 @@ class Dispatcher:
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Handle an event from the loader."""
-        self.touched = True
-        if event["event"] == "inventory" and self.recall:
-            self.recall.inventory(event)
-        elif not self.medium.event(event):
-            self.buffers.loader_event(event)
+        self.state_changed = True
+        if event["event"] == "inventory" and self.snapshotter:
+            self.snapshotter.inventory(event)
+        elif not self.storage_health.event(event):
+            self.track_table.loader_event(event)
             if event["event"] == "loudness":
-                self.mixing.follow_loudness(ServerRequest(self, "autotrim", discard_reply))
-            self.mixer.tick()
+                self.channel_strips.follow_loudness(ServerRequest(self, "autotrim", discard_reply))
+            self.deck_manager.tick()
 
     def _print_beat(self) -> None:
-        beat = self.beats.beat(self.desk.frame)
+        beat = self.beat_clock.beat(self.desk.frame)
         if math.floor(beat) != self._last_beat and beat >= 0:
             self._last_beat = math.floor(beat)
-            bar, number = divmod(self._last_beat, self.beats.meter)
+            bar, number = divmod(self._last_beat, self.beat_clock.meter)
             print_line(
                 f"bar {bar + 1} beat {number + 1} phase {beat % 1:.3f} "
-                f"{self.beats.bpm_at(self.desk.frame):.2f} bpm"
+                f"{self.beat_clock.bpm_at(self.desk.frame):.2f} bpm"
             )
 
     def print_clock(self, on: bool) -> None:
         """Start printing beats, from the next one on, or stop."""
         if on and not self.watch:
             # A beat that begins right now counts as the next one.
-            self._last_beat = math.ceil(self.beats.beat(self.desk.frame)) - 1
+            self._last_beat = math.ceil(self.beat_clock.beat(self.desk.frame)) - 1
         self.watch = on
 
     # The clock -----------------------------------------------------------------------------
@@ -462,12 +468,12 @@ class Dispatcher:
         Decks that are not synced follow at `bpm / base_bpm`. Raises `Refused` if too many changes
         of the clock are pending.
         """
-        if self.beats.full(self.desk.frame):
+        if self.beat_clock.full(self.desk.frame):
             raise Refused(f"{MAX_AHEAD} tempo changes are pending already: send this one later")
         # An immediate change also needs a definite frame.
         frame = request.frame or request.now + int(self.desk.header["block_frames"])
         frames = 0 if beats else round(seconds * self.desk.sample_rate)
-        updates = self.beats.set_tempo(
+        updates = self.beat_clock.set_tempo(
             bpm, frame, self.desk.frame, frames=frames, beats=beats, beat=request.beat
         )
         self.publish_clock(updates, request)
@@ -477,9 +483,9 @@ class Dispatcher:
 
         Raises `Refused` as `set_tempo` does.
         """
-        if self.beats.full(self.desk.frame):
+        if self.beat_clock.full(self.desk.frame):
             raise Refused(f"{MAX_AHEAD} tempo changes are pending already: send this one later")
-        updates = self.beats.reset(request.frame or request.now, self.desk.frame)
+        updates = self.beat_clock.reset(request.frame or request.now, self.desk.frame)
         # An immediate reset is not late, even if the frame of its arrival is already rendered.
         self.publish_clock(updates, request if request.frame else None)
 
@@ -487,10 +493,10 @@ class Dispatcher:
         """Send segments of the beat clock to the engine, so that its clock runs as control's."""
         for frame, segment in updates:
             own = request is not None and frame == request.frame
-            self.outbox.add(
+            self.engine_queue.add(
                 OP_CLOCK, request if own else None, start=segment.frame,
                 frame=frame if own or frame > self.desk.frame else 0,
                 x=segment.beat, y=segment.rate, z=segment.end, loop_out=segment.frames,
                 fixed=True,
             )
-        self.mixer.retime()
+        self.deck_manager.retime()

@@ -30,12 +30,12 @@ PART_LENGTH = 1000  # characters of a part: a packet that the network does not f
 class Host(RequestReporter, Protocol):
     """The parts of the server that the DJ client needs, as `Dispatcher` provides them."""
 
-    answers: Replies
-    beats: BeatClock
+    replies: Replies
+    beat_clock: BeatClock
     clock: FrameClock
     follower: MovementFollower
     monotonic: Callable[[], float]
-    tell: Callable[..., None]
+    notify: Callable[..., None]
 
     def set_tempo(
         self, request: Request, bpm: float, beats: float = 0.0, seconds: float = 0.0
@@ -55,10 +55,10 @@ class DjClient:
         self._number = 0
         self._parts: list[str] = []
         self._text = ""
-        self.there = False
+        self.connected = False
         self.state: dict[str, Any] = {}
         """The state it published last: the playing track, the next one and the reason for it."""
-        self.turns = 0  # number of changes, by which observers detect them
+        self.revision = 0  # number of changes, by which observers detect them
 
     # Commands from the DJ --------------------------------------------------------------------
 
@@ -67,8 +67,8 @@ class DjClient:
 
         Raises `Refused` for a stranger.
         """
-        self._core.answers.check_subscription(request.sender)
-        if self.there and request.sender != self._sender:
+        self._core.replies.check_subscription(request.sender)
+        if self.connected and request.sender != self._sender:
             self._reply("/dj/replaced")
         self._sender, self._reply = request.sender, request.reply
         self._last_seen = self._core.monotonic()
@@ -79,7 +79,7 @@ class DjClient:
 
         Raises `Refused` if another DJ is registered.
         """
-        if not self.there:
+        if not self.connected:
             self.register(request)
         self._check(request)
 
@@ -127,10 +127,10 @@ class DjClient:
         if not isinstance(state, dict):
             raise Refused("the joined parts are not a JSON object")
         self.state, self._text = state, whole
-        self.turns += 1
+        self.revision += 1
 
     def _check(self, request: Request) -> None:
-        if not self.there or request.sender != self._sender:
+        if not self.connected or request.sender != self._sender:
             raise Refused("you are not registered as the DJ: send /dj/here begin first")
         self._last_seen = self._core.monotonic()
 
@@ -141,7 +141,7 @@ class DjClient:
 
         Raises `Refused` if no DJ is connected, or `MAX_PENDING` requests are pending.
         """
-        if not self.there:
+        if not self.connected:
             raise Refused(
                 "no DJ is connected: start one with crowdstream dj, or the server with --dj"
             )
@@ -156,14 +156,14 @@ class DjClient:
         text = self._text
         parts = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)] or [""]
         for number, part in enumerate(parts, 1):
-            request.reply("/dj/status.reply", int(self.there), number, len(parts), part)
+            request.reply("/dj/status.reply", int(self.connected), number, len(parts), part)
 
     # Periodic work ---------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Check time-outs, and without a DJ follow the movement. Call it about every 10 ms."""
         core, now = self._core, self._core.monotonic()
-        if self.there and now > self._last_seen + HEARTBEAT_TIMEOUT_SECONDS:
+        if self.connected and now > self._last_seen + HEARTBEAT_TIMEOUT_SECONDS:
             self._disconnect()
         late = [
             number for number, (sent_at, _) in self._pending.items()
@@ -171,7 +171,7 @@ class DjClient:
         ]
         for number in late:
             self._pending.pop(number)[1].fail("the DJ did not answer in time")
-        bpm = None if self.there else core.follower.next_tempo(core.beats.bpm, now)
+        bpm = None if self.connected else core.follower.next_tempo(core.beat_clock.bpm, now)
         if bpm is not None:
             request = Request(core, "movement", now=core.clock.now())
             core.set_tempo(request, bpm, seconds=STEP_SECONDS)
@@ -184,25 +184,25 @@ class DjClient:
         self._pending = {}
 
     def _set_connected(self, there: bool) -> None:
-        if there != self.there:
-            self.there = there
-            self.turns += 1
-            self._core.tell("/dj/there", int(there))
+        if there != self.connected:
+            self.connected = there
+            self.revision += 1
+            self._core.notify("/dj/there", int(there))
 
     def value(self) -> dict[str, Any]:
         """Return the state for web pages, without the parts that only a succeeding DJ needs."""
         shown = {name: value for name, value in self.state.items() if name not in HIDDEN_PARTS}
-        return {**shown, "there": int(self.there)}
+        return {**shown, "there": int(self.connected)}
 
     def to_state(self) -> list[Any]:
         """Return the registration as JSON-compatible state; see `restore`."""
-        return [self.there, self._sender, self._text]
+        return [self.connected, self._sender, self._text]
 
     def restore(self, state: list[Any]) -> None:
         """Restore the DJ that was registered with an earlier control process."""
-        self.there, sender, self._text = state
+        self.connected, sender, self._text = state
         self._sender = tuple(sender) if sender else None
         self._reply = self._core.reply_to(self._sender)
         self._last_seen = self._core.monotonic()
         self.state = json.loads(self._text) if self._text else {}
-        self.turns += 1
+        self.revision += 1

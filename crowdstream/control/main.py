@@ -126,11 +126,11 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
             break
         ended.wait(left)
     failed = not server.running
-    if server.error is not None and store.guarded:
+    if server.error is not None and store.connected:
         # All state is kept for the next control process: skip the cleanup, which could damage it.
         logging.shutdown()
         os._exit(BROKEN)
-    store.leave(int(failed))
+    store.report_exit(int(failed))
     server.stop()
     return int(failed)
 

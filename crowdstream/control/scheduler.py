@@ -59,13 +59,13 @@ def unpack(values: list[Any]) -> tuple[Any, ...]:
 class CommandRunner(RequestReporter, Protocol):
     """The dispatcher as the scheduler needs it: carries out messages when they are due."""
 
-    answers: Replies
-    beats: BeatClock
+    replies: Replies
+    beat_clock: BeatClock
     clock: FrameClock
     desk: Desk
     messages: int
     monotonic: Callable[[], float]
-    outbox: EngineQueue
+    engine_queue: EngineQueue
 
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
@@ -83,7 +83,7 @@ class Scheduler:
         self._bundled = 0
         self._strange = 0
         self._order = itertools.count()
-        self.turns = 0
+        self.revision = 0
         """Number of changes: grows when a message is added or removed."""
         self.current: int | None = None
         """Number of the scheduled message that is carried out now; None: none."""
@@ -92,18 +92,18 @@ class Scheduler:
 
     def _full(self, sender: Any, more: int) -> bool:
         # If there is room, also adds to the count of strangers' messages.
-        strange = 0 if self._core.answers.trusts(sender) else more
+        strange = 0 if self._core.replies.trusts(sender) else more
         if (
             self._bundled + len(self._beats) + more <= MAX_SCHEDULED
             and self._strange + strange <= MAX_SCHEDULED_BY_STRANGERS
         ):
             self._strange += strange
             return False
-        self._core.outbox.refused += more
+        self._core.engine_queue.refused += more
         return True
 
     def _count_removed(self, sender: Any, count: int) -> None:
-        if not self._core.answers.trusts(sender):
+        if not self._core.replies.trusts(sender):
             self._strange -= count
 
     def schedule(self, moment: float, batch: list[Entry]) -> None:
@@ -142,7 +142,7 @@ class Scheduler:
         self._note(order, beat, None, [entry])
 
     def _note(self, order: int, due: float, moment: float | None, batch: list[Entry]) -> None:
-        self.turns += 1
+        self.revision += 1
         if self.changes is not None:
             packed = [
                 [address, pack(arguments), sender] for address, arguments, _, sender in batch
@@ -150,7 +150,7 @@ class Scheduler:
             self.changes[f"wait/{order}"] = [due, moment, packed]
 
     def _forget(self, order: int) -> None:
-        self.turns += 1
+        self.revision += 1
         if self.changes is not None:
             self.changes[f"wait/{order}"] = None
 
@@ -163,7 +163,7 @@ class Scheduler:
                 origin = tuple(sender) if sender else None
                 reply = self._core.reply_to(origin)
                 batch.append((address, unpack(arguments), reply, origin))
-            if not self._core.answers.trusts(batch[0][3]):
+            if not self._core.replies.trusts(batch[0][3]):
                 self._strange += len(batch)
             if moment is None:
                 heapq.heappush(self._beats, (due, order, batch[0]))
@@ -203,7 +203,7 @@ class Scheduler:
         horizon = core.clock.now() + HORIZON_SECONDS * core.desk.sample_rate
         while self._beats:
             beat = self._beats[0][0]
-            frame = core.beats.frame_of_command(beat, core.desk.frame)
+            frame = core.beat_clock.frame_of_command(beat, core.desk.frame)
             if frame > horizon:
                 return
             batch = []
@@ -228,7 +228,7 @@ class Scheduler:
         ]
         here = core.desk.frame
         for beat, order, entry in heapq.nsmallest(MAX_LISTED, self._beats, key=lambda one: one[:2]):
-            frame = core.beats.frame_of_command(beat, here)
+            frame = core.beat_clock.frame_of_command(beat, here)
             found.append(ScheduledMessage(order, (frame - here) / rate, entry))
         return sorted(found, key=lambda one: (one.seconds, one.number))[:MAX_LISTED]
 

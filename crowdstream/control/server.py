@@ -76,7 +76,7 @@ class Server:
         try:
             self.port = self.osc.port
             self._caller = ControlThreadCaller(self._thread)
-            startup.made(self._caller.close)
+            startup.add_undo(self._caller.close)
             processes = Processes(
                 {"control": os.getpid(), "loader": self._loader.pid, **self._engines.pids()}
             )
@@ -87,12 +87,12 @@ class Server:
             self.core.reply_ports.own = self.port
             self.core.recordings.launch = partial(start_recorder, store=self._store)
             self._health = HealthMonitor(
-                self.desk, processes, self.settings.stats_interval, self.core.tell,
-                self.core.medium.stall,
+                self.desk, processes, self.settings.stats_interval, self.core.notify,
+                self.core.storage_health.stall,
             )
             self.core.engine_readings = self._engines.readings
             self.core.resize = self._engines.resizing.begin
-            self._engines.resizing.announce = partial(self.core.tell, "/buffer_size")
+            self._engines.resizing.announce = partial(self.core.notify, "/buffer_size")
             self._engines.changed = self._engine_changed
             self._engines.lost = self._device_lost
             self._restore_state(parts.notes)
@@ -115,22 +115,22 @@ class Server:
 
     def _restore_state(self, notes: StateLog | None) -> None:
         core, kept = self.core, self._store.kept
-        if core.recall is None or notes is None:
+        if core.snapshotter is None or notes is None:
             core.apply_settings()
             return
-        core.recall.others = {
+        core.snapshotter.others = {
             "engines": self._engines, "loader": self._loader, "osc": self.osc,
         }  # fmt: skip
         if notes.values:
             self.osc.restore(notes.values["osc"])
             recorder = Child.adopt(self._store, "recorder") if "recorder" in kept else None
-            core.recall.restore(recorder)
+            core.snapshotter.restore(recorder)
             core.adopted()
             self._engines.catch_up()
             core.restarted("control", self._store.deaths)
         else:
             core.apply_settings()
-            core.recall.begin()
+            core.snapshotter.begin()
         self._store.ready()
 
     def _make_web(self) -> WebProcess | None:
@@ -159,8 +159,8 @@ class Server:
             self.core.recordings.close()
             self.osc.close()
             self._caller.free()
-            if self.core.recall:
-                self.core.recall.close()
+            if self.core.snapshotter:
+                self.core.snapshotter.close()
             self.desk.close()
 
     def call(self, action: Callable[[], Any]) -> Any:
@@ -201,12 +201,12 @@ class Server:
         self._event_loop = EventLoop()
         try:
             for fd in self.osc.filenos():
-                self._event_loop.listen(fd, self.osc.drain)
+                self._event_loop.add_reader(fd, self.osc.drain)
             self._loader.listen(self._event_loop, self.core.loader_event)
             self._engines.listen(self._event_loop)
             if self._web:
                 self._web.listen(self._event_loop)
-            self._event_loop.listen(self._caller.reader, self._caller.run_waiting)
+            self._event_loop.add_reader(self._caller.reader, self._caller.run_waiting)
             self._loop()
         except BaseException as error:
             self.error = error
@@ -217,17 +217,17 @@ class Server:
 
     def _loop(self) -> None:
         next_tick = 0.0
-        packet = self.core.packet
+        packet = self.core.handle_packet
         while not self._stopping and not self._child_died():
             wait = 0.0 if self.osc.ready else max(0.0, self._due(next_tick) - time.monotonic())
             self._event_loop.wait(wait)
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
-            self.core.ticks.send()
+            self.core.midi_ticks.send()
             self.core.changes.tick()
-            if self.core.recall:
-                self.core.recall.turn()
-            self._store.beat()
+            if self.core.snapshotter:
+                self.core.snapshotter.save_if_due()
+            self._store.send_heartbeat()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
                 self.core.tick()
@@ -242,7 +242,7 @@ class Server:
 
     def _due(self, next_tick: float) -> float:
         # MIDI clock ticks are sent when they are due, not with the next tick of the loop.
-        due = self.core.ticks.due()
+        due = self.core.midi_ticks.due()
         return next_tick if due is None else min(next_tick, due)
 
     def _child_died(self) -> bool:

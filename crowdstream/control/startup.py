@@ -90,7 +90,7 @@ class Startup:
             self._children.append(engine)
             loader = start_loader(desk, settings, store)
             self._children.append(loader)
-            engines.started(self._await(engine, osc))
+            engines.on_first_engine_ready(self._await(engine, osc))
             self._await(loader, osc)
             until = time.monotonic() + settings.seconds if settings.seconds else None
             notes = self._keep(desk, until)
@@ -112,7 +112,7 @@ class Startup:
         return LoaderClient(loader, desk, partial(start_loader, desk, self._settings, self._store))
 
     def _keep(self, desk: Desk, until: float | None) -> StateLog | None:
-        if not self._store.guarded:
+        if not self._store.connected:
             return None
         notes = StateLog(create_state_log())
         self._undo_steps.append(notes.close)
@@ -138,10 +138,10 @@ class Startup:
         else:
             loader = start_loader(desk, self._settings, self._store)
         client = self._loader_client(loader, desk)
-        client.adopted(notes.values["loader"], fresh=not there)
+        client.restore(notes.values["loader"], fresh=not there)
         return Parts(self._socket(), desk, engines, client, notes, about["until"])
 
-    def made(self, undo: Callable[[], None]) -> None:
+    def add_undo(self, undo: Callable[[], None]) -> None:
         """Register another part, which `undo` removes."""
         self._undo_steps.append(undo)
 
@@ -164,13 +164,13 @@ class Startup:
             if messages:
                 return messages[0]
             if child.finished:
-                raise ChildError(f"{child.module} ended while starting ({child.last_words})")
+                raise ChildError(f"{child.module} ended while starting ({child.exit_description})")
             if self._cancelled():
                 raise Cancelled("the start was cancelled")
-            if patience.over():
+            if patience.expired():
                 raise ChildError(
                     f"{child.module} has not started, and made no progress for {START_SECONDS:g} s"
                 )
-            if news := patience.news():
+            if news := patience.progress_line():
                 log.info("%s", news)
                 self._waiting(news, START_SECONDS)

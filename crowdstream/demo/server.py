@@ -125,9 +125,9 @@ class ServerProcess:
         Raises `ServerError` if the server ends, or makes no progress for `timeout` seconds.
         """
         patience = StallTimeout(timeout)
-        while not patience.over():
+        while not patience.expired():
             self.check()
-            if news := patience.news():
+            if news := patience.progress_line():
                 waiting(news)
             client.send("/status")
             for answer in client.receive(0.2):

@@ -67,12 +67,12 @@ class Lease:
         """Frames that the outgoing engine renders in advance and plays itself."""
         return int(self._record["ahead"])
 
-    def ask(self, ahead: int = 0) -> None:
+    def request_handover(self, ahead: int = 0) -> None:
         """Request that the rendering engine hand over to this one, `ahead` frames later."""
         self._record["ahead"] = ahead
         store_release(self._wanted, self._number)
 
-    def asked(self) -> bool:
+    def handover_requested(self) -> bool:
         """Whether another engine requests a handover. The owner checks this between two turns."""
         return load_acquire(self._wanted) not in (0, self._number)
 

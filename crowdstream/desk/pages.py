@@ -115,7 +115,7 @@ class Arena:
             self.reclaim()
         return self._free.pop() if self._free else None
 
-    def give_back(self, arena_page: int) -> None:
+    def return_page(self, arena_page: int) -> None:
         """Return a page that was taken and not published."""
         self._free.append(arena_page)
 
@@ -156,14 +156,14 @@ class Arena:
         if earlier:
             self._retired.append((earlier - 1, epoch + 2))
 
-    def mark(self, source: int, page: int, attacks: np.ndarray) -> None:
+    def set_attacks(self, source: int, page: int, attacks: np.ndarray) -> None:
         """Record the attacks of a page that is already published."""
         record = self._desk.attacks[int(self._desk.page_table[source, page]) - 1]
         record[1 : 1 + len(attacks)] = attacks
         fence()  # the engine must not see the count before the attacks
         record[0] = len(attacks)
 
-    def unmarked(self, source: int, page: int) -> bool:
+    def needs_attacks(self, source: int, page: int) -> bool:
         """Whether a page is resident and has not been scanned for attacks."""
         place = int(self._desk.page_table[source, page]) - 1
         return place >= 0 and int(self._desk.attacks[place, 0]) == ATTACKS_UNKNOWN
@@ -185,7 +185,7 @@ class Arena:
             self._retired.append((entry_value - 1, epoch + 2))
             self.evicted += 1
 
-    def forget(self, source: int) -> None:
+    def release_source(self, source: int) -> None:
         """Evict all pages of a source and remove its declaration. No voice may be using it."""
         frames = int(self._desk.sources[source]["frames"])
         shift = int(self._desk.sources[source]["page_shift"])

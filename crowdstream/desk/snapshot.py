@@ -58,7 +58,7 @@ class DeskSnapshot:
     playing: tuple[bool, ...]
     positions: tuple[int, ...]
     speeds: tuple[float, ...]
-    heard: tuple[float, ...]
+    audible_positions: tuple[float, ...]
 
 
 _latest: WeakKeyDictionary[Desk, DeskSnapshot] = WeakKeyDictionary()

@@ -50,14 +50,14 @@ class Machine:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     run: Callable[[Sequence[str]], str | None] = _run
 
-    def path(self, path: str) -> Path:
+    def resolve(self, path: str) -> Path:
         """Map an absolute path of the machine to a path below `root`."""
         return self.root / path.lstrip("/")
 
     def read(self, path: str) -> str | None:
         """Return the text of a file without surrounding whitespace, or None if it is unreadable."""
         try:
-            return self.path(path).read_text(encoding="utf-8", errors="replace").strip(" \n\t\0")
+            return self.resolve(path).read_text(encoding="utf-8", errors="replace").strip(" \n\t\0")
         except OSError:
             return None
 

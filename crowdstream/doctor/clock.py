@@ -32,7 +32,7 @@ def synchronized(machine: Machine) -> Check:
     name = "NTP"
     output = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     if not output:
-        there = machine.path("/run/systemd/timesync/synchronized").exists()
+        there = machine.resolve("/run/systemd/timesync/synchronized").exists()
         output = "yes" if there else ""
     data = {"synchronized": {"yes": True, "no": False}.get(output)}
     if output == "yes":

@@ -57,7 +57,7 @@ def shared_memory(
             return Check(name, FAIL, f"{wanted} MB for stems and {OTHER_MB} MB for the rest are "
                          f"needed, but {whose} {most} MB", fix, data)
     try:
-        space = os.statvfs(machine.path("/dev/shm"))  # nosec B108  # only reads its size
+        space = os.statvfs(machine.resolve("/dev/shm"))  # nosec B108  # only reads its size
         size = space.f_blocks * space.f_frsize
     except OSError:
         size = 0

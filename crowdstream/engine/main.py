@@ -224,7 +224,7 @@ class Engine:
 
     def _request_handover(self, monitor: StandbyMonitor, ahead: int = 0) -> None:
         # Request the other engine to hand over, or kill it: afterwards this one renders.
-        self._lease.ask(ahead)
+        self._lease.request_handover(ahead)
         waited = 0.0
         while not self._lease.held():
             pause(POLL_SECONDS)

@@ -26,7 +26,7 @@ MAX_ROWS = 20  # per transaction: each row takes about 1 ms, during which other 
 class Workers(Protocol):
     """A source of results: worker processes of this machine, or a cluster."""
 
-    def answers(
+    def results(
         self, jobs: Iterable[Job], under_way: Callable[[Job, float], None], /
     ) -> Iterator[tuple[Job, JobResult]]:
         """Yield each job with its answer (see `job.perform`) in order of completion.
@@ -155,7 +155,7 @@ class AnalysisRun:
         rows: list[Row] = []
         write_at = time.monotonic() + WRITE_SECONDS
         try:
-            for job, answer in workers.answers(jobs, self.view.progress):
+            for job, answer in workers.results(jobs, self.view.progress):
                 rows.append(self._row(self.found[job.number], answer))
                 self.view.done(job)
                 if len(rows) >= MAX_ROWS or time.monotonic() >= write_at:

@@ -29,7 +29,7 @@ def do_job(values: dict[str, Any], analyser: str) -> JobResult:
     no process behind on somebody else's machine.
     """
     with WorkerPool(1, analyser) as pool:
-        [(_job, answer)] = pool.answers([Job.from_dict(values)])
+        [(_job, answer)] = pool.results([Job.from_dict(values)])
     return answer
 
 
@@ -66,7 +66,7 @@ class DaskPool:
         with contextlib.suppress(Exception):
             self._client.close(timeout=5)
 
-    def answers(
+    def results(
         self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None] | None = None
     ) -> Iterator[tuple[Job, JobResult]]:
         """Like `WorkerPool.answers`, but without the progress of running jobs.

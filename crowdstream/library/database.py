@@ -219,7 +219,7 @@ class Library:
         rows = self._guard(lambda: self._db.execute(sql, [*values, *more]).fetchall())
         return [entry_of(row) for row in rows]
 
-    def about(self, path: str) -> Entry | None:
+    def find_by_path(self, path: str) -> Entry | None:
         """Return the good track at a real path, or None."""
         sql = f"{queries.ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
         name = os.fsencode(path)

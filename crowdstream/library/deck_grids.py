@@ -58,7 +58,7 @@ class LibraryGrids:
     def _look_up(self, library: Library, stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
         first = stems[0]
         for path in (first.parent, first) if len(stems) > 1 else (first, first.parent):
-            entry = library.about(os.path.realpath(path))
+            entry = library.find_by_path(os.path.realpath(path))
             if entry is not None and matches_files(entry, stems):
                 row = library.row(entry.path)
                 corrected = row is not None and bool(

@@ -206,7 +206,7 @@ class Scanner:
                 self._trouble(
                     folder, f"{verdict.reason}; put the stems of each track into their own folder"
                 )
-                singles -= {path.name for path in verdict.scattered}
+                singles -= {path.name for path in verdict.stem_paths}
             lost = {one.path.name for one in verdict.left_out if one.lost}
         for name in names:
             path = os.path.join(folder, name)

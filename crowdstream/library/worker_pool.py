@@ -156,7 +156,7 @@ class WorkerPool:
         self._workers.clear()
         self._selector.close()
 
-    def answers(
+    def results(
         self, jobs: Iterable[Job], under_way: Callable[[Job, float], None] = _ignore_progress
     ) -> Iterator[tuple[Job, JobResult]]:
         """Do all jobs; yield each with its answer (see `job.perform`) in order of completion.

@@ -32,7 +32,7 @@ class CacheStats:
         """Record that a page has just been read."""
         self._fetched.add((source, page))
 
-    def look(self) -> None:
+    def count_requests(self) -> None:
         """Count the pages requested since the last call."""
         known, fetched = self._known, self._fetched
         self._known, self._fetched = {}, set()
@@ -52,7 +52,7 @@ class CacheStats:
 
     def report(self) -> dict[str, int]:
         """Pages: total, used, reserved and pinned; evicted, wanted and hits as totals so far."""
-        self.look()
+        self.count_requests()
         return {
             "total": self._arena.total,
             "used": self._arena.in_use(),

@@ -21,15 +21,15 @@ class LoadedTrack:
     reserved: int
     kept: int = 0  # pages reserved for `places`
     places: list[int] = field(default_factory=list)  # frames it may jump to, such as hot cues
-    turn: int = 0  # number of pages from the cue on that are known to be resident
+    resident_pages: int = 0  # number of pages from the cue on that are known to be resident
     ready: bool = False
     complete: bool = False
     broken: str = ""  # why reading was abandoned; resident pages play on
     warnings: list[str] = field(default_factory=list)  # irregularities in its files
-    sifted: dict[str, Any] = field(default_factory=dict)  # which files of its folder it uses
-    measure: LoudnessScan | None = None  # of its loudness, once it can be measured
-    said: float = 0.0  # tempo in its tags, beats per minute, until it is checked; 0: none
-    check: TempoCheck | None = None  # of that tempo
+    selection: dict[str, Any] = field(default_factory=dict)  # which files of its folder it uses
+    loudness_scan: LoudnessScan | None = None  # of its loudness, once it can be measured
+    tagged_bpm: float = 0.0  # tempo in its tags, beats per minute, until it is checked; 0: none
+    tempo_check: TempoCheck | None = None  # of that tempo
 
     @property
     def frames(self) -> int:

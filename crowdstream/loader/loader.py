@@ -130,7 +130,7 @@ class Loader:
         elif name == "unload":
             self.unload(number)
         elif name == "attacks":
-            self.find_attacks()
+            self.find_onsets()
         elif name == "adopt":
             self.adopt(Orphan.of(request))
         elif name == "adopted":
@@ -164,7 +164,7 @@ class Loader:
             for source, path in stems:
                 readers.append(self._open(number, source, path))
                 opened.append(Stem(number, source, readers[-1], 0))
-                opened[-1].warned = len(readers[-1].warnings)
+                opened[-1].reported_warnings = len(readers[-1].warnings)
             warnings = [*trim_delays(readers), *_warnings(readers)]
             for stem, reader in zip(opened, readers, strict=True):
                 int16 = reader.dtype == "int16"
@@ -187,7 +187,7 @@ class Loader:
             return
         track = LoadedTrack(number, opened, 0, streamed, pages)
         track.cue = min(int(cue * track.frames), track.frames - 1)
-        track.warnings, track.sifted = warnings, sifted
+        track.warnings, track.selection = warnings, sifted
         paths = [Path(path) for _, path in stems]
         self._opening = track, self._describe(paths, self._roots)
         self._finish_opening()
@@ -215,14 +215,14 @@ class Loader:
                 "channels": [stem.reader.channels for stem in track.stems],
                 "files": [stem.reader.identity for stem in track.stems],
                 **({"warnings": track.warnings} if track.warnings else {}),
-                **track.sifted,
+                **track.selection,
                 **about,
             }
         )
         grid = about.get("grid", {})
         seconds = track.frames / self._desk.sample_rate
         if grid.get("source") == "tag" and MIN_SECONDS <= seconds <= MAX_SECONDS:
-            track.said = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
+            track.tagged_bpm = round(60.0 / (grid["anchors"][1][1] - grid["anchors"][0][1]), 6)
 
     def _resume(self) -> None:
         """Load a track whose file has been transcoded or can be transcoded now."""
@@ -286,15 +286,21 @@ class Loader:
     ) -> np.ndarray:
         with self._heartbeat.reading(stem.track, stem.source, str(stem.reader.path)):
             samples = stem.reader.read(start, count, into)
-        if isinstance(stem.reader, StemReader) and len(stem.reader.warnings) != stem.warned:
+        if (
+            isinstance(stem.reader, StemReader)
+            and len(stem.reader.warnings) != stem.reported_warnings
+        ):
             self._warn(stem, stem.reader)
         return samples
 
     def _warn(self, stem: Stem, reader: StemReader) -> None:
         # Damage in a file is discovered while reading.
-        new, stem.warned = reader.warnings[stem.warned :], len(reader.warnings)
+        new, stem.reported_warnings = (
+            reader.warnings[stem.reported_warnings :],
+            len(reader.warnings),
+        )
         name = printable(reader.path.name)
-        for warning in new if stem.warned <= MAX_WARNINGS else ():
+        for warning in new if stem.reported_warnings <= MAX_WARNINGS else ():
             text = f"{name}: {warning}"
             self._send({"event": "warning", "track": stem.track, "text": text})
 
@@ -314,8 +320,8 @@ class Loader:
         if orphan.streamed:
             self._budget.keep(track, orphan.places)
         if orphan.measured:
-            track.measure = LoudnessScan(self._desk, stems)
-            track.measure.done = True
+            track.loudness_scan = LoudnessScan(self._desk, stems)
+            track.loudness_scan.done = True
         if orphan.broken:
             track.broken, track.ready, track.complete = orphan.broken, True, True
         elif fault:
@@ -326,7 +332,7 @@ class Loader:
         known = {stem.source for track in self._tracks.values() for stem in track.stems}
         for source in self._arena.sources():
             if source not in known:
-                self._arena.forget(source)
+                self._arena.release_source(source)
 
     def inventory(self) -> list[dict[str, Any]]:
         """All loaded tracks as `adopt` requests with `state` and `frames`.
@@ -347,7 +353,7 @@ class Loader:
                 "cue": track.cue,
                 "streamed": track.streamed,
                 "places": track.places,
-                "measured": track.measure is not None and track.measure.done,
+                "measured": track.loudness_scan is not None and track.loudness_scan.done,
                 "broken": track.broken,
             }
             for track in self._tracks.values()
@@ -359,7 +365,7 @@ class Loader:
         if track:
             track.cue = frame
             track.ready = False
-            track.turn = 0  # counted from the cue
+            track.resident_pages = 0  # counted from the cue
 
     def keep(self, number: int, frames: list[int]) -> None:
         """Set the frames to which a track may jump; those of a streamed track stay in memory.
@@ -381,7 +387,7 @@ class Loader:
             return
         for stem in track.stems:
             self._onsets.forget(stem)
-            self._arena.forget(stem.source)
+            self._arena.release_source(stem.source)
             stem.reader.close()
         self._arena.release(track.reserved + track.kept)
         self._send({"event": "unloaded", "track": number})
@@ -397,7 +403,7 @@ class Loader:
             return self._fill(track, stem, page) or marked
         return marked
 
-    def find_attacks(self) -> None:
+    def find_onsets(self) -> None:
         """Detect onsets in all pages from now on, because keylock is going to be used."""
         stems = [stem for track in self._tracks.values() for stem in track.stems]
         self._onsets.begin(stems, self._plan.playheads())
@@ -411,16 +417,16 @@ class Loader:
         """
         heads: Heads | None = None
         for track in self._tracks.values():
-            if track.measure is None and (track.complete or (track.streamed and track.ready)):
+            if track.loudness_scan is None and (track.complete or (track.streamed and track.ready)):
                 partly = track.streamed
-                track.measure = LoudnessScan(self._desk, track.stems, track.cue, partly)
-            if track.measure is None or track.measure.done:
+                track.loudness_scan = LoudnessScan(self._desk, track.stems, track.cue, partly)
+            if track.loudness_scan is None or track.loudness_scan.done:
                 continue
             if track.streamed and heads is None:
                 heads = self._plan.playheads()
             places = (heads or {}).get(track.stems[0].source, ())
-            if track.measure.step(head.position for head in places):
-                report = track.measure.report()
+            if track.loudness_scan.step(head.position for head in places):
+                report = track.loudness_scan.report()
                 if report:
                     self._send({"event": "loudness", "track": track.number, **report})
                 return True
@@ -434,14 +440,14 @@ class Loader:
         completely in memory.
         """
         for track in self._tracks.values():
-            if not track.said or track.streamed or not track.complete or track.broken:
+            if not track.tagged_bpm or track.streamed or not track.complete or track.broken:
                 continue
-            if track.check is None:
-                track.check = TempoCheck(self._desk, track.stems, track.said)
-            if track.check.step() and not track.check.verdict:
+            if track.tempo_check is None:
+                track.tempo_check = TempoCheck(self._desk, track.stems, track.tagged_bpm)
+            if track.tempo_check.step() and not track.tempo_check.verdict:
                 return True
-            found, verdict = track.check.grid, track.check.verdict
-            track.check, track.said = None, 0.0
+            found, verdict = track.tempo_check.grid, track.tempo_check.verdict
+            track.tempo_check, track.tagged_bpm = None, 0.0
             if verdict != "open":
                 grid = found.to_dict() if found else None
                 self._send({"event": "grid", "track": track.number, "grid": grid})
@@ -508,7 +514,7 @@ class Loader:
             into = self._arena.samples(stem.source, place)
             samples = self._read(stem, page * stem.page_frames, stem.page_frames, into)
         except Exception as error:
-            self._arena.give_back(place)
+            self._arena.return_page(place)
             self._give_up(track, _reason(error, [(stem.source, str(stem.reader.path))]))
             return True
         self._cache_stats.fetched(stem.source, page)

@@ -44,7 +44,7 @@ class LoudnessScan:
             if not ahead or not self._resident(min(ahead), SLICE_FRAMES):
                 return False
             self._at = min(ahead)
-            self._loudness.interrupt()
+            self._loudness.mark_gap()
             count = min(SLICE_FRAMES, self._frames - self._at)
         self._loudness.feed(self._sum(self._at, count))
         self._at += count

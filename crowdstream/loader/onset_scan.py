@@ -38,7 +38,7 @@ class OnsetScan:
         for stem in stems:
             places = [head.position // stem.page_frames for head in heads.get(stem.source, [])]
             for page in range(stem.pages):
-                if self._arena.unmarked(stem.source, page):
+                if self._arena.needs_attacks(stem.source, page):
                     ahead = min(((page - place) % stem.pages for place in places), default=page)
                     waiting.append((not places, ahead, len(waiting), stem, page))
         self._queue.extend((stem, page) for _, _, _, stem, page in sorted(waiting))
@@ -54,12 +54,12 @@ class OnsetScan:
                 return done > 0
             stem, page = self._queue.popleft()
             samples = self._arena.published(stem.source, page)
-            if samples is None or not self._arena.unmarked(stem.source, page):
+            if samples is None or not self._arena.needs_attacks(stem.source, page):
                 continue
             length = min(stem.page_frames, stem.reader.frames - page * stem.page_frames)
             attacks = self.find(stem, page, samples[:length])
             if attacks is not None:
-                self._arena.mark(stem.source, page, attacks)
+                self._arena.set_attacks(stem.source, page, attacks)
         return True
 
     def find(self, stem: Stem, page: int, samples: np.ndarray) -> np.ndarray | None:

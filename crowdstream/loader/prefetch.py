@@ -28,7 +28,7 @@ class Stem:
     source: int
     reader: StemReader | ClosedFile
     page_frames: int
-    warned: int = 0  # number of the reader's warnings already reported
+    reported_warnings: int = 0  # number of the reader's warnings already reported
 
     @property
     def pages(self) -> int:
@@ -47,7 +47,7 @@ class Head(NamedTuple):
     loop_in: int = 0
     loop_out: int = 0
     step: int = 1
-    back: tuple[int, ...] = ()
+    jump_targets: tuple[int, ...] = ()
 
 
 Heads = dict[int, list[Head]]
@@ -153,7 +153,7 @@ class PrefetchPlan:
             for ahead in range(self.ready_pages(stem)):
                 if 0 <= border + step * ahead < pages:
                     yield border + step * ahead
-        for frame in head.back:
+        for frame in head.jump_targets:
             for _, page in self.start_pages([stem], frame):
                 if page < pages:
                     yield page

@@ -42,14 +42,14 @@ class ReadOrder:
             return
         heads = self._plan.playheads()
         if self._whole:
-            yield from self.heard(heads, URGENT_SECONDS)
+            yield from self.upcoming(heads, URGENT_SECONDS)
         for track in tracks:
             if not track.ready and not track.complete:
                 yield from self._missing(track, self._plan.start_pages(track.stems, track.cue))
             if not track.ready:
                 track.ready = True
                 self._send({"event": "ready", "track": track.number, "cue": track.cue})
-        yield from self.heard(heads, self._ahead)
+        yield from self.upcoming(heads, self._ahead)
         for track in tracks:
             if track.complete or not self._whole:
                 continue
@@ -61,9 +61,9 @@ class ReadOrder:
 
     def urgent(self) -> bool:
         """Whether a page is missing that is about to be played."""
-        return next(self.heard(self._plan.playheads(), URGENT_SECONDS), None) is not None
+        return next(self.upcoming(self._plan.playheads(), URGENT_SECONDS), None) is not None
 
-    def heard(self, heads: Heads, seconds: float) -> Iterator[Page]:
+    def upcoming(self, heads: Heads, seconds: float) -> Iterator[Page]:
         """Missing pages that the playheads reach within `seconds`."""
         for track in list(self._tracks.values()):
             if track.complete:
@@ -81,11 +81,11 @@ class ReadOrder:
     def _rest(self, track: LoadedTrack) -> Iterator[Page]:
         # The stems side by side, from the cue to the end and round; each page is requested once.
         longest = max(stem.pages for stem in track.stems)
-        for turn in range(track.turn, longest):
+        for turn in range(track.resident_pages, longest):
             for stem in track.stems:
                 page = (track.cue // stem.page_frames + turn) % max(1, stem.pages)
                 if turn < stem.pages and not self._arena.resident(stem.source, page):
-                    track.turn = turn
+                    track.resident_pages = turn
                     yield track, stem, page
         track.complete = True
         self._send({"event": "complete", "track": track.number})

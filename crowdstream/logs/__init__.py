@@ -41,7 +41,7 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         stderr.setFormatter(JsonFormatter() if json else TextFormatter())
     root.addHandler(stderr)
     if settings.log_file is not None:
-        file = LogFile(settings.log_file, stderr.complain)
+        file = LogFile(settings.log_file, stderr.report)
         handler = AsyncHandler(file.write, file.close, to_file=True)
         handler.setFormatter(JsonFormatter() if json else TextFormatter())
         root.addHandler(handler)

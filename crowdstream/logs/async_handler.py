@@ -65,7 +65,7 @@ class AsyncHandler(logging.Handler):
         except Exception:  # a message that does not fit its values must not stop the caller
             self.handleError(record)
 
-    def complain(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """Log a message about the log itself, on this target only."""
         self.emit(self._own(text))
 

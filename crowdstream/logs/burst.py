@@ -26,7 +26,7 @@ class LineThrottle:
         self._logged_at: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def say(self, line: Callable[..., None], kind: str, text: str, *values: object) -> None:
+    def log(self, line: Callable[..., None], kind: str, text: str, *values: object) -> None:
         """Call `line(text, *values)`, a logger's method, unless this kind was logged just now."""
         now = self._monotonic()
         if now - self._logged_at.get(kind, -self._seconds) < self._seconds:
@@ -59,7 +59,7 @@ class LogBurstLimiter:
         self._kinds[kind] += 1
         return True
 
-    def left_out(self) -> int:
+    def take_dropped(self) -> int:
         """Number of lines dropped, once their second is over; reported only once."""
         if not self._left_out or self._monotonic() - self._window_start < BURST_SECONDS:
             return 0

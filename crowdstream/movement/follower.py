@@ -144,12 +144,12 @@ class MovementFollower:
         # The time of the last report is left out: saving it would write the state on each report.
         return [self._following, self._last, self.movement, self._before]
 
-    def restore(self, note: list[Any]) -> None:
+    def from_state(self, note: list[Any]) -> None:
         """Resume from a saved state."""
         self._following, self._last, self.movement, self._before = note
         self._reported_at = self._last
 
-    def moved(self, movement: float, now: float) -> None:
+    def report(self, movement: float, now: float) -> None:
         """Take a report of the crowd's movement, 0 to 1; `now`: monotonic seconds."""
         self.movement = movement
         self._reported_at = now

@@ -54,13 +54,13 @@ class Renderer:
     ) -> None:
         self._session = session
         self._desk = session.desk
-        self._mixer = session.core.mixer
+        self._mixer = session.core.deck_manager
         self._write = write
         self._progress = progress
         session.render(PREROLL)
         self._origin = self._desk.frame
         session.perform("/reset", (), discard_reply, self._origin)
-        self._timeline = Timeline(mix.cues, session.core.beats, self._origin)
+        self._timeline = Timeline(mix.cues, session.core.beat_clock, self._origin)
         self._end = mix.end
         self._failure: str | None = None
         self._summary = Summary()
@@ -167,7 +167,7 @@ class Renderer:
 
     def _waiting(self) -> bool:
         # Whether files are being loaded, or commands are waiting for them or for a beat.
-        return self._mixer.waiting() or len(self._session.core.waiting) > 0
+        return self._mixer.waiting() or len(self._session.core.scheduler) > 0
 
     def _active(self) -> bool:
         # Whether anything is playing or pending, apart from tails.

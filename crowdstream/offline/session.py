@@ -104,11 +104,11 @@ class Session:
 
     def send(self, address: str, *arguments: Any, sender: Any = None) -> None:
         """Receive one message now, as by OSC: floats have 32 bits."""
-        self.core.packet(build(address, arguments), sender)
+        self.core.handle_packet(build(address, arguments), sender)
 
     def packet(self, packet: bytes, sender: Any = None) -> None:
         """Receive an OSC packet now."""
-        self.core.packet(packet, sender)
+        self.core.handle_packet(packet, sender)
 
     def perform(self, address: str, arguments: tuple[Any, ...], reply: Reply, frame: int) -> None:
         """Execute one command that takes effect at `frame` (0: with the next block)."""

@@ -260,7 +260,7 @@ class FairQueue:
         trust_level = self._allow.trust_level(sender)
         if trust_level is TrustLevel.BARRED:
             self.barred += 1
-            self._quiet.say(
+            self._quiet.log(
                 log.warning, "barred",
                 "a packet from %s was dropped: the address is not on --osc-allow", _shown(sender),
             )
@@ -274,14 +274,14 @@ class FairQueue:
         self.refused += 1
         if put is _Put.LIMITED:
             self.limited += 1
-            self._quiet.say(
+            self._quiet.log(
                 log.warning, "limited",
                 "%s port %d exceeds the rate limit%s: packets are dropped", _shown(sender),
                 sender[1],
                 "" if trust_level is TrustLevel.TRUSTED else " of strangers (see --osc-allow)",
             )
         else:
-            self._quiet.say(
+            self._quiet.log(
                 log.warning, "crowded",
                 "%s port %d sends faster than its commands can be carried out: packets are dropped",
                 _shown(sender), sender[1],

@@ -43,7 +43,7 @@ class RecordingFile:
         """Flush the data to disk, so that it survives a power failure."""
         os.fdatasync(self._fd)
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """Truncate the file to `size` bytes."""
         os.ftruncate(self._fd, size)
         self.size = size

@@ -115,7 +115,7 @@ class FlacWriter:
             return
         self._stream.sealed = True
         self.frames = self._whole_blocks()
-        self._disk.cut(self._good_bytes)
+        self._disk.truncate(self._good_bytes)
         self._count(self.frames)
         raise self._stream.error
 

@@ -88,7 +88,7 @@ class Recording:
         self._unsure: deque[np.ndarray] = deque()
         self._unsure_at = 0
         self.lost = 0
-        self.told = 0  # part of `lost` that was reported; set by the caller
+        self.reported_lost = 0  # part of `lost` that was reported; set by the caller
         self._writer: Writer = open_audio(path, sample_rate, CHANNELS, form, roots)
         self._send = send
         self._capacity = int(QUEUE_SECONDS * sample_rate)

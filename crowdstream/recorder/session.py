@@ -154,8 +154,8 @@ class Session:
         if now < self._reported_at + LOST_REPORT_SECONDS and not last:
             return
         for _, recording in self._recordings:
-            if recording.lost > recording.told:
-                recording.told = recording.lost
+            if recording.lost > recording.reported_lost:
+                recording.reported_lost = recording.lost
                 self._reported_at = now
                 self._send(
                     {

@@ -83,7 +83,7 @@ class WavWriter:
         self._failed = True
         # Complete frames that the disk accepted; overwriting the header needs no more space.
         self.frames = max(0, self._disk.size - self._begin) // self._frame_bytes
-        self._disk.cut(self._begin + self._data_bytes(self.frames))
+        self._disk.truncate(self._begin + self._data_bytes(self.frames))
         self._disk.write_at(0, self._header(self.frames))
 
     def _data_bytes(self, frames: int) -> int:

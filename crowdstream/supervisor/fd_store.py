@@ -74,7 +74,7 @@ class FdStore:
         connection.setblocking(False)
 
     @property
-    def guarded(self) -> bool:
+    def connected(self) -> bool:
         """Whether a supervisor keeps what is stored."""
         return self._connection is not None
 
@@ -91,7 +91,7 @@ class FdStore:
         """Report readiness: from now on a dead or hung control process is restarted."""
         self._send({"ready": True})
 
-    def beat(self) -> None:
+    def send_heartbeat(self) -> None:
         """Send a heartbeat if one is due; call this often."""
         now = time.monotonic()
         if self._connection is not None and now >= self._beat_at:
@@ -99,7 +99,7 @@ class FdStore:
             with contextlib.suppress(OSError):
                 self._connection.send(b'{"alive": true}')
 
-    def leave(self, status: int) -> None:
+    def report_exit(self, status: int) -> None:
         """Report that control exits on purpose with this exit status."""
         self._send({"leave": status})
 

@@ -20,17 +20,17 @@ class RestartPolicy:
         self._longest = longest
         self._settled = settled
         self._begin = 0.0 if at_once else first
-        self.next_pause = self._begin
+        self.current_delay = self._begin
         """Next result of `pause`, unless the process had settled."""
 
-    def pause(self, lived: float = 0.0) -> float:
+    def next_delay(self, lived: float = 0.0) -> float:
         """Seconds to wait after a process that lived `lived` seconds; doubles for the next time."""
         if lived > self._settled:
             self.reset()
-        pause = self.next_pause
-        self.next_pause = min(max(self._first, 2 * pause), self._longest)
+        pause = self.current_delay
+        self.current_delay = min(max(self._first, 2 * pause), self._longest)
         return pause
 
     def reset(self) -> None:
         """Reset the delay: the process works as it should."""
-        self.next_pause = self._begin
+        self.current_delay = self._begin

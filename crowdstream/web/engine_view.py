@@ -60,7 +60,7 @@ class EngineView:
             if voice < 0:
                 decks.append([0, 0.0, 0])
             else:
-                place, speed = moment.heard[voice], moment.speeds[voice]
+                place, speed = moment.audible_positions[voice], moment.speeds[voice]
                 decks.append([round(place, 3), round(speed, 9), int(moment.playing[voice])])
         for name, values in self._meters.read().items():
             self._shown[name] = [round(one, 1) for one in values]

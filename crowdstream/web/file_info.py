@@ -129,7 +129,7 @@ class FileInfoCache:
         first = stems[0]
         try:
             for path in (first.parent, first) if len(stems) > 1 else (first, first.parent):
-                entry = self._library.about(os.path.realpath(path))
+                entry = self._library.find_by_path(os.path.realpath(path))
                 if entry is not None:
                     return _of_entry(entry, mark)
         except (LibraryError, OSError, ValueError):

@@ -159,10 +159,10 @@ def stems_of(
             return None, True
         verdict = folder_verdict(folder, access)
         if verdict is None or verdict.kind != STEMS:
-            return None, verdict is None or verdict.heard
+            return None, verdict is None or verdict.is_final
         if not all(_is_inside(stem.path, roots) for stem in verdict.stems):
             return None, True
-        return track_of(folder, folder.name, verdict), verdict.heard
+        return track_of(folder, folder.name, verdict), verdict.is_final
     except (AudioFileError, OSError):
         return None, True
 

@@ -112,7 +112,7 @@ def _check_chains(desk: Desk) -> None:
 
 def check_control(core: Dispatcher, loader: Loader) -> None:
     """Raise `Fault` if control or the loader has lost an object or counts it twice."""
-    buffers = core.buffers
+    buffers = core.track_table
     tracks = buffers.tracks()
     used = (track.sources for track in tracks)
     _require_partition("sources", range(SOURCES), buffers._sources._free, *used)
@@ -121,7 +121,7 @@ def check_control(core: Dispatcher, loader: Loader) -> None:
     _require_distinct("grids", [*buffers.grids._free, *slots])
     placed = [one.instance for chain in core.effects.chains for one in chain if one]
     _require_partition("effects", range(EFFECTS), core.effects._free, core.effects._leaving, placed)
-    for number, track in enumerate(core.voices.holders()):
+    for number, track in enumerate(core.voice_allocator.holders()):
         _require(track is None or track.voice == number, f"voice {number} is held by another")
     for table in (buffers.current, buffers._incoming):
         for buffer, track in table.items():

@@ -26,7 +26,7 @@ class NoRecorder:
     """Replaces the recorder: writes no file, but reports what the recorder would."""
 
     finished = False
-    last_words = ""
+    exit_description = ""
 
     def __init__(self, _desk: Desk) -> None:
         self._files: dict[int, list[str]] = {}
@@ -52,7 +52,7 @@ class NoRecorder:
         self._events.clear()
         return events
 
-    def end(self, seconds: float = 10.0) -> None:
+    def stop(self, seconds: float = 10.0) -> None:
         """Do nothing: there is no process to end."""
 
 
@@ -99,7 +99,7 @@ class Player(Rig):
         except Malformed:
             single = True
         before = state_snapshot(self.core) if single else None
-        self.core.packet(packet, sender)
+        self.core.handle_packet(packet, sender)
         self._raise_faults()
         failed = [
             values for to, address, values in self.answers.said[answered:]

@@ -13,15 +13,15 @@ from crowdstream.control.engine_queue.request import Request
 _LEFT_OUT = {
     "core", "desk", "_desk", "osc", "info", "processes", "settings", "monotonic", "wall", "clock",
     "status", "_quiet", "_burst", "messages", "failures", "malformed", "refused", "_senders",
-    "_serials", "_numbers", "_order", "_hinted", "outbox", "pages", "request", "_moments", "launch",
-    "_core", "touched", "stirred", "_heard", "_last_message",
+    "_serials", "_numbers", "_order", "_hinted", "engine_queue", "request", "_moments", "launch",
+    "_core", "state_changed", "_last_seen", "_last_message",
 }  # fmt: skip
 _PLAIN = {int, str, bytes, bool, type(None)}
 
 
 def state_snapshot(core: Dispatcher) -> Any:
     """The state that a failed command must not change."""
-    return _of(core, {}), int(core.desk.rings["command_head"]), len(core.outbox._batch)
+    return _of(core, {}), int(core.desk.rings["command_head"]), len(core.engine_queue._batch)
 
 
 def _of(thing: Any, seen: dict[int, int]) -> Any:

@@ -15,7 +15,7 @@ def test_commands_beyond_the_heap_are_counted_and_reported() -> None:
         player.play(256)
         fits = PENDING // 4
         for number in range(fits + TOO_MANY):
-            player.core.packet(LEVELS, ("127.0.0.1", number))
+            player.core.handle_packet(LEVELS, ("127.0.0.1", number))
         assert not player.fails(), "the ring has room for all"
         player.play(256)
         assert int(player.desk.ledger["pending_refused"]) == 4 * TOO_MANY

@@ -30,7 +30,7 @@ class Here:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def answers(
+    def results(
         self, jobs: Iterable[Job], _under_way: Callable[[Job, float], None]
     ) -> Iterator[tuple[Job, JobResult]]:
         """Run the jobs in sequence."""

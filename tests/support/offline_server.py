@@ -115,21 +115,21 @@ class Rig(Session):
 
     def state(self) -> dict[str, Any]:
         """Return the state that a failed command must not change."""
-        buffers, waiting = self.core.buffers, self.core.mixer.to_state()
+        buffers, waiting = self.core.track_table, self.core.deck_manager.to_state()
         return {
             "buffers": {n: (t.number, t.state, t.gain, t.rate, tuple(t.mix.gains), t.voice,
-                            t.sounding, dict(t.coming), t.cue_frame)
+                            t.sounding, dict(t.pending_starts), t.cue_frame)
                         for n, t in buffers.current.items()},
             "incoming": buffers.to_state()["incoming"],
             "tracks": sorted(buffers.numbers()),
             "sources": buffers.free_sources,
-            "voices": [t.number if t else 0 for t in self.core.voices.holders()],
+            "voices": [t.number if t else 0 for t in self.core.voice_allocator.holders()],
             "starts": [(frame, len(items)) for items, frame, *_ in waiting["starts"]],
             "jumps": len(waiting["jumps"]),
             "syncs": len(waiting["syncs"]),
-            "bpm": self.core.beats.bpm,
-            "meter": self.core.beats.meter,
-            "zero": self.core.beats.zero,
+            "bpm": self.core.beat_clock.bpm,
+            "meter": self.core.beat_clock.meter,
+            "zero": self.core.beat_clock.zero,
             "watch": self.core.watch,
             "movement": self.core.follower.movement,
             "subscribers": len(self.core.subscribers),
@@ -165,7 +165,7 @@ def playing(rig: Rig, path: str, buffer: int = 100, loop: int = 1) -> None:
     rig.send("/load_buffer", buffer, path)
     rig.send("/play_stem", buffer, 1.0, 1.0, loop)
     rig.run(2048)
-    assert rig.core.buffers.find(buffer).sounding
+    assert rig.core.track_table.find(buffer).sounding
 
 
 def bundle(seconds: float, *elements: bytes) -> bytes:

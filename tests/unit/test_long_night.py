@@ -75,7 +75,7 @@ def own_bytes() -> int:
 def test_half_an_hour_of_music(material: Material, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "crowdstream")  # hundreds of refusals are not kept
     with material.night() as night:
-        buffers, desk, arena = night.core.buffers, night.desk, night.loader._arena
+        buffers, desk, arena = night.core.track_table, night.desk, night.loader._arena
         resources = held()
         before = (len(arena._free), arena.reserved, buffers.free_sources)
         night.play(material.actions(SEED), WARM_HOURS * 3600.0)
@@ -105,7 +105,7 @@ def test_half_an_hour_of_music(material: Material, caplog: pytest.LogCaptureFixt
         assert added(resources) == []
         assert not buffers.current
         assert int(desk.master["pending"]) == 0
-        assert len(night.core.waiting) == 0
+        assert len(night.core.scheduler) == 0
 
 
 def test_the_set_does_not_know_how_long_the_desk_has_run(material: Material) -> None:
@@ -134,7 +134,7 @@ def test_the_clock_is_exact_after_a_month(tmp_path: Path) -> None:
     rate = 44100
     path = write(tmp_path / "count.wav", count(2.0))
     with Session(Settings(), 4_000_000, rate, 256) as session:
-        desk, beats = session.desk, session.core.beats
+        desk, beats = session.desk, session.core.beat_clock
         desk.clock["frame"] = LONG_AGO
         session.render(256)
         session.send("/reset")

@@ -96,11 +96,11 @@ class Verdict:
     reason: str
     stems: tuple[StemFile, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    heard: bool = False
+    is_final: bool = False
     not_stems: bool = False
 
     @property
-    def scattered(self) -> list[Path]:
+    def stem_paths(self) -> list[Path]:
         """The stem files of several tracks, for a `SEVERAL` verdict."""
         return [stem.path for stem in self.stems]
 
@@ -113,7 +113,7 @@ class _Case:
     parts: dict[Path, StemName]
     lost: Sequence[LeftOut] = ()
     sounds: dict[Path, SampledFile] = field(default_factory=dict)
-    heard: bool = False
+    audio_compared: bool = False
     left_out: list[LeftOut] = field(default_factory=list)
 
     def of(self, *kinds: str) -> list[Path]:
@@ -150,10 +150,14 @@ def classify_by_audio(
     lost: files that can't be read.
     """
     case = _case(files, lost)
-    case.heard = True
+    case.audio_compared = True
     found = _judge_by_names(case)
     named = found is None
-    if len(files) < 2 or len(files) > MAX_COMPARED or (found and (found.not_stems or found.heard)):
+    if (
+        len(files) < 2
+        or len(files) > MAX_COMPARED
+        or (found and (found.not_stems or found.is_final))
+    ):
         return found or _stems_verdict(case, "named as stems")
     case.sounds = measure_lengths(files, access)
     if not named and not _equally_long(list(case.sounds.values())):
@@ -169,7 +173,7 @@ def classify_by_audio(
 def unpacked(files: Sequence[Path]) -> Verdict:
     """Return the verdict on a folder into which the stems of one stem file were unpacked."""
     stems = _ordered(_case(files, ()), files)
-    return Verdict(STEMS, "unpacked from a stem file", stems, heard=True)
+    return Verdict(STEMS, "unpacked from a stem file", stems, is_final=True)
 
 
 def _case(files: Sequence[Path], lost: Sequence[LeftOut]) -> _Case:
@@ -195,20 +199,20 @@ def _judge_by_names(case: _Case) -> Verdict | None:
     if versions or (case.of(REST) and not (case.of() or unreadable) and len(case.files) > 1):
         shown = _listed(versions or case.of(REST))
         reason = f"versions of a release are tracks of their own ({shown})"
-        return Verdict(TRACKS, reason, heard=True, not_stems=len(case.files) > 1)
+        return Verdict(TRACKS, reason, is_final=True, not_stems=len(case.files) > 1)
     songs = _songs(case)
     if len(songs) > 1:
         files = tuple(StemFile(case.parts[one].name, one) for song in songs for one in song)
         return Verdict(
             SEVERAL, f"{len(files)} files in it are stems of several tracks", files,
-            heard=True, not_stems=True,
+            is_final=True, not_stems=True,
         )  # fmt: skip
     named = len(case.of()) + len(case.of(REST)) + len(unreadable)
     if named >= 2 and case.files and len(case.of("")) <= max(MAX_UNNAMED, 2 * named):
         return None
     count = len(case.files)
     reason = "one file" if count == 1 else f"{count} files, and they are not named as stems"
-    return Verdict(TRACKS, reason, _ordered(case, case.files), heard=count < 2)
+    return Verdict(TRACKS, reason, _ordered(case, case.files), is_final=count < 2)
 
 
 def _is_stem(part: StemName) -> bool:
@@ -228,11 +232,11 @@ def _songs(case: _Case) -> list[list[Path]]:
 def _judge_unequal_lengths(case: _Case, found: Verdict) -> Verdict:
     lengths = [sound.seconds for sound in case.sounds.values()]
     if len(lengths) < 2:
-        return Verdict(TRACKS, found.reason, found.stems, heard=True)
+        return Verdict(TRACKS, found.reason, found.stems, is_final=True)
     short, long = min(lengths), max(lengths)
     reason = f"{found.reason}, and they last from {short:.1f} to {long:.1f} s"
     not_stems = long - short > max(NEAR_SECONDS, NEAR_SHARE * long)
-    return Verdict(TRACKS, reason, found.stems, heard=True, not_stems=not_stems)
+    return Verdict(TRACKS, reason, found.stems, is_final=True, not_stems=not_stems)
 
 
 def _judge_unnamed(case: _Case, found: Verdict) -> Verdict:
@@ -244,7 +248,7 @@ def _judge_unnamed(case: _Case, found: Verdict) -> Verdict:
             case.drop(file, _sum_reason(case, file, made.addends))
             case.reclassify([one for one in case.of("") if one != file], "other")
             return _stems_verdict(case, f"{file.name} is the sum of the others")
-    return Verdict(TRACKS, found.reason, found.stems, heard=True)
+    return Verdict(TRACKS, found.reason, found.stems, is_final=True)
 
 
 def _judge_named(case: _Case) -> Verdict:
@@ -270,7 +274,7 @@ def _judge_named(case: _Case) -> Verdict:
         )
         return Verdict(
             TRACKS, f"they are named as stems, but {reason}",
-            _ordered(case, case.files), heard=True, not_stems=songs or not near,
+            _ordered(case, case.files), is_final=True, not_stems=songs or not near,
         )  # fmt: skip
     for file in case.of(""):
         sound = case.sounds.get(file)
@@ -371,7 +375,7 @@ def _equally_long(sounds: Sequence[SampledFile], length: float | None = None) ->
 
 
 def _stems_verdict(case: _Case, reason: str) -> Verdict:
-    if not case.heard and len(case.of()) >= 2:
+    if not case.audio_compared and len(case.of()) >= 2:
         for file in case.of(MIX):
             case.drop(file, "it is the whole mix, by its name")
     dropped = {one.path for one in case.left_out}
@@ -380,7 +384,9 @@ def _stems_verdict(case: _Case, reason: str) -> Verdict:
         replace(one, lost=_is_stem(case.parts[one.path]))
         for one in case.lost if case.parts[one.path].kind != MIX
     )  # fmt: skip
-    return Verdict(STEMS, reason, stems, (*lost, *case.left_out), case.heard or len(case.files) < 2)
+    return Verdict(
+        STEMS, reason, stems, (*lost, *case.left_out), case.audio_compared or len(case.files) < 2
+    )
 
 
 def _ordered(case: _Case, files: Sequence[Path]) -> tuple[StemFile, ...]:

@@ -148,7 +148,7 @@ def _read(place: Path, files: Sequence[Path], marks: list[Any]) -> Verdict | Non
                 LeftOut(by_name[file], str(reason), bool(lost), bool(track))
                 for file, reason, lost, track in known["left_out"]
             ),
-            heard=True,
+            is_final=True,
             not_stems=bool(known["firm"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

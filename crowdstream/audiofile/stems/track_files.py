@@ -92,7 +92,7 @@ class TrackFiles:
     name: str
     stems: tuple[StemFile, ...]
     left_out: tuple[LeftOut, ...] = ()
-    heard: bool = True
+    is_final: bool = True
 
 
 def find_stems(path: Path) -> TrackFiles:
@@ -157,7 +157,7 @@ def track_of(path: Path, name: str, verdict: Verdict) -> TrackFiles:
             path, f"it does not hold the stems of one track: {verdict.reason}; load a single file"
         )
     stems, count = verdict.stems, len(verdict.stems)
-    settled = verdict.heard or verdict.kind != STEMS
+    settled = verdict.is_final or verdict.kind != STEMS
     if count > (MAX_STEMS if settled else MAX_COMPARED):
         contents, remedy = "stems", "mix some of them together"
         if verdict.kind != STEMS:
@@ -166,7 +166,7 @@ def track_of(path: Path, name: str, verdict: Verdict) -> TrackFiles:
         raise TooManyStems(
             path, f"the folder holds {count} {contents} and a deck has {MAX_STEMS} stems; {remedy}"
         )
-    return TrackFiles(name, stems, verdict.left_out, verdict.heard)
+    return TrackFiles(name, stems, verdict.left_out, verdict.is_final)
 
 
 def left_out_values(left_out: Sequence[LeftOut]) -> list[list[Any]]:
@@ -257,7 +257,7 @@ def _verdict(
     found = classify_by_names(files, lost)
     if (folder / UNPACKED).exists():
         return unpacked(files)
-    if found.heard:
+    if found.is_final:
         return found
     known = recall(folder, files, foreign)
     if known is None and access is not None:

@@ -72,7 +72,7 @@ class FrameClock:
         else:
             self._offset = known + SMOOTHING * (reading - known)
 
-    def begin_anew(self) -> None:
+    def reset_estimate(self) -> None:
         """Discard the estimate: another engine plays, and the stream may have been interrupted."""
         self._offset = None
 

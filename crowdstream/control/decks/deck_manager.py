@@ -198,7 +198,7 @@ class DeckManager:
             sources=track.sources,
             gains=track.mix.gains,
         )
-        track.coming[serial] = due
+        track.pending_starts[serial] = due
         track.mix.send_rows(self._outbox, item.request, voice, *due)
         self._pitches.at_start(item.request, track, due)
         track.looped, track.loop_begun = item.loop, False
@@ -287,7 +287,7 @@ class DeckManager:
 
     def speeds(self, bpm: float, base_bpm: float) -> list[tuple[str, float, float]]:
         """Return name, rate and speed at a tempo of each track that plays or is about to."""
-        playing = [(t, t.rate) for t in self._voices.tracks() if t.sounding or t.coming]
+        playing = [(t, t.rate) for t in self._voices.tracks() if t.sounding or t.pending_starts]
         waiting = [(item.track, item.rate) for start in self._starts for item in start.items]
         return [
             (track.name, rate, bpm * track.speed_per_bpm(rate, base_bpm))

@@ -70,7 +70,7 @@ class Track:
     voice: int | None = None
     sounding: int = 0  # serial of the start that is playing, 0 for none
     # Pending starts in the engine: their serials and times.
-    coming: dict[int, Due] = field(default_factory=dict)
+    pending_starts: dict[int, Due] = field(default_factory=dict)
     gain: float = 1.0
     rate: float = 1.0
     mix: StemMix = field(default_factory=StemMix)
@@ -96,7 +96,7 @@ class Track:
         """Return the track as JSON-compatible state; see `from_state`."""
         state = {name: getattr(self, name) for name in _PLAIN}
         state["request"] = self.request.to_state() if self.request else None
-        state["coming"] = [[serial, *due] for serial, due in self.coming.items()]
+        state["coming"] = [[serial, *due] for serial, due in self.pending_starts.items()]
         state["mix"] = self.mix.to_state()
         state["grid"] = self.grid.to_state() if self.grid else None
         state["cues"] = list(self.cues.items())
@@ -113,7 +113,7 @@ class Track:
             stems=tuple(state["stems"]),
             files=tuple(state["files"]),
             request=request,
-            coming={serial: Due(frame, beat) for serial, frame, beat in state["coming"]},
+            pending_starts={serial: Due(frame, beat) for serial, frame, beat in state["coming"]},
             mix=StemMix.from_state(state["mix"]),
             grid=Grid.from_state(grid, sample_rate) if grid else None,
             cues={number: frame for number, frame in state["cues"]},

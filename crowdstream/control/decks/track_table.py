@@ -131,7 +131,7 @@ class TrackTable:
         stems = [(source, str(stem.path)) for source, stem in pairs]
         track.files = tuple(path for _, path in stems)
         request = {"do": "load", "track": track.number, "stems": stems, "cue": track.cue}
-        if not files.heard:
+        if not files.is_final:
             request["folder"] = str(files.stems[0].path.parent)
         self._to_loader(request)
 
@@ -517,7 +517,7 @@ class TrackTable:
         read |= set(held["index"][held["op"] == OP_GRID].tolist())
         self.grids = GridSlots(desk, {track.grid_slot for track in tracks}, read)
 
-    def ask_inventory(self) -> None:
+    def request_inventory(self) -> None:
         """Request an inventory from the loader; its answer goes to `inventory`."""
         self._to_loader({"do": "inventory", "track": 0})
 

@@ -94,14 +94,14 @@ class VoiceAllocator:
         return track.voice
 
     def _free_voice(self, track: Track) -> None:
-        if track.voice is not None and not track.sounding and not track.coming:
+        if track.voice is not None and not track.sounding and not track.pending_starts:
             self._voices[track.voice] = None
             track.voice = None
 
     def later_starts(self, track: Track, frame: int) -> list[Due]:
         """Return the times of a track's starts that are with the engine, later than `frame`."""
         now = max(frame, self._desk.frame)
-        return sorted({due for due in track.coming.values() if due.frame > now})
+        return sorted({due for due in track.pending_starts.values() if due.frame > now})
 
     def held_by(self, deck: int, request: Request) -> list[tuple[Track, list[Due]]]:
         """Return the deck's tracks that have voices, each with the times of its later starts."""
@@ -129,7 +129,7 @@ class VoiceAllocator:
         """Send `reason` to the senders of starts that an unload at `frame` prevents."""
         # Starts that are due earlier still take place.
         unload_frame = max(frame, self._desk.frame + 1)
-        for serial, due in track.coming.items():
+        for serial, due in track.pending_starts.items():
             request = self._outbox.sender(serial)
             if request and due.frame >= unload_frame:
                 request.fail(f"{track.name} had not started yet: {reason}")
@@ -163,9 +163,9 @@ class VoiceAllocator:
         `frame_of` maps a beat to a frame.
         """
         for track in self.tracks():
-            for serial, due in track.coming.items():
+            for serial, due in track.pending_starts.items():
                 if due.beat is not None:
-                    track.coming[serial] = Due(frame_of(due.beat), due.beat)
+                    track.pending_starts[serial] = Due(frame_of(due.beat), due.beat)
 
     def mark(
         self,
@@ -218,25 +218,25 @@ class VoiceAllocator:
             self.mark(mark.action, state=mark.state)
         track = self._holder(serial)
         if track:
-            del track.coming[serial]
+            del track.pending_starts[serial]
             self._free_voice(track)
 
     def _holder(self, serial: int) -> Track | None:
         for track in self.tracks():
-            if serial in track.coming or track.sounding == serial:
+            if serial in track.pending_starts or track.sounding == serial:
                 return track
         return None
 
     def _begun(self, serial: int) -> None:
         track = self._holder(serial)
         if track:
-            track.coming.pop(serial, None)
+            track.pending_starts.pop(serial, None)
             track.sounding = serial
 
     def _ended(self, serial: int, how: int) -> None:
         track = self._holder(serial)
         if track:
-            track.coming.pop(serial, None)
+            track.pending_starts.pop(serial, None)
             if track.sounding == serial:
                 track.sounding = 0
                 if how == 0:
@@ -261,10 +261,10 @@ class VoiceAllocator:
         for track in self.tracks():
             voice = self._desk.voices[track.voice]
             sounds = int(voice["serial"]) if int(voice["state"]) != FREE else 0
-            if sounds in track.coming:
+            if sounds in track.pending_starts:
                 self._begun(sounds)
-            for serial in [s for s, due in track.coming.items() if due.frame <= passed]:
-                del track.coming[serial]
+            for serial in [s for s, due in track.pending_starts.items() if due.frame <= passed]:
+                del track.pending_starts[serial]
             if track.sounding and track.sounding != sounds:
                 track.sounding = 0
             self._free_voice(track)
@@ -276,7 +276,7 @@ class VoiceAllocator:
 
         The assignment of voices is part of the tracks' own state.
         """
-        coming = [serial for track in self.tracks() for serial in track.coming]
+        coming = [serial for track in self.tracks() for serial in track.pending_starts]
         senders = [(serial, self._outbox.sender(serial)) for serial in coming]
         return {
             "senders": [[serial, one.to_state()] for serial, one in senders if one],
@@ -335,14 +335,16 @@ class VoiceAllocator:
                 self._outbox.add(OP_CANCEL, target=slot)
             elif self._assign(slot, owner):
                 beat = float(order["beat"]) if order["by_beat"] else None
-                owner.coming.setdefault(int(order["serial"]), Due(int(order["frame"]), beat))
+                owner.pending_starts.setdefault(
+                    int(order["serial"]), Due(int(order["frame"]), beat)
+                )
         for slot in np.flatnonzero(desk.voices["state"][:VOICES] == PLAYING).tolist():
             owner = owners.get(int(desk.voices["sources"][slot, 0]))
             if owner is None:
                 self._stop_voice(slot, 0)
             elif self._assign(slot, owner):
                 serial = int(desk.voices["serial"][slot])
-                owner.coming.pop(serial, None)
+                owner.pending_starts.pop(serial, None)
                 owner.sounding = serial
 
     def _assign(self, slot: int, track: Track) -> bool:

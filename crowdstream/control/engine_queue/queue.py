@@ -96,7 +96,7 @@ class EngineQueue:
             self._ramps.append((index, x))
         return serial
 
-    def fresh(self) -> dict[int, float]:
+    def unread_ramp_targets(self) -> dict[int, float]:
         """Return targets by row of immediate mixer ramps that the engine may not have read yet."""
         rings = self._desk.rings
         if not self._kept and int(rings["command_head"]) == int(rings["command_tail"]):

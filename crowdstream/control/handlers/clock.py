@@ -55,29 +55,29 @@ def tempo(request: ServerRequest, bpm: float, beats: float) -> None:
     request.core.follower.rest()
 
 
-@TABLE.add("/clock/meter", METER, asks=True)
+@TABLE.add("/clock/meter", METER, control_only=True)
 def meter(request: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
-    request.core.beats.meter = beats
+    request.core.beat_clock.meter = beats
 
 
 @TABLE.add("/clock/reset", answers=DISCARDS, scheduled=True)
 def reset(request: ServerRequest) -> None:
     """Set beat 0 and time zero to now, and discard all scheduled commands sent before it."""
     request.core.reset_clock(request)
-    request.core.waiting.discard(request)
+    request.core.scheduler.discard(request)
 
 
 @TABLE.add(
     "/clock/beat",
     answers="`/clock/beat.reply beat bar beat_in_bar phase bpm frame`; bars and their beats are "
     "counted from 1; phase is the position within the beat, 0 to 1",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def beat(request: ServerRequest) -> None:
     """Query the clock's position at the start of the next block."""
-    beats, frame = request.core.beats, request.core.desk.frame
+    beats, frame = request.core.beat_clock, request.core.desk.frame
     now = beats.beat(frame)
     bar, within = divmod(now, beats.meter)
     request.reply(
@@ -92,14 +92,14 @@ def beat(request: ServerRequest) -> None:
     answers="`/done <address>`, then `/clock/tick count beat frame time` for each tick, or with 1 "
     "`/beat bar beat bpm frame time`, at the moment the tick sounds; `time` is the Unix time of "
     "that moment",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def ticks(request: ServerRequest, per_beat: int) -> None:
     """Send clock ticks to this subscriber. Requires a subscription with `/notify`."""
     if per_beat and request.sender not in request.core.subscribers:
         raise Refused("not subscribed: send /notify 1 first")
-    request.core.ticks.listen(request.sender, per_beat, request.reply)
+    request.core.midi_ticks.listen(request.sender, per_beat, request.reply)
     request.done()
 
 
@@ -129,8 +129,8 @@ def at(request: ServerRequest, beat: float, address: str, arguments: tuple[Any, 
     """
     entry = _entry(request, address, arguments)
     if entry is not None:
-        request.core.waiting.schedule_at_beat(beat, entry)
-        request.core.waiting.release_beats()
+        request.core.scheduler.schedule_at_beat(beat, entry)
+        request.core.scheduler.release_beats()
 
 
 @TABLE.add(
@@ -144,14 +144,14 @@ def next_(
 ) -> None:
     """Schedule another command at the clock's next multiple of `quantum` beats."""
     core = request.core
-    beats = quantum_beats(quantum, core.beats.meter)
+    beats = quantum_beats(quantum, core.beat_clock.meter)
     entry = _entry(request, address, arguments)
     if entry is not None:
         core.wait_for_next(beats, entry, request.now)
-        core.waiting.release_beats()
+        core.scheduler.release_beats()
 
 
-@TABLE.add("/clock/quantize", _QUANTUM, asks=True)
+@TABLE.add("/clock/quantize", _QUANTUM, control_only=True)
 def quantize(request: ServerRequest, beats: float | str) -> None:
     """Set the quantum of all decks that have none of their own (`/deck/{deck}/quantize`).
 
@@ -160,7 +160,7 @@ def quantize(request: ServerRequest, beats: float | str) -> None:
     request.core.quantize.common = beats
 
 
-@TABLE.add("/deck/{deck}/quantize", _QUANTUM, asks=True)
+@TABLE.add("/deck/{deck}/quantize", _QUANTUM, control_only=True)
 def deck_quantize(request: ServerRequest, deck: int, beats: float | str) -> None:
     """Make the deck's starts, stops, jumps, cues and loops wait for the next multiple of `beats`.
 

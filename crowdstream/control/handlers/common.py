@@ -31,7 +31,7 @@ def start_frame(request: ServerRequest, start_at: float) -> int:
 
     Where the argument means "now", the frame of the bundle's time tag is used (0: immediately).
     """
-    frame = request.core.beats.frame_of_start(start_at, context_frame(request))
+    frame = request.core.beat_clock.frame_of_start(start_at, context_frame(request))
     return frame or request.frame
 
 
@@ -48,7 +48,7 @@ def check_tempo(request: ServerRequest, bpm: float) -> None:
             f"bpm: {bpm:g} is {bpm / base:.2f} times the base tempo of {base:g}; "
             f"the range is {MIN_RATE:g} to {MAX_RATE:g} times"
         )
-    for name, rate, speed in request.mixer.speeds(bpm, base):
+    for name, rate, speed in request.deck_manager.speeds(bpm, base):
         if not playable(speed):
             raise BadArgument(
                 f"bpm: {bpm:g} would play {name}, at rate {rate:g}, {speed:g} times as "
@@ -58,7 +58,7 @@ def check_tempo(request: ServerRequest, bpm: float) -> None:
 
 def check_rate(request: ServerRequest, rate: float) -> None:
     """Raise `BadArgument` for a rate that is out of range at the current tempo."""
-    tempo = request.core.beats.bpm / request.core.base_bpm
+    tempo = request.core.beat_clock.bpm / request.core.base_bpm
     if not playable(rate * tempo):
         raise BadArgument(
             f"rate: {rate:g} at {tempo:g} times the base tempo is {rate * tempo:g}; "
@@ -76,7 +76,7 @@ def stem_tracks(request: ServerRequest, deck: int, number: int) -> Iterator[Trac
 
     Raises `BadArgument` if no track of the deck has it.
     """
-    tracks = request.buffers.deck_tracks(deck)
+    tracks = request.track_table.deck_tracks(deck)
     available = max(len(track.stems) for track in tracks)
     if number > available:
         raise BadArgument(f"number: there is no stem {number}, the track has {available}")

@@ -16,7 +16,7 @@ def open_track(request: ServerRequest, deck: int) -> Track:
 
     Raises `NotLoaded`, or `Refused` while the file is being opened.
     """
-    track = request.mixer.playing(deck)
+    track = request.deck_manager.playing(deck)
     if not track.frames:
         raise Refused(f"{track.name} is still being opened: wait for /done")
     return track
@@ -25,7 +25,7 @@ def open_track(request: ServerRequest, deck: int) -> Track:
 def playing(request: ServerRequest, deck: int) -> Track:
     """Return the deck's track if it plays or is about to; raise `NotLoaded` or `NotPlaying`."""
     track = open_track(request, deck)
-    if track.voice is None or not (track.sounding or track.coming):
+    if track.voice is None or not (track.sounding or track.pending_starts):
         raise NotPlaying(f"deck {DECK_LETTERS[deck]} is not playing: start it first")
     return track
 
@@ -67,7 +67,7 @@ def place(request: ServerRequest, track: Track, frame: int = 0) -> int:
         return track.cue_frame
     voice = desk.voices[track.voice]
     core = request.core
-    speed = core.beats.bpm_at(desk.frame) * track.speed_per_bpm(track.rate, core.base_bpm)
+    speed = core.beat_clock.bpm_at(desk.frame) * track.speed_per_bpm(track.rate, core.base_bpm)
     passed = (frame - desk.frame if frame else 0) * speed * int(voice["direction"])
     return min(max(0, round(int(voice["position"]) + passed)), track.frames - 1)
 
@@ -75,7 +75,7 @@ def place(request: ServerRequest, track: Track, frame: int = 0) -> int:
 def keep_cue(request: ServerRequest, track: Track, number: int, frame: int) -> None:
     """Set a hot cue of a track at a file frame."""
     track.cues[number] = frame
-    request.buffers.pin_positions(track)
+    request.track_table.pin_positions(track)
 
 
 def cue_here(request: ServerRequest, track: Track, number: int) -> None:
@@ -83,7 +83,7 @@ def cue_here(request: ServerRequest, track: Track, number: int) -> None:
 
     With a quantum and a beat grid, it snaps to the nearest multiple of the quantum.
     """
-    frame, beats = request.frame, request.core.beats
+    frame, beats = request.frame, request.core.beat_clock
     if request.beat is not None:
         frame = beats.frame_passed(request.beat, request.core.desk.frame)
     here = place(request, track, frame)
@@ -97,13 +97,14 @@ def cue_here(request: ServerRequest, track: Track, number: int) -> None:
 def send(request: ServerRequest, track: Track, op: int, **fields: Any) -> None:
     """Queue an operation for a track's voice, at the frame at which the command acts."""
     assert track.voice is not None
-    request.core.outbox.add(op, request, frame=request.frame, target=track.voice, **fields)
+    request.core.engine_queue.add(op, request, frame=request.frame, target=track.voice, **fields)
 
 
 def dues(request: ServerRequest, track: Track) -> list[Due]:
     """Return when the command acts, and the later starts of the track that are with the engine."""
     return [
-        Due(request.frame, request.beat), *request.voices.later_starts(track, request.frame)
+        Due(request.frame, request.beat),
+        *request.voice_allocator.later_starts(track, request.frame),
     ]
 
 
@@ -112,7 +113,7 @@ def sync_track(request: ServerRequest, track: Track, ratio: float, quantum: floa
     track.ratio, track.quantum = ratio, quantum
     if track.voice is not None:
         for due in dues(request, track):
-            request.mixer.send_sync(request, track, due)
+            request.deck_manager.send_sync(request, track, due)
 
 
 def unsync_track(request: ServerRequest, track: Track) -> None:
@@ -124,4 +125,4 @@ def unsync_track(request: ServerRequest, track: Track) -> None:
     if track.voice is None:
         return
     for due in dues(request, track):
-        request.mixer.send_sync(request, track, due)
+        request.deck_manager.send_sync(request, track, due)

@@ -33,15 +33,15 @@ _RAMP = Arg("seconds", "f", "ramp time", unit="s", low=0, high=3600, default=RAM
 )
 def load(request: ServerRequest, deck: int, path: str, start: float) -> None:
     """Load a track onto the deck. Its stems stay aligned to the sample."""
-    request.buffers.load(request, first_buffer(deck), path, cue=start)
+    request.track_table.load(request, first_buffer(deck), path, cue=start)
 
 
 @TABLE.add("/deck/{deck}/unload", answers="`/done <address>` when its memory is free")
 def unload(request: ServerRequest, deck: int) -> None:
     """Stop the deck's track and free its memory."""
-    request.buffers.deck_tracks(deck)
-    leaving = request.buffers.unload(first_buffer(deck), request.frame)
-    request.buffers.when_gone(leaving, request)
+    request.track_table.deck_tracks(deck)
+    leaving = request.track_table.unload(first_buffer(deck), request.frame)
+    request.track_table.when_gone(leaving, request)
 
 
 @TABLE.add(
@@ -54,16 +54,16 @@ def unload(request: ServerRequest, deck: int) -> None:
 )
 def play(request: ServerRequest, deck: int, start_at: float, loop: int) -> None:
     """Start the deck's track at its cue point."""
-    track = request.buffers.deck_track(deck)
+    track = request.track_table.deck_track(deck)
     item = Item(track, request, track.rate, track.gain, bool(loop))
-    request.mixer.start([item], start_frame(request, start_at))
+    request.deck_manager.start([item], start_frame(request, start_at))
 
 
 @TABLE.add("/deck/{deck}/stop", scheduled=True, quantized=True)
 def stop(request: ServerRequest, deck: int) -> None:
     """Stop the deck's track."""
-    for track in request.buffers.deck_tracks(deck):
-        request.mixer.stop(track, request)
+    for track in request.track_table.deck_tracks(deck):
+        request.deck_manager.stop(track, request)
 
 
 @TABLE.add(
@@ -75,7 +75,7 @@ def stop(request: ServerRequest, deck: int) -> None:
 def seek(request: ServerRequest, deck: int, position: float) -> None:
     """Jump to a position in the track. While the deck is stopped, this moves its cue point."""
     track = open_track(request, deck)
-    request.mixer.seek(track, frame_in(request, track, position, "position"), request)
+    request.deck_manager.seek(track, frame_in(request, track, position, "position"), request)
 
 
 @TABLE.add(
@@ -88,23 +88,23 @@ def rate(request: ServerRequest, deck: int, rate: float) -> None:
 
     The product of rate and relative tempo (`bpm / base bpm`) must be 0.25 to 4.
     """
-    tracks = request.buffers.deck_tracks(deck)
+    tracks = request.track_table.deck_tracks(deck)
     check_rate(request, rate)
     for track in tracks:
-        request.mixer.set_rate(track, rate, request)
+        request.deck_manager.set_rate(track, rate, request)
 
 
 @TABLE.add("/deck/{deck}/gain", _GAIN, scheduled=True)
 def gain(request: ServerRequest, deck: int, gain: float) -> None:
     """Set the gain of the deck's track."""
-    for track in request.buffers.deck_tracks(deck):
-        request.mixer.set_gain(track, gain, request)
+    for track in request.track_table.deck_tracks(deck):
+        request.deck_manager.set_gain(track, gain, request)
 
 
 @TABLE.add("/deck/{deck}/level", _GAIN, _RAMP, scheduled=True)
 def level(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
     """Set the deck's level (post-EQ)."""
-    request.mixer.ramp(request, deck_level_ramp(deck), gain, seconds)
+    request.deck_manager.ramp(request, deck_level_ramp(deck), gain, seconds)
 
 
 @TABLE.add(
@@ -117,7 +117,7 @@ def level(request: ServerRequest, deck: int, gain: float, seconds: float) -> Non
 def stem(request: ServerRequest, deck: int, number: int, gain: float, seconds: float) -> None:
     """Set the gain of one stem of the deck's track."""
     for track in stem_tracks(request, deck, number):
-        request.mixer.set_stem_gain(track, number - 1, gain, request, seconds)
+        request.deck_manager.set_stem_gain(track, number - 1, gain, request, seconds)
 
 
 def _stem_address(number: int) -> None:
@@ -133,7 +133,7 @@ for _number in range(1, STEMS + 1):
 
 def _eq_address(band: str) -> Callable[..., Any]:
     def handler(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
-        request.mixer.ramp(request, band_row(deck, band), gain, seconds)
+        request.deck_manager.ramp(request, band_row(deck, band), gain, seconds)
 
     handler.__doc__ = f"Set the gain of the {band} band of the deck's EQ; 0 kills it."
     decorated: Callable[..., Any] = TABLE.add(
@@ -149,4 +149,4 @@ for _band in BANDS:
 @TABLE.add("/mix/level", _GAIN, _RAMP, scheduled=True)
 def mix_level(request: ServerRequest, gain: float, seconds: float) -> None:
     """Set the master level (pre-limiter)."""
-    request.mixer.ramp(request, RAMP_MASTER, gain, seconds)
+    request.deck_manager.ramp(request, RAMP_MASTER, gain, seconds)

@@ -11,13 +11,13 @@ _TAKEN = "`/done <address>` when the DJ has accepted it; `/fail` if no DJ is con
 _TRACK = "a track of the DJ's library: its path, or the end of its path"
 
 
-@TABLE.add("/dj/next", answers=_TAKEN, asks=True)
+@TABLE.add("/dj/next", answers=_TAKEN, control_only=True)
 def following(request: ServerRequest) -> None:
     """Make the DJ start the transition to the next track at the next phrase."""
     request.core.dj.forward(request, "next")
 
 
-@TABLE.add("/dj/skip", answers=_TAKEN, asks=True)
+@TABLE.add("/dj/skip", answers=_TAKEN, control_only=True)
 def skip(request: ServerRequest) -> None:
     """Make the DJ skip the track that is up next and select another one."""
     request.core.dj.forward(request, "skip")
@@ -25,7 +25,7 @@ def skip(request: ServerRequest) -> None:
 
 @TABLE.add(
     "/dj/hold", Arg("on", "i", "1: hold, 0: resume", low=0, high=1, default=1),
-    answers=_TAKEN, asks=True,
+    answers=_TAKEN, control_only=True,
 )  # fmt: skip
 def hold(request: ServerRequest, on: int) -> None:
     """Make the DJ hold the playing track: its current phrase loops."""
@@ -36,14 +36,14 @@ def hold(request: ServerRequest, on: int) -> None:
     "/dj/energy",
     Arg("energy", "f", "0: calm, 1: maximum; `auto`: from the plan and the crowd", low=0,
         high=1, words=("auto",)),
-    answers=_TAKEN, asks=True,
+    answers=_TAKEN, control_only=True,
 )  # fmt: skip
 def energy(request: ServerRequest, energy: float | str) -> None:
     """Set the energy of the tracks that the DJ selects next."""
     request.core.dj.forward(request, "energy", energy)
 
 
-@TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, asks=True)
+@TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, control_only=True)
 def queue(request: ServerRequest, path: str) -> None:
     """Queue a track, which the DJ plays as soon as it can. Queued tracks keep their order."""
     request.core.dj.forward(request, "queue", path)
@@ -51,7 +51,7 @@ def queue(request: ServerRequest, path: str) -> None:
 
 @TABLE.add(
     "/dj/ban", Arg("path", "s", f"{_TRACK}; empty: the playing track", default=""),
-    answers=_TAKEN, asks=True, button=True,
+    answers=_TAKEN, control_only=True, button=True,
 )  # fmt: skip
 def ban(request: ServerRequest, path: str) -> None:
     """Ban a track from the DJ's selection. If it is playing, the DJ moves to the next track."""
@@ -61,7 +61,7 @@ def ban(request: ServerRequest, path: str) -> None:
 @TABLE.add(
     "/dj/give", Arg("what", "s", "a deck, tempo or all", default="all",
                     choices=(*DECK_LETTERS, "tempo", "all")),
-    answers=_TAKEN, asks=True, button=True,
+    answers=_TAKEN, control_only=True, button=True,
 )  # fmt: skip
 def give(request: ServerRequest, what: str) -> None:
     """Return a deck, the tempo or everything from manual control to the DJ."""
@@ -72,7 +72,7 @@ def give(request: ServerRequest, what: str) -> None:
     "/dj/status",
     answers="`/dj/status.reply there part parts text` for each part of a JSON text with the "
     "playing track, the next one and the reason for it; `there` is 1 while a DJ is connected",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def status(request: ServerRequest) -> None:
@@ -85,7 +85,7 @@ def status(request: ServerRequest) -> None:
                     choices=("begin", "on", "end")),
     answers="`/done /dj/here`; then `/dj/do number word arguments ...` for each request to the "
     "DJ, and `/dj/replaced` when another DJ has registered",
-    asks=True,
+    control_only=True,
     changes=False,
 )  # fmt: skip
 def here(request: ServerRequest, what: str) -> None:
@@ -102,7 +102,7 @@ def here(request: ServerRequest, what: str) -> None:
     "/dj/answer",
     Arg("number", "i", "number of the `/dj/do`"),
     Arg("reason", "s", "why it was not done; empty: it was done", default=""),
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def answer(request: ServerRequest, number: int, reason: str) -> None:
@@ -115,7 +115,7 @@ def answer(request: ServerRequest, number: int, reason: str) -> None:
     Arg("part", "i", "number of this part, counted from 1", low=1, high=MAX_PARTS),
     Arg("parts", "i", "number of parts", low=1, high=MAX_PARTS),
     Arg("text", "s", "part of a JSON object", max_length=PART_LENGTH),
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def state(request: ServerRequest, part: int, parts: int, text: str) -> None:

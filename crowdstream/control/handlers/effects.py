@@ -56,7 +56,7 @@ def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
     "/fx/modules",
     answers="for each module and parameter `/fx/modules.reply module parameter low high default "
     "unit help`, then `/done /fx/modules <number of modules>`",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def modules(request: ServerRequest) -> None:
@@ -142,7 +142,7 @@ def switch(request: ServerRequest, chain: int, slot: int, on: int, seconds: floa
     "list",
     answers="for each slot in use `<address>.reply slot module`, followed by alternating names "
     "and values; then `/done <address> <slots in use>`",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def list_chain(request: ServerRequest, chain: int) -> None:
@@ -186,8 +186,8 @@ def _patch(
     ramp_seconds = max(seconds, MIN_RAMP_SECONDS)
     block = int(request.core.desk.header["block_frames"])
     frame = request.frame or request.now + block
-    row = request.core.patches.change(source, destination, gain, frame, ramp_seconds)
-    request.mixer.ramp(request, row, gain, seconds)
+    row = request.core.routing.change(source, destination, gain, frame, ramp_seconds)
+    request.deck_manager.ramp(request, row, gain, seconds)
 
 
 @TABLE.add(
@@ -200,4 +200,4 @@ def _patch(
 )  # fmt: skip
 def send_pre(request: ServerRequest, deck: int, bus: int, on: int, seconds: float) -> None:
     """Switch the deck's send to a bus between pre-fader and post-fader (the default)."""
-    request.mixer.ramp(request, RAMP_PREFADER + BUSES * deck + bus - 1, float(on), seconds)
+    request.deck_manager.ramp(request, RAMP_PREFADER + BUSES * deck + bus - 1, float(on), seconds)

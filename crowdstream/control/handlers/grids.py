@@ -23,7 +23,7 @@ _SECONDS = Arg("seconds", "f", "position of the beat in the file", unit="s", low
 
 
 def _set(request: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> None:
-    track = request.buffers.deck_track(deck)
+    track = request.track_table.deck_track(deck)
     rate = request.core.desk.sample_rate
     try:
         made = make()
@@ -36,7 +36,7 @@ def _set(request: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> Non
     grid = Grid(made, rate, "command")
     if track.ratio:
         _check_speed(request, track, grid, track.ratio)
-    request.buffers.set_grid(track, grid)
+    request.track_table.set_grid(track, grid)
 
 
 @TABLE.add(
@@ -57,7 +57,7 @@ def point(request: ServerRequest, deck: int, beat: float, seconds: float) -> Non
     With a grid of constant tempo, the first point sets the tempo by its distance from the
     downbeat. A point for the downbeat itself moves the downbeat.
     """
-    known = grid_of(request.buffers.deck_track(deck)).seconds
+    known = grid_of(request.track_table.deck_track(deck)).seconds
     first, at = known.anchors[0]
     pairs = dict(known.anchors)
     if known.steady:
@@ -86,23 +86,23 @@ def points(request: ServerRequest, deck: int, pairs: tuple[float, ...]) -> None:
 )
 def confidence(request: ServerRequest, deck: int, confidence: float) -> None:
     """Set the confidence of the beat grid of the deck's track. The beats do not move."""
-    track = request.buffers.deck_track(deck)
+    track = request.track_table.deck_track(deck)
     track.grid = grid_of(track).trusted(confidence)
 
 
 @TABLE.add("/deck/{deck}/grid/clear")
 def clear(request: ServerRequest, deck: int) -> None:
     """Remove the beat grid of the deck's track. Sync ends."""
-    track = request.buffers.deck_track(deck)
+    track = request.track_table.deck_track(deck)
     unsync_track(request, track)
-    request.buffers.set_grid(track, None)
+    request.track_table.set_grid(track, None)
 
 
 # Sync ----------------------------------------------------------------------------------------
 
 
 def _check_speed(request: ServerRequest, track: Track, grid: Grid, ratio: float) -> None:
-    bpm = request.core.beats.bpm
+    bpm = request.core.beat_clock.bpm
     speed = bpm * ratio / grid.bpm
     if not playable(speed):
         raise BadArgument(
@@ -115,7 +115,7 @@ def _check_speed(request: ServerRequest, track: Track, grid: Grid, ratio: float)
 def _resolved(request: ServerRequest, track: Track) -> float:
     # Choose between single, double and half tempo by the distance to the track's own tempo.
     grid = grid_of(track)
-    bpm = request.core.beats.bpm
+    bpm = request.core.beat_clock.bpm
     ratio = track.ratio_asked or min(RATIOS, key=lambda r: abs(math.log(bpm * r / grid.bpm)))
     _check_speed(request, track, grid, ratio)
     return ratio
@@ -135,7 +135,7 @@ def sync(request: ServerRequest, deck: int, on: int, quantum: float) -> None:
     The track's beats then coincide with the clock's to the frame, also during tempo ramps, loops
     and jumps. If half or double the track's tempo is nearer to the clock's, that is used.
     """
-    track = request.mixer.playing(deck)
+    track = request.deck_manager.playing(deck)
     if on:
         sync_track(request, track, _resolved(request, track), quantum)
     else:
@@ -150,7 +150,7 @@ def sync(request: ServerRequest, deck: int, on: int, quantum: float) -> None:
 )
 def ratio(request: ServerRequest, deck: int, ratio: float) -> None:
     """Set the number of its own beats that a synced track plays per beat of the clock."""
-    track = request.mixer.playing(deck)
+    track = request.deck_manager.playing(deck)
     previous, track.ratio_asked = track.ratio_asked, ratio
     try:
         if track.ratio:

@@ -13,7 +13,7 @@ def keylock(request: ServerRequest, deck: int, on: int) -> None:
 
     In reverse, keylock has no effect: the pitch follows the speed.
     """
-    held = request.voices.held_by(deck, request)
+    held = request.voice_allocator.held_by(deck, request)
     request.core.pitches.set_keylock(deck, bool(on), request, held)
 
 
@@ -24,5 +24,5 @@ def keylock(request: ServerRequest, deck: int, on: int) -> None:
 )
 def pitch(request: ServerRequest, deck: int, semitones: float) -> None:
     """Shift the pitch of the deck's present and future tracks without changing their tempo."""
-    held = request.voices.held_by(deck, request)
+    held = request.voice_allocator.held_by(deck, request)
     request.core.pitches.set_pitch(deck, semitones, request, held)

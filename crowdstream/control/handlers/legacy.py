@@ -80,7 +80,7 @@ def percent_gain(percent: float) -> float:
 def load_buffer(request: ServerRequest, id: int, path: str, name: str) -> None:
     """Load a file into a buffer. A track already in the buffer is stopped and replaced."""
     deck_of(id)
-    request.buffers.load(request, id, path, name)
+    request.track_table.load(request, id, path, name)
 
 
 @TABLE.add("/play_stem", *_PLAY, scheduled=True)
@@ -88,10 +88,10 @@ def play_stem(
     request: ServerRequest, id: int, rate: float, volume: float, loop: int, start: float
 ) -> None:
     """Play a buffer from a fraction of its length. A buffer that is playing is restarted."""
-    track = request.buffers.find(id)
+    track = request.track_table.find(id)
     check_rate(request, rate)
     item = Item(track, request, rate, volume, bool(loop), start)
-    request.mixer.start([item], request.frame)
+    request.deck_manager.start([item], request.frame)
 
 
 @TABLE.add(
@@ -111,17 +111,17 @@ def play_stem_section(
     seconds: float,
 ) -> None:
     """Play a section of a buffer; with loop 1 the section loops."""
-    track = request.buffers.find(id)
+    track = request.track_table.find(id)
     check_rate(request, rate)
     item = Item(track, request, rate, volume, bool(loop), start, seconds)
-    request.mixer.start([item], request.frame)
+    request.deck_manager.start([item], request.frame)
 
 
 @TABLE.add("/stop_stem", _BUFFER, scheduled=True)
 def stop_stem(request: ServerRequest, id: int) -> None:
     """Stop a buffer."""
-    for track in request.buffers.all_of(id):
-        request.mixer.stop(track, request)
+    for track in request.track_table.all_of(id):
+        request.deck_manager.stop(track, request)
 
 
 @TABLE.add(
@@ -132,8 +132,8 @@ def stop_stem(request: ServerRequest, id: int) -> None:
 )
 def stem_volume(request: ServerRequest, id: int, volume: float) -> None:
     """Set the gain of a buffer."""
-    for track in request.buffers.all_of(id):
-        request.mixer.set_gain(track, volume, request)
+    for track in request.track_table.all_of(id):
+        request.deck_manager.set_gain(track, volume, request)
 
 
 @TABLE.add(
@@ -148,7 +148,7 @@ def cue(request: ServerRequest, deck: str, path: str, start: float) -> None:
 
     This does not start it.
     """
-    request.buffers.load(request, first_buffer(deck_number(deck)), path, cue=start)
+    request.track_table.load(request, first_buffer(deck_number(deck)), path, cue=start)
 
 
 def time_first(values: Sequence[Any]) -> Sequence[Any]:
@@ -169,9 +169,9 @@ def time_first(values: Sequence[Any]) -> Sequence[Any]:
 )
 def start_group(request: ServerRequest, start_at: float, decks: tuple[str, ...]) -> None:
     """Start armed decks together, on the same frame. The number may also come last."""
-    tracks = [request.buffers.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
+    tracks = [request.track_table.deck_track(deck_number(deck)) for deck in dict.fromkeys(decks)]
     items = [Item(track, request, track.rate, track.gain) for track in tracks]
-    request.mixer.start(items, start_frame(request, start_at))
+    request.deck_manager.start(items, start_frame(request, start_at))
 
 
 @TABLE.add(
@@ -184,8 +184,8 @@ def start_group(request: ServerRequest, start_at: float, decks: tuple[str, ...])
 def play(request: ServerRequest, deck: str, path: str, start_at: float) -> None:
     """Load a file into the deck's first buffer, then start it at that time."""
     frame = start_frame(request, start_at)
-    track = request.buffers.load(request, first_buffer(deck_number(deck)), path)
-    request.mixer.start([Item(track, request)], frame)
+    track = request.track_table.load(request, first_buffer(deck_number(deck)), path)
+    request.deck_manager.start([Item(track, request)], frame)
 
 
 @TABLE.add(
@@ -198,7 +198,7 @@ def play(request: ServerRequest, deck: str, path: str, start_at: float) -> None:
 def fade(request: ServerRequest, deck: str, start_at: float, seconds: float) -> None:
     """Ramp the deck's level to 0 from its value at that time."""
     frame = start_frame(request, start_at)
-    request.mixer.ramp(request, deck_level_ramp(deck_number(deck)), 0.0, seconds, frame)
+    request.deck_manager.ramp(request, deck_level_ramp(deck_number(deck)), 0.0, seconds, frame)
 
 
 @TABLE.add("/crossfade_levels", _level("a"), _level("b"), scheduled=True)
@@ -225,7 +225,7 @@ def deck_levels(
 def _set_levels(request: ServerRequest, levels: Sequence[float | None]) -> None:
     for deck, level in enumerate(levels):
         if level is not None:
-            request.mixer.ramp(request, deck_level_ramp(deck), level)
+            request.deck_manager.ramp(request, deck_level_ramp(deck), level)
 
 
 @TABLE.add(
@@ -237,14 +237,14 @@ def _set_levels(request: ServerRequest, levels: Sequence[float | None]) -> None:
 )
 def deck_filter(request: ServerRequest, deck: str, band: str, gain: float) -> None:
     """Set the gain of a band of a deck's EQ."""
-    request.mixer.ramp(request, band_row(deck_number(deck), band), gain)
+    request.deck_manager.ramp(request, band_row(deck_number(deck), band), gain)
 
 
 @TABLE.add("/deck_eq", deck_arg(), _BAND, _percent("percent"), scheduled=True)
 def deck_eq(request: ServerRequest, deck: str, band: str, percent: float) -> None:
     """Set a band of a deck's EQ in percent. From 0 to 50 it is linear in dB, from -24 to 0 dB."""
     row = band_row(deck_number(deck), band)
-    request.mixer.ramp(request, row, percent_gain(percent))
+    request.deck_manager.ramp(request, row, percent_gain(percent))
 
 
 @TABLE.add(
@@ -254,7 +254,7 @@ def deck_eq_all(request: ServerRequest, deck: str, low: float, mid: float, high:
     """Set all three bands of a deck's EQ in percent."""
     for band, percent in zip(BANDS, (low, mid, high), strict=True):
         row = band_row(deck_number(deck), band)
-        request.mixer.ramp(request, row, percent_gain(percent))
+        request.deck_manager.ramp(request, row, percent_gain(percent))
 
 
 @TABLE.add("/set_tempo", TEMPO, scheduled=True)
@@ -268,13 +268,13 @@ def set_tempo(request: ServerRequest, bpm: float) -> None:
     request.core.follower.rest()
 
 
-@TABLE.add("/set_meter", METER, asks=True)
+@TABLE.add("/set_meter", METER, control_only=True)
 def set_meter(request: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
-    request.core.beats.meter = beats
+    request.core.beat_clock.meter = beats
 
 
-@TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), asks=True)
+@TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), control_only=True)
 def print_clock(request: ServerRequest, on: int) -> None:
     """Print bar, beat and phase on each beat, starting with the next one."""
     request.core.print_clock(bool(on))
@@ -284,19 +284,21 @@ def print_clock(request: ServerRequest, on: int) -> None:
 def reset(request: ServerRequest) -> None:
     """Set time zero to now and restart the beat clock. Discard all commands scheduled before."""
     request.core.reset_clock(request)
-    request.core.waiting.discard(request)
+    request.core.scheduler.discard(request)
 
 
 @TABLE.add("/schedule_c_at", _START_AT, scheduled=True)
 def schedule_c_at(request: ServerRequest, start_at: float) -> None:
     """Start the cued or loaded track of deck C at that time."""
     deck = deck_number("C")
-    tracks = request.mixer.waiting_tracks(deck) or [request.buffers.deck_track(deck)]
+    tracks = request.deck_manager.waiting_tracks(deck) or [request.track_table.deck_track(deck)]
     items = [Item(track, request, track.rate, track.gain) for track in tracks]
-    request.mixer.start(items, start_frame(request, start_at))
+    request.deck_manager.start(items, start_frame(request, start_at))
 
 
-@TABLE.add("/get_status", answers="`/status.reply`, as `/status` does", asks=True, changes=False)
+@TABLE.add(
+    "/get_status", answers="`/status.reply`, as `/status` does", control_only=True, changes=False
+)
 def get_status(request: ServerRequest) -> None:
     """Print the status and reply with it."""
     print_line(request.core.status.text())
@@ -310,7 +312,7 @@ def get_status(request: ServerRequest) -> None:
 )
 def test_tone(request: ServerRequest, hertz: float) -> None:
     """Play a quiet tone of one second on the master."""
-    request.core.outbox.add(
+    request.core.engine_queue.add(
         OP_TONE, request, x=hertz, y=TONE_GAIN, start=round(request.core.desk.sample_rate),
         frame=request.frame,
     )
@@ -322,9 +324,9 @@ def test_tone(request: ServerRequest, hertz: float) -> None:
 )
 def mixer_cleanup(request: ServerRequest) -> None:
     """Stop everything, free every buffer and discard all commands scheduled before."""
-    buffers = request.buffers
-    request.core.waiting.discard(request)
-    request.mixer.stop_all(request)
+    buffers = request.track_table
+    request.core.scheduler.discard(request)
+    request.deck_manager.stop_all(request)
     leaving = [
         track
         for buffer in buffers.loaded_buffers()
@@ -336,17 +338,17 @@ def mixer_cleanup(request: ServerRequest) -> None:
 @TABLE.add(
     "/dance/total_movement",
     Arg("movement", "f", "movement of the crowd", low=0, high=1),
-    asks=True,
+    control_only=True,
 )
 def total_movement(request: ServerRequest, movement: float) -> None:
     """Report the crowd's movement. With a movement map, it drives the tempo."""
-    request.core.follower.moved(movement, request.core.monotonic())
+    request.core.follower.report(movement, request.core.monotonic())
 
 
-@TABLE.add("/dance/head_movement", _reading("movement of heads"), asks=True, changes=False)
-@TABLE.add("/dance/arms_movement", _reading("movement of arms"), asks=True, changes=False)
-@TABLE.add("/dance/legs_movement", _reading("movement of legs"), asks=True, changes=False)
-@TABLE.add("/dance/person_count", _reading("number of people"), asks=True, changes=False)
+@TABLE.add("/dance/head_movement", _reading("movement of heads"), control_only=True, changes=False)
+@TABLE.add("/dance/arms_movement", _reading("movement of arms"), control_only=True, changes=False)
+@TABLE.add("/dance/legs_movement", _reading("movement of legs"), control_only=True, changes=False)
+@TABLE.add("/dance/person_count", _reading("number of people"), control_only=True, changes=False)
 def other_reading(request: ServerRequest, value: float) -> None:
     """Report another reading of the movement detector.
 

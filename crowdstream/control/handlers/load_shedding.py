@@ -22,4 +22,4 @@ def quality(request: ServerRequest, level: int | str) -> None:
     misses its deadline, and rises by one level after some seconds of low load. Everything that is
     bypassed is restored afterwards.
     """
-    request.core.quality.hold(request, None if level == AUTO else int(level))
+    request.core.load_shedding.hold(request, None if level == AUTO else int(level))

@@ -82,7 +82,7 @@ def loop_set(request: ServerRequest, deck: int, loop_in: float, loop_out: float)
     )
     track.looped = True
     track.loop_in = first
-    request.buffers.pin_positions(track)
+    request.track_table.pin_positions(track)
 
 
 @TABLE.add("/deck/{deck}/loop/in", _SNAP, scheduled=True, button=True, quantized=True)

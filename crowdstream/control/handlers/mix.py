@@ -45,7 +45,7 @@ def _band_db(band: str) -> Arg:
 )
 def crossfader(request: ServerRequest, position: float, seconds: float) -> None:
     """Move the crossfader. Slow moves follow its curve. Decks assigned `through` are unaffected."""
-    request.mixer.ramp(request, RAMP_CROSSFADER, position, seconds)
+    request.deck_manager.ramp(request, RAMP_CROSSFADER, position, seconds)
 
 
 @TABLE.add(
@@ -61,7 +61,7 @@ def crossfader(request: ServerRequest, position: float, seconds: float) -> None:
 def crossfader_curve(request: ServerRequest, name: str) -> None:
     """Choose the crossfader curve. The default is `constant-power`."""
     for curve, row in CURVES.items():
-        request.mixer.ramp(request, RAMP_CURVE + row, float(curve == name))
+        request.deck_manager.ramp(request, RAMP_CURVE + row, float(curve == name))
 
 
 @TABLE.add(
@@ -72,8 +72,8 @@ def crossfader_curve(request: ServerRequest, name: str) -> None:
 def deck_crossfader(request: ServerRequest, deck: int, side: str) -> None:
     """Assign the deck to a side of the crossfader, or to neither (`through`, the default)."""
     left, right = SIDES[side]
-    request.mixer.ramp(request, RAMP_LEFT + deck, left)
-    request.mixer.ramp(request, RAMP_RIGHT + deck, right)
+    request.deck_manager.ramp(request, RAMP_LEFT + deck, left)
+    request.deck_manager.ramp(request, RAMP_RIGHT + deck, right)
 
 
 @TABLE.add(
@@ -85,7 +85,7 @@ def eq(
 ) -> None:
     """Set the three bands of the deck's EQ in dB. `/deck/{deck}/kill` silences a band entirely."""
     for band, decibels in zip(BANDS, (low, mid, high), strict=True):
-        request.mixer.ramp(request, band_row(deck, band), decibel_gain(decibels), seconds)
+        request.deck_manager.ramp(request, band_row(deck, band), decibel_gain(decibels), seconds)
 
 
 @TABLE.add(
@@ -99,7 +99,7 @@ def kill(request: ServerRequest, deck: int, band: str, on: int) -> None:
 
     A gain that is set while the band is killed takes effect at once, and is kept.
     """
-    request.core.mixing.kill(request, band_row(deck, band), bool(on))
+    request.core.channel_strips.kill(request, band_row(deck, band), bool(on))
 
 
 @TABLE.add(
@@ -113,7 +113,7 @@ def trim(request: ServerRequest, deck: int, decibels: float, seconds: float) -> 
 
     This switches automatic trim off for the deck.
     """
-    request.core.mixing.trim(request, deck, decibels, seconds)
+    request.core.channel_strips.trim(request, deck, decibels, seconds)
 
 
 @TABLE.add(
@@ -128,7 +128,7 @@ def deck_knob(request: ServerRequest, deck: int, knob: float, seconds: float) ->
 
     The shortest ramp is 20 ms.
     """
-    request.mixer.ramp(request, RAMP_FILTER + deck, knob, max(seconds, FILTER_SECONDS))
+    request.deck_manager.ramp(request, RAMP_FILTER + deck, knob, max(seconds, FILTER_SECONDS))
 
 
 @TABLE.add(
@@ -139,7 +139,7 @@ def deck_knob(request: ServerRequest, deck: int, knob: float, seconds: float) ->
 )
 def resonance(request: ServerRequest, deck: int, amount: float, seconds: float) -> None:
     """Set the resonance of the deck's filter at its cutoff. The default is 0."""
-    request.mixer.ramp(request, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
+    request.deck_manager.ramp(request, RAMP_RESONANCE + deck, amount, max(seconds, FILTER_SECONDS))
 
 
 @TABLE.add(
@@ -149,7 +149,7 @@ def resonance(request: ServerRequest, deck: int, amount: float, seconds: float) 
 )
 def ceiling(request: ServerRequest, decibels: float) -> None:
     """Set the limiter's true-peak ceiling, as `--ceiling` does."""
-    request.core.mixing.ceiling(request, decibels)
+    request.core.channel_strips.ceiling(request, decibels)
 
 
 @TABLE.add(
@@ -161,7 +161,7 @@ def ceiling(request: ServerRequest, decibels: float) -> None:
 )
 def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
     """Send the deck to the cue bus: pre-fader listening (PFL), after the deck's effects."""
-    request.mixer.ramp(request, RAMP_LISTEN + deck, gain, seconds)
+    request.deck_manager.ramp(request, RAMP_LISTEN + deck, gain, seconds)
 
 
 @TABLE.add(
@@ -172,7 +172,7 @@ def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> No
 )
 def cue_level(request: ServerRequest, gain: float, seconds: float) -> None:
     """Set the level of the cue bus."""
-    request.mixer.ramp(request, RAMP_CUE, gain, seconds)
+    request.deck_manager.ramp(request, RAMP_CUE, gain, seconds)
 
 
 @TABLE.add("/deck/{deck}/trim/auto", _ON, scheduled=True)
@@ -182,7 +182,7 @@ def trim_auto(request: ServerRequest, deck: int, on: int) -> None:
     A track is measured once all of it is in memory (EBU R128, all stems at full gain). Of a
     streamed track, the part played so far is measured. The default is off.
     """
-    request.core.mixing.automatic(request, (deck,), bool(on))
+    request.core.channel_strips.automatic(request, (deck,), bool(on))
 
 
 @TABLE.add("/mix/autotrim", _ON, scheduled=True)
@@ -192,7 +192,7 @@ def autotrim(request: ServerRequest, on: int) -> None:
     The default is off: for sequencers that do not know this command, tracks keep the level at
     which they were mastered.
     """
-    request.core.mixing.automatic(request, range(DECKS), bool(on))
+    request.core.channel_strips.automatic(request, range(DECKS), bool(on))
 
 
 @TABLE.add(
@@ -202,12 +202,12 @@ def autotrim(request: ServerRequest, on: int) -> None:
     Arg("what", "s", "`mix`: decks, master and cue; `all`: all stems as well",
         choices=("mix", "all"), default="mix"),
     answers="`/done /meters`, then `/meter name peak rms lufs` at this rate, see above",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def meters(request: ServerRequest, rate: float, what: str) -> None:
     """Subscribe to the meters of the decks (pre-fader), the master and the cue bus."""
     if rate:
-        request.core.answers.check_subscription(request.sender)
+        request.core.replies.check_subscription(request.sender)
     request.core.meters.subscribe(request, rate, what == "all", request.core.monotonic())
     request.done()

@@ -20,7 +20,7 @@ _WHAT = "master, cue, decks, stems, a deck (`A`) or a stem (`A/1`)"
 
 
 def _track(request: ServerRequest, deck: int) -> Track | None:
-    return request.buffers.shown(first_buffer(deck))
+    return request.track_table.shown(first_buffer(deck))
 
 
 def _stem(request: ServerRequest, deck: int, stem: int) -> tuple[int, str]:
@@ -136,7 +136,7 @@ def stop(request: ServerRequest) -> None:
     "/record/status",
     answers="`/record/status.reply files seconds lost path ...`: the number of files being "
     "recorded, their length, and the number of frames lost because the disk was too slow",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def status(request: ServerRequest) -> None:

@@ -15,7 +15,7 @@ MAX_SELECTED = 32  # patterns per command
 MIN_FRAMES, MAX_FRAMES = 16, 8192  # per block
 
 
-@TABLE.add("/status", answers="`/status.reply`, see below", asks=True, changes=False)
+@TABLE.add("/status", answers="`/status.reply`, see below", control_only=True, changes=False)
 def status(request: ServerRequest) -> None:
     """Query the server's status."""
     request.reply("/status.reply", *request.core.status.values())
@@ -30,7 +30,7 @@ def status(request: ServerRequest) -> None:
         low=MIN_REPLY_PORT, high=MAX_REPLY_PORT, default=None,
     ),
     answers="`/done /notify <client number> <maximum of clients>`, to that port",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def notify(request: ServerRequest, on: int, port: int | None) -> None:
@@ -41,13 +41,13 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
     """
     core = request.core
     if port is not None and on:
-        core.answers.check_subscription(request.sender)
+        core.replies.check_subscription(request.sender)
         named = core.reply_ports.name(request.sender, port)
         if named != request.sender:
             core.unsubscribe(request.sender)
             request.sender, request.reply = named, core.reply_to(named)
     if not on:
-        core.ticks.forget(request.sender)
+        core.midi_ticks.forget(request.sender)
         core.reply_ports.forget(request.sender)
     request.done(core.subscribers.switch(request, bool(on)), MAX_SUBSCRIBERS)
 
@@ -57,7 +57,7 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
     Arg("on", "i", "1: subscribe, 0: unsubscribe", low=0, high=1, default=1),
     answers="`/done /watch <client number> <maximum of clients>`, then `/changed address "
     "arguments ...` for each change, see above",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def watch(request: ServerRequest, on: int) -> None:
@@ -75,14 +75,14 @@ def watch(request: ServerRequest, on: int) -> None:
         rest=True, default=(), max_count=MAX_SELECTED),
     answers="`/done /feedback <client number> <maximum of clients>`, then all current values, and "
     "then each value that changes, see above",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def feedback(request: ServerRequest, on: int, echo: int, addresses: tuple[str, ...]) -> None:
     """Subscribe to values, sent under the addresses that set them, for display on a controller."""
     found = request.core.feedback
     number = (
-        found.subscribe(request, bool(echo), addresses) if on else found.forget(request.sender)
+        found.subscribe(request, bool(echo), addresses) if on else found.unsubscribe(request.sender)
     )
     request.done(number, MAX_SUBSCRIBERS)
 
@@ -90,12 +90,12 @@ def feedback(request: ServerRequest, on: int, echo: int, addresses: tuple[str, .
 @TABLE.add(
     "/waiting",
     answers="`/waiting.reply <count>`, followed by number, seconds and address of the first 50",
-    asks=True,
+    control_only=True,
     changes=False,
 )
 def waiting(request: ServerRequest) -> None:
     """List the messages that are scheduled for a time or a beat."""
-    held = request.core.waiting
+    held = request.core.scheduler
     values = [value for one in held.listed() for value in (one.number, one.seconds, one.entry[0])]
     request.reply("/waiting.reply", len(held), *values)
 
@@ -105,7 +105,7 @@ def waiting(request: ServerRequest) -> None:
     Arg("what", "s", "decks, and addresses or patterns including everything below them; none: all "
         "messages", rest=True, default=(), max_count=MAX_SELECTED),
     answers=f"`/done /cancel <count>`, and {DISCARDS}",
-    asks=True,
+    control_only=True,
     button=True,
 )
 def cancel(request: ServerRequest, what: tuple[str, ...]) -> None:
@@ -118,18 +118,18 @@ def cancel(request: ServerRequest, what: tuple[str, ...]) -> None:
     decks = {DECK_LETTERS.index(one.upper()) for one in what if one.upper() in set(DECK_LETTERS)}
     patterns = [one for one in what if one.upper() not in set(DECK_LETTERS)]
     selection = Selection(patterns) if patterns else None
-    request.done(request.core.waiting.cancel(request, selection, decks))
+    request.done(request.core.scheduler.cancel(request, selection, decks))
 
 
 @TABLE.add(
     "/cancel/number",
     Arg("number", "i", "number from `/waiting`", low=0),
     answers=f"`/done /cancel/number <count>`, and {DISCARDS}",
-    asks=True,
+    control_only=True,
 )
 def cancel_number(request: ServerRequest, number: int) -> None:
     """Cancel one bundle, or one message that is scheduled for a beat."""
-    count = request.core.waiting.cancel_number(request, number)
+    count = request.core.scheduler.cancel_number(request, number)
     if not count:
         raise BadArgument(f"number: no scheduled message has number {number}")
     request.done(count)
@@ -140,7 +140,7 @@ def cancel_number(request: ServerRequest, number: int) -> None:
 )
 def sync(request: ServerRequest, id: int) -> None:
     """Reply once all commands sent before have been carried out."""
-    request.mixer.sync(request, id)
+    request.deck_manager.sync(request, id)
 
 
 @TABLE.add(
@@ -161,7 +161,7 @@ def buffer_size(request: ServerRequest, frames: int) -> None:
 
 
 @TABLE.add(
-    "/version", answers="`/version.reply name major minor patch branch commit`", asks=True,
+    "/version", answers="`/version.reply name major minor patch branch commit`", control_only=True,
     changes=False,
 )
 def version(request: ServerRequest) -> None:

@@ -39,23 +39,23 @@ class Parts(RequestReporter, Protocol):
 
     settings: Settings
     desk: Desk
-    outbox: EngineQueue
-    beats: BeatClock
-    buffers: TrackTable
-    voices: VoiceAllocator
-    mixer: DeckManager
-    mixing: ChannelStrips
+    engine_queue: EngineQueue
+    beat_clock: BeatClock
+    track_table: TrackTable
+    voice_allocator: VoiceAllocator
+    deck_manager: DeckManager
+    channel_strips: ChannelStrips
     pitches: PitchSettings
     effects: Effects
-    patches: Routing
-    quality: LoadShedding
+    routing: Routing
+    load_shedding: LoadShedding
     quantize: Quantize
     follower: MovementFollower
     recordings: RecorderClient
     meters: Meters
-    ticks: MidiTicks
-    waiting: Scheduler
-    answers: Replies
+    midi_ticks: MidiTicks
+    scheduler: Scheduler
+    replies: Replies
     subscribers: Subscribers
     changes: ChangeFeed
     feedback: Feedback
@@ -91,16 +91,16 @@ class ServerRequest(Request):
     core: Parts
 
     @property
-    def buffers(self) -> TrackTable:
+    def track_table(self) -> TrackTable:
         """The loaded tracks."""
-        return self.core.buffers
+        return self.core.track_table
 
     @property
-    def voices(self) -> VoiceAllocator:
+    def voice_allocator(self) -> VoiceAllocator:
         """The voices that play the tracks."""
-        return self.core.voices
+        return self.core.voice_allocator
 
     @property
-    def mixer(self) -> DeckManager:
+    def deck_manager(self) -> DeckManager:
         """The decks and mixer parameters."""
-        return self.core.mixer
+        return self.core.deck_manager

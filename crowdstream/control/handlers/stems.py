@@ -24,7 +24,7 @@ def _set(
     seconds: float = RAMP_SECONDS,
 ) -> None:
     for track in stem_tracks(request, deck, number):
-        request.mixer.set_stem_row(track, row, value, request, seconds)
+        request.deck_manager.set_stem_row(track, row, value, request, seconds)
 
 
 def _eq_row(number: int, band: str) -> int:
@@ -98,7 +98,7 @@ def _switch_addresses(number: int) -> None:
                 chosen.add(number - 1)
             else:
                 chosen.discard(number - 1)
-            request.mixer.change_gains(track, before, request)
+            request.deck_manager.change_gains(track, before, request)
 
     @_address(number, "mute", _ON)
     def mute(request: ServerRequest, deck: int, on: int) -> None:

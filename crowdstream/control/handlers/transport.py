@@ -41,7 +41,7 @@ _SPIN = Arg("seconds", "f", "duration", unit="s", low=0, high=MAX_SPIN,
 def seek_fraction(request: ServerRequest, deck: int, fraction: float) -> None:
     """Jump to a position in the track. While the deck is stopped, this moves its cue point."""
     track = open_track(request, deck)
-    request.mixer.seek(track, min(int(fraction * track.frames), track.frames - 1), request)
+    request.deck_manager.seek(track, min(int(fraction * track.frames), track.frames - 1), request)
 
 
 @TABLE.add(
@@ -54,7 +54,7 @@ def seek_beat(request: ServerRequest, deck: int, beat: float) -> None:
     """Jump to a beat of the track's grid. While the deck is stopped, this moves its cue point."""
     track = open_track(request, deck)
     seconds = grid_of(track).frame(beat) / request.core.desk.sample_rate
-    request.mixer.seek(track, frame_in(request, track, seconds, "beat"), request)
+    request.deck_manager.seek(track, frame_in(request, track, seconds, "beat"), request)
 
 
 @TABLE.add(
@@ -75,7 +75,7 @@ def jump(request: ServerRequest, deck: int, beats: float) -> None:
             f"beats: {beats:g} would leave the track, which is at beat {grid.beat(here):.1f} of "
             f"{grid.beat(0):.1f} to {grid.beat(track.frames):.1f}"
         )
-    request.mixer.jump(track, round(there), request, {"op": OP_JUMP, "index": 1, "y": beats})
+    request.deck_manager.jump(track, round(there), request, {"op": OP_JUMP, "index": 1, "y": beats})
 
 
 # Hot cues ------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | 
     elif not request.frame:
         cue_here(request, track, number)
     else:
-        request.voices.mark(
+        request.voice_allocator.mark(
             partial(cue_here, request, track, number), request.frame, request.beat, request,
             state=["cue", request.to_state(), track.number, number],
         )
@@ -110,7 +110,7 @@ def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | 
 def hotcue(request: ServerRequest, deck: int, number: int) -> None:
     """Jump to a hot cue. While the deck is stopped, this moves its cue point there."""
     track = open_track(request, deck)
-    request.mixer.seek(track, _cue(track, number), request)
+    request.deck_manager.seek(track, _cue(track, number), request)
 
 
 @TABLE.add("/deck/{deck}/hotcue/clear", _NUMBER, button=True)
@@ -119,7 +119,7 @@ def hotcue_clear(request: ServerRequest, deck: int, number: int) -> None:
     track = open_track(request, deck)
     _cue(track, number)
     del track.cues[number]
-    request.buffers.pin_positions(track)
+    request.track_table.pin_positions(track)
 
 
 def _cue(track: Track, number: int) -> int:
@@ -169,12 +169,12 @@ def spin(request: ServerRequest, deck: int, seconds: float) -> None:
 
     A stopped track is started.
     """
-    track = request.mixer.playing(deck)
-    if track.voice is not None and (track.sounding or track.coming):
+    track = request.deck_manager.playing(deck)
+    if track.voice is not None and (track.sounding or track.pending_starts):
         send(request, track, OP_SPIN, x=1.0, y=_frames(request, seconds))
         return
     item = Item(track, request, track.rate, track.gain, spin_up=seconds)
-    request.mixer.start([item], start_frame(request, 0.0))
+    request.deck_manager.start([item], start_frame(request, 0.0))
 
 
 def _frames(request: ServerRequest, seconds: float) -> int:

@@ -71,13 +71,13 @@ class BufferResize:
         self._frames, self._done, self._fail = frames, done, fail
         self._deadline = self._monotonic() + MAX_SECONDS
 
-    def prepared(self, engine: Engine, info: dict[str, Any] | None) -> None:
+    def on_engine_ready(self, engine: Engine, info: dict[str, Any] | None) -> None:
         """Let the new engine take over: it is ready.
 
         `info` describes its stream beside the old one; None if the device refuses a second stream.
         """
         if engine is not self._engine:
-            self._engines.drop(engine)
+            self._engines.discard(engine)
             return
         expected = REOPEN_MS
         if info is not None:
@@ -89,7 +89,7 @@ class BufferResize:
         self.reopens = info is None
         engine.child.send({"go": 1})
 
-    def took(self, engine: Engine, info: StreamInfo) -> None:
+    def on_takeover(self, engine: Engine, info: StreamInfo) -> None:
         """Report the result if the engine that now plays is the one with the new size."""
         if engine is not self._engine:
             return
@@ -102,7 +102,7 @@ class BufferResize:
             stays = info.buffer_size
             self._fail(f"{info.device} does not take blocks of {self._frames} frames: {stays} stay")
 
-    def dropped(self) -> None:
+    def on_device_lost(self) -> None:
         """Abandon a change in progress: the device is gone."""
         self._end("the sound device is gone: change the buffer size when it is back")
 
@@ -120,5 +120,5 @@ class BufferResize:
         engine, self._engine, self.reopens = self._engine, None, False
         if engine is not None:
             log.warning("the buffer size is unchanged: %s", reason)
-            self._engines.drop(engine)
+            self._engines.discard(engine)
             self._fail(reason)

@@ -95,7 +95,7 @@ class Child:
         process.stdin.close()
         process.stdout.close()
         self._set_up(process, module, *pipes, store or FdStore(), name)
-        if self._store.guarded:
+        if self._store.connected:
             pidfd = os.pidfd_open(self.pid)
             note = {"pid": self.pid, "module": module}
             self._store.keep(name, [*pipes, pidfd], note)
@@ -153,7 +153,7 @@ class Child:
         return None if isinstance(self._process, AdoptedProcess) else self._process.poll()
 
     @property
-    def ended(self) -> bool:
+    def exited(self) -> bool:
         """Whether the process has exited."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.0)
@@ -161,7 +161,7 @@ class Child:
         return False
 
     @property
-    def last_words(self) -> str:
+    def exit_description(self) -> str:
         """How the process ended, for a log line."""
         try:
             status = self._process.wait(END_SECONDS)
@@ -215,16 +215,16 @@ class Child:
         """Kill the process without waiting for its exit."""
         self._process.kill()
 
-    def ask_to_end(self) -> None:
+    def request_exit(self) -> None:
         """Close the child's standard input, which the child takes as a request to exit."""
         if self._in >= 0:
             self._store.drop(self._name)
             os.close(self._in)
             self._in = -1
 
-    def end(self, seconds: float = END_SECONDS) -> None:
+    def stop(self, seconds: float = END_SECONDS) -> None:
         """Stop the child, by force after `seconds`, and close its descriptors."""
-        self.ask_to_end()
+        self.request_exit()
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
@@ -239,9 +239,9 @@ def stop_all(children: Sequence[Child]) -> None:
     """Stop all children concurrently, by force after `END_SECONDS`."""
     deadline = time.monotonic() + END_SECONDS
     for child in children:
-        child.ask_to_end()
+        child.request_exit()
     for child in children:
-        child.end(deadline - time.monotonic())
+        child.stop(deadline - time.monotonic())
 
 
 class ControlThreadCaller:

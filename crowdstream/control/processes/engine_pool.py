@@ -137,7 +137,7 @@ class EnginePool:
             self._listen(engine)
         return engine
 
-    def started(self, answer: dict[str, Any]) -> StreamInfo:
+    def on_first_engine_ready(self, answer: dict[str, Any]) -> StreamInfo:
         """Process the first engine's answer. Raises `DeviceError`."""
         if "error" in answer:
             raise DeviceError(answer["error"])
@@ -201,7 +201,7 @@ class EnginePool:
 
     def _listen(self, engine: Engine) -> None:
         assert self._event_loop is not None
-        self._event_loop.listen(engine.child.out, lambda: self._receive(engine))
+        self._event_loop.add_reader(engine.child.out, lambda: self._receive(engine))
 
     @property
     def children(self) -> list[Child]:
@@ -266,7 +266,7 @@ class EnginePool:
             self._lost(engine)
 
     def _postpone_start(self) -> None:
-        self._next_start = self._monotonic() + self._restarts.pause()
+        self._next_start = self._monotonic() + self._restarts.next_delay()
 
     def _receive(self, engine: Engine) -> None:
         if engine not in self._engines:
@@ -280,7 +280,7 @@ class EnginePool:
             elif "lost" in message:
                 self._lost(engine)
             elif "prepared" in message:
-                self.resizing.prepared(engine, message["prepared"])
+                self.resizing.on_engine_ready(engine, message["prepared"])
         # A failing engine reports it and exits: both may arrive at once, after its removal.
         if engine.child.finished and engine in self._engines:
             self._ended(engine)
@@ -302,9 +302,9 @@ class EnginePool:
         self._settle_on(info)
         self._next_start = self._monotonic() + MIN_RESTART_DELAY
         self.changed(info, "device" if self.searching else why)
-        self.resizing.took(engine, info)
+        self.resizing.on_takeover(engine, info)
         if self.searching:
-            self.resizing.dropped()
+            self.resizing.on_device_lost()
 
     def _lost(self, engine: Engine) -> None:
         for other in list(self._engines):
@@ -313,10 +313,10 @@ class EnginePool:
         self.searching = True
         self._next_start = self._monotonic()
         self.lost("device")
-        self.resizing.dropped()
+        self.resizing.on_device_lost()
 
     def _ended(self, engine: Engine) -> None:
-        was, words = engine.state, engine.child.last_words
+        was, words = engine.state, engine.child.exit_description
         self._remove(engine)
         if was == "leaves":
             return
@@ -354,16 +354,16 @@ class EnginePool:
         """Whether the engine is in the pool."""
         return engine in self._engines
 
-    def drop(self, engine: Engine) -> None:
+    def discard(self, engine: Engine) -> None:
         """Stop an engine that was to take over, if it is still in the pool."""
         if engine in self._engines:
             self._remove(engine)
 
     def _remove(self, engine: Engine) -> None:
         if self._event_loop is not None:
-            self._event_loop.forget(engine.child.out)
+            self._event_loop.remove_reader(engine.child.out)
         self._engines.remove(engine)
-        engine.child.end(0.0)
+        engine.child.stop(0.0)
         lease = self._desk.lease
         if int(lease["wanted"]) == engine.number:
             lease["wanted"] = 0

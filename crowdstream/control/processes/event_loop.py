@@ -12,11 +12,11 @@ class EventLoop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
 
-    def listen(self, fd: int, action: Callable[[], object]) -> None:
+    def add_reader(self, fd: int, action: Callable[[], object]) -> None:
         """Call `action` whenever `fd` is readable."""
         self._selector.register(fd, selectors.EVENT_READ, action)
 
-    def forget(self, fd: int) -> None:
+    def remove_reader(self, fd: int) -> None:
         """Stop watching `fd`; call this before closing it."""
         self._selector.unregister(fd)
 

@@ -71,7 +71,7 @@ class LoaderClient:
         self._event_loop: EventLoop | None = None
         self._deferred: list[dict[str, Any]] = []
         self.loader_log = LoaderLog()
-        self.blame = FileQuarantine(monotonic)
+        self.quarantine = FileQuarantine(monotonic)
         self.restarts = 0
         now = monotonic()
         self._ticked = now
@@ -89,18 +89,18 @@ class LoaderClient:
 
     def to_state(self) -> list[Any]:
         """State for JSON; see `adopted`."""
-        return [self.loader_log.to_state(), self.restarts, self.blame.to_state()]
+        return [self.loader_log.to_state(), self.restarts, self.quarantine.to_state()]
 
-    def adopted(self, note: list[Any], fresh: bool = False) -> None:
+    def restore(self, note: list[Any], fresh: bool = False) -> None:
         """Restore the requests that an earlier control process sent to the loader.
 
         `fresh`: this loader has just replaced that one and needs all of them again.
         """
         loader_log, self.restarts, bad = note
         self.loader_log.restore(loader_log)
-        self.blame.restore(bad)
+        self.quarantine.restore(bad)
         if fresh:
-            for request in self.loader_log.again():
+            for request in self.loader_log.requests_for_successor():
                 self._child.send(request)
 
     @property
@@ -117,18 +117,18 @@ class LoaderClient:
         """Pass every event to `on_event` from now on."""
         self._on_event = on_event
         self._event_loop = event_loop
-        event_loop.listen(self._child.out, self._receive)
+        event_loop.add_reader(self._child.out, self._receive)
 
     def send(self, request: dict[str, Any]) -> None:
         """Queue one request. Never blocks. Loading a quarantined file fails."""
         if request["do"] == "load":
-            reasons = (self.blame.reason(path) for _, path in request["stems"])
+            reasons = (self.quarantine.reason(path) for _, path in request["stems"])
             reason = next((reason for reason in reasons if reason), None)
             if reason:
                 failed = {"event": "failed", "track": request["track"], "reason": reason}
                 self._deferred.append(failed)
                 return
-        self.loader_log.sent(request)
+        self.loader_log.record_request(request)
         if self._closed_at is None and self._restart_at is None:
             self._child.send(request)
 
@@ -157,12 +157,12 @@ class LoaderClient:
             elif kind == "odd":
                 log.warning("the loader did not understand %s", event.get("reason"))
             elif kind is not None:
-                self.loader_log.heard(event)
+                self.loader_log.record_event(event)
                 self._on_event(event)
         if self._child.finished and self._closed_at is None:
             self._closed_at = self._monotonic()
             if self._event_loop:
-                self._event_loop.forget(self._child.out)
+                self._event_loop.remove_reader(self._child.out)
             self._await_exit(self._closed_at)
 
     def _check_alive(self, now: float, passed: float) -> None:
@@ -183,18 +183,18 @@ class LoaderClient:
     def _await_exit(self, now: float) -> None:
         # Two loaders must never own the pages together: the next one starts after this one's exit.
         assert self._closed_at is not None
-        if not self._child.ended:
+        if not self._child.exited:
             if now > self._closed_at + END_SECONDS:
                 self._child.kill()
             return
         self._closed_at = None
         status = self._child.status
-        self._child.end(0.0)
+        self._child.stop(0.0)
         how = "it hung and was killed" if self._hung else describe_exit(status)
         blamed = self._blame_file(status)
         if blamed:
             self._restart_policy.reset()
-        delay = self._restart_policy.pause(now - self._started_at)
+        delay = self._restart_policy.next_delay(now - self._started_at)
         self._restart_at = now + delay
         log.error(
             "the loader has died (%s)%s: restarting it%s", how,
@@ -212,7 +212,7 @@ class LoaderClient:
         record["busy"] = 0  # no file: the next loader may die before it sets this
         if path is None:
             return None
-        reason = self.blame.judge(path, status, self._hung)
+        reason = self.quarantine.judge(path, status, self._hung)
         if reason is None:
             return None
         for event in self.loader_log.fail(path, reason):
@@ -220,7 +220,7 @@ class LoaderClient:
         return path
 
     def _emit(self, event: dict[str, Any]) -> None:
-        self.loader_log.heard(event)
+        self.loader_log.record_event(event)
         self._on_event(event)
 
     def _restart(self, now: float) -> None:
@@ -231,13 +231,13 @@ class LoaderClient:
             self._child = self._start()
         except ChildError as error:
             log.error("%s", error)
-            self._restart_at = now + self._restart_policy.next_pause
+            self._restart_at = now + self._restart_policy.current_delay
             return
         if self._event_loop:
-            self._event_loop.listen(self._child.out, self._receive)
-        for event in self.loader_log.gone():
+            self._event_loop.add_reader(self._child.out, self._receive)
+        for event in self.loader_log.unload_events():
             self._emit(event)
-        for request in self.loader_log.again():
+        for request in self.loader_log.requests_for_successor():
             self._child.send(request)
         self.restarts += 1
         self._on_event({"event": "restarted", "pid": self._child.pid, "count": self.restarts})

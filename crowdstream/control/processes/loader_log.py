@@ -59,7 +59,7 @@ class LoaderLog:
         self.entries = {one["number"]: Entry(**one) for one in note[0]}
         self._onsets_requested = note[1]
 
-    def sent(self, request: dict[str, Any]) -> None:
+    def record_request(self, request: dict[str, Any]) -> None:
         """Record a request to the loader."""
         number = int(request.get("track", 0))
         entry = self.entries.get(number)
@@ -79,7 +79,7 @@ class LoaderLog:
         elif request["do"] == "unload":
             entry.leaving = True
 
-    def heard(self, event: dict[str, Any]) -> None:
+    def record_event(self, event: dict[str, Any]) -> None:
         """Record an event of the loader."""
         if event["event"] == "inventory":
             self._inventory_pending = False
@@ -134,7 +134,7 @@ class LoaderLog:
                 events.append({"event": kind, "track": entry.number, "reason": reason})
         return events
 
-    def gone(self) -> list[dict[str, Any]]:
+    def unload_events(self) -> list[dict[str, Any]]:
         """Return events for the tracks that the dead loader was to unload before opening them."""
         return [
             {"event": "unloaded", "track": entry.number}
@@ -142,7 +142,7 @@ class LoaderLog:
             if entry.leaving and not entry.opened
         ]
 
-    def again(self) -> list[dict[str, Any]]:
+    def requests_for_successor(self) -> list[dict[str, Any]]:
         """Return the requests for a new loader: adopt open tracks, then redo what is unfinished."""
         entries = list(self.entries.values())
         # Streamed tracks first: playback needs their next pages; tracks that fit can wait.

@@ -32,7 +32,7 @@ class Process(Protocol):
     finished: bool
 
     @property
-    def last_words(self) -> str:
+    def exit_description(self) -> str:
         """How the process ended, for a log line."""
 
     def send(self, message: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class Process(Protocol):
     def read(self) -> list[dict[str, Any]]:
         """Return the messages received."""
 
-    def end(self, seconds: float = END_SECONDS) -> None:
+    def stop(self, seconds: float = END_SECONDS) -> None:
         """Stop the process."""
 
 
@@ -212,7 +212,7 @@ class RecorderClient:
     def close(self) -> None:
         """Finish all files and stop the recorder. The engine has ended, so no audio follows."""
         if self._process is not None:
-            self._process.end(END_SECONDS)
+            self._process.stop(END_SECONDS)
             self._process = None
 
     def _latest(self) -> Session | None:
@@ -329,14 +329,16 @@ class RecorderClient:
         del self._sessions[session.number]
 
     def _process_died(self, process: Process) -> None:
-        reason = f"the recorder has died ({process.last_words}): the last second may be missing"
+        reason = (
+            f"the recorder has died ({process.exit_description}): the last second may be missing"
+        )
         for session in list(self._sessions.values()):
             for path in list(session.taps):
                 self._give_up(session, session.current(path), reason)
             for stopper in session.stoppers:
                 stopper.fail(reason)
             self._forget(session)
-        process.end(0.0)
+        process.stop(0.0)
         self._process = None
         release_owner(self._desk, RECORDER)
 

@@ -81,7 +81,7 @@ def command_as_json(command: Command) -> dict[str, Any]:
     return {
         "address": command.address, "name": command.name, "help": command.help,
         "answers": command.answers, "scheduled": command.scheduled,
-        "quantized": command.quantized, "asks": command.asks,
+        "quantized": command.quantized, "asks": command.control_only,
         "changes": command.changes, "any_order": command.reorder is not None, "args": args,
     }  # fmt: skip
 
@@ -130,7 +130,7 @@ class WebProcess:
         self.port = 0
         """TCP port of the pages; 0 while there are none."""
         self._logged_fault = ""  # the latest fault, so that each is logged once
-        core.subscribers.overheard = self._event
+        core.subscribers.on_event = self._event
         core.changes.listen(self._changed)
         if child is not None:
             self._send_initial_state()
@@ -139,7 +139,7 @@ class WebProcess:
         """Process the web process's messages from now on."""
         self._event_loop = event_loop
         if self._child is not None:
-            event_loop.listen(self._child.out, self._receive)
+            event_loop.add_reader(self._child.out, self._receive)
 
     @property
     def child(self) -> Child | None:
@@ -179,7 +179,7 @@ class WebProcess:
             self._postpone_start()
             return
         if self._event_loop is not None:
-            self._event_loop.listen(self._child.out, self._receive)
+            self._event_loop.add_reader(self._child.out, self._receive)
         self._send_initial_state()
 
     def _send_initial_state(self) -> None:
@@ -187,7 +187,7 @@ class WebProcess:
         assert self._child is not None
         self._child.send({"table": [command_as_json(command) for command in TABLE.commands]})
         self._about = {}
-        self._view.forget()
+        self._view.reset()
         self._watched = False  # until the process reports it
         self._send_about()
 
@@ -215,7 +215,7 @@ class WebProcess:
 
     def _postpone_start(self) -> None:
         now = self._monotonic()
-        self._next_start = now + self._restarts.pause(now - self._started_at)
+        self._next_start = now + self._restarts.next_delay(now - self._started_at)
 
     def _log_fault(self, text: str) -> None:
         if text != self._logged_fault:
@@ -245,10 +245,10 @@ class WebProcess:
 
     def _watch(self, on: bool) -> None:
         if on and not self._watched:
-            self._view.forget()
+            self._view.reset()
             self._next_view_at = 0.0
         self._watched = on
-        self._core.meters.show(on)
+        self._core.meters.set_desk_readers(on)
 
     def _ready(self, message: dict[str, Any]) -> None:
         if message["ready"] != self.port:
@@ -262,12 +262,12 @@ class WebProcess:
 
     def _ended(self, child: Child) -> None:
         if self._event_loop is not None:
-            self._event_loop.forget(child.out)
-        words = child.last_words
-        child.end(0.0)
+            self._event_loop.remove_reader(child.out)
+        words = child.exit_description
+        child.stop(0.0)
         self._child = None
         self._watched = False
-        self._core.meters.show(False)
+        self._core.meters.set_desk_readers(False)
         release_owner(self._core.desk, LISTENERS)
         if not self._logged_fault:
             log.error("the web process has died (%s): restarting it", words)

@@ -44,7 +44,7 @@ class ChangeFeed:
         """Call `callback` with address and arguments of each change that watchers receive."""
         self._listeners.append(callback)
 
-    def carried_out(
+    def record(
         self, command: Command, place: dict[str, Any], bound: dict[str, Any], count: int
     ) -> None:
         """Record a command that was executed and that had `count` arguments.

@@ -48,9 +48,9 @@ class DeckViewSource(Protocol):
     """Source of a deck's state view (see `Dispatcher`)."""
 
     desk: Desk
-    buffers: TrackTable
+    track_table: TrackTable
     effects: Effects
-    mixing: ChannelStrips
+    channel_strips: ChannelStrips
     pitches: PitchSettings
     quantize: Quantize
     status: Status
@@ -87,7 +87,7 @@ class DeckView:
             _incoming_mark(self._incoming(track)),
             tuple([targets[row] for row in self._rows]),
             self._killed(targets),
-            core.mixing.is_automatic(deck),
+            core.channel_strips.is_automatic(deck),
             core.quantize.decks[deck],
             core.pitches.settings(deck),
             chain_fingerprint(core.effects, deck, targets),
@@ -111,7 +111,7 @@ class DeckView:
             "pitch": semitones,
             "level": targets[deck_level_ramp(deck)],
             "trim": targets[RAMP_TRIM + deck],
-            "trim_auto": int(core.mixing.is_automatic(deck)),
+            "trim_auto": int(core.channel_strips.is_automatic(deck)),
             "eq": [
                 targets[eq_ramp(deck, band)] if gain is None else gain
                 for band, gain in enumerate(killed)
@@ -129,11 +129,11 @@ class DeckView:
     def _killed(self, targets: list[float]) -> list[float | None]:
         # By band: the gain to which a killed band returns.
         rows = self._rows[: len(BANDS)]
-        return [None if targets[row] else self._core.mixing.killed(row) for row in rows]
+        return [None if targets[row] else self._core.channel_strips.killed(row) for row in rows]
 
     def _incoming(self, shown: Track | None) -> Track | None:
         # The track being loaded in place of the one shown.
-        coming = self._core.buffers.incoming(self._deck)
+        coming = self._core.track_table.incoming(self._deck)
         return coming if coming is not shown else None
 
     def _voice(self, track: Track | None) -> tuple[Any, ...]:

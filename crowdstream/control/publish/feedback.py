@@ -82,7 +82,7 @@ class Feedback:
 
     def __init__(self, core: FeedbackSource) -> None:
         self._core = core
-        self.subscribers = Subscribers(core.monotonic, core.answers.check_subscription)
+        self.subscribers = Subscribers(core.monotonic, core.replies.check_subscription)
         self._view = StateView(core)
         self._subscriptions: dict[Any, _Subscription] = {}
         self._values: dict[Name, Values] = {}
@@ -98,7 +98,7 @@ class Feedback:
         selection = Selection(addresses) if addresses else None
         number = self.subscribers.switch(request, True)
         if not self._subscriptions:
-            self._view.forget()
+            self._view.reset()
             self._values, self._own = {}, {}
         self._subscriptions[request.sender] = _Subscription(echo, selection)
         # The subscriber that was silent longest may have been removed.
@@ -109,14 +109,14 @@ class Feedback:
         }
         return number
 
-    def forget(self, sender: Any) -> int:
+    def unsubscribe(self, sender: Any) -> int:
         """Unsubscribe `sender`; returns the number it had, 0 if it had none."""
         self._subscriptions.pop(sender, None)
         return self.subscribers.remove(sender)
 
     # Commands --------------------------------------------------------------------------------
 
-    def carried_out(
+    def record(
         self, command: Command, place: Place, bound: dict[str, Any], sender: Any
     ) -> None:
         """Record a command that was executed: the values it sets are its sender's own."""

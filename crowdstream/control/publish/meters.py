@@ -32,7 +32,7 @@ class Meters:
         self._subscribers: dict[Any, _Subscriber] = {}
         self._shown = False
 
-    def show(self, on: bool) -> None:
+    def set_desk_readers(self, on: bool) -> None:
         """Switch metering on or off for readers of the desk, such as the web process."""
         if on != self._shown:
             self._shown = on
@@ -44,7 +44,7 @@ class Meters:
         Raises `Refused` when there are too many subscribers.
         """
         if rate == 0:
-            self.forget(request.sender)
+            self.unsubscribe(request.sender)
         else:
             others = self._subscribers.keys() - {request.sender}
             if len(others) >= MAX_SUBSCRIBERS:
@@ -54,7 +54,7 @@ class Meters:
             )
         self._switch()
 
-    def forget(self, sender: Any) -> None:
+    def unsubscribe(self, sender: Any) -> None:
         """Stop sending meters to `sender`."""
         if self._subscribers.pop(sender, None) is not None:
             self._switch()

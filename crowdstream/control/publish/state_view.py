@@ -90,14 +90,14 @@ class StateView:
             "buffers": (self._buffers, self._buffers),
             "clock": (self._clock, self._clock),
             "quality": (self._quality, self._quality),
-            "dj": (lambda _: core.dj.turns, lambda _: core.dj.value()),
+            "dj": (lambda _: core.dj.revision, lambda _: core.dj.value()),
             "recording": (self._recording, self._recording),
-            "waiting": (lambda _: core.waiting.turns, self._waiting),
+            "waiting": (lambda _: core.scheduler.revision, self._waiting),
             "effects": (lambda _: None, lambda _: modules()),
         }
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Make the next `changes` return all keys."""
         self._fingerprints: dict[str, Any] = {}
         self._last_values: dict[str, Any] = {}
@@ -130,7 +130,7 @@ class StateView:
 
     def _targets(self) -> Targets:
         found: Targets = self._core.desk.ramps["target"][:RAMP_VOICE].tolist()
-        for row, value in self._core.outbox.fresh().items():
+        for row, value in self._core.engine_queue.unread_ramp_targets().items():
             found[row] = value
         return found
 
@@ -179,13 +179,13 @@ class StateView:
                 "deck": DECK_LETTERS[track.deck], "number": track.number, "track": track.name,
                 "state": state_of(track), "rate": track.rate, "gain": track.gain,
             }
-            for buffer, track in core.buffers.current.items()
+            for buffer, track in core.track_table.current.items()
             if track not in shown
         }  # fmt: skip
 
     def _clock(self, _targets: Targets) -> dict[str, Any]:
         core = self._core
-        beats = core.beats
+        beats = core.beat_clock
         return {
             "bpm": round(beats.bpm_at(core.desk.frame), 1),
             "target": beats.bpm,
@@ -197,7 +197,7 @@ class StateView:
         }
 
     def _quality(self, _targets: Targets) -> dict[str, Any]:
-        readings = self._core.quality.readings()
+        readings = self._core.load_shedding.readings()
         return {"level": readings["quality"], "asked": readings["quality_asked"]}
 
     def _recording(self, _targets: Targets) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class StateView:
         core = self._core
         now = core.monotonic()
         return {
-            "count": len(core.waiting),
+            "count": len(core.scheduler),
             "messages": [
                 {
                     "number": held.number,
@@ -223,7 +223,7 @@ class StateView:
                     "arguments": printable(" ".join(map(str, held.entry[1])))[:MAX_SHOWN_CHARS],
                     "sender": held.entry[3][0] if held.entry[3] else "",
                 }
-                for held in core.waiting.listed()
+                for held in core.scheduler.listed()
             ],
         }
 
@@ -234,7 +234,7 @@ class StateView:
             "device": core.info.device,
             "cue_outputs": int(core.info.cue),
             **core.engine_readings(),
-            **core.quality.readings(),
+            **core.load_shedding.readings(),
             **{f"cpu_{name}": value for name, value in core.processes.cpu.items()},
             **core.status.control_readings(),
         }

@@ -158,17 +158,17 @@ class StatusSource(Protocol):
     info: StreamInfo
     processes: Processes
     osc: ReplySocket
-    outbox: EngineQueue
-    answers: Replies
-    beats: BeatClock
-    buffers: TrackTable
-    voices: VoiceAllocator
+    engine_queue: EngineQueue
+    replies: Replies
+    beat_clock: BeatClock
+    track_table: TrackTable
+    voice_allocator: VoiceAllocator
     pitches: PitchSettings
     effects: Effects
-    quality: LoadShedding
+    load_shedding: LoadShedding
     quantize: Quantize
     follower: MovementFollower
-    waiting: Scheduler
+    scheduler: Scheduler
     engine_readings: Callable[[], dict[str, Any]]
     base_bpm: float
     messages: int
@@ -177,7 +177,7 @@ class StatusSource(Protocol):
     restarts: int
 
     @property
-    def medium(self) -> StatusPart:
+    def storage_health(self) -> StatusPart:
         """Health of the storage medium."""
 
     @property
@@ -204,21 +204,21 @@ class Status:
             "messages": core.messages,
             "failed": core.failures,
             "malformed": core.malformed,
-            "refused": core.osc.refused + core.outbox.refused,
+            "refused": core.osc.refused + core.engine_queue.refused,
             "refused_packets": core.osc.refused,
             "limited": core.osc.limited,
             "barred": core.osc.barred,
-            "withheld": core.answers.withheld,
+            "withheld": core.replies.withheld,
             "dropped": core.osc.dropped,
             "lost": core.osc.refused
-            + core.outbox.refused
+            + core.engine_queue.refused
             + core.osc.dropped
             + int(core.desk.ledger["pending_refused"]),
             "voices": playing_voices(core.desk),
-            **core.medium.readings(),
+            **core.storage_health.readings(),
             "restarts_control": core.restarts,
             "movement": core.follower.movement,
-            "waiting": len(core.waiting),
+            "waiting": len(core.scheduler),
             **core.recordings.readings(),
         }
 
@@ -231,7 +231,7 @@ class Status:
             "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
             "grid": "", "grid_confidence": 0.0, "bpm": 0.0, "beat": 0.0, "phase": 0.0,
             "sync": 0.0, "loop": "", "cues": "",
-            "quantize": core.quantize.beats(deck, core.beats.meter),
+            "quantize": core.quantize.beats(deck, core.beat_clock.meter),
             "lufs": 0.0,
             "keylock": int(keylock), "pitch": semitones,
             "trim": float(ramps["value"][RAMP_TRIM + deck]),
@@ -261,7 +261,7 @@ class Status:
         readings: dict[str, Any] = {"sync": track.ratio}
         if track.grid:
             beat = track.grid.beat(position)
-            apart = beat - core.beats.beat(frame) * (track.ratio or 1.0)
+            apart = beat - core.beat_clock.beat(frame) * (track.ratio or 1.0)
             readings |= {
                 "grid": track.grid.source, "grid_confidence": track.grid.confidence,
                 "bpm": track.grid.bpm, "beat": beat,
@@ -279,10 +279,12 @@ class Status:
     def track_of(self, deck: int) -> Track | None:
         """The deck's track, or another one that plays on the deck."""
         core = self._core
-        track = core.buffers.shown(first_buffer(deck))
+        track = core.track_table.shown(first_buffer(deck))
         if track and track.sounding:
             return track
-        return next((other for other in core.voices.sounding() if other.deck == deck), track)
+        return next(
+            (other for other in core.voice_allocator.sounding() if other.deck == deck), track
+        )
 
     def values(self) -> list[Any]:
         """SuperCollider's nine values, then names and values alternately.
@@ -292,14 +294,14 @@ class Status:
         """
         core = self._core
         moment = read_snapshot(core.desk)
-        playing = core.voices.sounding()
+        playing = core.voice_allocator.sounding()
         cpu = core.processes
         values: list[Any] = [
             1,
             playing_voices(core.desk),
             sum(len(track.sources) for track in playing),
             DECKS,
-            len(core.buffers.current),
+            len(core.track_table.current),
             float(cpu.total),
             float(cpu.peak),
             float(core.settings.sample_rate),
@@ -310,14 +312,14 @@ class Status:
         named.update(core.engine_readings())
         named.update(engine_readings(core.desk))
         named["frame"] = moment.frame
-        named.update(core.quality.readings())
+        named.update(core.load_shedding.readings())
         named.update({f"cpu_{name}": value for name, value in cpu.cpu.items()})
         named.update(self.control_readings())
-        named["bpm"] = core.beats.bpm_at(moment.frame)
-        named["bpm_target"] = core.beats.bpm
+        named["bpm"] = core.beat_clock.bpm_at(moment.frame)
+        named["bpm_target"] = core.beat_clock.bpm
         named["bpm_base"] = core.base_bpm
-        named["meter"] = core.beats.meter
-        named["beat"] = core.beats.beat(moment.frame)
+        named["meter"] = core.beat_clock.meter
+        named["beat"] = core.beat_clock.beat(moment.frame)
         named["master.peak"] = float(core.desk.master["peak"])
         core.desk.master["peak"] = 0.0
         for deck, letter in enumerate(DECK_LETTERS):

@@ -30,7 +30,7 @@ class Subscribers:
         self._check = check
         self._known: dict[Any, tuple[int, Reply]] = {}
         self._last_message: dict[Any, float] = {}
-        self.overheard: Callable[[str, tuple[Any, ...]], None] | None = None
+        self.on_event: Callable[[str, tuple[Any, ...]], None] | None = None
         """Called with every event, whether or not there are subscribers."""
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Subscribers:
         """All subscribers with their reply functions."""
         return [(sender, reply) for sender, (_, reply) in self._known.items()]
 
-    def heard(self, sender: Any) -> None:
+    def mark_alive(self, sender: Any) -> None:
         """Note that `sender` has sent a message and is not silent."""
         if sender in self._known:
             self._last_message[sender] = self._monotonic()
@@ -83,14 +83,14 @@ class Subscribers:
         self._last_message.pop(sender, None)
         return self._known.pop(sender, (0, None))[0]
 
-    def tell(self, address: str, *arguments: Any, to: Request | None = None) -> None:
+    def notify(self, address: str, *arguments: Any, to: Request | None = None) -> None:
         """Send an event to all subscribers, and to the sender of `to` even if unsubscribed."""
         if to is not None and to.sender not in self._known:
             to.reply(address, *arguments)
         for _sender, reply in self.replies():
             reply(address, *arguments)
-        if self.overheard is not None:
-            self.overheard(address, arguments)
+        if self.on_event is not None:
+            self.on_event(address, arguments)
 
     def to_state(self) -> list[Any]:
         """State for JSON; see `restore`."""

@@ -47,8 +47,8 @@ class SnapshotSource(Parts, Protocol):
     """The state of a server that is saved (see `Dispatcher`)."""
 
     clock: FrameClock
-    medium: StorageHealth
-    touched: bool
+    storage_health: StorageHealth
+    state_changed: bool
 
 
 class Snapshotter:
@@ -71,25 +71,25 @@ class Snapshotter:
 
     # Saving ----------------------------------------------------------------------------------
 
-    def turn(self) -> None:
+    def save_if_due(self) -> None:
         """Save changes, if there may be any and a save is due."""
         core = self._core
         now = time.monotonic()
-        published = core.outbox.published
-        happened = core.touched or published != self._published
+        published = core.engine_queue.published
+        happened = core.state_changed or published != self._published
         if now < (self._rest_until if happened else self._check_at):
             return
         begin = time.thread_time()
-        self.note()
+        self.save()
         took = time.thread_time() - begin
         self._check_at = now + LOOK_SECONDS
         self._rest_until = now + min(SHARE * took, REST_SECONDS)
 
-    def note(self) -> None:
+    def save(self) -> None:
         """Save changes."""
-        self._published = self._core.outbox.published
-        self._core.touched = False
-        self._notes.note(self._changes(self._core.monotonic()))
+        self._published = self._core.engine_queue.published
+        self._core.state_changed = False
+        self._notes.record(self._changes(self._core.monotonic()))
 
     def _changes(self, now: float) -> Iterator[tuple[str, Any]]:
         known = self._notes.values
@@ -99,41 +99,46 @@ class Snapshotter:
         if now >= self._clock_at + LOOK_SECONDS:
             self._clock_at = now
             yield "clock", self._core.clock.to_state()
-        left = self._tracks - self._core.buffers.numbers()
+        left = self._tracks - self._core.track_table.numbers()
         self._tracks -= left
         for number in left:
             yield f"track/{number}", REMOVED
-        changes = self._core.waiting.changes
+        changes = self._core.scheduler.changes
         if changes:
-            self._core.waiting.changes = {}
+            self._core.scheduler.changes = {}
             yield from changes.items()
 
     def _all(self) -> Iterator[tuple[str, Any]]:
         core = self._core
-        for track in core.buffers.tracks():
+        for track in core.track_table.tracks():
             self._tracks.add(track.number)
             yield f"track/{track.number}", track.to_state()
-        yield "mixer", {
-            **core.buffers.to_state(), **core.voices.to_state(), **core.mixer.to_state()
-        }
+        yield (
+            "mixer",
+            {
+                **core.track_table.to_state(),
+                **core.voice_allocator.to_state(),
+                **core.deck_manager.to_state(),
+            },
+        )
         yield "core", {name: getattr(core, name) for name in COUNTERS}
-        yield "refused", core.outbox.refused
+        yield "refused", core.engine_queue.refused
         yield "subscribers", core.subscribers.to_state()
         yield "watchers", core.changes.watchers.to_state()
         yield "reply_ports", core.reply_ports.to_state()
         yield "feedback", core.feedback.to_state()
-        yield "medium", core.medium.to_state()
-        yield "outbox", core.outbox.to_state()
-        yield "beats", core.beats.to_state()
+        yield "medium", core.storage_health.to_state()
+        yield "outbox", core.engine_queue.to_state()
+        yield "beats", core.beat_clock.to_state()
         yield "follower", core.follower.to_state()
         yield "dj", core.dj.to_state()
         yield "quantize", core.quantize.to_state()
-        yield "patches", core.patches.to_state()
+        yield "patches", core.routing.to_state()
         yield "pitches", core.pitches.to_state()
-        yield "mixing", core.mixing.to_state()
+        yield "mixing", core.channel_strips.to_state()
         yield "effects", core.effects.to_state()
         yield "meters", core.meters.to_state()
-        yield "ticks", core.ticks.to_state()
+        yield "ticks", core.midi_ticks.to_state()
         yield "recordings", core.recordings.to_state()
         for name, other in self.others.items():
             yield name, other.to_state()
@@ -142,27 +147,27 @@ class Snapshotter:
 
     def begin(self) -> None:
         """Start saving."""
-        self._core.waiting.changes = {}
-        self.turn()
+        self._core.scheduler.changes = {}
+        self.save_if_due()
 
     def restore(self, recorder: Process | None = None) -> None:
         """Restore the saved state and that of the desk. `recorder`: the process, if running."""
         core, values = self._core, self._notes.values
         for name, value in values["core"].items():
             setattr(core, name, value)
-        core.outbox.refused = values["refused"]
+        core.engine_queue.refused = values["refused"]
         core.subscribers.restore(values["subscribers"], core.reply_to)
         core.changes.watchers.restore(values["watchers"], core.reply_to)
-        core.medium.restore(values["medium"])
-        core.beats.restore(values["beats"])
+        core.storage_health.restore(values["medium"])
+        core.beat_clock.restore(values["beats"])
         core.clock.restore(values.get("clock", [None, []]))
-        core.outbox.restore(values["outbox"])
+        core.engine_queue.restore(values["outbox"])
         held = pending_commands(core.desk)
-        core.follower.restore(values["follower"])
+        core.follower.from_state(values["follower"])
         core.dj.restore(values["dj"])
         core.quantize.restore(values["quantize"])
-        core.patches.restore(values["patches"])
-        core.mixing.restore(values["mixing"])
+        core.routing.restore(values["patches"])
+        core.channel_strips.restore(values["mixing"])
         self._restore_mixer(values, held)
         core.pitches.restore(values["pitches"])
         core.effects.restore(values["effects"], held)
@@ -170,13 +175,13 @@ class Snapshotter:
             request = self._request_of(one)
             if request:
                 core.meters.restore(request, rate, stems, core.monotonic())
-        core.ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
+        core.midi_ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
         core.recordings.restore(values["recordings"], self._request_of, recorder)
         settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
-        core.waiting.restore(values)
+        core.scheduler.restore(values)
         core.reply_ports.restore(values.get("reply_ports", []))
         core.feedback.restore(values.get("feedback", []))
-        core.outbox.flush()
+        core.engine_queue.flush()
         self.begin()
 
     def _restore_mixer(self, values: Mapping[str, Any], held: np.ndarray) -> None:
@@ -191,10 +196,10 @@ class Snapshotter:
         }
         self._tracks = set(tracks)
         note = values["mixer"]
-        core.buffers.restore(note, tracks, held, self._request_or_silent)
-        core.mixer.restore(note, tracks, held, self._request_or_silent)
-        core.voices.restore(note, tracks, held, self._request_or_silent, self._action)
-        core.buffers.ask_inventory()
+        core.track_table.restore(note, tracks, held, self._request_or_silent)
+        core.deck_manager.restore(note, tracks, held, self._request_or_silent)
+        core.voice_allocator.restore(note, tracks, held, self._request_or_silent, self._action)
+        core.track_table.request_inventory()
 
     def _request_of(self, note: list[Any] | None) -> ServerRequest | None:
         return ServerRequest.from_state(self._core, note)
@@ -208,7 +213,7 @@ class Snapshotter:
         request = self._request_or_silent(one)
         if kind == "synced":
             return partial(request.reply, "/synced", number)
-        found = [track for track in self._core.buffers.tracks() if track.number == number]
+        found = [track for track in self._core.track_table.tracks() if track.number == number]
         return partial(cue_here, request, found[0], rest[0]) if found else None
 
     def close(self) -> None:
@@ -217,7 +222,7 @@ class Snapshotter:
 
     def inventory(self, event: dict[str, Any]) -> None:
         """Process the loader's inventory."""
-        self._core.buffers.inventory(event)
+        self._core.track_table.inventory(event)
 
 
 def settle_taps(desk: Desk, wanted: list[int]) -> None:

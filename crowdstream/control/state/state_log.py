@@ -48,7 +48,7 @@ class StateLog:
         self.values: dict[str, Any] = {}
         self._read()
 
-    def note(self, changes: Iterable[tuple[str, Any]]) -> None:
+    def record(self, changes: Iterable[tuple[str, Any]]) -> None:
         """Record these values, all or none of them; `GONE` removes a key."""
         record: dict[str, Any] = {}
         for key, value in changes:

@@ -110,7 +110,7 @@ class Callback:
             return np.zeros((frames, self.channels), np.float32)
         flag = FLAG_UNDERFLOW if flagged else FLAG_NONE
         if self._renders:
-            if self._lease.asked():
+            if self._lease.handover_requested():
                 self._renders = not self._hand_over(begin)
         elif not self.retired and self._lease.held() and self._may_start(begin):
             self._renders = True

@@ -185,7 +185,7 @@ class StallTimeout:
         self._moved = monotonic()
         self._report_at = self._moved + min(PROGRESS_SECONDS, seconds) / 3
 
-    def over(self) -> bool:
+    def expired(self) -> bool:
         """Whether the timeout has expired without any progress."""
         now = self._monotonic()
         if now < self._moved + 1.0:
@@ -194,7 +194,7 @@ class StallTimeout:
             self._latest, self._moved = seen, now
         return now > self._moved + self._seconds
 
-    def news(self) -> str:
+    def progress_line(self) -> str:
         """Return a progress line if one is due, otherwise an empty string."""
         now = self._monotonic()
         if self._latest is None or now < self._report_at:
@@ -211,8 +211,8 @@ def report_progress(say: Callable[[str], object]) -> Iterator[None]:
     def watch() -> None:
         patience = StallTimeout(float("inf"))
         while not end.wait(0.5):
-            patience.over()
-            if news := patience.news():
+            patience.expired()
+            if news := patience.progress_line():
                 say(news)
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)

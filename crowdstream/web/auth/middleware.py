@@ -212,7 +212,7 @@ class AccessMiddleware:
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         line = functools.partial(log.error, exc_info=error)
-        self._quiet.say(line, place, "%.80s: internal error",
+        self._quiet.log(line, place, "%.80s: internal error",
                         printable(scope["path"]))  # fmt: skip
 
     def _judge(self, scope: Scope, headers: Mapping[str, str]) -> bool:

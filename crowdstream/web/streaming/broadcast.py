@@ -50,7 +50,7 @@ class Broadcast:
 
     async def _run(self) -> None:
         reader = TapReader(self._desk, self._tap, LISTENERS)
-        self._clock.begin_anew()
+        self._clock.reset_estimate()
         self._rest = self._rest[:0]  # from an earlier run
         try:
             while self._listeners:
@@ -77,7 +77,7 @@ class Broadcast:
                 self._hand_out(self._rest)
             self._rest = frames
             if rate != self._rate:
-                self._clock.begin_anew()
+                self._clock.reset_estimate()
                 self._clock.read()
             self._rate = rate
         else:

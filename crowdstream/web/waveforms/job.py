@@ -106,7 +106,7 @@ class Job:
         self.file = unfinished.path
         self._pyramid = Pyramid(unfinished.fd, self.header)
         self._analyser = Analyser(shape, reader.channels, reader.dtype)
-        worth_it = reader.seeks == "cheaply" and shape.blocks > LOOK_BLOCKS
+        worth_it = reader.seek_cost == "cheaply" and shape.blocks > LOOK_BLOCKS
         self.phase = LOOKING if worth_it else REFINING
         if worth_it:
             self._level = next(i for i, n in enumerate(shape.counts) if n <= LOOK_BUCKETS)
@@ -181,7 +181,7 @@ class Job:
         exact = self._pyramid.exact
         assert self._reader is not None
         # A file that can only be decoded from its beginning is best read in order.
-        near = 0 if self._reader.seeks == "never" else min(self._near, len(exact) - 1)
+        near = 0 if self._reader.seek_cost == "never" else min(self._near, len(exact) - 1)
         ahead = np.flatnonzero(~exact[near:])
         return near + int(ahead[0]) if len(ahead) else int(np.flatnonzero(~exact)[0])
 

@@ -118,7 +118,7 @@ class Worker:
                     await self._live()
                 except OSError as error:
                     log.error("could not start the waveform process: %s", error.strerror or error)
-                await asyncio.sleep(restarts.pause(loop.time() - begun))
+                await asyncio.sleep(restarts.next_delay(loop.time() - begun))
         finally:
             # Something may have been requested while the process was being stopped.
             self._task = asyncio.create_task(self._run()) if self._on else None

@@ -234,17 +234,17 @@ def _stop_everything(player: Player) -> None:
     """Stop and unload everything; nothing may remain."""
     player.pages_a_block = 1000
     player.handle(osc_reference.message("/clock/quantize", [("f", 0.0)]))
-    core, buffers = player.core, player.core.buffers
+    core, buffers = player.core, player.core.track_table
     # Scheduled commands would restart what has been stopped.
-    core.waiting._bundles.clear()
-    core.waiting._beats.clear()
-    core.waiting._bundled = 0
-    core.mixer._starts.clear()
+    core.scheduler._bundles.clear()
+    core.scheduler._beats.clear()
+    core.scheduler._bundled = 0
+    core.deck_manager._starts.clear()
     for block in range(MAX_REST_BLOCKS):
         if block % 100 == 0:
             player.handle(osc_reference.message("/mixer_cleanup", []))
         player.play(2048)
-        silent = not core.voices.sounding() and not player.desk.voices["state"].any()
+        silent = not core.voice_allocator.sounding() and not player.desk.voices["state"].any()
         if silent and not buffers.tracks():
             break
     else:
@@ -253,7 +253,7 @@ def _stop_everything(player: Player) -> None:
     player.check()
     for _ in range(3):  # a page becomes free two blocks later
         player.play(256)
-    if buffers.grids.free != GRIDS and not core.voices._marks:
+    if buffers.grids.free != GRIDS and not core.voice_allocator._marks:
         raise Fault(f"{GRIDS - buffers.grids.free} grids are not released")
     if player.loader._arena.in_use() or player.loader._arena.reserved:
         raise Fault(f"{player.loader._arena.in_use()} pages are not released")

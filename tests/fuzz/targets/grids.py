@@ -43,7 +43,7 @@ def run(data: bytes) -> None:
     follower = MovementFollower(chart)
     bpm = 120.0
     for tenth in range(40):
-        follower.moved((tenth % 11) / 10.0, tenth / 9.0)
+        follower.report((tenth % 11) / 10.0, tenth / 9.0)
         bpm = follower.next_tempo(bpm, tenth / 9.0 + 0.1) or bpm
         if not 20.0 <= bpm <= 480.0:
             raise Fault(f"the crowd moves the tempo to {bpm}")

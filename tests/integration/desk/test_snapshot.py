@@ -71,7 +71,7 @@ def test_no_snapshot_is_torn_while_another_process_renders(harness: RenderHarnes
             moments.add(now.frame)
             assert now.playing[:4] == (True, True, True, False)
             assert now.positions[:3] == (now.frame % LAP,) * 3
-            assert now.heard[:3] == (now.frame % LAP,) * 3
+            assert now.audible_positions[:3] == (now.frame % LAP,) * 3
             assert now.speeds[:4] == (1.0, 1.0, 1.0, 0.0)
             assert now.beat == pytest.approx(now.frame * per_frame)
             assert 0 <= now.frame - now.callback_frame <= max(BLOCKS)

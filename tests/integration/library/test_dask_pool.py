@@ -37,9 +37,9 @@ def test_a_cluster_gives_the_same_answers_as_a_pool(
     (tmp_path / "bad.wav").write_bytes(b"RIFF????WAVE")
     jobs = jobs_of(tmp_path)
     with DaskPool(address, INSTANT_ANALYSIS) as cluster:
-        by_cluster = {job.path: json.dumps(answer) for job, answer in cluster.answers(jobs)}
+        by_cluster = {job.path: json.dumps(answer) for job, answer in cluster.results(jobs)}
     with WorkerPool(2, INSTANT_ANALYSIS) as pool:
-        by_pool = {job.path: json.dumps(answer) for job, answer in pool.answers(jobs)}
+        by_pool = {job.path: json.dumps(answer) for job, answer in pool.results(jobs)}
     assert by_cluster == by_pool and len(by_pool) == 4
     arguments = ["--library", str(place), "--scheduler", address, str(tmp_path)]
     assert (

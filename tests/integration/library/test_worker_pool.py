@@ -43,7 +43,7 @@ def test_a_crashed_worker_affects_only_its_own_track(tmp_path: Path, sound: Soun
     (tmp_path / "bad.wav").write_bytes(b"RIFF????WAVE")
     with WorkerPool(2, INSTANT_ANALYSIS) as two:
         answers: dict[str, JobResult] = {
-            Path(job.path).stem: answer for job, answer in two.answers(jobs_of(tmp_path))
+            Path(job.path).stem: answer for job, answer in two.results(jobs_of(tmp_path))
         }
         assert len(workers(os.getpid())) <= 2
     assert not workers(os.getpid())
@@ -65,7 +65,7 @@ def test_workers_run_with_the_lowest_priority(
     sound(tmp_path / "slow.wav")
     with WorkerPool(1, INSTANT_ANALYSIS) as one:
         shares: list[float] = []
-        under_way = one.answers(jobs_of(tmp_path), lambda _job, share: shares.append(share))
+        under_way = one.results(jobs_of(tmp_path), lambda _job, share: shares.append(share))
         assert len(list(under_way)) == 1
         assert shares == [0.5], "the job takes long enough for a progress report"
         [worker] = workers(os.getpid())
@@ -75,7 +75,7 @@ def test_workers_run_with_the_lowest_priority(
         assert os.getsid(worker.pid) == worker.pid
         # The same worker does the next jobs.
         (tmp_path / "slow.wav").rename(tmp_path / "a.wav")  # this name makes the job quick
-        assert len(list(one.answers(jobs_of(tmp_path)))) == 1
+        assert len(list(one.results(jobs_of(tmp_path)))) == 1
         assert workers(os.getpid()) == [worker]
 
 
@@ -86,7 +86,7 @@ def test_a_worker_without_progress_is_killed(
     monkeypatch.setattr(worker_pool, "STUCK_SECONDS", 1.0)
     sound(tmp_path / "endless.wav")
     with WorkerPool(1, INSTANT_ANALYSIS) as one:
-        [(_job, answer)] = one.answers(jobs_of(tmp_path))
+        [(_job, answer)] = one.results(jobs_of(tmp_path))
     assert answer["error"] == "reading it made no progress for 1 s" and not answer["passing"]
 
 
@@ -98,7 +98,7 @@ def test_a_worker_that_computes_too_long_is_killed(
     monkeypatch.setattr(worker_pool, "CPU_SECONDS_PER_BYTE", 0.0)
     sound(tmp_path / "spins.wav")
     with WorkerPool(1, INSTANT_ANALYSIS) as one:
-        [(_job, answer)] = one.answers(jobs_of(tmp_path))
+        [(_job, answer)] = one.results(jobs_of(tmp_path))
     assert "did not finish" in answer["error"]
 
 
@@ -111,7 +111,7 @@ def test_workers_that_die_at_start_up_end_the_run(
         WorkerPool(1, "no.such.module:analyse") as one,
         pytest.raises(PoolError, match="exit at start-up"),
     ):
-        list(one.answers(jobs_of(tmp_path)))
+        list(one.results(jobs_of(tmp_path)))
 
 
 def test_workers_exit_when_their_parent_is_killed(tmp_path: Path, sound: Sound) -> None:
@@ -119,7 +119,7 @@ def test_workers_exit_when_their_parent_is_killed(tmp_path: Path, sound: Sound) 
     program = (
         "import sys; from pathlib import Path\n"
         "from tests.integration.library.test_worker_pool import *\n"
-        "list(WorkerPool(1, INSTANT_ANALYSIS).answers(jobs_of(Path(sys.argv[1]))))\n"
+        "list(WorkerPool(1, INSTANT_ANALYSIS).results(jobs_of(Path(sys.argv[1]))))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=PROJECT)
     try:

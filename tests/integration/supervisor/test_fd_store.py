@@ -179,12 +179,12 @@ def test_the_supervisor_imports_little(tmp_path: Path) -> None:
 
 def test_a_store_without_a_supervisor_keeps_nothing() -> None:
     store = FdStore()
-    assert not store.guarded
+    assert not store.connected
     store.keep("osc", [0], {})
     store.ready()
-    store.beat()
+    store.send_heartbeat()
     store.drop("osc")
-    store.leave(0)
+    store.report_exit(0)
     assert store.kept == {}
 
 
@@ -201,7 +201,7 @@ def test_a_stopped_or_dead_supervisor_does_not_block_control() -> None:
     assert (store.deaths, store.reason) == (2, "signal 9")
     for _ in range(10_000):  # nothing reads: the buffer fills up, and this must return
         store._beat_at = 0.0
-        store.beat()
+        store.send_heartbeat()
     assert receive(ours) == ({"alive": True}, [])
     ours.close()
     store.keep("c", [0], {})

@@ -116,7 +116,7 @@ class Case:
                 os.environ["XDG_DATA_HOME"] = before
 
     @contextlib.contextmanager
-    def desk(self, **settings: Any) -> Iterator[Rig]:
+    def server(self, **settings: Any) -> Iterator[Rig]:
         """Run a complete server that renders into memory."""
         with self._own_data():
             rig = Rig(memory_mb=512, **settings)
@@ -130,7 +130,7 @@ class Case:
         self, path: str | Path, seconds: float = 0.0, *orders: tuple[Any, ...]
     ) -> Deck:
         """Load a path on deck A, send `orders` once it is loaded, and play it for `seconds`."""
-        with self.desk() as rig:
+        with self.server() as rig:
             rig.send("/deck/A/load", str(path))
             rig.run(2048)
             for address, *values in orders:
@@ -139,7 +139,7 @@ class Case:
                 rig.send("/deck/A/play")
                 begin = len(rig.out)
                 rig.seconds(seconds)
-            track = rig.core.buffers.shown(100)
+            track = rig.core.track_table.shown(100)
             notes = [
                 f"{address} {' '.join(map(str, values))}" for _, address, values in rig.answers.said
                 if address not in ("/done", "/changed", "/status.reply")

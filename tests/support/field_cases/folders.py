@@ -114,7 +114,7 @@ def link_to_another_disk(case: Case) -> str:
     case.analyze("Music")
     known = any("Song" in entry.name for entry in case.tracks())
     music = case.path("Music").absolute()
-    with case.desk(media_root=[music]) as rig:
+    with case.server(media_root=[music]) as rig:
         rig.send("/deck/A/load", str(music / "usb" / "Song.wav"))
         rig.run(2048)
         loads = not rig.fails()

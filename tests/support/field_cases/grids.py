@@ -31,7 +31,7 @@ def grid_from_rounded_tag(case: Case) -> str:
     """A synced deck aligns the kicks of an analysed track with the clock's beats."""
     done = case.analyze()
     assert done.returncode == 0, done.stderr[-200:]
-    with case.desk() as rig:
+    with case.server() as rig:
         rig.send("/clock/tempo", TEMPO)
         rig.send("/deck/A/load", str(case.path("t.wav")))
         rig.run(2048)
@@ -43,7 +43,7 @@ def grid_from_rounded_tag(case: Case) -> str:
         assert not rig.fails(), f"{rig.fails()}"
         source = rig.status()["deck.A.grid"]
         frames = _kicks(rig.out)
-        beats = np.array([rig.core.beats.beat(int(frame)) for frame in frames])
+        beats = np.array([rig.core.beat_clock.beat(int(frame)) for frame in frames])
     late = (beats - np.rint(beats)) * 60 / TEMPO
     kicks = late[np.abs(late) < 0.12]  # hats are half a beat, 0.24 s, away
     assert len(kicks) > 0.9 * (PLAYED - 4) * TEMPO / 60, f"{len(kicks)} kicks heard"

@@ -155,7 +155,7 @@ def bundle_far_ahead(case: Case) -> str:
         assert abs(seconds[0] - HOUR) < 1.0, f"{seconds} s"
         assert len(notified) == 2 or tag < WALL + rig.time - START, f"{notified}"
         rig.send("/reset")
-        assert len(rig.core.waiting) == 0, "it is still scheduled after /reset"
+        assert len(rig.core.scheduler) == 0, "it is still scheduled after /reset"
     return f"the sender is notified of {seconds[0]:.0f} s; /reset discards it"
 
 

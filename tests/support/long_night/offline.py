@@ -95,7 +95,7 @@ class OfflineNight(Session):
             self._moved = moves
 
     def _waiting(self) -> bool:
-        return self.core.mixer.waiting() or len(self.core.waiting) > 0
+        return self.core.deck_manager.waiting() or len(self.core.scheduler) > 0
 
     def _measure(self, out: np.ndarray) -> None:
         peak = float(np.abs(out).max())

@@ -104,7 +104,7 @@ def test_six_hours_play_from_anywhere_in_32_megabytes(
     with Rig(memory_mb=32) as rig:
         rig.send("/load_buffer", 100, str(path))
         rig.step()
-        assert rig.core.buffers.find(100).streamed
+        assert rig.core.track_table.find(100).streamed
         rig.send("/play_stem", 100, 1.0, 1.0, 0)
         for number, at in enumerate(places(FRAMES)):
             if number:

@@ -95,7 +95,7 @@ def test_silence_and_very_short_audio() -> None:
 
 def test_audio_before_a_gap_does_not_affect_audio_after_it() -> None:
     meter = _measure(_sine(0, 1.05))
-    meter.interrupt()
+    meter.mark_gap()
     meter.feed(np.zeros((RATE, 2)))
     assert meter.momentary() == pytest.approx(0, abs=0.1)
     assert len(meter._powers) == 20

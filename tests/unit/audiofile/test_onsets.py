@@ -153,7 +153,7 @@ def test_onsets_do_not_depend_on_the_order_of_pages(tmp_path: Path) -> None:
                     assert place is not None
                     samples = reader.read(page * PAGE, PAGE)
                     arena.publish(0, page, place, samples, marker.find(stem, page, samples))
-                    assert arena.unmarked(0, page) == late
+                    assert arena.needs_attacks(0, page) == late
                 if late:
                     marker.begin([stem], {0: [Head(2 * PAGE + 5)]})
                     while marker.work():

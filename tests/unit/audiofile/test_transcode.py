@@ -347,5 +347,5 @@ def test_listing_files_does_not_transcode_them(tmp_path: Path, cache: Path) -> N
     for number in range(3):
         encode(tmp_path / f"Song {number}.m4a", "aac", noise(RATE * (number + 1)))
     verdict = track_files.folder_verdict(tmp_path, FileAccess())
-    assert verdict is not None and verdict.kind == "tracks" and verdict.heard
+    assert verdict is not None and verdict.kind == "tracks" and verdict.is_final
     assert not cache.exists()

@@ -259,7 +259,7 @@ def test_a_handler_without_a_docstring_has_no_help() -> None:
 
 def test_the_defaults_of_a_command() -> None:
     command = made()
-    options = (command.scheduled, command.quantized, command.asks, command.changes)
+    options = (command.scheduled, command.quantized, command.control_only, command.changes)
     assert options == (False, False, False, True)
     assert command.reorder is None and command.answers == ""
     arg = Arg("a", "f")

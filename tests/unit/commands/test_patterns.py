@@ -174,7 +174,7 @@ def test_a_quantized_pattern_waits_for_the_longest_quantum_of_its_decks(decks: R
     decks.send("/deck/B/quantize", 4.0)
     decks.send("/deck/{A,B}/play")
     decks.seconds(2.2)
-    beat = round(decks.core.beats.frame_of(4.0))
+    beat = round(decks.core.beat_clock.frame_of(4.0))
     assert decks.first_sound() == beat
     assert decks.out[beat, 0] == pytest.approx(0.375, abs=1e-3)
 
@@ -182,7 +182,9 @@ def test_a_quantized_pattern_waits_for_the_longest_quantum_of_its_decks(decks: R
 def test_a_pattern_acts_at_a_beat_of_the_clock(decks: Rig) -> None:
     decks.send("/clock/at", 2.0, "/deck/{A,B}/play")
     decks.seconds(1.2)
-    assert decks.out[round(decks.core.beats.frame_of(2.0)), 0] == pytest.approx(0.375, abs=1e-3)
+    assert decks.out[round(decks.core.beat_clock.frame_of(2.0)), 0] == pytest.approx(
+        0.375, abs=1e-3
+    )
     decks.send("/clock/at", 8.0, "/deck/*/load", "x")
     assert "cannot be scheduled" in decks.fails()[-1]
 

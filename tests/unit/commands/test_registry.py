@@ -255,8 +255,8 @@ def test_no_sequence_of_commands_stops_the_server(
         rig.core.watch = False
         rig.send("/mixer_cleanup")
         rig.run(8192)
-        assert not rig.core.buffers.numbers()
-        assert rig.core.voices.free_voices() == 64
+        assert not rig.core.track_table.numbers()
+        assert rig.core.voice_allocator.free_voices() == 64
         assert np.isfinite(rig.out).all()
     finally:
         rig.close()

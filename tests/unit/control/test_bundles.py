@@ -66,7 +66,7 @@ def test_a_late_bundle_acts_now_and_each_message_is_reported_once(
     late = rig.heard("/late")
     assert [address for address, _ in late] == ["/deck_levels", "/reset", "/deck_levels"]
     assert late[0][1] == pytest.approx(0.5, abs=0.02)
-    assert rig.core.beats.zero == round(0.5 * RATE) + rig.block
+    assert rig.core.beat_clock.zero == round(0.5 * RATE) + rig.block
 
 
 def test_equal_time_tags_are_equal_frames_despite_clock_jitter(
@@ -89,13 +89,13 @@ def test_an_immediate_bundle_is_published_as_one_batch(rig: Rig, steady: str) ->
     rig.send("/cue", "A", steady)
     rig.run(1024)
     flushed = []
-    flush = rig.core.outbox.flush
+    flush = rig.core.engine_queue.flush
 
     def watched() -> None:
-        flushed.append(rig.core.outbox.mark()[0])
+        flushed.append(rig.core.engine_queue.mark()[0])
         flush()
 
-    rig.core.outbox.flush = watched  # type: ignore[method-assign]
+    rig.core.engine_queue.flush = watched  # type: ignore[method-assign]
     rig.raw(at_once(
         build("/deck_levels", (0.5,)),
         build("/start_group", (0.0, "A")),
@@ -122,5 +122,5 @@ def test_too_many_scheduled_bundles_are_refused_and_counted(
     for _ in range(4):
         rig.raw(bundle(100.0, *[build("/deck_levels", (1.0,))] * 4))
     assert len(rig.fails()) == 8
-    assert rig.core.outbox.refused == 8
+    assert rig.core.engine_queue.refused == 8
     assert rig.status()["lost"] == 8

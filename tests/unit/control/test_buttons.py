@@ -115,10 +115,10 @@ def test_start_times_are_not_taken_for_button_values(deck: Rig) -> None:
 def test_a_buttons_value_may_follow_the_arguments(deck: Rig) -> None:
     deck.send("/deck/A/hotcue/set", 1, 1.5)
     deck.send("/deck/A/hotcue", 1, 0.0)
-    assert deck.core.buffers.deck_track(0).cue_frame == 0
+    assert deck.core.track_table.deck_track(0).cue_frame == 0
     deck.send("/deck/A/hotcue", 1.0, 1.0)
     deck.run(512)
-    assert deck.core.buffers.deck_track(0).cue_frame == round(1.5 * RATE)
+    assert deck.core.track_table.deck_track(0).cue_frame == round(1.5 * RATE)
     assert not deck.fails()
 
 
@@ -146,7 +146,7 @@ def test_values_of_local_callers_are_arguments(deck: Rig) -> None:
         program("/deck/A/stop", value)
         program("/clock/at", 8.0, "/deck/A/stop", value)
     assert [values_sent[0] for values_sent in said] == ["/fail"] * 4
-    assert len(deck.core.waiting) == 0
+    assert len(deck.core.scheduler) == 0
     deck.send("/reset")
     program("/deck/A/play", 1.0)
     deck.seconds(1.5)
@@ -160,6 +160,6 @@ def test_a_button_is_quantized(deck: Rig) -> None:
     deck.send("/deck/A/play", 0.0)
     deck.send("/clock/at", 8.0, "/deck/A/stop", 1.0)
     deck.send("/clock/at", 9.0, "/deck/A/stop", 0.0)
-    assert len(deck.core.waiting) == 2
+    assert len(deck.core.scheduler) == 2
     deck.seconds(2.2)
-    assert deck.first_sound() == round(deck.core.beats.frame_of(4.0))
+    assert deck.first_sound() == round(deck.core.beat_clock.frame_of(4.0))

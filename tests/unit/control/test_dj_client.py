@@ -124,8 +124,8 @@ def test_a_new_control_restores_the_dj() -> None:
         send_as(rig, DJ, "/dj/here", "begin")
         send_as(rig, DJ, "/dj/state", 1, 1, '{"note": "on"}')
         rig.note()
-        rig.die()
-        assert rig.core.dj.there and rig.core.dj.value() == {"there": 1, "note": "on"}
+        rig.restart_control()
+        assert rig.core.dj.connected and rig.core.dj.value() == {"there": 1, "note": "on"}
         assert send_as(rig, DJ, "/dj/here", "on") == [("/done", ("/dj/here",))]
     finally:
         rig.close()

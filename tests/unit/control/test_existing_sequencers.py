@@ -34,7 +34,7 @@ def play(rig: Rig, tracks: list[str]) -> int:
         rig.run(begin + round(seconds * RATE) - rig.desk.frame)
         rig.raw(one)
         if one.startswith(b"/reset"):
-            zero = rig.core.beats.zero
+            zero = rig.core.beat_clock.zero
     rig.run(begin + round(SECONDS * RATE) - rig.desk.frame)
     assert zero is not None and zero >= begin
     return zero
@@ -71,7 +71,7 @@ def test_a_reset_with_an_empty_array_is_a_reset(rig: Rig) -> None:
         rig.seconds(0.1)
         now = rig.core.clock.now()
         rig.raw(one)
-        assert rig.core.beats.zero == now
+        assert rig.core.beat_clock.zero == now
     assert rig.fails() == []
 
 
@@ -98,7 +98,7 @@ def test_a_malformed_message_does_not_affect_the_rest_of_its_bundle(rig: Rig) ->
     rig.run(4096)
     status = rig.status()
     assert [status[f"deck.{deck}.level"] for deck in "ABCD"] == [0.5, 1.0, 0.25, 1.0]
-    assert rig.core.beats.bpm == 90.0
+    assert rig.core.beat_clock.bpm == 90.0
     addresses = [address for address, _ in rig.heard("/fail")]
     assert sorted(addresses) == ["/deck/B/level", "/deck/C/level", "/deck/D/level"]
     assert (status["malformed"], status["failed"]) == (2, 1)

@@ -26,7 +26,7 @@ def test_a_full_ring_refuses_whole_commands_and_loses_none(
     sent = COMMAND_RING // 4
     for _ in range(sent):
         rig.send("/deck_levels", 0.5, 0.5, 0.5, 0.5)
-    refused = rig.core.outbox.refused
+    refused = rig.core.engine_queue.refused
     assert 0 < refused == len(rig.fails())
     taken = int(rig.desk.rings["command_head"]) - int(rig.desk.rings["command_tail"])
     assert taken == 4 * (sent - refused), "each was accepted completely or not at all"
@@ -38,14 +38,14 @@ def test_a_full_ring_refuses_whole_commands_and_loses_none(
     rig.send("/status")
     assert rig.heard("/status.reply"), "queries still get their reply"
     # Control's own commands, here from an unload, are kept until they fit.
-    rig.core.buffers.unload(100)
+    rig.core.track_table.unload(100)
     for _ in range(RESERVE):
-        rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0)
-    rig.core.outbox.flush()
-    assert rig.core.outbox._kept
+        rig.core.engine_queue.add(OP_RAMP, index=0, x=1.0, y=1.0)
+    rig.core.engine_queue.flush()
+    assert rig.core.engine_queue._kept
     rig.seconds(3)
-    assert not rig.core.outbox._kept
-    assert not rig.core.buffers.numbers()
+    assert not rig.core.engine_queue._kept
+    assert not rig.core.track_table.numbers()
 
 
 def test_the_packed_record_matches_the_desks_dtype() -> None:
@@ -80,7 +80,7 @@ def test_an_internal_error_is_reported_and_the_server_continues(
     def broken(*_arguments: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(rig.core.mixer, "ramp", broken)
+    monkeypatch.setattr(rig.core.deck_manager, "ramp", broken)
     rig.send("/deck_levels", 0.5)
     assert rig.fails() == [f"/deck_levels internal error (ZeroDivisionError): {REPORT}"]
     monkeypatch.undo()
@@ -106,7 +106,7 @@ def test_a_flood_of_failures_is_rate_limited_in_the_log(
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 20, "ten of each kind"
     caplog.clear()
-    rig.core.packet(build("/no/such/bad\nname", ()), ME)
+    rig.core.handle_packet(build("/no/such/bad\nname", ()), ME)
     [line] = [record.getMessage() for record in caplog.records]
     assert "\n" not in line
     caplog.clear()
@@ -154,9 +154,9 @@ def test_a_track_that_breaks_after_done_is_reported_once_and_is_not_a_failure(
 ) -> None:
     playing(rig, steady)
     stranger, subscriber = ("127.0.0.1", 7), ("127.0.0.1", 8)
-    rig.core.packet(build("/notify", (1,)), subscriber)
+    rig.core.handle_packet(build("/notify", (1,)), subscriber)
     failed = rig.core.failures
-    number = rig.core.buffers.find(100).number
+    number = rig.core.track_table.find(100).number
     rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
     receivers = [sender for sender, address, _ in rig.answers.said if address == "/broken"]
     assert sorted(receivers) == sorted([subscriber, ME])
@@ -171,7 +171,7 @@ def test_a_track_that_breaks_after_done_is_reported_once_and_is_not_a_failure(
 def test_a_sender_that_also_subscribes_is_notified_once_of_a_break(rig: Rig, steady: str) -> None:
     rig.send("/notify", 1)
     playing(rig, steady)
-    number = rig.core.buffers.find(100).number
+    number = rig.core.track_table.find(100).number
     rig.core.loader_event({"event": "broken", "track": number, "reason": "the file changed"})
     assert rig.heard("/broken") == [(100, "the file changed")]
 
@@ -219,7 +219,7 @@ def test_a_tempo_that_puts_a_playing_track_out_of_range_is_refused(
     rig.send("/set_tempo", 50.0)
     [failure] = rig.fails()
     assert failure.startswith("/set_tempo bpm: 50 would play steady, at rate 0.5, ")
-    assert rig.core.beats.bpm == 120.0
+    assert rig.core.beat_clock.bpm == 120.0
     rig.send("/set_tempo", 60.0)
     rig.send("/stop_stem", 100)
     rig.run(4096)

@@ -75,16 +75,16 @@ def test_the_version_is_that_of_the_program(rig: Rig) -> None:
 
 def test_subscribers_are_numbered_notified_and_removed(rig: Rig) -> None:
     for port in (1, 2, 3):
-        rig.core.packet(build("/notify", (1,)), ("127.0.0.1", port))
+        rig.core.handle_packet(build("/notify", (1,)), ("127.0.0.1", port))
     assert rig.heard("/done") == [("/notify", n, MAX_SUBSCRIBERS) for n in range(3)]
-    rig.core.packet(build("/notify", (0,)), ("127.0.0.1", 2))
-    rig.core.packet(build("/notify", ()), ("127.0.0.1", 3))
+    rig.core.handle_packet(build("/notify", (0,)), ("127.0.0.1", 2))
+    rig.core.handle_packet(build("/notify", ()), ("127.0.0.1", 3))
     assert rig.heard("/done")[-1] == ("/notify", 2, MAX_SUBSCRIBERS)
-    rig.core.tell("/underrun", "device", 1, 0.0)
+    rig.core.notify("/underrun", "device", 1, 0.0)
     receivers = [sender for sender, address, _ in rig.answers.said if address == "/underrun"]
     assert receivers == [("127.0.0.1", 1), ("127.0.0.1", 3)]
     for port in range(10, 10 + MAX_SUBSCRIBERS):
-        rig.core.packet(build("/notify", (1,)), ("127.0.0.1", port))
+        rig.core.handle_packet(build("/notify", (1,)), ("127.0.0.1", port))
     assert len(rig.fails()) == 2
     assert "subscribed already" in rig.fails()[0]
 

@@ -29,7 +29,7 @@ def received(rig: Rig, address: str, who: Any = ME) -> list[tuple[Any, ...]]:
 
 def held(rig: Rig) -> list[str]:
     """Return the addresses of all scheduled messages."""
-    return [one.entry[0] for one in rig.core.waiting.listed()]
+    return [one.entry[0] for one in rig.core.scheduler.listed()]
 
 
 @pytest.mark.parametrize("seconds", [MIN_REPORTED_WAIT_SECONDS + 1, 90.0, HOUR, 3 * DAY])
@@ -64,7 +64,7 @@ def test_a_reset_discards_all_messages_sent_before_it(rig: Rig, address: str) ->
     rig.packet(bundle(HOUR, build("/mix/level", (0.75,))), OTHER)
     rig.send("/clock/at", 64.0, "/mix/level", 0.1)
     rig.send(address)
-    assert len(rig.core.waiting) == 0
+    assert len(rig.core.scheduler) == 0
     assert received(rig, "/cancelled") == [(address, 3)]
     assert received(rig, "/cancelled", OTHER) == [(address, 1)]
     rig.raw(bundle(1.0, build("/mix/level", (0.5,))))
@@ -105,7 +105,7 @@ def full(rig: Rig) -> Rig:
 def test_cancel_without_arguments_cancels_everything(full: Rig) -> None:
     full.send("/cancel")
     assert received(full, "/done") == [("/cancel", 12)]
-    assert len(full.core.waiting) == 0
+    assert len(full.core.scheduler) == 0
     assert not received(full, "/cancelled"), "the reply reports it already"
     full.send("/cancel", 1.0)
     full.send("/cancel", 0.0)
@@ -204,7 +204,7 @@ def test_cancelling_frees_the_places_of_strangers(rig: Rig) -> None:
     for _ in range(2):
         for _ in range(MAX_SCHEDULED_BY_STRANGERS):
             rig.packet(bundle(HOUR, message), STRANGER)
-        assert len(rig.core.waiting) == MAX_SCHEDULED_BY_STRANGERS
+        assert len(rig.core.scheduler) == MAX_SCHEDULED_BY_STRANGERS
         rig.send("/cancel")
     assert not rig.fails()
 
@@ -216,7 +216,7 @@ def test_cancelled_messages_stay_cancelled_after_control_dies() -> None:
         rig.note()
         rig.send("/cancel", "/mix", "D")
         rig.note()
-        rig.die()
+        rig.restart_control()
         assert held(rig) == ["/deck/A/level", "/deck/B/level", "/deck/C/level"]
         rig.send("/cancel", "/deck/A")
-        assert len(rig.core.waiting) == 2
+        assert len(rig.core.scheduler) == 2

@@ -65,7 +65,7 @@ def test_a_new_arena_issues_all_pages_from_the_first(desk: Desk) -> None:
 def test_a_returned_page_is_issued_next(arena: Arena) -> None:
     first, second = take(arena), take(arena)
     assert arena.in_use() == 2
-    arena.give_back(first)
+    arena.return_page(first)
     assert arena.in_use() == 1
     assert take(arena) == first and take(arena) == second + 1
 
@@ -82,7 +82,7 @@ def test_an_evicted_page_is_free_after_a_complete_block(
     if way == "evict":
         arena.evict(0, 1)
     elif way == "forget":
-        arena.forget(0)
+        arena.release_source(0)
     else:
         arena.publish(0, 1, others[0], SILENCE)
     assert arena.evicted == (0 if way == "replace" else 1)
@@ -247,7 +247,7 @@ def test_the_memory_of_a_removed_page_table_is_returned(
     given: list[np.ndarray] = []
     monkeypatch.setattr(desk, "discard", given.append)
     arena.describe(1, 5 * FRAMES, 2, True)
-    arena.forget(1)
+    arena.release_source(1)
     [table] = given
     assert len(table) == 6 and np.shares_memory(table, desk.page_table[1])
 
@@ -258,7 +258,7 @@ def test_removing_a_source_evicts_its_pages(desk: Desk, arena: Arena) -> None:
     for page in range(4):
         arena.publish(0, page, places[page], SILENCE)
     arena.publish(1, 0, places[4], SILENCE)
-    arena.forget(0)
+    arena.release_source(0)
     assert arena.sources() == [1] and int(desk.sources[0]["used"]) == 0
     assert not desk.page_table[0].any()
     assert arena.evicted == 4 and arena.resident(1, 0)
@@ -288,9 +288,9 @@ def test_the_engine_finds_published_samples(desk: Desk, arena: Arena) -> None:
 def test_the_first_page_of_the_arena_is_usable(arena: Arena) -> None:
     arena.publish(0, 0, 0, SILENCE)
     assert arena.resident(0, 0) and arena.published(0, 0) is not None
-    assert arena.unmarked(0, 0)
+    assert arena.needs_attacks(0, 0)
     arena.evict(0, 0)
-    assert arena.published(0, 0) is None and not arena.unmarked(0, 0)
+    assert arena.published(0, 0) is None and not arena.needs_attacks(0, 0)
 
 
 def test_mono_samples_may_be_one_dimensional(desk: Desk) -> None:
@@ -318,22 +318,22 @@ def test_a_page_records_its_attacks(desk: Desk, arena: Arena) -> None:
     desk.attacks[:] = 44
     arena.publish(0, 0, 2, SILENCE, attacks)
     assert desk.attacks[2, :5].tolist() == [3, 3, 700, 16000, 44]
-    assert not arena.unmarked(0, 0)
+    assert not arena.needs_attacks(0, 0)
     arena.publish(0, 1, 4, SILENCE)
-    assert int(desk.attacks[4, 0]) == ATTACKS_UNKNOWN and arena.unmarked(0, 1)
+    assert int(desk.attacks[4, 0]) == ATTACKS_UNKNOWN and arena.needs_attacks(0, 1)
     assert (desk.attacks[3] == 44).all() and (desk.attacks[5] == 44).all()
     arena.publish(0, 1, 5, SILENCE, np.zeros(0, np.uint16))
-    assert int(desk.attacks[5, 0]) == 0 and not arena.unmarked(0, 1)
+    assert int(desk.attacks[5, 0]) == 0 and not arena.needs_attacks(0, 1)
 
 
 def test_the_attacks_of_a_page_can_be_recorded_later(desk: Desk, arena: Arena) -> None:
     arena.publish(0, 0, 2, SILENCE)
-    assert arena.unmarked(0, 0) is True
-    arena.mark(0, 0, np.arange(ATTACKS, dtype=np.uint16))
+    assert arena.needs_attacks(0, 0) is True
+    arena.set_attacks(0, 0, np.arange(ATTACKS, dtype=np.uint16))
     assert desk.attacks[2].tolist() == [ATTACKS, *range(ATTACKS)]
-    assert arena.unmarked(0, 0) is False
+    assert arena.needs_attacks(0, 0) is False
     desk.attacks[-1, 0] = ATTACKS_UNKNOWN
-    assert arena.unmarked(0, 1) is False, "a missing page has no attacks to find"
+    assert arena.needs_attacks(0, 1) is False, "a missing page has no attacks to find"
 
 
 def test_attacks_are_visible_before_their_count(
@@ -342,5 +342,5 @@ def test_attacks_are_visible_before_their_count(
     arena.publish(0, 0, 2, SILENCE)
     seen: list[list[int]] = []
     monkeypatch.setattr(pages, "fence", lambda: seen.append(desk.attacks[2, :3].tolist()))
-    arena.mark(0, 0, np.array([5, 6], np.uint16))
+    arena.set_attacks(0, 0, np.array([5, 6], np.uint16))
     assert seen == [[ATTACKS_UNKNOWN, 5, 6]]

@@ -67,7 +67,7 @@ class ArenaModel(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule()
     def give_back(self) -> None:
-        self.arena.give_back(self.held.pop())
+        self.arena.return_page(self.held.pop())
 
     @rule(source=st.integers(0, SOURCES - 1), page=st.integers(0, 7))
     def evict(self, source: int, page: int) -> None:
@@ -78,7 +78,7 @@ class ArenaModel(RuleBasedStateMachine):
 
     @rule(source=st.integers(0, SOURCES - 1))
     def forget(self, source: int) -> None:
-        self.arena.forget(source)
+        self.arena.release_source(source)
         assert not self.desk.sources[source]["used"]
         for key in [key for key in self.table if key[0] == source]:
             self._retire(self.table.pop(key))
@@ -183,12 +183,12 @@ def test_attacks_are_published_with_their_page() -> None:
         assert place is not None
         arena.publish(0, 1, place, samples, attacks)
         record = desk.attacks[int(desk.page_table[0, 1]) - 1]
-        assert arena.unmarked(0, 1) == (attacks is None)
+        assert arena.needs_attacks(0, 1) == (attacks is None)
         if attacks is not None:
             assert record[0] == len(attacks)
             assert np.array_equal(record[1 : 1 + len(attacks)], attacks)
-    arena.mark(0, 1, np.array([7], np.uint16))
-    assert not arena.unmarked(0, 1) and record[:2].tolist() == [1, 7]
+    arena.set_attacks(0, 1, np.array([7], np.uint16))
+    assert not arena.needs_attacks(0, 1) and record[:2].tolist() == [1, 7]
     desk.arena[:] = 255  # the records behind the pages are not part of them
     assert record[:2].tolist() == [1, 7]
     desk.close()

@@ -97,15 +97,20 @@ def test_the_speed_matches_the_playheads_movement(harness: RenderHarness, kind: 
     assert now.bpm == pytest.approx(120 * harness._tempo(now.frame))
     # Keylock's splices keep its playhead near the other one; without keylock there is only one.
     near = 4000.0 if kind == "keylock" else 1.001
-    assert abs(now.heard[0] - now.positions[0]) <= near
-    assert (abs(now.heard[0] - now.positions[0]) > 1.001) == (kind == "keylock")
+    assert abs(now.audible_positions[0] - now.positions[0]) <= near
+    assert (abs(now.audible_positions[0] - now.positions[0]) > 1.001) == (kind == "keylock")
 
 
 def test_a_voice_at_its_end_has_speed_zero(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(1000)))
     harness.render(1200)
     now = read_snapshot(harness.desk)
-    assert (now.playing[0], now.positions[0], now.speeds[0], now.heard[0]) == (True, 1000, 0, 1000)
+    assert (now.playing[0], now.positions[0], now.speeds[0], now.audible_positions[0]) == (
+        True,
+        1000,
+        0,
+        1000,
+    )
 
 
 @pytest.mark.parametrize("backward", [False, True])
@@ -120,5 +125,5 @@ def test_the_audible_position_follows_loops_like_the_playhead(
         harness.render(37)
         now = read_snapshot(harness.desk)
         for voice in (0, 1):
-            assert abs(now.heard[voice] - now.positions[voice]) < 1.001
+            assert abs(now.audible_positions[voice] - now.positions[voice]) < 1.001
     assert np.ptp(now.positions[:2]) > 0

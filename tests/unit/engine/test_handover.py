@@ -44,7 +44,7 @@ def test_frames_rendered_ahead_are_played(
     second.first_flag = FLAG_RESIZED
     heard = [first.fill(256, False).copy() for _ in range(4)]
     assert not second.fill(1024, False).any()
-    Lease(harness.desk, 2).ask(ahead)
+    Lease(harness.desk, 2).request_handover(ahead)
     rest = np.concatenate([first.fill(256, False).copy() for _ in range(70)])
     assert not rest[ahead:].any()
     assert harness.desk.frame == 1024 + ahead and int(harness.desk.lease["owner"]) == 2
@@ -62,7 +62,7 @@ def test_the_cue_bus_is_rendered_ahead_too(harness: RenderHarness) -> None:
     harness.ramp(40, 1.0)  # RAMP_LISTEN of deck A
     first, second = pair(harness, 1024, 4)
     heard = [first.fill(256, False).copy() for _ in range(4)]
-    Lease(harness.desk, 2).ask(1000)
+    Lease(harness.desk, 2).request_handover(1000)
     heard.append(np.concatenate([first.fill(256, False).copy() for _ in range(4)])[:1000])
     heard += [second.fill(1024, False).copy()]
     cue = np.concatenate(heard)[:, 2:]
@@ -76,7 +76,7 @@ def test_a_withdrawn_request_is_not_granted(harness: RenderHarness) -> None:
     first, second = pair(harness, 1024)
     lease = Lease(harness.desk, 2)
     first.fill(256, False)
-    lease.ask()
+    lease.request_handover()
     harness.desk.lease["wanted"] = 0  # its request was withdrawn
     assert first.fill(256, False).any() and first.renders
     assert not Lease(harness.desk, 1).hand_over()
@@ -101,7 +101,7 @@ def test_a_new_engine_waits_until_the_old_one_is_no_longer_audible(
     harness.desk.clock["latency"] = 0.1
     second.first_flag, second.change = FLAG_RESIZED, StreamChange(512, latency)
     first.fill(256, False)
-    Lease(harness.desk, 2).ask()
+    Lease(harness.desk, 2).request_handover()
     first.fill(256, False)
     harness.desk.clock["callback_ns"] = time.monotonic_ns() - int(late * SECOND)
     assert second.fill(512, False).any() == second.renders == plays

@@ -179,13 +179,13 @@ def test_scheduled_commands_and_free_slots_are_restored(desk: Desk, undo_log: An
     batch = np.zeros(20, COMMAND)
     batch["frame"], batch["serial"] = [*range(2000, 1990, -1), *range(1500, 1510)], np.arange(20)
     assert push_commands(desk, batch)
-    queue.receive(address_of(desk), 0)
+    queue.receive_commands(address_of(desk), 0)
     heap: Any = desk.heap  # type: ignore[attr-defined]
     before = sorted(heap[:20].tolist())
     desk.rings["command_tail"] = 20
     undo_log.begin_turn(address_of(desk))
     for _ in range(5):
-        queue.take_next(address_of(desk))
+        queue.pop_next(address_of(desk))
     heap[:20] = heap[:20][::-1].copy()
     waits: Any = desk.waits  # type: ignore[attr-defined]
     waits[:] = 1
@@ -195,7 +195,7 @@ def test_scheduled_commands_and_free_slots_are_restored(desk: Desk, undo_log: An
     assert free == sorted(set(range(PENDING)) - set(before))
     taken = []
     while int(desk.master["pending"]):
-        slot = int(queue.take_next(address_of(desk)))
+        slot = int(queue.pop_next(address_of(desk)))
         taken.append(int(desk.pending["frame"][slot]))  # type: ignore[attr-defined]
     assert taken == sorted(batch["frame"].tolist())
 
@@ -235,7 +235,7 @@ def test_a_full_log_is_not_overrun(
     desk.undo[:] = 0
     desk.undo_pieces[:] = -1
     desk.decks["peak"] = 1.5
-    undo_log._keep(address_of(desk), REGIONS["decks"].offset, 4)
+    undo_log._save(address_of(desk), REGIONS["decks"].offset, 4)
     assert int(desk.undo_log["entries"]) == entries + kept
     assert int(desk.undo_log["words"]) == words + 4 * kept
     assert bool(desk.undo.any()) is kept

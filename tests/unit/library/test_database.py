@@ -38,8 +38,8 @@ def test_a_stored_track_is_read_back_unchanged(place: Path) -> None:
         found = library.analysis(entry.number)
         assert found == kept.corrected
         assert found.key.name == "9A" and found.sections[0].kind == "intro"
-        assert library.about("/music/a.wav") == entry
-        assert library.about("/music/b.wav") is None
+        assert library.find_by_path("/music/a.wav") == entry
+        assert library.find_by_path("/music/b.wav") is None
         with pytest.raises(KeyError):
             library.analysis(99)
 

@@ -135,7 +135,7 @@ def test_the_library_lists_the_unpacked_stems(
         [entry] = library.find()
         assert entry.stems == ("drums", "bass", "vocals", "synth_pad")
         assert entry.path == str(file) and Path(entry.play).parent == cache
-        assert library.about(entry.play) == entry
+        assert library.find_by_path(entry.play) == entry
         assert library.analysis(entry.number).stems == entry.stems
     assert run(tmp_path / "m", "--unpack", cache) == 0
     assert "0 analysed, 1 already known" in capsys.readouterr().out

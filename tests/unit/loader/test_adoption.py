@@ -33,11 +33,11 @@ class Succession:
 
     def _tell(self, event: dict[str, Any]) -> None:
         self.events.append(event)
-        self.loader_log.heard(event)
+        self.loader_log.record_event(event)
 
     def send(self, **request: Any) -> None:
         """Send a request."""
-        self.loader_log.sent(request)
+        self.loader_log.record_request(request)
         self.loader.handle(request)
 
     def load(self, number: int, source: int, path: str, cue: float = 0.0) -> None:
@@ -49,9 +49,9 @@ class Succession:
         self.events.clear()
         self.loader = Loader(self.desk, self._tell)
         if told:
-            for event in self.loader_log.gone():
-                self.loader_log.heard(event)
-            for request in self.loader_log.again():
+            for event in self.loader_log.unload_events():
+                self.loader_log.record_event(event)
+            for request in self.loader_log.requests_for_successor():
                 self.loader.handle(request)
 
     def blocks(self, number: int = 3) -> None:
@@ -143,8 +143,8 @@ def test_pages_without_an_entry_are_free_two_blocks_later(
     assert arena.take() is None
     for place in taken:
         assert place is not None
-        arena.give_back(place)
-    arena.forget(5)
+        arena.return_page(place)
+    arena.release_source(5)
     succession.blocks(2)
     assert arena.in_use() == 0
 
@@ -220,7 +220,9 @@ def test_unopened_tracks_are_loaded_and_orphaned_pages_are_freed(
 ) -> None:
     succession.load(1, 5, song)
     succession.work(4)
-    succession.loader_log.sent({"do": "load", "track": 2, "stems": [(6, song)], "cue": 0.25})
+    succession.loader_log.record_request(
+        {"do": "load", "track": 2, "stems": [(6, song)], "cue": 0.25}
+    )
     del succession.loader_log.entries[1]  # control had released it, but the loader died first
     succession.replace_loader()
     assert not succession.resident(5)
@@ -234,9 +236,11 @@ def test_unopened_tracks_are_loaded_and_orphaned_pages_are_freed(
 def test_interrupted_unloads_are_completed(succession: Succession, song: str) -> None:
     succession.load(1, 5, song)
     succession.work(4)
-    succession.loader_log.sent({"do": "unload", "track": 1})
-    succession.loader_log.sent({"do": "load", "track": 2, "stems": [(6, song)], "cue": 0.0})
-    succession.loader_log.sent({"do": "unload", "track": 2})
+    succession.loader_log.record_request({"do": "unload", "track": 1})
+    succession.loader_log.record_request(
+        {"do": "load", "track": 2, "stems": [(6, song)], "cue": 0.0}
+    )
+    succession.loader_log.record_request({"do": "unload", "track": 2})
     succession.replace_loader()
     assert [event["track"] for event in succession.events_named("unloaded")] == [1]
     assert succession.loader_log.entries == {}
@@ -251,7 +255,7 @@ def test_onset_detection_continues_after_adoption(succession: Succession, song: 
     succession.replace_loader()
     succession.work()
     arena = Arena(succession.desk)
-    assert not any(arena.unmarked(5, page) for page in range(54))
+    assert not any(arena.needs_attacks(5, page) for page in range(54))
 
 
 def test_an_inventory_suffices_for_another_control_process(
@@ -262,8 +266,8 @@ def test_an_inventory_suffices_for_another_control_process(
     succession.work(10)
     other = LoaderLog()
     succession.loader.handle({"do": "inventory"})
-    other.heard(succession.events_named("inventory")[0])
-    assert other.again() == succession.loader_log.again()
+    other.record_event(succession.events_named("inventory")[0])
+    assert other.requests_for_successor() == succession.loader_log.requests_for_successor()
     entry = succession.events_named("inventory")[0]["tracks"][0]
     assert entry["track"] == 7
     assert entry["stems"] == [(5, long)]
@@ -279,7 +283,7 @@ def test_a_bad_file_is_not_opened_again_by_the_next_loader(
     known = succession.resident(5)
     [event] = succession.loader_log.fail(long, "it crashed the decoder")
     assert event == {"event": "broken", "track": 1, "reason": "it crashed the decoder"}
-    succession.loader_log.heard(event)
+    succession.loader_log.record_event(event)
     assert succession.loader_log.fail(long, "again") == []
     succession.replace_loader()
     succession.play(5, 0)

@@ -147,7 +147,7 @@ def test_many_loads_and_unloads_leak_no_pages(tmp_path: Path) -> None:
 
     def state() -> tuple[Any, ...]:
         pages = rig.loader.status()
-        buffers = rig.core.buffers
+        buffers = rig.core.track_table
         return (
             pages["used"], pages["reserved"], buffers.free_sources, buffers.numbers(),
             rig.desk.sources["used"].sum(),
@@ -180,7 +180,7 @@ def test_the_page_table_of_a_long_file_is_freed() -> None:
         place = arena.take()
         assert place is not None
         arena.publish(source, MAX_PAGES - 2, place, np.ones((5, 2), np.int16))
-        arena.forget(source)
+        arena.release_source(source)
         desk.clock["epoch"] += 2
     # A row of the table takes half a megabyte.
     assert filled(desk) - before < 50 * 2 * 4096 + 16 * PAGE_BYTES + 65536

@@ -40,7 +40,7 @@ def test_a_rounded_tag_is_replaced_by_tempo_and_beats_of_the_audio(
     assert status["deck.A.grid"] == "tag"
     assert status["deck.A.bpm"] == pytest.approx(127.6, abs=0.01)
     assert float(str(status["deck.A.grid_confidence"])) >= 0.6
-    grid = rig.core.buffers.deck_track(0).grid
+    grid = rig.core.track_table.deck_track(0).grid
     assert grid is not None
     assert worst_error(grid.seconds.anchors, beats_at(127.6, 30.0, 0.4)) < 0.01
 

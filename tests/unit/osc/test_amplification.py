@@ -84,12 +84,12 @@ def test_no_command_of_the_table_amplifies(
     assert len(every) > 4 * 200
     answered = longer = 0
     for number, packet in enumerate(every):
-        rig.core.packet(packet, stranger(number))
-        rig.core.packet(packet, ("127.0.0.1", number))
+        rig.core.handle_packet(packet, stranger(number))
+        rig.core.handle_packet(packet, ("127.0.0.1", number))
         if number % 50 == 0:
             rig.run(256)
     rig.seconds(2)  # for later replies, and for events
-    rig.core.tell("/underrun", "device", 1, 0.0)
+    rig.core.notify("/underrun", "device", 1, 0.0)
     sent = bytes_sent(rig)
     for number, packet in enumerate(every):
         got = sent[stranger(number)]
@@ -107,17 +107,17 @@ def test_random_packets_are_not_amplified_either(open_rig: Rig) -> None:
     for number in range(2000):
         parts = [build(source.choice(ADDRESSES), ()) for _ in range(source.randint(1, 5))]
         packets.append(at_once(*parts)[: source.randint(1, 400) & ~3 or 1])
-        open_rig.core.packet(packets[-1], stranger(number))
+        open_rig.core.handle_packet(packets[-1], stranger(number))
     sent = bytes_sent(open_rig)
     for number, packet in enumerate(packets):
         assert sent[stranger(number)] <= MAX_AMPLIFICATION * len(packet)
 
 
 def test_a_reply_that_is_too_long_is_counted_and_replaced(open_rig: Rig) -> None:
-    open_rig.core.packet(build("/status", ()), stranger())
+    open_rig.core.handle_packet(build("/status", ()), stranger())
     assert open_rig.answers.said == [(stranger(), "/fail", ("/status", TOO_LONG_REPLY))]
     assert open_rig.status()["withheld"] == 1
-    open_rig.core.packet(build("/version", ()), stranger())
+    open_rig.core.handle_packet(build("/version", ()), stranger())
     assert len(open_rig.heard("/version.reply")) == 1, "a reply that fits is sent"
 
 
@@ -125,7 +125,7 @@ def test_trusted_senders_receive_complete_replies() -> None:
     rig = Rig(osc_allow=["192.0.2.0/24"])
     try:
         for sender in (stranger(), ME, ("::ffff:192.0.2.5", 1, 0, 0)):
-            rig.core.packet(build("/status", ()), sender)
+            rig.core.handle_packet(build("/status", ()), sender)
         assert len(rig.heard("/status.reply")) == 3
     finally:
         rig.close()
@@ -134,23 +134,23 @@ def test_trusted_senders_receive_complete_replies() -> None:
 def test_strangers_can_not_subscribe(open_rig: Rig) -> None:
     rig = open_rig
     for message in (("/notify", 1), ("/meters", 30.0), ("/meters", 30.0, "all")):
-        rig.core.packet(build(message[0], message[1:]), stranger())
-    rig.core.packet(build("/clock/ticks", (24,)), stranger())
+        rig.core.handle_packet(build(message[0], message[1:]), stranger())
+    rig.core.handle_packet(build("/clock/ticks", (24,)), stranger())
     assert [said[2][1] for said in rig.answers.said[:3]] == [NO_SUBSCRIPTION] * 3
     assert "not subscribed" in rig.fails()[3]
     before = sent_to(rig, stranger())
-    rig.core.tell("/underrun", "device", 1, 0.0)
+    rig.core.notify("/underrun", "device", 1, 0.0)
     rig.seconds(1)
     assert sent_to(rig, stranger()) == before
-    rig.core.packet(build("/notify", (0,)), stranger())
-    rig.core.packet(build("/meters", (0.0,)), stranger())
+    rig.core.handle_packet(build("/notify", (0,)), stranger())
+    rig.core.handle_packet(build("/meters", (0.0,)), stranger())
     assert len(rig.fails()) == 4, "unsubscribing is always allowed"
 
 
 def test_no_reply_is_sent_to_a_failure(open_rig: Rig) -> None:
     """Two servers, each with the other as forged sender, would exchange replies endlessly."""
     for sender in (stranger(), ME):
-        open_rig.core.packet(build("/fail", ("/x", "unknown address")), sender)
+        open_rig.core.handle_packet(build("/fail", ("/x", "unknown address")), sender)
     assert not open_rig.answers.said
     assert open_rig.core.failures == 2
 
@@ -159,11 +159,11 @@ def test_scheduled_messages_of_strangers_do_not_displace_others(open_rig: Rig) -
     rig = open_rig
     batch = [build("/deck_levels", (0.5,))] * 100
     for _ in range(MAX_SCHEDULED_BY_STRANGERS // 100 + 10):
-        rig.core.packet(bundle(1.0, *batch), stranger())
+        rig.core.handle_packet(bundle(1.0, *batch), stranger())
     assert rig.status()["waiting"] == MAX_SCHEDULED_BY_STRANGERS // 100 * 100
     message = build("/clock/at", (2.5, "/deck_levels", 0.5))
     for _ in range(200):
-        rig.core.packet(message, stranger())
+        rig.core.handle_packet(message, stranger())
     assert rig.status()["waiting"] == MAX_SCHEDULED_BY_STRANGERS
     before = len(rig.fails())
     rig.raw(bundle(1.0, *batch))
@@ -171,9 +171,9 @@ def test_scheduled_messages_of_strangers_do_not_displace_others(open_rig: Rig) -
     assert (rig.status()["waiting"], len(rig.fails())) == (MAX_SCHEDULED_BY_STRANGERS + 101, before)
     rig.seconds(1.5)
     assert rig.status()["waiting"] == 0
-    rig.core.packet(message, stranger())
+    rig.core.handle_packet(message, stranger())
     for _ in range(MAX_SCHEDULED_BY_STRANGERS // 100):
-        rig.core.packet(bundle(9.0, *batch), stranger())
+        rig.core.handle_packet(bundle(9.0, *batch), stranger())
     assert rig.status()["waiting"] == MAX_SCHEDULED_BY_STRANGERS // 100 * 100, (
         "their places are free again"
     )

@@ -7,31 +7,35 @@ from crowdstream.system.restart_policy import RestartPolicy
 
 def test_delays_double_up_to_the_maximum() -> None:
     policy = RestartPolicy(0.5, 3.0)
-    assert [policy.pause() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert [policy.next_delay() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 
 def test_the_first_restart_in_a_row_may_be_immediate() -> None:
     policy = RestartPolicy(0.1, 0.3, at_once=True)
-    assert [policy.pause() for _ in range(5)] == [0.0, 0.1, 0.2, 0.3, 0.3]
+    assert [policy.next_delay() for _ in range(5)] == [0.0, 0.1, 0.2, 0.3, 0.3]
     policy.reset()
-    assert [policy.pause() for _ in range(2)] == [0.0, 0.1]
+    assert [policy.next_delay() for _ in range(2)] == [0.0, 0.1]
 
 
 def test_a_settled_process_resets_the_delay() -> None:
     policy = RestartPolicy(0.5, 30.0, settled=10.0)
-    assert [policy.pause(1.0), policy.pause(10.0), policy.pause(0.0)] == [0.5, 1.0, 2.0]
-    assert [policy.pause(10.5), policy.pause(1.0)] == [0.5, 1.0]
+    assert [policy.next_delay(1.0), policy.next_delay(10.0), policy.next_delay(0.0)] == [
+        0.5,
+        1.0,
+        2.0,
+    ]
+    assert [policy.next_delay(10.5), policy.next_delay(1.0)] == [0.5, 1.0]
 
 
 def test_without_a_settling_time_only_a_reset_restores_the_delay() -> None:
     policy = RestartPolicy(0.5, 30.0)
-    assert [policy.pause(1e9), policy.pause(1e9)] == [0.5, 1.0]
+    assert [policy.next_delay(1e9), policy.next_delay(1e9)] == [0.5, 1.0]
     policy.reset()
-    assert policy.next_pause == 0.5 == policy.pause()
+    assert policy.current_delay == 0.5 == policy.next_delay()
 
 
 def test_the_next_delay_can_be_read() -> None:
     policy = RestartPolicy(1.0, 4.0)
-    assert policy.next_pause == policy.next_pause == 1.0
-    policy.pause()
-    assert policy.next_pause == 2.0
+    assert policy.current_delay == policy.current_delay == 1.0
+    policy.next_delay()
+    assert policy.current_delay == 2.0

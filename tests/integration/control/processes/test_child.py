@@ -31,8 +31,8 @@ def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
     until(finished)
     assert not messages
     assert any("Beautiful is better than ugly" in r.getMessage() for r in caplog.records)
-    assert child.last_words == "status 0"
-    child.end()
+    assert child.exit_description == "status 0"
+    child.stop()
     child.send({"do": "nothing"})  # after its end: goes nowhere, and into no other descriptor
     os.close(reader)
     os.close(writer)
@@ -105,8 +105,8 @@ def test_a_child_outlives_its_control_and_is_adopted() -> None:
         return second.finished
 
     until(over)
-    assert second.last_words == "status unknown"
-    second.end()
+    assert second.exit_description == "status unknown"
+    second.stop()
     for one in (ours, theirs):
         one.close()
     for fd in (desk, other):
@@ -124,9 +124,9 @@ def test_an_adopted_child_that_does_not_end_is_killed() -> None:
     child = Child.adopt(store, "x")
     child.send({})
     assert os.read(pipes[0], 10) == b"\n{}\n"  # what was begun before is no line
-    assert child.last_words == "it closed its output"
-    child.end(0.1)
+    assert child.exit_description == "it closed its output"
+    child.stop(0.1)
     assert sleeper.wait(WAIT_SECONDS) == -9
-    child.end(0.1)
+    child.stop(0.1)
     os.close(pipes[0])
     os.close(pipes[3])

@@ -30,7 +30,7 @@ def track() -> dict[str, np.ndarray]:
 
 def final_verdict(folder: Path) -> Verdict:
     verdict = folder_verdict(folder, FileAccess())
-    assert verdict is not None and verdict.heard
+    assert verdict is not None and verdict.is_final
     return verdict
 
 
@@ -90,7 +90,7 @@ def test_stems_of_two_songs_in_one_folder_are_not_one_track(
     for title in ("one", "two"):
         put_all(tmp_path, track, title + "_{}.wav")
     verdict = final_verdict(tmp_path)
-    assert verdict.kind == SEVERAL and len(verdict.scattered) == 8
+    assert verdict.kind == SEVERAL and len(verdict.stem_paths) == 8
     with pytest.raises(NotOneTrack, match="8 files in it are stems of several tracks"):
         find_stems(tmp_path)
 
@@ -248,7 +248,7 @@ def test_twelve_stems_are_refused_but_eight_and_a_mixdown_are_accepted(
     eight = {name: sounds[name] for name in names[:8]}
     put(put_all(tmp_path / "eight", eight) / "x.wav", mixed(eight) * np.float32(0.5))
     assert len(stems(tmp_path / "eight")) == 8
-    assert find_stems(tmp_path / "eight").heard, "the cached verdict is used"
+    assert find_stems(tmp_path / "eight").is_final, "the cached verdict is used"
 
 
 def test_an_unreadable_stem_is_reported(
@@ -289,7 +289,7 @@ def test_files_unpacked_from_a_stem_file_are_not_classified(tmp_path: Path) -> N
     for number, name in enumerate(("Bass", "Keys")):
         put(tmp_path / f"{number + 1} - {name}.flac", song(4.0, number))
     (tmp_path / UNPACKED).touch()
-    assert find_stems(tmp_path).heard and stems(tmp_path) == ["bass", "keys"]
+    assert find_stems(tmp_path).is_final and stems(tmp_path) == ["bass", "keys"]
 
 
 # Cache ----------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_audio_is_compared_once_and_again_after_a_file_has_changed(
         read.append(path.name)
         return nullcontext()
 
-    assert not find_stems(tmp_path).heard
+    assert not find_stems(tmp_path).is_final
     for _ in range(2):
         find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert len(set(read)) == 5
@@ -316,7 +316,7 @@ def test_audio_is_compared_once_and_again_after_a_file_has_changed(
     find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert len(read) == first
     put(tmp_path / "full.wav", parts(5.0, 7)["other"])
-    assert not find_stems(tmp_path).heard
+    assert not find_stems(tmp_path).is_final
     find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert len(read) > first
 
@@ -332,10 +332,10 @@ def test_a_corrupt_or_unwritable_cache_is_ignored(
     for text in ("", "{}", "[" * 50_000, '{"version": 1, "files": 3}', "\xff"):
         cache_file.write_bytes(text.encode("latin-1"))
         folder_cache._kept.clear()
-        assert not find_stems(folder).heard
+        assert not find_stems(folder).is_final
         assert stems(folder) == FOUR
     monkeypatch.setattr(folder_cache, "cache_folder", lambda: tmp_path / "m" / "bass.wav" / "x")
-    assert stems(folder) == FOUR and find_stems(folder).heard
+    assert stems(folder) == FOUR and find_stems(folder).is_final
 
 
 def test_the_number_of_cache_files_is_limited(
@@ -346,7 +346,7 @@ def test_the_number_of_cache_files_is_limited(
     monkeypatch.setattr(folder_cache, "MAX_FILES", 2)
     monkeypatch.setattr(folder_cache, "PRUNE_EVERY", 1)
     monkeypatch.setattr(folder_cache, "_written", 0)
-    verdict = Verdict(TRACKS, "x", heard=True)
+    verdict = Verdict(TRACKS, "x", is_final=True)
     for number in range(6):
         folder_cache.remember(tmp_path / str(number), [], [], verdict)
     assert len(list(place.iterdir())) <= 3

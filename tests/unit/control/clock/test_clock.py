@@ -184,7 +184,7 @@ def test_a_tempo_ramp_over_beats_reaches_the_engine_as_one_command(rig: Rig) -> 
     assert float(record["z"]) == 150.0 / 60 / RATE
     assert int(record["loop_out"]) == ramp_frames(120 / 60 / RATE, 150 / 60 / RATE, 8)
     begin = int(record["start"])
-    assert float(record["x"]) == rig.core.beats.beat(begin)
+    assert float(record["x"]) == rig.core.beat_clock.beat(begin)
     rig.seconds(5)
     assert rig.status()["bpm"] == 150.0
     assert rig.desk.tempo == 1.25
@@ -207,7 +207,7 @@ def test_scheduled_tempos_act_in_order_of_time_not_of_arrival(rig: Rig) -> None:
     rig.seconds(0.3)
     assert rig.status()["bpm"] == 60.0
     engine = rig.desk.clock
-    assert float(engine["tempo_beat"]) == rig.core.beats.beat(int(engine["tempo_frame"]))
+    assert float(engine["tempo_beat"]) == rig.core.beat_clock.beat(int(engine["tempo_frame"]))
     assert not rig.heard("/late")
 
 
@@ -262,7 +262,7 @@ def test_ticks_are_sent_24_a_beat_with_their_exact_frames(rig: Rig) -> None:
     assert len(ticks) > 200
     for count, beat, frame, _time in ticks:
         assert beat == count / 24
-        assert rig.core.beats.beat(frame - 1) < beat <= rig.core.beats.beat(frame) + 1e-9
+        assert rig.core.beat_clock.beat(frame - 1) < beat <= rig.core.beat_clock.beat(frame) + 1e-9
     for (_, _, frame, time), (_, _, next_frame, next_time) in pairwise(ticks):
         assert next_time - time == pytest.approx((next_frame - frame) / RATE, abs=1e-5)
     rig.send("/clock/ticks", 0)
@@ -283,12 +283,12 @@ def test_beats_are_sent_with_their_bar_also_after_a_reset(rig: Rig) -> None:
 
 
 def test_the_time_of_the_next_tick_is_known(rig: Rig) -> None:
-    assert rig.core.ticks.due() is None
+    assert rig.core.midi_ticks.due() is None
     rig.send("/notify", 1)
     rig.send("/clock/ticks", 1)
     rig.run(22050 - 441)
-    due = rig.core.ticks.due()
+    due = rig.core.midi_ticks.due()
     assert due is not None
     assert due - rig.time == pytest.approx(0.01, abs=rig.block / RATE)
     rig.send("/notify", 0)
-    assert rig.core.ticks.due() is None
+    assert rig.core.midi_ticks.due() is None

@@ -121,7 +121,7 @@ def test_an_interrupted_stream_resets_the_estimate(frames: Frames, side: int) ->
 
 def test_a_new_engine_starts_from_its_first_reading(frames: Frames) -> None:
     frames.reading(50.0, 2000)
-    frames.clock.begin_anew()
+    frames.clock.reset_estimate()
     assert frames.clock.now() == 777
     frames.reading(51.0, 3010)
     assert frames.clock.frame_rendered(51.0) == pytest.approx(3010.0)

@@ -37,7 +37,7 @@ def test_a_phrase_is_eight_bars(rig: Rig) -> None:
     rig.send("/clock/meter", 3)
     rig.run(BEAT)
     rig.send("/clock/next", "phrase", "/deck/A/level", 0.5)
-    assert [beat for beat, *_ in rig.core.waiting._beats] == [24.0]
+    assert [beat for beat, *_ in rig.core.scheduler._beats] == [24.0]
 
 
 def test_a_command_at_a_beat_moves_with_the_tempo(cued: Rig) -> None:
@@ -46,18 +46,20 @@ def test_a_command_at_a_beat_moves_with_the_tempo(cued: Rig) -> None:
     cued.send("/clock/tempo", 180.0, 4.0)
     cued.run(20 * BEAT)
     frame = cued.first_sound()
-    beats = cued.core.beats
+    beats = cued.core.beat_clock
     assert beats.beat(frame - 1) < 16.0 <= beats.beat(frame) + 1e-9
     assert frame < 16 * BEAT - 2000
 
 
 def test_a_start_that_is_with_the_engine_moves_with_the_tempo(cued: Rig) -> None:
     cued.send("/clock/at", 2.25, "/deck/A/play")
-    assert cued.core.buffers.deck_track(0).coming, "the beat is near, so the engine has the start"
+    assert cued.core.track_table.deck_track(0).pending_starts, (
+        "the beat is near, so the engine has the start"
+    )
     cued.send("/clock/tempo", 60.0)
     cued.run(4 * BEAT)
     frame = cued.first_sound()
-    beats = cued.core.beats
+    beats = cued.core.beat_clock
     assert beats.beat(frame - 1) < 2.25 <= beats.beat(frame) + 1e-9
     assert frame > round(2.25 * BEAT) + 5000
 
@@ -70,7 +72,7 @@ def test_a_ramp_that_is_with_the_engine_moves_with_the_tempo(cued: Rig) -> None:
     cued.run(4 * BEAT)
     begun = cued.first_sound()
     changed = begun + int((cued.out[begun:, 0] < 0.2499).argmax())
-    beats = cued.core.beats
+    beats = cued.core.beat_clock
     assert beats.beat(changed - 2) < 2.25 <= beats.beat(changed) + 1e-9
 
 
@@ -176,13 +178,13 @@ def test_commands_at_the_same_beat_act_in_the_order_they_were_sent(
 def test_invalid_times_and_commands_are_refused_with_the_reason(
     cued: Rig, address: str, arguments: tuple[object, ...], reason: str
 ) -> None:
-    before, waiting = cued.state(), len(cued.core.waiting)
+    before, waiting = cued.state(), len(cued.core.scheduler)
     cued.send(address, *arguments)
     [fail] = cued.fails()
     assert fail.startswith(address)
     assert reason in fail
     assert cued.state() == before
-    assert len(cued.core.waiting) == waiting
+    assert len(cued.core.scheduler) == waiting
 
 
 def test_a_command_that_fails_at_its_beat_is_reported_then(cued: Rig) -> None:

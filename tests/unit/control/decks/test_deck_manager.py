@@ -23,7 +23,7 @@ def test_play_stem_restarts_a_playing_buffer_at_its_fraction(rig: Rig, numbers: 
     rig.run(4096)
     assert place(rig.out[at + 1000, 0]) == (2 * RATE + 1000) % 8192
     assert rig.status()["voices"] == 1
-    assert rig.core.voices.free_voices() == 63
+    assert rig.core.voice_allocator.free_voices() == 63
 
 
 def test_play_stem_has_the_vocabularys_defaults(rig: Rig, steady: str) -> None:
@@ -43,7 +43,7 @@ def test_a_section_ends_by_itself_or_loops(rig: Rig, numbers: str) -> None:
     assert place(rig.out[start + 500, 0]) == (RATE + 500) % 8192
     heard = np.flatnonzero(rig.out[:, 0])
     assert heard[-1] - start == pytest.approx(4410, abs=600)
-    assert rig.core.voices.free_voices() == 64
+    assert rig.core.voice_allocator.free_voices() == 64
     at = rig.desk.frame
     rig.send("/play_stem_section", 100, 1.0, 1.0, 1, 0.25, 0.1)
     rig.seconds(0.5)
@@ -64,7 +64,7 @@ def test_the_end_of_a_track_is_reported_and_frees_the_voice(rig: Rig, steady: st
     rig.send("/play_stem", 100, 1.0, 1.0, 0)
     rig.seconds(2.1)
     assert rig.heard("/ended") == [(100, "Song")]
-    assert rig.core.voices.free_voices() == 64
+    assert rig.core.voice_allocator.free_voices() == 64
     rig.send("/play_stem", 100)
     rig.run(512)
     rig.send("/stop_stem", 100)
@@ -98,8 +98,8 @@ def test_a_replacement_stops_the_old_track_when_it_is_ready(
     rig.pages_a_block = 100
     rig.run(4096)
     assert not rig.out[-1].any()
-    assert rig.core.buffers.find(100).name == "numbers"
-    assert sorted(rig.core.buffers.numbers()) == [2]
+    assert rig.core.track_table.find(100).name == "numbers"
+    assert sorted(rig.core.track_table.numbers()) == [2]
     assert rig.heard("/done")[-1] == ("/load_buffer", 100)
 
 
@@ -126,7 +126,7 @@ def test_a_replacement_that_fails_keeps_the_old_track(
     rig.seconds(0.3)
     assert len(rig.fails()) == 2
     assert rig.out[-1, 0] == pytest.approx(0.25)
-    assert rig.core.buffers.find(100).name == "steady"
+    assert rig.core.track_table.find(100).name == "steady"
 
 
 def test_a_replacement_that_breaks_before_it_is_ready_keeps_the_old_track(
@@ -142,8 +142,8 @@ def test_a_replacement_that_breaks_before_it_is_ready_keeps_the_old_track(
     assert rig.out[-1, 0] == pytest.approx(0.25)
     assert len(rig.fails()) == 1
     assert "changed" in rig.fails()[0]
-    assert rig.core.buffers.find(100).name == "steady"
-    assert len(rig.core.buffers.numbers()) == 1
+    assert rig.core.track_table.find(100).name == "steady"
+    assert len(rig.core.track_table.numbers()) == 1
 
 
 def test_a_load_that_is_superseded_fails_with_the_reason(
@@ -297,7 +297,7 @@ def test_a_load_without_memory_is_refused_with_the_numbers(tmp_path: Path) -> No
         rig.run(2048)
         assert len(rig.fails()) >= 3
         assert all("no memory left" in text and "MB" in text for text in rig.fails())
-        assert rig.core.buffers.find(100).sounding
+        assert rig.core.track_table.find(100).sounding
         rig.seconds(3)
         assert rig.status()["missing_frames"] == 0
     finally:
@@ -341,21 +341,21 @@ def test_a_mark_or_stop_that_the_engine_refused_is_sent_again(
     rig: Rig, steady: str
 ) -> None:
     playing(rig, steady)
-    rig.core.mixer.ramp(rig.core.buffers.find(100).request, 0, 1.0)  # type: ignore[arg-type]
+    rig.core.deck_manager.ramp(rig.core.track_table.find(100).request, 0, 1.0)  # type: ignore[arg-type]
     for _ in range(PENDING + 100):  # fill the engine's table of pending commands
-        rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=2 * RATE)
+        rig.core.engine_queue.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=2 * RATE)
     rig.send("/mixer_cleanup")
     rig.run(1024)
-    assert rig.core.buffers.leaving()
+    assert rig.core.track_table.leaving()
     rig.seconds(4)
-    assert not rig.core.buffers.numbers()
-    assert rig.core.voices.free_voices() == 64
+    assert not rig.core.track_table.numbers()
+    assert rig.core.voice_allocator.free_voices() == 64
 
 
 def test_a_sync_that_the_engine_refused_still_gets_its_reply(rig: Rig) -> None:
     rig.run(512)
     for _ in range(PENDING):
-        rig.core.outbox.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=RATE)
+        rig.core.engine_queue.add(OP_RAMP, index=0, x=1.0, y=1.0, frame=RATE)
     rig.send("/sync", 5)
     rig.run(4096)
     assert not rig.heard("/synced")
@@ -368,13 +368,13 @@ def test_lost_engine_events_are_reconciled_with_the_desk(rig: Rig, steady: str) 
     rig.send("/load_buffer", 101, steady)
     rig.send("/play_stem", 101)
     rig.send("/sync", 3)
-    events = rig.core.voices.engine_events
-    rig.core.voices.engine_events = lambda events: None  # type: ignore[method-assign]
+    events = rig.core.voice_allocator.engine_events
+    rig.core.voice_allocator.engine_events = lambda events: None  # type: ignore[method-assign]
     rig.seconds(2.2)
-    rig.core.voices.engine_events = events  # type: ignore[method-assign]
+    rig.core.voice_allocator.engine_events = events  # type: ignore[method-assign]
     rig.desk.ledger["events_lost"] += 1
     rig.seconds(1)
-    assert not rig.core.buffers.find(100).sounding
-    assert rig.core.buffers.find(101).sounding
-    assert rig.core.voices.free_voices() == 63
+    assert not rig.core.track_table.find(100).sounding
+    assert rig.core.track_table.find(101).sounding
+    assert rig.core.voice_allocator.free_voices() == 63
     assert rig.heard("/synced") == [(3,)]

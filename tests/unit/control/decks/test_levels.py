@@ -12,7 +12,7 @@ from tests.support.offline_server import RATE, Rig, count, level, place, playing
 def test_a_fade_starts_at_its_time_from_the_present_level(rig: Rig, steady: str) -> None:
     playing(rig, steady)
     rig.send("/reset")
-    zero = rig.core.beats.zero
+    zero = rig.core.beat_clock.zero
     assert zero is not None
     rig.send("/fade", "A", 0.5, 0.5)
     rig.send("/deck_levels", 0.5)
@@ -53,12 +53,12 @@ def test_the_tempo_scales_all_rates_and_the_clock(rig: Rig, tmp_path: Path) -> N
     rig.run(1024)
     rig.send("/reset")
     rig.send("/set_tempo", 150.0)
-    zero = rig.core.beats.zero
+    zero = rig.core.beat_clock.zero
     assert zero is not None
     at_zero = int(rig.desk.voices["position"][0]) + zero - rig.desk.frame
     rig.seconds(4)
     position = int(rig.desk.voices["position"][0])
-    beats = rig.core.beats.beat(rig.desk.frame)
+    beats = rig.core.beat_clock.beat(rig.desk.frame)
     # At base tempo 120 two beats last a second of the file, whatever the tempo.
     assert (position - at_zero) / RATE * 2 == pytest.approx(beats, abs=2 * 4 / RATE)
     assert rig.desk.tempo == pytest.approx(1.25)
@@ -87,7 +87,7 @@ def test_a_seek_outside_of_memory_waits_while_playback_continues(tmp_path: Path)
         rig.send("/cue", "A", file)
         rig.send("/start_group", 0.0, "A")
         rig.run(2048)
-        assert rig.core.buffers.deck_track(0).streamed
+        assert rig.core.track_table.deck_track(0).streamed
         rig.pages_a_block = 0
         rig.send("/deck/A/seek", 100.0)
         rig.run(2048)

@@ -72,7 +72,7 @@ def test_clicks_coincide_with_the_clock_although_the_tag_is_rounded(
     loud = np.flatnonzero(level > 0.2)
     heard = loud[np.diff(loud, prepend=-RATE) > RATE // 10]
     assert len(heard) > 30
-    beats = np.array([rig.core.beats.beat(int(frame)) for frame in heard])
+    beats = np.array([rig.core.beat_clock.beat(int(frame)) for frame in heard])
     late = (beats - np.rint(beats)) * 60 / 125.0
     assert np.abs(late[1:]).max() < 0.010
 
@@ -86,7 +86,7 @@ def test_an_uncertain_grid_is_shown_as_uncertain(rig: Rig, tmp_path: Path) -> No
     rig.run(1024)
     status = rig.status()
     assert (status["deck.A.grid"], status["deck.A.grid_confidence"]) == ("analysis", 0.4)
-    shown = grid_value(grid_of(rig.core.buffers.deck_track(0)))
+    shown = grid_value(grid_of(rig.core.track_table.deck_track(0)))
     assert (shown["uncertain"], shown["doubt"]) == (1, "its tempo changes")
 
 

@@ -43,7 +43,7 @@ def test_a_deck_names_the_seconds_that_are_missing(
     [(_buffer, text)] = rig.heard("/file/warning")
     assert wanted in text
     assert wanted in caplog.text
-    assert [track.warning for track in rig.core.buffers.tracks()] == [text]
+    assert [track.warning for track in rig.core.track_table.tracks()] == [text]
 
 
 def test_a_stem_is_named_where_there_are_several(rig: Rig, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_start_after_a_reset_is_exact(rig: Rig, steady: str) -> None:
     rig.send("/cue", "A", steady)
     rig.run(1000)
     rig.send("/reset")
-    zero = rig.core.beats.zero
+    zero = rig.core.beat_clock.zero
     assert zero is not None
     rig.run(5000)
     rig.send("/start_group", "A", 0.75)
@@ -137,7 +137,7 @@ def test_a_stop_cancels_starts_that_wait_in_engine_and_control(rig: Rig, steady:
     rig.send("/stop_stem", 100)
     rig.seconds(0.5)
     assert rig.first_sound() == -1
-    assert rig.core.voices.free_voices() == 64
+    assert rig.core.voice_allocator.free_voices() == 64
     rig.pages_a_block = 0
     rig.send("/load_buffer", 101, steady)
     rig.send("/play_stem", 101)
@@ -282,7 +282,7 @@ def test_a_start_prevented_by_an_unload_is_reported(
     rig.send("/cue", "B", steady)
     rig.send("/start_group", 1.0, "B")
     rig.run(1024)
-    assert rig.core.buffers.find(1100).coming, "the start is with the engine"
+    assert rig.core.track_table.find(1100).pending_starts, "the start is with the engine"
     rig.send(*message, *([other] if message[0] == "/cue" else []))
     rig.seconds(1.5)
     [failure] = rig.fails()

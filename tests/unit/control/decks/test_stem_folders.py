@@ -26,7 +26,7 @@ def track() -> dict[str, np.ndarray]:
 
 
 def stems(rig: Rig) -> tuple[str, ...]:
-    return rig.core.buffers.deck_track(0).stems
+    return rig.core.track_table.deck_track(0).stems
 
 
 def lufs(samples: np.ndarray) -> float:
@@ -100,9 +100,9 @@ def test_sources_of_left_out_files_are_freed_and_gains_are_kept(
     rig.send("/deck/A/stem/2/mute", 1)
     rig.run(512)
     assert rig.state()["sources"] == free - 4
-    assert rig.core.buffers.deck_track(0).mix.gains == [1.0, 0.0, 1.0, 1.0]
+    assert rig.core.track_table.deck_track(0).mix.gains == [1.0, 0.0, 1.0, 1.0]
     assert rig.status()["deck.A.state"] == "ready"
-    json.dumps(rig.core.buffers.deck_track(0).to_state())
+    json.dumps(rig.core.track_table.deck_track(0).to_state())
     rig.send("/deck/A/unload")
     rig.run(RATE)
     assert rig.state()["sources"] == free
@@ -188,14 +188,18 @@ def test_a_name_is_found_in_either_unicode_normalization(
 def test_the_next_loader_examines_again_or_adopts_the_result() -> None:
     loader_log = LoaderLog()
     stems_ = [(7, "/m/bass.wav"), (8, "/m/drums.wav"), (9, "/m/full.wav")]
-    loader_log.sent({"do": "load", "track": 1, "stems": stems_, "cue": 0.0, "folder": "/m"})
-    assert loader_log.again()[-1]["folder"] == "/m", "the loader died while it examined the folder"
-    loader_log.heard({"event": "opened", "track": 1, "frames": 9, "files": [[1, 2], [3, 4]],
+    loader_log.record_request(
+        {"do": "load", "track": 1, "stems": stems_, "cue": 0.0, "folder": "/m"}
+    )
+    assert loader_log.requests_for_successor()[-1]["folder"] == "/m", (
+        "the loader died while it examined the folder"
+    )
+    loader_log.record_event({"event": "opened", "track": 1, "frames": 9, "files": [[1, 2], [3, 4]],
                    "streamed": False, "kept": [8, 7], "names": ["drums", "bass"]})  # fmt: skip
     to_state = json.loads(json.dumps(loader_log.to_state()))
     loader_log = LoaderLog()
     loader_log.restore(to_state)
-    adoption = loader_log.again()[0]
+    adoption = loader_log.requests_for_successor()[0]
     assert [tuple(stem) for stem in adoption["stems"]] == [(8, "/m/drums.wav"), (7, "/m/bass.wav")]
     assert [event["track"] for event in loader_log.fail("/m/bass.wav", "bad")] == [1]
     assert loader_log.fail("/m/full.wav", "bad") == []

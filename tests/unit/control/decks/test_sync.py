@@ -29,7 +29,7 @@ def heard_beat(rig: Rig, frame: int, seconds: float = 60.0) -> float:
 
 def apart(rig: Rig, frame: int, ratio: float = 1.0, quantum: float = 1.0) -> float:
     """Return the distance in file frames between audible and clock position, modulo the quantum."""
-    beats = heard_beat(rig, frame) - rig.core.beats.beat(frame) * ratio
+    beats = heard_beat(rig, frame) - rig.core.beat_clock.beat(frame) * ratio
     return ((beats + quantum / 2) % quantum - quantum / 2) * SPAN
 
 

@@ -54,11 +54,11 @@ def test_a_hot_cue_set_while_it_plays_is_where_the_playhead_was(deck: Rig) -> No
     deck.send("/deck/A/play")
     deck.run(5000)
     deck.send("/deck/A/hotcue/set", 1)
-    assert deck.core.buffers.deck_track(0).cues[1] == int(deck.desk.voices["position"][0])
+    assert deck.core.track_table.deck_track(0).cues[1] == int(deck.desk.voices["position"][0])
     deck.send("/clock/at", 2.0, "/deck/A/hotcue/set", 2)
     begin = deck.first_sound()
     deck.run(2 * RATE)
-    assert deck.core.buffers.deck_track(0).cues[2] == 2 * BEAT - begin
+    assert deck.core.track_table.deck_track(0).cues[2] == 2 * BEAT - begin
 
 
 def test_with_a_quantum_a_hot_cue_snaps_to_the_nearest_beat(deck: Rig) -> None:
@@ -67,7 +67,7 @@ def test_with_a_quantum_a_hot_cue_snaps_to_the_nearest_beat(deck: Rig) -> None:
     deck.run(round(1.4 * BEAT))
     deck.send("/deck/A/quantize", 1)
     deck.send("/deck/A/hotcue/set", 1)
-    assert deck.core.buffers.deck_track(0).cues[1] == round(0.1 * RATE) + BEAT
+    assert deck.core.track_table.deck_track(0).cues[1] == round(0.1 * RATE) + BEAT
 
 
 def test_a_hot_cue_of_a_stopped_deck_moves_its_cue(deck: Rig) -> None:
@@ -105,12 +105,12 @@ def test_a_hot_cue_of_a_stopped_deck_moves_its_cue(deck: Rig) -> None:
 def test_invalid_commands_are_refused_and_change_nothing(
     deck: Rig, address: str, arguments: tuple[object, ...], reason: str
 ) -> None:
-    before, free = deck.state(), deck.core.buffers.grids.free
+    before, free = deck.state(), deck.core.track_table.grids.free
     deck.send(f"/deck/A/{address}", *arguments)
     [fail] = deck.fails()
     assert reason in fail
     assert deck.state() == before
-    assert deck.core.buffers.grids.free == free
+    assert deck.core.track_table.grids.free == free
 
 
 # Seeks ---------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_an_invalid_sidecar_is_reported_and_the_track_plays(rig: Rig, tmp_path: 
 
 def test_points_bend_a_grid(deck: Rig) -> None:
     deck.send("/deck/A/grid/points", 0, 1.0, 8, 5.0, 16, 8.0)
-    track = deck.core.buffers.deck_track(0)
+    track = deck.core.track_table.deck_track(0)
     assert track.grid is not None
     assert track.grid.frame(12) == pytest.approx(6.5 * RATE)
     assert track.grid.beat(5 * RATE) == pytest.approx(8)
@@ -228,7 +228,7 @@ def test_points_bend_a_grid(deck: Rig) -> None:
 
 
 def test_the_first_point_of_a_steady_grid_sets_its_tempo_or_its_downbeat(deck: Rig) -> None:
-    track = deck.core.buffers.deck_track(0)
+    track = deck.core.track_table.deck_track(0)
     deck.send("/deck/A/grid", 120.0, 1.0)
     deck.send("/deck/A/grid/point", 8, 5.8)
     assert track.grid is not None
@@ -240,12 +240,12 @@ def test_the_first_point_of_a_steady_grid_sets_its_tempo_or_its_downbeat(deck: R
 
 
 def test_grid_slots_are_freed_when_the_engine_has_passed_them(deck: Rig) -> None:
-    grids = deck.core.buffers.grids
+    grids = deck.core.track_table.grids
     deck.send("/deck/A/play")
     deck.run(512)
     for turn in range(2 * GRIDS):
         deck.send("/deck/A/grid", 100.0 + turn % 50)
-        slot = deck.core.buffers.deck_track(0).grid_slot
+        slot = deck.core.track_table.deck_track(0).grid_slot
         assert int(deck.desk.voices["grid"][0]) != slot
         if turn % 16 == 0:
             deck.run(256)
@@ -259,7 +259,7 @@ def test_grid_slots_are_freed_when_the_engine_has_passed_them(deck: Rig) -> None
 
 
 def test_a_grid_slot_of_a_pending_start_is_not_freed(deck: Rig) -> None:
-    grids = deck.core.buffers.grids
+    grids = deck.core.track_table.grids
     deck.send("/deck/A/grid", 120.0)
     deck.send("/deck/A/play", 1.0, 0)
     deck.run(512)
@@ -269,4 +269,4 @@ def test_a_grid_slot_of_a_pending_start_is_not_freed(deck: Rig) -> None:
     assert grids.free == free - 1, "the start still uses the old slot"
     deck.seconds(1.2)
     assert grids.free == free
-    assert int(deck.desk.voices["grid"][0]) == deck.core.buffers.deck_track(0).grid_slot
+    assert int(deck.desk.voices["grid"][0]) == deck.core.track_table.deck_track(0).grid_slot

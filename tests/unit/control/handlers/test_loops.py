@@ -232,7 +232,7 @@ def test_the_loop_of_a_streamed_track_plays_without_a_missing_page(tmp_path: Pat
         rig.send("/deck/A/grid", 120.0)
         rig.send("/deck/A/play")
         rig.seconds(1)
-        assert rig.core.buffers.deck_track(0).streamed
+        assert rig.core.track_table.deck_track(0).streamed
         rig.send("/deck/A/loop/set", 0.5, 2.5)
         rig.seconds(5)
         rig.send("/deck/A/loop/exit")

@@ -38,7 +38,7 @@ class FakeChild:
         self.ended = False
         self.pid = 1000 + request["number"]
         self.out = -1
-        self.last_words = "signal 9"
+        self.exit_description = "signal 9"
         self.heard: list[dict[str, Any]] = []
 
     def send(self, message: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ class FakeChild:
         replies, self.messages = self.messages, []
         return replies
 
-    def end(self, _seconds: float) -> None:
+    def stop(self, _seconds: float) -> None:
         """Stop it."""
         self.ended = True
 
@@ -67,7 +67,7 @@ class PoolHarness:
             self.notified.append, self.launch, lambda: self.now,
         )  # fmt: skip
         self.engines.launch()
-        self.engines.started({"ready": asdict(CARD)})
+        self.engines.on_first_engine_ready({"ready": asdict(CARD)})
 
     def launch(self, request: dict[str, Any], _desk: Desk) -> Any:
         """Replace the start of a process."""
@@ -238,7 +238,7 @@ def test_failing_standbys_are_restarted_with_back_off(desk: Desk) -> None:
 def test_a_device_that_cannot_be_opened_raises_an_error(desk: Desk) -> None:
     pool = PoolHarness(desk)
     with pytest.raises(DeviceError, match="no such card"):
-        pool.engines.started({"error": "no such card"})
+        pool.engines.on_first_engine_ready({"error": "no such card"})
 
 
 class ResizeRequest:

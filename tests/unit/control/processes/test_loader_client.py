@@ -38,7 +38,7 @@ class FakeChild:
         self.killed = False
 
     @property
-    def ended(self) -> bool:
+    def exited(self) -> bool:
         return self.status is not None
 
     def send(self, message: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class FakeChild:
     def kill(self) -> None:
         self.killed = True
 
-    def end(self, _seconds: float) -> None:
+    def stop(self, _seconds: float) -> None:
         os.close(self.out)
         self.out = -1
 
@@ -371,7 +371,7 @@ def test_a_new_control_process_restores_the_loaders_tracks(
     harness.loading.send({"do": "attacks", "track": 0})
     notes = json.loads(json.dumps(harness.loading.to_state()))
     other = ClientHarness()
-    other.loading.adopted(notes)
+    other.loading.restore(notes)
     assert other.request_names() == [], "the loader runs, and has been asked already"
     other.loading.send({"do": "inventory", "track": 0})
     other.load(4, song)
@@ -385,7 +385,7 @@ def test_a_new_control_process_restores_the_loaders_tracks(
     other.turn()
     assert list(other.loading.loader_log.entries) == [3], "what is not there is not adopted"
     fresh = ClientHarness()
-    fresh.loading.adopted(notes, fresh=True)
+    fresh.loading.restore(notes, fresh=True)
     assert [do for do, _ in fresh.request_names()] == ["adopt", "adopted", "attacks", "load"]
     for made in (other, fresh):
         made.hearing.close()

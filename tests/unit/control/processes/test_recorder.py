@@ -28,7 +28,7 @@ class InProcess:
 
     def __init__(self, desk: Desk) -> None:
         self.finished = False
-        self.last_words = "signal 9"
+        self.exit_description = "signal 9"
         self.events: deque[dict[str, Any]] = deque()
         self.recorder = Recorder(desk, self.events.append)
 
@@ -45,7 +45,7 @@ class InProcess:
         self.recorder.work()
         return [self.events.popleft() for _ in range(len(self.events))]
 
-    def end(self, seconds: float = 10.0) -> None:
+    def stop(self, seconds: float = 10.0) -> None:
         if not self.finished:
             self.recorder.finish()
 
@@ -264,7 +264,7 @@ def test_a_full_disk_is_reported_at_once_and_playback_continues(
     monkeypatch.setattr(writer, "RecordingFile", FullDisk)
     rig.send("/deck/A/load", numbers)
     rig.send("/deck/A/play")
-    rig.core.packet(build("/notify", (1,)), ("127.0.0.1", 4))
+    rig.core.handle_packet(build("/notify", (1,)), ("127.0.0.1", 4))
     rig.send("/record/start", str(tmp_path / "a.wav"))
     def failed() -> bool:
         rig.step()

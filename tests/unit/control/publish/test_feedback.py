@@ -229,7 +229,7 @@ def test_feedback_continues_when_control_dies(tmp_path: Path) -> None:
         home = ("127.0.0.1", 9000)
         assert fed(rig, home)
         rig.note()
-        rig.die()
+        rig.restart_control()
         assert ("/mix/level", 1.0) in fed(rig, home)
         rig.send("/mix/level", 0.5)
         assert fed(rig, home) == []

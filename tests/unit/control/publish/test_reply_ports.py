@@ -46,7 +46,7 @@ def test_existing_subscriptions_move_to_the_named_port(rig: Rig) -> None:
     rig.send("/watch", 1)
     rig.send("/notify", 1, 9000)
     rig.send("/notify", 1, 9001)
-    rig.core.tell("/event")
+    rig.core.notify("/event")
     rig.send("/mix/level", 0.5)
     rig.seconds(0.1)
     assert (received_by(rig, ME), received_by(rig, HOME)) == (["/done", "/done"], ["/done"])
@@ -103,6 +103,6 @@ def test_named_ports_survive_a_restart_of_control() -> None:
     with RestartableRig() as rig:
         rig.send("/notify", 1, 9000)
         rig.note()
-        rig.die()
+        rig.restart_control()
         rig.send("/status")
         assert received_by(rig, HOME) == ["/done", "/status.reply"]

@@ -143,12 +143,12 @@ def test_changes_contain_only_differences(loaded: Rig) -> None:
     assert set(picture.changes()) == {"health"}
     rig.time += HEALTH_SECONDS
     assert picture.changes() == {}  # no counter has changed meanwhile
-    picture.forget()
+    picture.reset()
     assert set(picture.changes()) == KEYS
 
 
 def test_rolled_back_commands_are_not_shown(rig: Rig) -> None:
-    outbox = rig.core.outbox
+    outbox = rig.core.engine_queue
     mark = outbox.mark()
     outbox.add(OP_RAMP, index=RAMP_MASTER, x=0.5)
     outbox.rollback(mark)
@@ -225,14 +225,14 @@ def test_a_deck_is_shown_from_the_moment_of_loading(rig: Rig, tmp_path: Path) ->
     assert (shown["bpm"], shown["grid"]["source"]) == (125.0, "tag")
     stem = shown["stems"][1]
     assert (stem["name"], stem["frames"], stem["channels"]) == ("bass", RATE, 2)
-    assert stem["source"] == rig.core.buffers.find(1100).sources[1]
+    assert stem["source"] == rig.core.track_table.find(1100).sources[1]
     rig.pages_a_block = 1000
     rig.run(2048)
     assert picture.changes()["deck.B"]["state"] == "ready"
     rig.send("/deck/B/play")
     rig.run(2048)
     shown = picture.changes()["deck.B"]
-    assert shown["state"] == "playing" and shown["voice"] == rig.core.buffers.find(1100).voice
+    assert shown["state"] == "playing" and shown["voice"] == rig.core.track_table.find(1100).voice
     rig.pages_a_block = 0
     rig.send("/deck/B/load", str(folder / "bass.wav"))
     shown = picture.changes()["deck.B"]
@@ -262,7 +262,7 @@ def test_a_new_control_process_shows_the_same_state(tmp_path: Path) -> None:
             rig.run(2048)
         rig.note()
         before = StateView(rig.core).values()
-        rig.die()
+        rig.restart_control()
         after = StateView(rig.core).values()
         del before["health"], after["health"]
         assert after == before

@@ -22,7 +22,7 @@ def test_the_longest_silent_client_is_removed_when_all_places_are_taken() -> Non
             rig.send("/version", sender=client)  # all but the first keep sending
         rig.send("/notify", 1, sender=newcomer)
         assert len(rig.fails()) == 1
-        rig.core.tell("/event", 7)
+        rig.core.notify("/event", 7)
         told = [sender for sender, address, _ in rig.answers.said if address == "/event"]
         assert newcomer in told and clients[0] not in told and len(told) == MAX_SUBSCRIBERS
         # It gets the number that was freed; the other clients send often enough.

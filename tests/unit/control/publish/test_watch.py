@@ -66,7 +66,7 @@ def test_queries_and_failed_commands_are_not_reported(rig: Rig, steady: str) -> 
     rig.send("/nothing")
     told_before = len(rig.fails())
     rig.send("/play", "B", steady)
-    rig.core.voices.free_voices = lambda: 0  # type: ignore[method-assign]
+    rig.core.voice_allocator.free_voices = lambda: 0  # type: ignore[method-assign]
     rig.run(1024)  # its start fails, and nothing is reported: the load did not fail
     rig.send("/deck/B/play")  # fails without raising
     assert len(rig.fails()) == told_before + 2
@@ -228,7 +228,7 @@ def test_watchers_stay_subscribed_when_control_is_replaced(tmp_path: Path) -> No
         rig.send("/watch", 1, sender=OTHER)
         rig.send("/watch", 0, sender=OTHER)
         rig.note()
-        rig.die()
+        rig.restart_control()
         rig.send("/mix/level", 0.5)
         rig.seconds(0.05)
         assert received(rig) == [("/mix/level", 0.5)]

@@ -29,33 +29,33 @@ class RestartableRig(Rig):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.fd = create_state_log()
-        self.core.recall = Snapshotter(self.core, StateLog(os.dup(self.fd)))
-        self.core.recall.begin()
+        self.core.snapshotter = Snapshotter(self.core, StateLog(os.dup(self.fd)))
+        self.core.snapshotter.begin()
         self.note()
 
     def note(self) -> None:
-        assert self.core.recall
-        self.core.recall.note()
+        assert self.core.snapshotter
+        self.core.snapshotter.save()
 
     def step(self, frames: int | None = None) -> None:
         super().step(frames)
         self.note()
 
-    def die(self) -> None:
+    def restart_control(self) -> None:
         """Control dies with all unsaved state, and another one takes over."""
         old = self.core
-        assert old.recall
-        old.recall.close()
+        assert old.snapshotter
+        old.snapshotter.close()
         self.core = Dispatcher(
             old.settings, self.desk, self, self.requests.append, old.info, old.processes,
             lambda: self.time, lambda: self.time - START + WALL, StateLog(os.dup(self.fd)),
         )
-        assert self.core.recall
-        self.core.recall.restore()
+        assert self.core.snapshotter
+        self.core.snapshotter.restore()
 
     def close(self) -> None:
-        if self.core.recall:
-            self.core.recall.close()
+        if self.core.snapshotter:
+            self.core.snapshotter.close()
         os.close(self.fd)
         super().close()
 
@@ -146,7 +146,7 @@ def test_control_may_die_at_any_time_without_audible_or_lost_state(
             carry_out(alone, tracks, step)
             carry_out(mortal, tracks, step)
             if number - len(begin) in deaths:
-                mortal.die()
+                mortal.restart_control()
         left, right = told(alone), told(mortal)
         assert mortal.out.shape == alone.out.shape
         assert np.array_equal(mortal.out, alone.out)
@@ -166,7 +166,7 @@ def test_scheduled_commands_are_carried_out_by_the_next_control_process(tracks: 
         rig.send("/play", "C", tracks[1])
         rig.send("/sync", 7)
         rig.step()
-        rig.die()
+        rig.restart_control()
         rig.pages_a_block = 1000
         rig.run(100_000)
         assert rig.first_sound(8000) == 9000 or rig.status()["deck.C.state"] == "playing"
@@ -192,15 +192,15 @@ def test_an_unsaved_turn_is_corrected_from_the_desk(tracks: list[str]) -> None:
         Rig.send(rig, "/cue", "D", tracks[0])
         Rig.step(rig)
         Rig.step(rig)
-        number = rig.core.buffers.find(3100).number
-        rig.die()
+        number = rig.core.track_table.find(3100).number
+        rig.restart_control()
         rig.run(4096)
         assert rig.status()["deck.A.state"] == rig.status()["deck.B.state"] == "playing"
         # Effect and track are unknown to the new control process: they are released.
         assert rig.status()["deck.A.fx"] == "- - - -"
         rig.run(8192)
         assert ACTIVE not in rig.desk.effects["state"]  # at most its tail is left
-        assert number not in rig.loader._tracks and len(rig.core.buffers.numbers()) == 2
+        assert number not in rig.loader._tracks and len(rig.core.track_table.numbers()) == 2
         assert int(rig.desk.sources["used"].sum()) == 2
         rig.send("/deck/A/stop")
         rig.run(2048)
@@ -215,7 +215,7 @@ def test_a_voice_of_an_unknown_track_is_silenced(tracks: list[str]) -> None:
         Rig.send(rig, "/start_group", 0.0, "A")
         Rig.step(rig)
         assert (rig.desk.voices["state"] == PLAYING).any()
-        rig.die()
+        rig.restart_control()
         rig.run(8192)
         assert not rig.desk.voices["state"].any()
         assert not rig.loader._tracks
@@ -226,14 +226,14 @@ def test_subscribers_are_notified_after_a_restart(tracks: list[str]) -> None:
     other = ("127.0.0.1", 50001)
     with RestartableRig() as rig:
         rig.send("/notify", 1)
-        rig.core.packet(build("/notify", (1,)), other)
+        rig.core.handle_packet(build("/notify", (1,)), other)
         rig.send("/meters", 50.0, "all")
         rig.send("/clock/ticks", 24)
         rig.send("/set_meter", 3)
         rig.send("/print_clock", 0)
         rig.run(1024)
         before = rig.desk.taps["on"].copy()
-        rig.die()
+        rig.restart_control()
         rig.core.adopted()
         rig.core.restarted("control", 1)
         assert np.array_equal(rig.desk.taps["on"], before)
@@ -242,7 +242,7 @@ def test_subscribers_are_notified_after_a_restart(tracks: list[str]) -> None:
         ]
         # Whatever the earlier control process reported of the device, a change is reported again.
         for there in (True, True, False):
-            rig.core.tell_device(there)
+            rig.core.notify_device(there)
         assert [values for who, said, values in rig.answers.said if (who, said) == (
             ME, "/device"
         )] == [(1,), (0,)]
@@ -263,7 +263,7 @@ def test_taps_without_an_owner_are_released() -> None:
         rig.step()
         request_tap(rig.desk, 0, CONTROL)
         request_tap(rig.desk, TAP_STEM, CONTROL)
-        rig.die()
+        rig.restart_control()
         assert int(rig.desk.taps["on"][0]) == 0
         assert int(rig.desk.taps["on"][TAP_STEM]) == 1
 
@@ -278,7 +278,7 @@ def test_a_load_that_never_reached_the_loader_is_requested_again(
         rig.note()
         rig.requests.clear()  # they were lost in the pipe when it died
         gone.unlink()
-        rig.die()
+        rig.restart_control()
         rig.run(2048)
         assert rig.status()["deck.A.state"] == "ready"
         assert rig.heard("/done") == [("/cue", 100)]
@@ -293,12 +293,12 @@ def test_unsaved_engine_events_are_recovered_from_the_desk(tracks: list[str]) ->
         rig.send("/start_group", 0.0, "A")
         rig.note()
         Rig.step(rig)  # the start is reported, but not saved
-        rig.die()
+        rig.restart_control()
         assert rig.status()["deck.A.state"] == "playing"
         rig.send("/deck/A/stop")
         rig.note()
         Rig.run(rig, RATE)
-        rig.die()
+        rig.restart_control()
         rig.run(RATE)
         assert rig.status()["deck.A.state"] == "ready"
-        assert rig.core.voices.free_voices() == 64
+        assert rig.core.voice_allocator.free_voices() == 64

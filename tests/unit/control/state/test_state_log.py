@@ -50,15 +50,15 @@ class Dying(StateLog):
 def test_saved_values_are_read_back(fd: int) -> None:
     notes = StateLog(os.dup(fd))
     assert read(fd) == {}
-    notes.note([("a", 1), ("b", [1.5, None, "x"])])
-    notes.note([("a", 2)])
+    notes.record([("a", 1), ("b", [1.5, None, "x"])])
+    notes.record([("a", 2)])
     assert read(fd) == {"a": 2, "b": [1.5, None, "x"]} == notes.values
-    notes.note([("b", REMOVED), ("c", {"d": "\udcff"})])
+    notes.record([("b", REMOVED), ("c", {"d": "\udcff"})])
     assert read(fd) == {"a": 2, "c": {"d": "\udcff"}}
-    notes.note([])
+    notes.record([])
     notes.close()
     later = StateLog(os.dup(fd))
-    later.note([("e", 5)])
+    later.record([("e", 5)])
     assert read(fd) == {"a": 2, "c": {"d": "\udcff"}, "e": 5}
     later.close()
 
@@ -76,18 +76,18 @@ def test_a_write_killed_at_any_byte_leaves_all_or_nothing_of_a_turn(
         os.ftruncate(fd, 2 * notes_module.HALF_BYTES)
         monkeypatch.setattr(notes_module, "GROWN_BYTES", 1 << 18)
         notes = Dying(os.dup(fd))
-        notes.note([("x", list(range(50)))])
-        notes.note([*before.items(), ("x", REMOVED)])
+        notes.record([("x", list(range(50)))])
+        notes.record([*before.items(), ("x", REMOVED)])
         if not grown:
             notes._full = 0
         notes.left = count
         try:
-            notes.note([("a", 2), ("b", REMOVED), ("c", "new")])
+            notes.record([("a", 2), ("b", REMOVED), ("c", "new")])
         except Killed:
             outcomes.append(read(fd))
             # The successor continues from there.
             heir = StateLog(os.dup(fd))
-            heir.note([("d", 4)])
+            heir.record([("d", 4)])
             assert read(fd) == {**outcomes[-1], "d": 4}
             heir.close()
         else:
@@ -110,7 +110,7 @@ def test_the_log_stays_small_and_correct_over_many_turns(fd: int) -> None:
         key = f"wait/{number}"
         kept[key] = ["x" * 50, number]
         gone = f"wait/{number - 100}"
-        notes.note([(key, kept[key]), *([(gone, REMOVED)] if gone in kept else [])])
+        notes.record([(key, kept[key]), *([(gone, REMOVED)] if gone in kept else [])])
         kept.pop(gone, None)
     assert read(fd) == kept == notes.values
     assert os.fstat(fd).st_blocks * 512 < 2 << 20
@@ -124,7 +124,7 @@ def test_scheduled_messages_are_dropped_first_when_the_state_is_too_large(
     monkeypatch.setattr(notes_module, "GROWN_BYTES", 1000)
     notes = StateLog(os.dup(fd))
     for number in range(500):
-        notes.note([(f"wait/{number}", "x" * 100), ("core", number)])
+        notes.record([(f"wait/{number}", "x" * 100), ("core", number)])
     found = read(fd)
     assert found["core"] == 499
     assert len(found) < 250

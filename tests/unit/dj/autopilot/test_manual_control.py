@@ -72,7 +72,7 @@ def test_stopping_the_playing_deck_starts_the_next_track(sim: SimulatedDj, tmp_p
 def test_next_starts_the_transition_at_the_next_phrase(sim: SimulatedDj, tmp_path: Path) -> None:
     mix = tone_set(tmp_path, "ab", beats=208, leave=200.0)
     dj = sim.start_dj(SetFileSelector(mix))
-    sim.until(lambda: sim.core.dj.there)
+    sim.until(lambda: sim.core.dj.connected)
     assert "nothing plays yet" in dj_command(sim, "next")
     sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == "ready")
     assert dj_command(sim, "next") == ""

@@ -51,7 +51,7 @@ def test_the_timeout_starts_at_the_last_progress() -> None:
     def over_after(seconds: float) -> bool:
         nonlocal now
         now += seconds
-        return patience.over()
+        return patience.expired()
 
     assert not over_after(179.0)
     for parts in range(40):  # two hours: each part takes almost too long
@@ -69,9 +69,9 @@ def test_the_timeout_expires_without_a_compilation() -> None:
     now = 0.0
     patience = StallTimeout(60.0, lambda: now, lambda: None)
     now = 59.0
-    assert not patience.over() and not patience.news()
+    assert not patience.expired() and not patience.progress_line()
     now = 61.0
-    assert patience.over() and not patience.news()
+    assert patience.expired() and not patience.progress_line()
 
 
 def test_a_progress_line_is_due_every_ten_seconds() -> None:
@@ -80,8 +80,8 @@ def test_a_progress_line_is_due_every_ten_seconds() -> None:
     told = []
     for tick in range(600):
         now = tick / 10
-        patience.over()
-        if news := patience.news():
+        patience.expired()
+        if news := patience.progress_line():
             told.append((now, news))
     moments = [moment for moment, _ in told]
     assert moments == pytest.approx([3.4, 13.4, 23.4, 33.4, 43.4, 53.4], abs=0.2)

@@ -52,7 +52,7 @@ class Heap:
         return [int(one) for one in batch["serial"]]
 
     def receive(self, now: int = 0) -> None:
-        self.kernels.receive(self.address, now)
+        self.kernels.receive_commands(self.address, now)
 
     def publish(self) -> None:
         """End the turn: commands taken leave the ring, and events become visible."""
@@ -67,7 +67,7 @@ class Heap:
     def take(self) -> tuple[int, int]:
         """Take the soonest command; return its frame and its serial number."""
         before = self.waiting
-        slot = int(self.kernels.take_next(self.address))
+        slot = int(self.kernels.pop_next(self.address))
         assert self.waiting == before - 1
         assert int(self.desk.spare[self.waiting]) == slot, "the place is the next one to be free"
         command = self.desk.pending[slot]  # type: ignore[attr-defined]
@@ -194,7 +194,7 @@ def test_commands_at_beats_move_when_the_clock_is_set(heap: Heap) -> None:
     beats = [heap.push(1, by_beat=1, beat=beat)[0] for beat in (3.0, 2.0, 1.0)]
     heap.receive()
     tempo(heap, 0, 0.0, 50.0)
-    heap.kernels.place_beats(heap.address, 60)
+    heap.kernels.reschedule_beats(heap.address, 60)
     heap.check()
     three, two, one = beats
     assert heap.take_all() == [(60, one), (100, two), (150, three), (250, fixed)]
@@ -207,7 +207,7 @@ def test_a_moved_command_may_become_the_first(heap: Heap) -> None:
     heap.receive()
     assert heap.next == 100
     tempo(heap, 0, 0.0, 10.0)
-    heap.kernels.place_beats(heap.address, 20)
+    heap.kernels.reschedule_beats(heap.address, 20)
     heap.check()
     assert heap.take_all() == [(30, beat), (100, fixed[0]), (150, fixed[1])]
 
@@ -217,7 +217,7 @@ def test_a_heap_in_any_order_is_sorted(heap: Heap) -> None:
     heap.receive()
     entries: Any = heap.desk.heap  # type: ignore[attr-defined]
     entries[:30] = entries[:30][::-1].copy()
-    heap.kernels.sort_waiting(heap.address)
+    heap.kernels.restore_heap(heap.address)
     assert heap.waiting == 30
     heap.check()
     assert heap.take_all() == list(zip(range(1, 31), serials, strict=True))
@@ -235,10 +235,10 @@ def test_a_full_heap_refuses_and_reports(heap: Heap) -> None:
         (EV_REFUSED, 3, second, 2, 8, REFUSED_FULL),
     ]
     assert ledger(heap)["pending_refused"] == 2 and ledger(heap)["commands"] == PENDING + 2
-    heap.kernels.remind(heap.address, OP_STOP, 1, 9)
+    heap.kernels.schedule_internal(heap.address, OP_STOP, 1, 9)
     assert ledger(heap)["pending_refused"] == 3 and heap.waiting == PENDING
     heap.take()
-    heap.kernels.remind(heap.address, OP_STOP, 1, 9)
+    heap.kernels.schedule_internal(heap.address, OP_STOP, 1, 9)
     assert heap.waiting == PENDING and heap.next == 9
     heap.check()
 
@@ -275,7 +275,7 @@ def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -
     last = int(heap.desk.spare[PENDING - 1])
     stale: Any = heap.desk.pending  # type: ignore[attr-defined]
     stale["by_beat"][last], stale["serial"][last] = 1, 77
-    heap.kernels.remind(heap.address, OP_STOP, 5, 80)
+    heap.kernels.schedule_internal(heap.address, OP_STOP, 5, 80)
     heap.check()
     assert int(heap.desk.spare[PENDING - 1]) == free, "not the slot that is used next"
     after = heap.push(80)
@@ -291,8 +291,8 @@ def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -
 def test_the_slot_freed_last_keeps_its_command(heap: Heap) -> None:
     (serial,) = heap.push(10)
     heap.receive()
-    slot = int(heap.kernels.take_next(heap.address))
-    heap.kernels.remind(heap.address, OP_STOP, 1, 20)
+    slot = int(heap.kernels.pop_next(heap.address))
+    heap.kernels.schedule_internal(heap.address, OP_STOP, 1, 20)
     pending: Any = heap.desk.pending  # type: ignore[attr-defined]
     assert int(pending["serial"][slot]) == serial, "the command may have to be applied again"
     assert heap.next == 20
