@@ -27,6 +27,6 @@ def __getattr__(name: str) -> Any:
 
 if __name__ == "__main__":
     from crowdstream.supervisor.main import supervise
-    from crowdstream.system.broken_pipe import exit_quietly_on_broken_pipe
+    from crowdstream.system.process import exit_quietly_on_broken_pipe
 
     sys.exit(exit_quietly_on_broken_pipe(lambda: supervise(sys.argv[1:], "audio_server.py")))

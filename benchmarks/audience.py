@@ -23,7 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.common import BenchmarkError
-from crowdstream.web.streaming.chunks import HEAD
+from crowdstream.web.streaming.encoding import HEAD
 from tests.support.environment import PROJECT
 
 NICENESS = 10

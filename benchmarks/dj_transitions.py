@@ -26,8 +26,8 @@ from benchmarks.dj_watch import BLOCK, PARTS, RATE, Watched
 from crowdstream.audiofile.loudness import LoudnessMeter
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.cost_model import COMFORT
-from crowdstream.dj.planning.entrance import entry_of
-from crowdstream.dj.planning.svg import Svg
+from crowdstream.dj.planning.planner import entry_of
+from crowdstream.dj.planning.plot import Svg
 from crowdstream.dj.planning.transition_search import (
     Goal,
     TransitionCandidate,

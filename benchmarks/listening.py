@@ -27,7 +27,7 @@ from benchmarks import common, material
 from benchmarks.cards import add_card_arguments, open_card
 from benchmarks.live import ERRORS, live_server
 from benchmarks.mix import RATES, Window, play_decks, wait_loaded
-from crowdstream.web.streaming.chunks import HEAD
+from crowdstream.web.streaming.encoding import HEAD
 from tests.support.server import Running
 
 CONTROL_GOAL = 10.0  # percent of a core, with all listeners

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.common import print_heading, write_json
-from crowdstream.system.child_environment import PROJECT
+from crowdstream.system.process import PROJECT
 
 RATE = 44100
 

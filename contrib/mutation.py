@@ -75,8 +75,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tests/unit/engine/schedule/test_command_heap.py",
     ),
     "crowdstream/engine/undo_log.py": ("tests/unit/engine/test_undo_rendering.py",),
-    "crowdstream/control/clock/tempo.py": ("tests/unit/control/clock/test_tempo.py",),
-    "crowdstream/control/clock/clock.py": ("tests/unit/control/clock/test_clock_frames.py",),
+    "crowdstream/control/clock/clock.py": (
+        "tests/unit/control/clock/test_tempo.py",
+        "tests/unit/control/clock/test_clock_frames.py",
+    ),
     "crowdstream/commands/registry.py": (
         "tests/unit/commands/test_declarations.py",
         "tests/unit/commands/test_patterns.py",

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import crowdstream
-from crowdstream.system.broken_pipe import exit_quietly_on_broken_pipe
+from crowdstream.system.process import exit_quietly_on_broken_pipe
 
 USAGE = """\
 usage: crowdstream COMMAND [options]

@@ -32,7 +32,7 @@ from crowdstream.settings.schema import GROUPS, NOT_IN_FILES, NOT_IN_PRESETS, OP
 from crowdstream.settings.types import Bool
 from crowdstream.top.cli import build_parser as top_parser
 from crowdstream.web.api.commands import PLACES
-from crowdstream.web.api.metrics_table import CONTROL, DESK, LABELLED, LEDGER
+from crowdstream.web.api.metrics import CONTROL, DESK, LABELLED, LEDGER
 from crowdstream.web.auth.middleware import REASONS
 
 OSC_FOLDER = "osc"

@@ -20,7 +20,7 @@ from contrib.soundcard import JackDummy, PulseNull
 from crowdstream.audiofile.stems import folder_cache
 from crowdstream.desk import dsp_tables
 from crowdstream.engine.jit import kernel_cache
-from crowdstream.system.background_priority import VARIABLE as GIVE_WAY
+from crowdstream.system.process import VARIABLE as GIVE_WAY
 from tests.support import processes
 
 if TYPE_CHECKING:

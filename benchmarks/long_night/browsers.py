@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from benchmarks.long_night.line import ReplyTracker
 from benchmarks.long_night.websocket import WebSocket
-from crowdstream.web.streaming.chunks import HEAD
+from crowdstream.web.streaming.encoding import HEAD
 
 RECONNECT_SECONDS = 1.0
 HELLO_SECONDS = 10.0  # limit for the server's hello

@@ -8,7 +8,7 @@ from crowdstream.analysis.features import Features
 
 SILENT_DB = -60.0  # dBFS, mean square over 46 ms
 # A level this far below the track's loudness in LUFS is silence as well: the DJ trims tracks to
-# -16 LUFS (dj/planning/entrance.py), which brings it to -60 dB.
+# -16 LUFS (dj/planning/planner.py), which brings it to -60 dB.
 BELOW_LOUDNESS_DB = 44.0
 MIN_SECONDS = 1.0
 

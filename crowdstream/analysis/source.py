@@ -1,13 +1,19 @@
-"""Sound sources of the analysis: stems that are read block by block at a common rate."""
+"""Sound sources of the analysis: stems that are read block by block at a common rate.
+
+A stem in a file, read at the sample rate of the file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import soxr
+
+from crowdstream.audiofile.reader import StemReader, open_stem
 
 Floats = npt.NDArray[np.float32]
 
@@ -111,3 +117,28 @@ def blocks(sounds: Sequence[Sound], rate: int, count: int) -> Iterator[list[Floa
         some = min(count, left)
         yield [feed.next(some) for feed in feeds]
         left -= some
+
+
+ANY_RATE = 44_100
+
+
+class StemFileSound:
+    """A `source.Sound` that reads a file. Raises an `AudioFileError` if it cannot be read."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        reader = open_stem(path, ANY_RATE)
+        if reader.source_rate != ANY_RATE:
+            reader.close()
+            reader = open_stem(path, reader.source_rate)
+        self._reader: StemReader = reader
+        self.sample_rate = reader.source_rate
+        self.frames = reader.frames
+
+    def read(self, start: int, count: int) -> npt.NDArray[np.generic]:
+        """See `source.Sound`."""
+        return self._reader.read(start, count)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()

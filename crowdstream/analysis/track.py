@@ -21,8 +21,7 @@ from crowdstream.analysis.result import (
 )
 from crowdstream.analysis.rhythm import Rhythm, track_beats
 from crowdstream.analysis.silences import find_silences
-from crowdstream.analysis.source import Sound
-from crowdstream.analysis.stem_file import StemFileSound
+from crowdstream.analysis.source import Sound, StemFileSound
 from crowdstream.analysis.structure import Bars
 from crowdstream.analysis.tempo import Doubles, Floats
 from crowdstream.audiofile.loudness import SILENCE

@@ -36,8 +36,13 @@ from typing import Any
 from crowdstream.audiofile.sidecar import split_sidecar
 from crowdstream.audiofile.tags import Tags, read_tags
 from crowdstream.system.safe_open import open_to_read
-from crowdstream.system.text import printable, truncate_bytes
-from crowdstream.system.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
+from crowdstream.system.text import (
+    MAX_SIDECAR_BYTES,
+    TomlError,
+    parse_toml,
+    printable,
+    truncate_bytes,
+)
 
 MIN_BPM, MAX_BPM = 20.0, 400.0
 MAX_SECONDS = 1e6

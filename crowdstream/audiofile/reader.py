@@ -1,4 +1,7 @@
-"""Open an audio file for random access at the engine's sample rate."""
+"""Open an audio file for random access at the engine's sample rate.
+
+A stand-in for an open file that no longer has to be read, or no longer can be.
+"""
 
 from __future__ import annotations
 
@@ -316,3 +319,23 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
         raise NotAudio(path, "it is a pipe or a device, not a file")
     if status.st_size == 0:
         raise EmptyAudio(path, "the file is empty (0 bytes); copy or export it again")
+
+
+class ClosedFile:
+    """Has the attributes of a `StemReader`, but no file behind it; `read` raises FileUnreadable."""
+
+    def __init__(
+        self, path: Path, frames: int, channels: int, dtype: Literal["int16", "float32"]
+    ) -> None:
+        self.path = path
+        self.frames = frames
+        self.channels = channels
+        self.dtype = dtype
+        self.identity = 0, 0
+
+    def read(self, start: int, count: int, out: Samples | None = None) -> Samples:
+        """Raise FileUnreadable."""
+        raise FileUnreadable(self.path, "it is no longer open; load it again")
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""

@@ -28,7 +28,7 @@ from typing import Any
 from crowdstream.audiofile import errors
 from crowdstream.audiofile.containers.unplayable_formats import foreign_sound
 from crowdstream.audiofile.errors import AudioFileError, DecoderMissing, FileUnreadable, NotAudio
-from crowdstream.system.child_environment import child_environment
+from crowdstream.system.process import child_environment
 from crowdstream.system.text import install_command, printable, truncate_bytes
 
 # Extensions of audio that no deck can load directly, but that PyAV can decode.

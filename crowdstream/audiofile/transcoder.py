@@ -38,8 +38,8 @@ from crowdstream.audiofile.errors import (
 )
 from crowdstream.audiofile.stems.folder import MAX_STEMS
 from crowdstream.audiofile.transcode import UNPACKED, default_cache, file_name
-from crowdstream.system.background_priority import lower_priority
 from crowdstream.system.private_dirs import create_private_folder
+from crowdstream.system.process import lower_priority
 
 # Demuxers that read one file and open no other: playlists and the like could name any file.
 FORMATS = (

@@ -180,8 +180,8 @@ class Command:
     - `scheduled`: the command acts exactly at the frame of a bundle's time tag.
     - `quantized`: sent for immediate execution, it waits for the quantum of
       `/deck/{deck}/quantize`.
-    - `control_only`: it needs nothing from the engine, so it is answered even while the engine's queue is
-      full.
+    - `control_only`: it needs nothing from the engine, so it is answered even while the engine's
+      queue is full.
     - `changes`: it may change visible state, so subscribers of `/watch` are notified.
     - `button`: a button may send it although it has arguments; see `pressed`.
     - `python`: its Python name, where the name derived from the address is taken.

@@ -18,9 +18,8 @@ from crowdstream import REPORT
 from crowdstream.commands.errors import CommandError, Refused
 from crowdstream.commands.patterns import PATTERN_COST, is_pattern
 from crowdstream.commands.registry import DECK_LETTERS, TABLE, Command, Place
-from crowdstream.control.clock.clock import MAX_AHEAD, BeatClock, ClockUpdates, FrameClock
+from crowdstream.control.clock.clock import MAX_AHEAD, BeatClock, ClockUpdates, FrameClock, Quantize
 from crowdstream.control.clock.midi_ticks import MidiTicks
-from crowdstream.control.clock.quantize import Quantize
 from crowdstream.control.decks.channel_strip import ChannelStrips
 from crowdstream.control.decks.deck_manager import RAMP_SECONDS, DeckManager
 from crowdstream.control.decks.effects import Effects
@@ -53,13 +52,13 @@ from crowdstream.desk.opcodes import OP_CLOCK
 from crowdstream.desk.ramps import deck_level_ramp
 from crowdstream.desk.rings import pop_events
 from crowdstream.desk.stream_info import StreamInfo
-from crowdstream.logs.burst import LineThrottle, LogBurstLimiter, print_line
+from crowdstream.logs.throttle import LineThrottle, LogBurstLimiter, print_line
 from crowdstream.monitor.health import Processes
 from crowdstream.movement.follower import MOVEMENT, MovementFollower
 from crowdstream.movement.map_file import read_map
 from crowdstream.osc.acl import AllowList
 from crowdstream.osc.codec import read
-from crowdstream.osc.protocols import ReplySocket
+from crowdstream.osc.socket import ReplySocket
 from crowdstream.settings import Settings
 from crowdstream.system.network_address import format_address
 from crowdstream.system.text import printable

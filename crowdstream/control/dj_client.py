@@ -17,7 +17,7 @@ from crowdstream.control.clock.clock import BeatClock, FrameClock
 from crowdstream.control.engine_queue.request import Reply, Request, RequestReporter, discard_reply
 from crowdstream.control.replies import Replies
 from crowdstream.movement.follower import STEP_SECONDS, MovementFollower
-from crowdstream.system.json_text import read_json
+from crowdstream.system.text import read_json
 
 HEARTBEAT_TIMEOUT_SECONDS = 8.0  # the DJ sends a heartbeat each second
 ANSWER_TIMEOUT_SECONDS = 5.0  # for the DJ to answer a request

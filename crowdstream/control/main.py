@@ -27,7 +27,7 @@ from crowdstream.settings import (
     validate,
 )
 from crowdstream.supervisor.fd_store import FdStore, end_with_parent
-from crowdstream.system.broken_pipe import exit_quietly_on_broken_pipe
+from crowdstream.system.process import exit_quietly_on_broken_pipe
 
 BROKEN = 70  # exit status of a control process that has failed and is to be restarted
 

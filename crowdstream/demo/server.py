@@ -15,8 +15,8 @@ from crowdstream.demo import status
 from crowdstream.demo.osc import OscClient
 from crowdstream.engine.jit.kernel_cache import StallTimeout
 from crowdstream.settings import SettingError, Settings, resolve
-from crowdstream.system.child_environment import child_environment
 from crowdstream.system.port_holders import free_port, in_use_by, is_free
+from crowdstream.system.process import child_environment
 
 READY_TIMEOUT = 60.0  # without any progress: the very first start compiles the kernels
 END_TIMEOUT = 0.8

@@ -15,7 +15,7 @@ from crowdstream.dj.planning.planner import Plan, PlanError, Planner, PlanOption
 from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.library import Library, LibraryError, Query, default_path
-from crowdstream.settings.arguments import Parser
+from crowdstream.settings.errors import Parser
 from crowdstream.system.text import printable
 
 _DESCRIPTION = "Plan a set from tracks that crowdstream analyze has analysed."

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from crowdstream.doctor import (
-    clock,
     disk,
     kernels,
     memory,
     network,
-    power,
-    priority,
+    scheduling,
     software,
     sound,
 )
@@ -51,14 +49,14 @@ def _checks(
     yield "compiled kernels", kernels.kernel_cache
     yield "sound device", lambda: sound.devices(settings)
     yield "sound card access", lambda: sound.access(machine)
-    yield "USB autosuspend", lambda: power.usb_autosuspend(machine)
-    yield "real-time priority", lambda: priority.realtime(machine)
-    yield "memlock", priority.memlock
-    yield "CPU governor", lambda: power.governor(machine)
-    yield "power supply", lambda: power.throttling(machine)
-    yield "temperature", lambda: power.temperature(machine)
-    yield "clock source", lambda: clock.clock_source(machine)
-    yield "NTP", lambda: clock.synchronized(machine)
+    yield "USB autosuspend", lambda: scheduling.usb_autosuspend(machine)
+    yield "real-time priority", lambda: scheduling.realtime(machine)
+    yield "memlock", scheduling.memlock
+    yield "CPU governor", lambda: scheduling.governor(machine)
+    yield "power supply", lambda: scheduling.throttling(machine)
+    yield "temperature", lambda: scheduling.temperature(machine)
+    yield "clock source", lambda: scheduling.clock_source(machine)
+    yield "NTP", lambda: scheduling.synchronized(machine)
     yield "shared memory", lambda: memory.shared_memory(machine, settings)
     yield "free memory", lambda: memory.free_memory(machine, settings)
     yield "swap", lambda: memory.swap(machine)

@@ -5,6 +5,8 @@ begins to play; a standby, ready to take over; an engine that searches for a los
 resumes there; and one that resumes with another block size. Standard input is its lifeline: when
 it is closed, the server shuts down or does not need this engine any more. The engine reports to
 control in JSON lines on standard output, and does not depend on a reader.
+
+An engine's pipes: reports to control, and standard input, which keeps it alive.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import sys
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.lease import Lease
@@ -27,9 +30,44 @@ from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.callback import Callback, StreamChange, raise_priority
 from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
-from crowdstream.engine.lifeline import Ended, pause, report, sleep_until_ended, wait_for_message
 from crowdstream.engine.precompiled import kernels
 from crowdstream.engine.standby import StandbyMonitor
+
+
+class Ended(Exception):
+    """Raised when standard input has been closed."""
+
+
+def report(message: dict[str, Any]) -> None:
+    """Send a JSON message to control. Losing it is harmless."""
+    # Control may have died; its successor reads the state from the desk.
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def pause(seconds: float | None) -> None:
+    """Wait for `seconds` seconds; None waits indefinitely. Raises `Ended`."""
+    if select.select([0], [], [], seconds)[0] and not os.read(0, 4096):
+        raise Ended
+
+
+def wait_for_message() -> None:
+    """Wait for a message from control. Raises `Ended`."""
+    while True:
+        select.select([0], [], [])
+        received = os.read(0, 4096)
+        if not received:
+            raise Ended
+        if received.strip():  # a restarted control process writes a newline
+            return
+
+
+def sleep_until_ended() -> NoReturn:
+    """Sleep until standard input is closed. Raises `Ended`."""
+    while True:  # a restarted control process writes a newline
+        pause(None)
+
 
 SEARCH_SECONDS = 1.0  # between attempts to open a lost device
 HANDOVER_SECONDS = 1.0  # that an engine may take to hand over on request

@@ -30,8 +30,8 @@ from typing import IO, Any, NamedTuple
 import llvmlite.binding as llvm
 
 from crowdstream.engine.jit import kernel_cache
-from crowdstream.system.child_environment import PROJECT, child_environment
 from crowdstream.system.private_dirs import check_private
+from crowdstream.system.process import PROJECT, child_environment
 
 # Functions that only the wrappers for Python call, on paths that kernels never take.
 _HELPERS = re.compile(rb"\0((?:numba|NRT)_\w+)(?=\0)")

@@ -68,11 +68,11 @@ from crowdstream.engine.schedule.events import push_event
 from crowdstream.engine.schedule.load_shedding import apply_quality, hold_quality
 from crowdstream.engine.undo_log import begin_turn, end_turn
 from crowdstream.engine.voice.keylock import switch_keylock
-from crowdstream.engine.voice.loops import loop_voice
 from crowdstream.engine.voice.playhead import (
     finish_spin,
     grid_voice,
     jump_voice,
+    loop_voice,
     realign_voices,
     reverse_voice,
     seek_voice,

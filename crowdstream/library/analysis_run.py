@@ -11,10 +11,10 @@ from typing import Protocol
 from crowdstream.analysis.result import VERSION, Analysis
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import Library
-from crowdstream.library.job import Job, probe
 from crowdstream.library.models import KnownTrack, Row, stamp_of
 from crowdstream.library.scanner import STEM_FILE, FoundTrack, Scanner, sidecar_mark, spelled_path
 from crowdstream.library.sidecar import SidecarError, read_sidecar, write_sidecar
+from crowdstream.library.worker import Job, probe
 from crowdstream.library.worker_pool import JobResult
 from crowdstream.system.text import printable
 

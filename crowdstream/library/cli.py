@@ -25,13 +25,12 @@ from crowdstream.library.database import Library, LibraryError, default_path, mo
 from crowdstream.library.key_names import parse_key
 from crowdstream.library.listing import json_lines, lines
 from crowdstream.library.models import Query, Row
-from crowdstream.library.progress import Reporter
-from crowdstream.library.run_view import TerminalView, notes, summary_line
+from crowdstream.library.run_view import Reporter, TerminalView, notes, summary_line
 from crowdstream.library.scanner import spelled_path
 from crowdstream.library.stem_mp4 import default_cache
 from crowdstream.library.worker_pool import PoolError, WorkerPool
 from crowdstream.settings import SettingError
-from crowdstream.settings.arguments import Parser
+from crowdstream.settings.errors import Parser
 from crowdstream.settings.resolve import resolve
 from crowdstream.system.text import printable
 

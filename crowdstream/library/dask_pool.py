@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from crowdstream.library.job import ANALYSER, Job
+from crowdstream.library.worker import ANALYSER, Job
 from crowdstream.library.worker_pool import JobResult, PoolError, WorkerPool
 from crowdstream.system.text import install_command
 

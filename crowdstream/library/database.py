@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from crowdstream.analysis.result import Analysis
-from crowdstream.library import queries
+from crowdstream.library import schema
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.models import Entry, KnownTrack, Query, Row, entry_of, known_of, values_of
 from crowdstream.library.schema import SchemaTooNew, is_current, prepare, version_of
@@ -156,17 +156,17 @@ class Library:
         return self._write(work)
 
     def _put(self, row: Row) -> None:
-        self._db.execute(queries.PUT, values_of(row))
+        self._db.execute(schema.PUT, values_of(row))
 
     def mark_gone(self, numbers: Iterable[int], gone: bool = True) -> None:
         """Mark tracks, by number, as missing from the disk, or with `gone=False` as present."""
         pairs = [(int(gone), number) for number in numbers]
-        self._write(lambda: self._db.executemany(queries.GONE, pairs))
+        self._write(lambda: self._db.executemany(schema.GONE, pairs))
 
     def forget(self, paths: Iterable[str]) -> None:
         """Delete the tracks at these paths, their corrections included."""
         ones = [(os.fsencode(path),) for path in paths]
-        self._write(lambda: self._db.executemany(queries.FORGET, ones))
+        self._write(lambda: self._db.executemany(schema.FORGET, ones))
 
     # Reading --------------------------------------------------------------------------------
 
@@ -175,8 +175,8 @@ class Library:
 
         Without roots, all tracks are returned.
         """
-        where, values = queries.below(roots)
-        sql = f"{queries.KNOWN} WHERE {where}"
+        where, values = schema.below(roots)
+        sql = f"{schema.KNOWN} WHERE {where}"
         rows = self._guard(lambda: self._db.execute(sql, values).fetchall())
         return {known.path: known for known in map(known_of, rows)}
 
@@ -185,7 +185,7 @@ class Library:
         return self._guard(lambda: self._row(path))
 
     def _row(self, path: str, strict: bool = True) -> Row | None:
-        sql = f"{queries.ROW} WHERE path = ?"
+        sql = f"{schema.ROW} WHERE path = ?"
         found = self._db.execute(sql, (os.fsencode(path),)).fetchone()
         try:
             return self._row_of(found) if found else None
@@ -205,7 +205,7 @@ class Library:
 
         Equal sizes and times suggest equal files; equal probes confirm it.
         """
-        found = self._guard(lambda: self._db.execute(queries.ALIKE, (stamp,)).fetchall())
+        found = self._guard(lambda: self._db.execute(schema.ALIKE, (stamp,)).fetchall())
         return [(os.fsdecode(path), probe) for path, probe in found]
 
     def find(self, query: Query | None = None) -> list[Entry]:
@@ -214,14 +214,14 @@ class Library:
         Without a query, all good tracks that are present on the disk are returned.
         """
         where, values = (query or Query()).where()
-        below, more = queries.below(query.roots if query else ())
-        sql = f"{queries.ENTRY} WHERE {where} AND {below} ORDER BY path"
+        below, more = schema.below(query.roots if query else ())
+        sql = f"{schema.ENTRY} WHERE {where} AND {below} ORDER BY path"
         rows = self._guard(lambda: self._db.execute(sql, [*values, *more]).fetchall())
         return [entry_of(row) for row in rows]
 
     def find_by_path(self, path: str) -> Entry | None:
         """Return the good track at a real path, or None."""
-        sql = f"{queries.ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
+        sql = f"{schema.ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
         name = os.fsencode(path)
         row = self._guard(lambda: self._db.execute(sql, (name, name)).fetchone())
         return entry_of(row) if row else None
@@ -231,7 +231,7 @@ class Library:
 
         `number` is `Entry.number`. Raises KeyError if it is not that of a good track.
         """
-        row = self._guard(lambda: self._db.execute(queries.ANALYSIS, (number,)).fetchone())
+        row = self._guard(lambda: self._db.execute(schema.ANALYSIS, (number,)).fetchone())
         if row is None or not row[0]:
             raise KeyError(number)
         try:

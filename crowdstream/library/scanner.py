@@ -18,9 +18,8 @@ from pathlib import Path
 
 from crowdstream.audiofile.beatgrid import FOLDER_SIDECAR, sidecar_of
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.audiofile.stems.folder import SEVERAL, StemFile, Verdict
+from crowdstream.audiofile.stems.folder import SEVERAL, FileAccess, StemFile, Verdict
 from crowdstream.audiofile.stems.folder import STEMS as ONE_TRACK
-from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.stems.track_files import (
     MAX_ENTRIES,
     MAX_STEMS,

@@ -35,8 +35,7 @@ from crowdstream.audiofile.sidecar import rewrite, split_sidecar
 from crowdstream.library.corrections import CorrectionError, Corrections, parse_corrections
 from crowdstream.settings.toml import write_value
 from crowdstream.system.safe_open import open_to_read
-from crowdstream.system.text import printable
-from crowdstream.system.toml_text import MAX_SIDECAR_BYTES, TomlError, parse_toml
+from crowdstream.system.text import MAX_SIDECAR_BYTES, TomlError, parse_toml, printable
 
 _AROUND_KEYS = " \t\"'"
 _TABLES = ("grid", "track", "section")

@@ -22,8 +22,8 @@ from typing import Any, Self
 
 import psutil
 
-from crowdstream.library.job import ANALYSER, Job
-from crowdstream.system.child_environment import child_environment
+from crowdstream.library.worker import ANALYSER, Job
+from crowdstream.system.process import child_environment
 
 CHECK_SECONDS = 5.0  # interval of the checks whether workers make progress
 # A worker that neither computes nor waits for a CPU hangs on a disk or a network. It is killed

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from crowdstream.audiofile.containers.closed_file import ClosedFile
 from crowdstream.audiofile.errors import FileChanged
-from crowdstream.audiofile.reader import StemReader
+from crowdstream.audiofile.reader import ClosedFile, StemReader
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from crowdstream.loader.loudness_scan import LoudnessScan
+from crowdstream.loader.idle_scans import LoudnessScan, TempoCheck
 from crowdstream.loader.prefetch import Stem
-from crowdstream.loader.tempo_check import TempoCheck
 
 
 @dataclass

@@ -25,7 +25,7 @@ from crowdstream.audiofile.errors import (
     UnsupportedAudio,
 )
 from crowdstream.audiofile.reader import StemReader, open_stem, trim_delays
-from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.folder import FileAccess
 from crowdstream.audiofile.stems.track_files import folder_verdict, left_out_values, track_of
 from crowdstream.audiofile.transcode import (
     BackgroundTranscoder,
@@ -37,17 +37,19 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.loader.adoption import Orphan, take_stems
-from crowdstream.loader.cache_stats import CacheStats
-from crowdstream.loader.eviction import Eviction
 from crowdstream.loader.heartbeat import Heartbeat
+from crowdstream.loader.idle_scans import (
+    MAX_SECONDS,
+    MIN_SECONDS,
+    LoudnessScan,
+    OnsetScan,
+    TempoCheck,
+)
 from crowdstream.loader.loaded_track import LoadedTrack
-from crowdstream.loader.loudness_scan import LoudnessScan
-from crowdstream.loader.memory_budget import MemoryBudget
 from crowdstream.loader.metadata import Description, describe_now
-from crowdstream.loader.onset_scan import OnsetScan
+from crowdstream.loader.page_cache import CacheStats, Eviction, MemoryBudget
 from crowdstream.loader.prefetch import READ_AHEAD, Heads, PrefetchPlan, Stem
 from crowdstream.loader.read_order import ReadOrder
-from crowdstream.loader.tempo_check import MAX_SECONDS, MIN_SECONDS, TempoCheck
 from crowdstream.system.text import printable
 
 MAX_WARNINGS = 8  # per track; the recording of a web radio could have hundreds

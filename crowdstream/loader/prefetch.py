@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crowdstream.audiofile.containers.closed_file import ClosedFile
-from crowdstream.audiofile.reader import StemReader
+from crowdstream.audiofile.reader import ClosedFile, StemReader
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import MAX_RATE
 from crowdstream.desk.opcodes import FREE

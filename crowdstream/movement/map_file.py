@@ -12,7 +12,7 @@ from crowdstream.movement.follower import MovementMap, Pairs, Sender
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import read_bytes
 from crowdstream.settings.toml import parse
-from crowdstream.system.toml_text import MAX_SIDECAR_BYTES
+from crowdstream.system.text import MAX_SIDECAR_BYTES
 
 MAX_SECONDS = 3600.0
 MAX_SENDERS = 32

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crowdstream.settings import SettingError, Settings
-from crowdstream.settings.arguments import Parser
-from crowdstream.settings.errors import wrong_value
+from crowdstream.settings.errors import Parser, wrong_value
 from crowdstream.settings.schema import OPTIONS
 from crowdstream.settings.types import Refused
 
@@ -120,8 +119,8 @@ def _print_message(text: str) -> None:
 def _render(options: argparse.Namespace, settings: Settings) -> int:
     begin = time.monotonic()
     # Read the set first: its errors are reported before anything large is loaded.
-    from crowdstream.dj.setfile.errors import SetError
-    from crowdstream.offline.set_reader import DJ_SUFFIX, read_set
+    from crowdstream.dj.setfile.reader import SetError
+    from crowdstream.offline.set_formats import DJ_SUFFIX, read_set
 
     planned = options.set.suffix.lower() == DJ_SUFFIX
     try:

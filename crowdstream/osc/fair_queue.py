@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from crowdstream.logs.burst import LineThrottle
+from crowdstream.logs.throttle import LineThrottle
 from crowdstream.osc.acl import AllowList, TrustLevel
 from crowdstream.system.network_address import parse_address, sender_key
 from crowdstream.system.token_bucket import TokenBucket

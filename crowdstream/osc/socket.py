@@ -3,6 +3,8 @@
 The control thread itself reads the sockets: it drains them completely before it parses anything, so
 that a burst is queued in our memory (`fair_queue.py`) rather than in the kernel's buffer. Lost
 packets are counted.
+
+The interface of the OSC socket that the dispatcher needs: replies and counters.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from crowdstream.osc.acl import AllowList
 from crowdstream.osc.codec import Malformed, Message, build, parse
@@ -271,3 +273,29 @@ class OscSocket:
         """Close the sockets, which frees the port."""
         for one in self._sockets:
             one.close()
+
+
+class ReplySocket(Protocol):
+    """Sends replies, and counts lost packets."""
+
+    @property
+    def refused(self) -> int:
+        """Packets above their sender's rate, or without room."""
+
+    @property
+    def limited(self) -> int:
+        """Of these, packets above their sender's rate."""
+
+    @property
+    def barred(self) -> int:
+        """Packets of senders that are not on the allow list."""
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the kernel lost."""
+
+    def answer(self, sender: Any, address: str, *arguments: Any) -> None:
+        """Send one message to `sender`."""
+
+    def answer_packet(self, sender: Any, packet: bytes) -> None:
+        """Send one encoded packet to `sender`."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crowdstream.recorder.writer import Writer, open_audio
+from crowdstream.recorder.writers import Writer, open_audio
 from crowdstream.system.safe_open import remove_inside
 
 CHANNELS = 2

@@ -1,4 +1,12 @@
-"""The error of this package, and the formatting of values in its message."""
+"""The error of this package, and the formatting of values in its message.
+
+An argument parser that reports errors in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
 
 # Longer values are shortened: the message is one line on a terminal.
 SHOWN_CHARACTERS = 60
@@ -36,3 +44,14 @@ def short_repr(value: object) -> str:
 def wrong_value(name: str, value: object, origin: str, allowed: str) -> SettingError:
     """Return the error for a `value` that setting `name` does not allow."""
     return SettingError(f"{name}: {short_repr(value)} ({origin}) is not {allowed}")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, with one-line errors and exit status 2."""
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit."""
+        self.exit(2, f"{self.prog}: {one_line(message)}; see --help\n")

@@ -10,7 +10,7 @@ from crowdstream.settings import toml
 from crowdstream.settings.errors import SettingError, wrong_value
 from crowdstream.settings.schema import NOT_IN_FILES, OPTIONS
 from crowdstream.settings.types import Refused
-from crowdstream.system.toml_text import MAX_SETTINGS_BYTES
+from crowdstream.system.text import MAX_SETTINGS_BYTES
 
 # In a wheel, a folder of the package; in the project, a link to configs/, because users are meant
 # to open and edit presets.

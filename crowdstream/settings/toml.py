@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from crowdstream.settings.errors import SettingError
-from crowdstream.system.toml_text import MAX_SETTINGS_BYTES, TomlError, parse_toml
+from crowdstream.system.text import MAX_SETTINGS_BYTES, TomlError, parse_toml
 
 
 def parse(data: bytes, path: Path, max_bytes: int = MAX_SETTINGS_BYTES) -> dict[str, object]:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from crowdstream.system.child_environment import PROJECT
+from crowdstream.system.process import PROJECT
 
 VARIABLE = "CROWDSTREAM_SANDBOX"
 """Set to "no" to disable all restrictions."""

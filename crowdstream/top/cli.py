@@ -14,14 +14,12 @@ from rich.console import Console
 
 from crowdstream.commands.registry import DECK_LETTERS
 from crowdstream.settings import OPTIONS
-from crowdstream.settings.arguments import Parser
-from crowdstream.settings.errors import one_line
-from crowdstream.top.bars import ASCII, UNICODE, Glyphs
+from crowdstream.settings.errors import Parser, one_line
 from crowdstream.top.client import Client
+from crowdstream.top.fields import ASCII, UNICODE, Glyphs
 from crowdstream.top.layout import CONTROL_KEYS, KEYS, draw_view
 from crowdstream.top.readings import Readings
-from crowdstream.top.screen import Screen
-from crowdstream.top.terminal import DOWN, INTERRUPT, REDRAW, SUSPEND, UP, Ended, Terminal
+from crowdstream.top.terminal import DOWN, INTERRUPT, REDRAW, SUSPEND, UP, Ended, Screen, Terminal
 
 RATE = 5.0  # frames per second: slow enough to read numbers, and meters hold their peaks
 MAX_RATE = 10.0

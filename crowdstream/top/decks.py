@@ -7,9 +7,8 @@ from functools import partial
 
 from rich.text import Text
 
-from crowdstream.top import bars
-from crowdstream.top.bars import Glyphs
-from crowdstream.top.fields import Field, cut, field, labelled, line, minutes, stretching
+from crowdstream.top import fields
+from crowdstream.top.fields import Field, Glyphs, cut, field, labelled, line, minutes, stretching
 from crowdstream.top.readings import FLOOR, Readings
 
 STYLES = {
@@ -84,7 +83,7 @@ class _Deck:
                 words = "sync" if synced == 1.0 else f"sync x{synced:g}"
                 found.append(field(words, "green", 4))
                 found.append(field(f"{self._number('phase'):+.2f}", "green", 5))
-            found.append(Field(bars.beats(beat, meter, self._glyphs), 3))
+            found.append(Field(fields.beats(beat, meter, self._glyphs), 3))
             found.append(labelled("beat", f"{beat:7.1f}", "", 4))
             found.append(labelled("bpm", f"{self._tempo():6.2f}", "", 1))
             if self._number("grid_confidence") < CERTAIN:
@@ -115,7 +114,7 @@ class _Deck:
         loop = [float(one) / self._length for one in self._loop()]
         cues = {name[-1]: min(at / self._length, 1.0) for name, at in self._cues().items()}
         bar = partial(
-            bars.place_bar, position / self._length, glyphs=self._glyphs,
+            fields.place_bar, position / self._length, glyphs=self._glyphs,
             loop=(loop[0], loop[1]) if loop else None, cues=cues,
         )  # fmt: skip
         return [
@@ -130,8 +129,11 @@ class _Deck:
         meter = self._readings.meter(self._deck)
         held = meter.held(self._now)
         peak = f"{held:5.1f}" if held > FLOOR else "    -"
-        bar = bars.level_bar(meter, self._now, width, self._glyphs)
-        return [Field(bar, 2), field(f"{peak} dB", bars.colour(held) if held > FLOOR else "dim", 3)]
+        bar = fields.level_bar(meter, self._now, width, self._glyphs)
+        return [
+            Field(bar, 2),
+            field(f"{peak} dB", fields.colour(held) if held > FLOOR else "dim", 3),
+        ]
 
     def short(self) -> list[Field]:
         """Return a summary in one line."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from crowdstream.top.bars import Glyphs, share_bar
-from crowdstream.top.fields import Field, field, labelled, line, minutes
+from crowdstream.top.fields import Field, Glyphs, field, labelled, line, minutes, share_bar
 from crowdstream.top.readings import Readings
 
 RECENT_SECONDS = 10.0  # for which an underrun is highlighted

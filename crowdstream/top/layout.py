@@ -8,10 +8,9 @@ from functools import partial
 from rich.text import Text
 
 from crowdstream.commands.registry import DECK_LETTERS
-from crowdstream.top import bars
-from crowdstream.top.bars import Glyphs
+from crowdstream.top import fields
 from crowdstream.top.decks import deck_lines
-from crowdstream.top.fields import Field, field, labelled, line, minutes, rule, stretching
+from crowdstream.top.fields import Field, Glyphs, field, labelled, line, minutes, rule, stretching
 from crowdstream.top.health import health_lines
 from crowdstream.top.readings import BAD, FLOOR, WARN, Meter, Readings
 
@@ -77,28 +76,28 @@ def _title(readings: Readings, width: int, now: float, glyphs: Glyphs) -> Text:
     beat = readings.number("beat")
     bpm, target = readings.number("bpm"), readings.number("bpm_target")
     moving = f" to {target:.2f}" if abs(bpm - target) >= 0.01 else ""
-    fields = [
+    shown = [
         name,
         place,
-        Field(bars.beats(beat, meter, glyphs), 1),
+        Field(fields.beats(beat, meter, glyphs), 1),
         labelled("bar", str(int(beat // meter) + 1), "", 4),
         labelled("bpm", f"{bpm:.2f}{moving}", "bold"),
         stretching(lambda wide: Text(" " * wide, end=""), 0, 9),
     ]
     if readings.count("device_lost"):
-        fields.append(field("the sound device is gone", "bold red", 1))
+        shown.append(field("the sound device is gone", "bold red", 1))
     if readings.count("recording"):
         length = minutes(readings.number("record_seconds"), tenths=False)
-        fields.append(field(f"REC {length}", "bold red", 0))
+        shown.append(field(f"REC {length}", "bold red", 0))
     driver, device = readings.text("driver"), readings.text("device")
     words = "no sound card" if driver == "null" else device
-    fields.append(field(words[:40], "", 6))
+    shown.append(field(words[:40], "", 6))
     rate = readings.number("sample_rate")
     block = f"{rate / 1000:g} kHz, {readings.count('buffer_size')}"
-    fields.append(field(block, "", 5))
+    shown.append(field(block, "", 5))
     if rate:
-        fields.append(labelled("up", minutes(readings.number("frame") / rate, False), "", 3))
-    return line(width, fields)
+        shown.append(labelled("up", minutes(readings.number("frame") / rate, False), "", 3))
+    return line(width, shown)
 
 
 def _decks(
@@ -143,8 +142,8 @@ def _level(decibels: float) -> str:
 
 def _bus(meter: Meter, now: float, glyphs: Glyphs) -> list[Field]:
     held = meter.held(now)
-    style = "dim" if held <= FLOOR else bars.colour(held)
-    bar = partial(bars.level_bar, meter, now, glyphs=glyphs)
+    style = "dim" if held <= FLOOR else fields.colour(held)
+    bar = partial(fields.level_bar, meter, now, glyphs=glyphs)
     return [stretching(bar, 8, 1), field(f"{_level(held)} dB", style)]
 
 

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crowdstream.audiofile.stems.track_files import is_audio
-from crowdstream.system.child_environment import child_environment
+from crowdstream.system.process import child_environment
 from crowdstream.system.safe_open import real_path
 from crowdstream.web.media_browser import MediaNotFound, resolve
 

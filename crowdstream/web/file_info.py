@@ -17,7 +17,7 @@ from pathlib import Path
 
 from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, GridError, find_grid
 from crowdstream.audiofile.duration import duration_seconds
-from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.folder import FileAccess
 from crowdstream.audiofile.stems.track_files import folder_verdict
 from crowdstream.audiofile.tags import read_tags
 from crowdstream.library.database import Library, LibraryError, default_path

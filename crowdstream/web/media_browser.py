@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.audiofile.stems.folder import STEMS
-from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.folder import STEMS, FileAccess
 from crowdstream.audiofile.stems.track_files import TrackFiles, folder_verdict, is_audio, track_of
 from crowdstream.system.safe_open import open_inside, real_path, root_of
 from crowdstream.system.text import normalize_accents

@@ -13,7 +13,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crowdstream.desk.block import Desk
-from crowdstream.system.json_text import read_json, to_json
+from crowdstream.system.text import read_json, to_json
 from crowdstream.web.auth.middleware import AccessMiddleware
 from crowdstream.web.control_client import Answer, Busy, ControlClient
 from crowdstream.web.engine_view import EngineView

@@ -17,7 +17,7 @@ from crowdstream.audiofile.containers.mp4 import MAX_BOXES, _Boxes, read_stems
 from crowdstream.audiofile.errors import TooManyStems
 from crowdstream.audiofile.reader import open_stem
 from crowdstream.audiofile.stems.track_files import MAX_ENTRIES, find_stems
-from crowdstream.dj.setfile.lines import Lines
+from crowdstream.dj.setfile.reader import Lines
 from crowdstream.library.sidecar import SidecarError
 from crowdstream.library.sidecar import read_sidecar as read_corrections
 from tests.fuzz.encoded_sounds import sound
@@ -103,7 +103,7 @@ def _patch(source: str, destination: str) -> bytes:
 def test_a_sidecar_of_dots_is_refused_without_parsing(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crowdstream.system.toml_text.tomllib.loads", lambda text: 1 / 0)
+    monkeypatch.setattr("crowdstream.system.text.tomllib.loads", lambda text: 1 / 0)
     place = tmp_path / "crowdstream.toml"
     place.write_text(text)
     wanted = "more than (65536 bytes|16 parts)"

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from audio_server import PythonAudioServer
-from crowdstream.logs.burst import BURST_OF_A_KIND
+from crowdstream.logs.throttle import BURST_OF_A_KIND
 from crowdstream.osc.codec import build, parse
 from crowdstream.osc.socket import PortTaken
 from tests.support.environment import child_environment

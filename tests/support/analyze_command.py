@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from crowdstream.library.cli import analyze
-from crowdstream.library.job import Job, run_job
+from crowdstream.library.worker import Job, run_job
 from crowdstream.library.worker_pool import JobResult
 from tests.support.instant_analysis import analyse
 

@@ -10,7 +10,7 @@ import numpy as np
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
-from crowdstream.web.streaming.chunks import HEAD
+from crowdstream.web.streaming.encoding import HEAD
 
 SECONDS = 60.0
 REPORT_CHUNKS = 10  # between two acknowledgements

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from crowdstream.audiofile import open_stem
-from crowdstream.recorder.disk import RecordingFile
+from crowdstream.recorder.writers import RecordingFile
 
 FORMATS = (("wav16", ".wav"), ("wav24", ".wav"), ("float", ".wav"), ("flac", ".flac"))
 STEP = {"wav16": 1.5 / 2**15, "wav24": 0.5 / 2**23, "float": 0.0, "flac": 0.5 / 2**23}

@@ -10,7 +10,7 @@ import numpy as np
 
 from crowdstream.offline.renderer import Renderer, Summary
 from crowdstream.offline.session import Session
-from crowdstream.offline.set_reader import read_set
+from crowdstream.offline.set_formats import read_set
 from crowdstream.osc.codec import build
 from crowdstream.settings import Settings
 from tests.support.offline_server import RATE

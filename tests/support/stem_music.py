@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from crowdstream.web.streaming.chunks import HEAD
+from crowdstream.web.streaming.encoding import HEAD
 from tests.support.chromium import box_of
 from tests.support.page_server import PAGE_SERVER
 from tests.support.server import Running, server

@@ -22,6 +22,7 @@ from crowdstream.audiofile.stems.folder import (
     MAX_COMPARED,
     MAX_STEMS,
     STEMS,
+    FileAccess,
     LeftOut,
     StemFile,
     Verdict,
@@ -31,7 +32,6 @@ from crowdstream.audiofile.stems.folder import (
 )
 from crowdstream.audiofile.stems.folder_cache import recall, remember
 from crowdstream.audiofile.stems.names import kind_of, plain_stem, read_name
-from crowdstream.audiofile.stems.sums import FileAccess
 from crowdstream.audiofile.transcode import (
     TRANSCODED_EXTENSIONS,
     UNPACKED,

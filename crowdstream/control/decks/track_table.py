@@ -23,8 +23,14 @@ from crowdstream.audiofile.stems.track_files import (
 from crowdstream.commands.errors import CommandError, NotLoaded
 from crowdstream.commands.registry import DECK_LETTERS
 from crowdstream.control.decks.beatgrid import Grid, GridSlots
-from crowdstream.control.decks.stems import StemMix
-from crowdstream.control.decks.track import FIRST_BUFFER, SourceNumbers, Track, first_buffer, in_use
+from crowdstream.control.decks.track import (
+    FIRST_BUFFER,
+    SourceNumbers,
+    StemMix,
+    Track,
+    first_buffer,
+    in_use,
+)
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import FREE, OP_GRID, OP_START

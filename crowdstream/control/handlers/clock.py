@@ -6,7 +6,7 @@ from typing import Any
 
 from crowdstream.commands.errors import BadArgument, Refused
 from crowdstream.commands.registry import TABLE, Arg
-from crowdstream.control.clock.quantize import (
+from crowdstream.control.clock.clock import (
     MAX_QUANTUM_BEATS,
     MIN_QUANTUM_BEATS,
     WORDS,

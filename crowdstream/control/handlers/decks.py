@@ -13,10 +13,11 @@ from crowdstream.control.handlers.common import (
     PATH_HELP,
     band_row,
     check_rate,
+    frame_in,
+    open_track,
     start_frame,
     stem_tracks,
 )
-from crowdstream.control.handlers.deck_ops import frame_in, open_track
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import MAX_RATE, MIN_RATE, STEMS
 from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp

@@ -10,8 +10,7 @@ from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import TABLE, Arg
 from crowdstream.control.decks.beatgrid import Grid
 from crowdstream.control.decks.track import Track
-from crowdstream.control.handlers.common import playable
-from crowdstream.control.handlers.deck_ops import grid_of, sync_track, unsync_track
+from crowdstream.control.handlers.common import grid_of, playable, sync_track, unsync_track
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import MAX_RATE, MIN_RATE
 

@@ -22,7 +22,7 @@ from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import MAX_RATE, MIN_RATE
 from crowdstream.desk.opcodes import OP_TONE
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.logs.burst import print_line
+from crowdstream.logs.throttle import print_line
 
 FLAT_PERCENT = 50.0
 KILL_RANGE_DB = 24.0  # from just above killed to flat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crowdstream.commands.errors import BadArgument, NotPlaying
 from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.decks.track import Track
-from crowdstream.control.handlers.deck_ops import frame_in, grid_of, playing, send
+from crowdstream.control.handlers.common import frame_in, grid_of, playing, send
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.opcodes import (
     LOOP_AGAIN,

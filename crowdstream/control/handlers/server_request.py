@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from crowdstream.control.clock.clock import BeatClock
+from crowdstream.control.clock.clock import BeatClock, Quantize
 from crowdstream.control.clock.midi_ticks import MidiTicks
-from crowdstream.control.clock.quantize import Quantize
 from crowdstream.control.decks.channel_strip import ChannelStrips
 from crowdstream.control.decks.deck_manager import RAMP_SECONDS, DeckManager
 from crowdstream.control.decks.effects import Effects

@@ -7,8 +7,7 @@ from functools import partial
 from crowdstream.commands.errors import BadArgument, NotLoaded
 from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.decks.track import Item, Track
-from crowdstream.control.handlers.common import start_frame
-from crowdstream.control.handlers.deck_ops import (
+from crowdstream.control.handlers.common import (
     cue_here,
     frame_in,
     grid_of,
@@ -17,6 +16,7 @@ from crowdstream.control.handlers.deck_ops import (
     place,
     playing,
     send,
+    start_frame,
 )
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.opcodes import OP_JUMP, OP_REVERSE, OP_SLIP, OP_SPIN

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from crowdstream.supervisor.fd_store import FdStore
-from crowdstream.system.child_environment import child_environment
+from crowdstream.system.process import child_environment
 
 log = logging.getLogger(__name__)
 

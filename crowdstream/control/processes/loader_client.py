@@ -3,25 +3,293 @@
 The log of requests and the desk hold everything that a new loader needs: it adopts the old
 loader's tracks and receives unfinished requests again. A file that crashed the old loader is
 quarantined.
+
+Log of the loader's requests and results, from which its successor is set up.
+
+Quarantine for files that crash or hang the loader, until they change.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
-from crowdstream.control.processes.file_quarantine import FileQuarantine, describe_exit
-from crowdstream.control.processes.loader_log import LoaderLog
 from crowdstream.desk.block import Desk
 from crowdstream.settings import Settings
 from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.restart_policy import RestartPolicy
 from crowdstream.system.text import printable
+
+
+@dataclass
+class Entry:
+    """One track that the loader has opened or has been requested to open.
+
+    `opened`: its length is known and it owns pages. `files`: the identities of its files at that
+    time. `cue` is a fraction of the length, valid until the track is opened; then `cue_frame`
+    counts.
+    """
+
+    number: int
+    stems: list[tuple[int, str]]
+    cue: float = 0.0
+    folder: str = ""  # to be classified before the track is opened
+    opened: bool = False
+    files: list[tuple[int, int]] = field(default_factory=list)
+    cue_frame: int = 0
+    streamed: bool = False
+    places: list[int] = field(default_factory=list)
+    complete: bool = False
+    measured: bool = False
+    broken: str = ""
+    leaving: bool = False
+
+    def path(self, source: int) -> str | None:
+        """The file of one of the track's sources."""
+        return next((path for number, path in self.stems if number == source), None)
+
+    def adoption(self) -> dict[str, Any]:
+        """The request that makes another loader adopt the track."""
+        return {
+            "do": "adopt", "track": self.number, "stems": self.stems, "files": self.files,
+            "cue": self.cue_frame, "streamed": self.streamed, "places": self.places,
+            "measured": self.measured, "broken": self.broken,
+        }  # fmt: skip
+
+
+class LoaderLog:
+    """Records requests and events. `entries` holds tracks by number."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self._onsets_requested = False
+        self._inventory_pending = False  # an inventory was requested and has not been received
+
+    def to_state(self) -> list[Any]:
+        """State for JSON; see `restore`."""
+        return [[asdict(entry) for entry in self.entries.values()], self._onsets_requested]
+
+    def restore(self, note: list[Any]) -> None:
+        """Restore saved state."""
+        self.entries = {one["number"]: Entry(**one) for one in note[0]}
+        self._onsets_requested = note[1]
+
+    def record_request(self, request: dict[str, Any]) -> None:
+        """Record a request to the loader."""
+        number = int(request.get("track", 0))
+        entry = self.entries.get(number)
+        if request["do"] == "load":
+            stems, folder = list(request["stems"]), str(request.get("folder", ""))
+            self.entries[number] = Entry(number, stems, float(request["cue"]), folder)
+        elif request["do"] == "attacks":
+            self._onsets_requested = True
+        elif request["do"] == "inventory":
+            self._inventory_pending = True
+        elif entry is None:
+            return
+        elif request["do"] == "cue":
+            entry.cue_frame = int(request["frame"])
+        elif request["do"] == "keep":
+            entry.places = list(request["frames"])
+        elif request["do"] == "unload":
+            entry.leaving = True
+
+    def record_event(self, event: dict[str, Any]) -> None:
+        """Record an event of the loader."""
+        if event["event"] == "inventory":
+            self._inventory_pending = False
+            there = {int(found["track"]) for found in event["tracks"]}
+            for known in list(self.entries.values()):
+                if known.opened and known.number not in there:
+                    del self.entries[known.number]
+            for found in event["tracks"]:
+                self._found(found)
+            return
+        entry = self.entries.get(int(event.get("track", 0)))
+        if entry is None:
+            return
+        kind = event["event"]
+        if kind == "opened":
+            entry.opened = True
+            if "kept" in event:
+                paths = dict(entry.stems)
+                entry.stems = [(source, paths[source]) for source in event["kept"]]
+            entry.files = list(event["files"])
+            entry.streamed = bool(event["streamed"])
+            entry.cue_frame = min(int(entry.cue * event["frames"]), int(event["frames"]) - 1)
+        elif kind == "complete":
+            entry.complete = True
+        elif kind == "loudness":
+            entry.measured = entry.complete
+        elif kind == "broken":
+            entry.broken = str(event["reason"])
+        elif kind in ("failed", "unloaded"):
+            del self.entries[entry.number]
+
+    def _found(self, found: dict[str, Any]) -> None:
+        # Reported by a loader that started before this control process.
+        number = int(found["track"])
+        entry = self.entries.setdefault(number, Entry(number, []))
+        entry.stems = [(int(source), str(path)) for source, path in found["stems"]]
+        entry.files = [(int(size), int(changed)) for size, changed in found["files"]]
+        entry.opened = True
+        entry.cue_frame = int(found["cue"])
+        entry.streamed = bool(found["streamed"])
+        entry.places = list(found["places"])
+        entry.complete = found["state"] == "complete"
+        entry.measured = bool(found["measured"])
+        entry.broken = str(found["broken"])
+
+    def fail(self, path: str, reason: str) -> list[dict[str, Any]]:
+        """Return the events that fail every unfinished track with a bad file."""
+        events = []
+        for entry in list(self.entries.values()):
+            if path in (own for _, own in entry.stems) and not entry.broken and not entry.complete:
+                kind = "broken" if entry.opened else "failed"
+                events.append({"event": kind, "track": entry.number, "reason": reason})
+        return events
+
+    def unload_events(self) -> list[dict[str, Any]]:
+        """Return events for the tracks that the dead loader was to unload before opening them."""
+        return [
+            {"event": "unloaded", "track": entry.number}
+            for entry in self.entries.values()
+            if entry.leaving and not entry.opened
+        ]
+
+    def requests_for_successor(self) -> list[dict[str, Any]]:
+        """Return the requests for a new loader: adopt open tracks, then redo what is unfinished."""
+        entries = list(self.entries.values())
+        # Streamed tracks first: playback needs their next pages; tracks that fit can wait.
+        opened = sorted((e for e in entries if e.opened), key=lambda entry: not entry.streamed)
+        requests = [entry.adoption() for entry in opened]
+        requests.append({"do": "adopted"})
+        if self._onsets_requested:
+            requests.append({"do": "attacks"})
+        requests += [{"do": "unload", "track": entry.number} for entry in opened if entry.leaving]
+        requests += [
+            {"do": "load", "track": entry.number, "stems": entry.stems, "cue": entry.cue,
+             "folder": entry.folder}
+            for entry in entries
+            if not entry.opened
+        ]
+        if self._inventory_pending:
+            requests.append({"do": "inventory"})
+        return requests
+
+
+# Signals of a decoder's crash. Other signals come from outside: a user's kill or the OOM killer.
+CRASHES = frozenset(
+    {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGSYS}
+)
+SAME_FILE_SECONDS = 300.0  # a second outside kill on one file within this time is no coincidence
+
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """Why a file is quarantined, and its identity then: size in bytes, mtime in ns."""
+
+    reason: str
+    identity: Identity | None
+
+
+def crashed(status: int | None) -> bool:
+    """Whether an exit status (negative: a signal) shows that the process itself failed."""
+    return status is not None and (status > 0 or -status in CRASHES)
+
+
+def describe_exit(status: int | None) -> str:
+    """Describe an exit status, for a log line."""
+    if status is None:
+        return "exit status unknown"
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+class FileQuarantine:
+    """Decides which files are bad and remembers them. `monotonic` returns seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._bad: dict[str, BadFile] = {}
+        self._suspects: dict[str, tuple[Identity | None, float]] = {}
+
+    @property
+    def count(self) -> int:
+        """Number of quarantined files."""
+        return len(self._bad)
+
+    def to_state(self) -> list[list[Any]]:
+        """Quarantined files, for JSON; see `restore`."""
+        return [[path, bad.reason, bad.identity] for path, bad in self._bad.items()]
+
+    def restore(self, state: list[list[Any]]) -> None:
+        """Restore the quarantine from saved state."""
+        for path, reason, identity in state:
+            known = None if identity is None else (int(identity[0]), int(identity[1]))
+            self._bad[path] = BadFile(reason, known)
+
+    def judge(self, path: str, status: int | None, hung: bool) -> str | None:
+        """Decide whether `path` is to blame for the end of the loader, which was reading it.
+
+        `status` is the exit status, negative for a signal, None if unknown. `hung` means that the
+        loader was killed because reading made no progress. Returns the reason why the file is
+        quarantined, or None if it is not.
+        """
+        identity = _identity(path)
+        if hung:
+            what = "reading it made no progress and was stopped"
+        elif crashed(status):
+            what = f"the decoder crashed on it ({describe_exit(status)})"
+        else:
+            before = self._suspects.get(path)
+            now = self._monotonic()
+            self._suspects = {
+                known: entry
+                for known, entry in self._suspects.items()
+                if now - entry[1] < SAME_FILE_SECONDS
+            }
+            self._suspects[path] = identity, now
+            if before is None or before[0] != identity or now - before[1] >= SAME_FILE_SECONDS:
+                return None
+            what = f"the loader was killed twice while reading it ({describe_exit(status)})"
+        reason = f"{printable(path)}: {what}; it is not tried again until it changes"
+        self._bad[path] = BadFile(reason, identity)
+        self._suspects.pop(path, None)
+        return reason
+
+    def reason(self, path: str) -> str | None:
+        """Why a file must not be opened, or None. A file that has changed may be opened."""
+        bad = self._bad.get(path)
+        if bad is None:
+            return None
+        if _identity(path) != bad.identity:
+            del self._bad[path]
+            return None
+        return bad.reason
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.control.scheduler import Entry
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import LISTENERS, release_owner
-from crowdstream.logs.burst import print_line
+from crowdstream.logs.throttle import print_line
 from crowdstream.settings import Settings
 from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.restart_policy import RestartPolicy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from crowdstream.commands.registry import BANDS
-from crowdstream.control.clock.quantize import Quantize
+from crowdstream.control.clock.clock import Quantize
 from crowdstream.control.decks.beatgrid import Grid
 from crowdstream.control.decks.channel_strip import ChannelStrips
 from crowdstream.control.decks.effects import Effects

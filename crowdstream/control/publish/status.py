@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from crowdstream.commands.registry import BANDS, DECK_LETTERS
-from crowdstream.control.clock.clock import BeatClock
-from crowdstream.control.clock.quantize import Quantize
+from crowdstream.control.clock.clock import BeatClock, Quantize
 from crowdstream.control.decks.effects import Effects
 from crowdstream.control.decks.pitch import PitchSettings
 from crowdstream.control.decks.track import Track, first_buffer
@@ -25,7 +24,7 @@ from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.monitor.health import Processes, engine_readings, playing_voices
 from crowdstream.monitor.watch import stats_line
 from crowdstream.movement.follower import MovementFollower
-from crowdstream.osc.protocols import ReplySocket
+from crowdstream.osc.socket import ReplySocket
 from crowdstream.settings import Settings
 
 STATUS_POSITIONAL_FIELDS = (

@@ -16,9 +16,9 @@ import numpy as np
 
 from crowdstream.control.clock.clock import FrameClock
 from crowdstream.control.decks.track import Track
-from crowdstream.control.engine_queue.backlog import pending_commands
+from crowdstream.control.engine_queue.queue import pending_commands
 from crowdstream.control.engine_queue.request import discard_reply
-from crowdstream.control.handlers.deck_ops import cue_here
+from crowdstream.control.handlers.common import cue_here
 from crowdstream.control.handlers.server_request import Parts, ServerRequest
 from crowdstream.control.processes.recorder import Process
 from crowdstream.control.processes.storage_health import StorageHealth

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from crowdstream.system.child_environment import child_environment
+from crowdstream.system.process import child_environment
 
 RESCAN_SECONDS = 60.0  # between two scans of the folder; one without new tracks takes 0.3 s
 SOON_SECONDS = 5.0  # the same while there is nothing to play

@@ -26,11 +26,11 @@ from crowdstream.dj.autopilot.track_selector import (
     SetFileSelector,
     TrackSelector,
 )
-from crowdstream.dj.setfile.errors import SetError
+from crowdstream.dj.setfile.reader import SetError
 from crowdstream.movement.follower import MovementMap
 from crowdstream.movement.map_file import read_map
 from crowdstream.settings import SettingError
-from crowdstream.settings.arguments import Parser
+from crowdstream.settings.errors import Parser
 from crowdstream.settings.files import PRESETS
 from crowdstream.system.safe_open import nearest_spelling
 from crowdstream.system.text import printable

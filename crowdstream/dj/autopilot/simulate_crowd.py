@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from crowdstream.osc.codec import Malformed, build, parse
-from crowdstream.settings.arguments import Parser
+from crowdstream.settings.errors import Parser
 
 RATE = 10.0  # reports per second, as from a camera
 ARRIVAL_SECONDS = 600.0  # time constant: two thirds of the people have arrived by then

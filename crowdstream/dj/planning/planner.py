@@ -6,6 +6,10 @@
     choice = planner.next(mix, TrackRequest(energy=0.8))      # one more, for an endless mix
 
 The same tracks, options and seed give the same set.
+
+Make a set entry of a track: from its mix-in point to its end, at the common loudness.
+
+Recognise music that was already played under another name, by audio fingerprint.
 """
 
 from __future__ import annotations
@@ -14,12 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 
+from crowdstream.analysis.fingerprint import MAX_SAME_DISTANCE, distance
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Candidates, Card
 from crowdstream.dj.planning.cost_model import COMFORT, STRETCH, CostModel
-from crowdstream.dj.planning.duplicates import PlayedTracks
 from crowdstream.dj.planning.energy_curve import NAMED, Curve
-from crowdstream.dj.planning.entrance import entry_of
 from crowdstream.dj.planning.track_order import find_order
 from crowdstream.dj.planning.transition_search import (
     REMEMBERED_KINDS,
@@ -30,7 +33,67 @@ from crowdstream.dj.planning.transition_search import (
 )
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, SetEntry, Transition
 from crowdstream.dj.setfile.timed_commands import placements, tempo_map
+from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import loudness_profile
+
+TARGET_LUFS = -16.0  # of each track; leaves headroom for two tracks below the limiter
+MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
+PEAK_DB = 3.0  # peak above full scale to which a quiet track may be raised: the limiter handles it
+
+
+def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> SetEntry:
+    """Return a track from a beat of its grid to its end, trimmed to the common loudness."""
+    loudness = features.analysis.loudness
+    gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MAX_GAIN_DB)
+    unit = BEATS_PER_BAR * max(1.0, ratio)
+    leave = enter + max(unit, (features.end - enter) // unit * unit)
+    if features.left_out:
+        why += f"; {features.left_out}"
+    if features.uncertain:
+        doubt = features.analysis.tempo.doubt
+        why += f"; its beatgrid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
+    return SetEntry(
+        features.path,
+        features.anchors,
+        enter,
+        leave,
+        ratio,
+        round(max(MIN_GAIN_DB, gain), 2),
+        True,
+        features.analysis.key.name,
+        features.stems,
+        why,
+        confidence=features.analysis.tempo.confidence if features.uncertain else 1.0,
+    )
+
+
+RECENT_TRACKS = 20  # tracks: if repeats are allowed, music may return after this many others
+
+
+class PlayedTracks:
+    """Compares fingerprints of candidate tracks; reads each one once."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self._candidates = candidates
+        self._fingerprints: dict[str, str] = {}
+
+    def contains(self, path: str, played: Sequence[str], recent_only: bool) -> bool:
+        """Return whether the same music is in `played` under another path.
+
+        `recent_only`: look only at the last `RECENT_TRACKS` tracks.
+        """
+        fingerprint = self._fingerprint(path)
+        return bool(fingerprint) and any(
+            distance(self._fingerprint(other), fingerprint) <= MAX_SAME_DISTANCE
+            for other in (played[-RECENT_TRACKS:] if recent_only else played)
+            if other != path and other in self._candidates
+        )
+
+    def _fingerprint(self, path: str) -> str:
+        if path not in self._fingerprints:
+            self._fingerprints[path] = self._candidates.features(path).analysis.fingerprint
+        return self._fingerprints[path]
+
 
 MIN_SECONDS, MAX_SECONDS = 75.0, 210.0  # playing time of a track, if it is long enough
 USUAL_SECONDS = 110.0  # typical playing time if there are enough tracks

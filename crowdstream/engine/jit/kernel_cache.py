@@ -32,7 +32,6 @@ WITHOUT_KERNELS = frozenset(
         "desk/seqlock.py", "desk/stream_info.py", "desk/taps.py", "engine/drivers/callback.py",
         "engine/jit/kernel_cache.py",
         "engine/precompiled.py",
-        "engine/lifeline.py",
         "engine/main.py",
         "engine/standby.py",
     }

@@ -19,12 +19,14 @@ from __future__ import annotations
 import math
 
 from crowdstream.engine.jit.compile import kernel
-from crowdstream.engine.voice.onsets import NEVER, last_attack, next_attack
 from crowdstream.engine.voice.splice_search import (
     MAX_DIFFERENCE,
+    NEVER,
     STEP,
     find_least_difference,
     gather,
+    last_attack,
+    next_attack,
     refine,
 )
 from crowdstream.engine.voice.tape import lap_frames, next_boundary

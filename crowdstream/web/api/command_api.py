@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crowdstream.system.json_text import to_json
-from crowdstream.web.api.arguments import InvalidArguments, in_order, parse_json
-from crowdstream.web.api.commands import Command, Commands
+from crowdstream.system.text import to_json
+from crowdstream.web.api.commands import Command, Commands, InvalidArguments, in_order, parse_json
 from crowdstream.web.api.openapi import MAX_COMMANDS, openapi
 from crowdstream.web.control_client import Answer, Busy, ControlClient
 from crowdstream.web.resource import resource

@@ -1,9 +1,16 @@
-"""`/metrics` for Prometheus: the engine's ledger, control's counters, the processes' resources."""
+"""`/metrics` for Prometheus: the engine's ledger, control's counters, the processes' resources.
+
+The table of metrics: name, kind, unit, help and source of each.
+
+As Prometheus recommends, counters end in `_total` and units are base units (seconds, bytes,
+ratios).
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,28 +30,6 @@ from starlette.responses import Response
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, playing_voices
-from crowdstream.web.api.metrics_table import (
-    CONNECTIONS,
-    CONTROL,
-    CONTROL_UP,
-    DESK,
-    GAPS,
-    INFO,
-    INTERVAL,
-    LEDGER,
-    LISTENERS,
-    PAGES,
-    PROCESS_CPU,
-    PROCESS_MEMORY,
-    REFUSED,
-    RENDER,
-    REQUESTS,
-    SOCKETS,
-    STANDBY,
-    STANDBY_STATE,
-    Labelled,
-)
-from crowdstream.web.api.metrics_table import Metric as Line
 from crowdstream.web.auth.connections import aborted
 from crowdstream.web.auth.listener_sockets import ConnectionSlots
 from crowdstream.web.auth.middleware import AccessMiddleware
@@ -54,14 +39,163 @@ from crowdstream.web.resource import resource
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
+
+@dataclass(frozen=True)
+class Line:
+    """A metric with one value. `source`: the field that holds it; `scale`: factor to base units."""
+
+    name: str
+    source: str
+    help: str
+    counter: bool = False
+    scale: float = 1.0
+
+
+def _counter(name: str, source: str, help: str, scale: float = 1.0) -> Line:
+    return Line(f"crowdstream_{name}", source, help, True, scale)
+
+
+def _gauge(name: str, source: str, help: str, scale: float = 1.0) -> Line:
+    return Line(f"crowdstream_{name}", source, help, False, scale)
+
+
+_MS, _NS, _MB = 1e-3, 1e-9, 1e6
+
+LEDGER = (
+    _counter("blocks", "blocks", "blocks rendered"),
+    _counter("frames", "frames", "frames rendered"),
+    _counter("underruns", "device_flags", "blocks that the device flagged as late"),
+    _counter("over_budget_blocks", "over_budget", "renders longer than the block they made"),
+    _counter("missing_frames", "missing_frames", "stem frames replaced by silence: page missing"),
+    _counter("missing_pages", "missing_pages", "times a stem became silent: page missing"),
+    _counter("late_commands", "late_commands", "commands that arrived after their frame"),
+    _gauge("latest_command_frames", "latest_frames", "maximum lateness of a command, in frames"),
+    _counter("commands", "commands", "commands that the engine has carried out"),
+    _counter("pending_refused", "pending_refused", "commands refused: too many were pending"),
+    _counter("events_lost", "events_lost", "events of the engine that were not read in time"),
+    _counter("hard_cuts", "hard_cuts", "jumps without a fade, because too many happened at once"),
+    _counter("nonfinite_frames", "nonfinite", "frames that were not finite and were silenced"),
+    _counter("limited_frames", "limited_frames", "frames that the limiter attenuated"),
+    _gauge("render_max_seconds", "render_max_ns", "longest render", _NS),
+    _gauge("render_last_seconds", "render_ns", "latest render", _NS),
+    _gauge("interval_max_seconds", "interval_max_ns", "longest time between two callbacks", _NS),
+    _counter("guarded_callbacks", "guarded", "callbacks that failed and output silence"),
+    _gauge("realtime", "realtime", "1: real-time priority is held, -1: refused, 0: not tried"),
+    _counter("gaps_noted", "gap_count", "gaps of any cause"),
+)
+"""Fields of the ledger. Gaps by cause and histograms are separate, since they have labels. Fields
+that request new maxima (`reset_serial`, `reset_seen`) are internal."""
+
+DESK = (
+    _gauge("sample_rate_hertz", "sample_rate", "sample rate"),
+    _gauge("block_frames", "buffer_size", "frames per block"),
+    _gauge("block_seconds", "budget_ms", "duration of a block: rendering must take less", _MS),
+    _gauge("latency_seconds", "latency_ms", "from callback to sound", _MS),
+    _gauge("voices", "voices", "voices that are sounding"),
+    _gauge("taps", "taps", "taps of the mixer that are recorded or streamed"),
+    _gauge("load_ratio", "load", "render time divided by block duration"),
+    _gauge("quality_level", "level", "level of load shedding; 0: nothing is bypassed"),
+    _counter("quality_lowered", "lowered", "times quality was lowered under load"),
+    _counter("takeovers", "takeovers", "times a standby engine took over"),
+    _gauge("takeover_gap_seconds", "takeover_gap_ns", "length of the latest takeover's gap", _NS),
+)
+
+CONTROL = (
+    _counter("osc_messages", "messages", "messages handled, including failed ones"),
+    _counter("osc_failed", "failed", "commands that failed"),
+    _counter("osc_malformed", "malformed", "packets and messages in bundles that were not OSC"),
+    _counter("osc_refused", "refused", "messages and commands refused: queue full"),
+    _counter("osc_refused_packets", "refused_packets", "packets refused without being decoded"),
+    _counter("osc_limited", "limited", "packets refused: above their sender's rate limit"),
+    _counter("osc_barred", "barred", "packets from senders that are not on the allow list"),
+    _counter("osc_withheld", "withheld", "replies withheld from unverified senders: too long"),
+    _counter("osc_dropped", "dropped", "packets that the kernel dropped"),
+    _counter("osc_lost", "lost", "messages refused, packets dropped and commands refused"),
+    _gauge("waiting_messages", "waiting", "messages scheduled for a time or beat"),
+    _gauge("pages_total_bytes", "pages_total_mb", "memory for stems", _MB),
+    _gauge("pages_used_bytes", "pages_used_mb", "memory for stems: filled", _MB),
+    _gauge("pages_reserved_bytes", "pages_reserved_mb", "memory for stems: reserved", _MB),
+    _gauge("pages_pinned_bytes", "pages_pinned_mb", "memory for stems: pinned for jumps", _MB),
+    _counter("pages_evicted", "pages_evicted", "pages of 64 KiB evicted"),
+    _counter("pages_wanted", "pages_wanted", "pages requested by starts, jumps and playheads"),
+    _gauge("pages_hit_ratio", "pages_hit_rate", "share of these pages that were in memory already"),
+    _gauge("read_max_seconds", "read_max_ms", "longest read from the storage medium", _MS),
+    _counter("stalls", "stalls", "reads from the storage medium that took more than a second"),
+    _gauge("stalled_seconds", "stalled_s", "duration of the current stall of the medium"),
+    _counter("loader_restarts", "restarts_loader", "times the loader died and was restarted"),
+    _counter("control_restarts", "restarts_control", "times control died and was replaced"),
+    _gauge("movement_ratio", "movement", "the latest /dance/total_movement"),
+    _gauge("recording_files", "recording", "files being recorded"),
+    _gauge("recording_seconds", "record_seconds", "length of the latest recording"),
+    _gauge("recording_lost_frames", "record_lost", "frames missing in it because of a slow disk"),
+    _gauge("device_lost", "device_lost", "1: the sound device is gone and being searched for"),
+)
+"""Metrics of control, by their names in the status (docs/reference/osc/index.md)."""
+
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A metric with one value per label, or a histogram. `kind`: counter, gauge or histogram."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+GAPS = Labelled("crowdstream_gaps", "counter", "underruns and other gaps by cause", ("cause",))
+RENDER = Labelled(
+    "crowdstream_render_seconds", "histogram",
+    "time to render a block; the sum is estimated from the buckets",
+)  # fmt: skip
+INTERVAL = Labelled(
+    "crowdstream_interval_seconds", "histogram",
+    "time between two callbacks; the sum is estimated from the buckets",
+)  # fmt: skip
+CONTROL_UP = Labelled(
+    "crowdstream_control_up", "gauge",
+    "1: control responds; 0: its metrics are the latest that were received",
+)  # fmt: skip
+INFO = Labelled(
+    "crowdstream_info", "gauge", "1; version, driver and device", ("version", "driver", "device")
+)
+STANDBY_STATE = Labelled(
+    "crowdstream_standby", "gauge", "1: the state of the standby engine", ("state",)
+)
+PROCESS_CPU = Labelled(
+    "crowdstream_process_cpu_seconds", "counter",
+    "CPU time of a process and its predecessors", ("process",),
+)  # fmt: skip
+PROCESS_MEMORY = Labelled(
+    "crowdstream_process_resident_memory_bytes", "gauge",
+    "resident memory of a process, including the parts of the desk it has touched", ("process",),
+)  # fmt: skip
+PAGES = Labelled("crowdstream_web_pages", "gauge", "open pages")
+LISTENERS = Labelled("crowdstream_web_listeners", "gauge", "listeners of the audio stream")
+SOCKETS = Labelled("crowdstream_web_sockets", "gauge", "open WebSockets")
+CONNECTIONS = Labelled(
+    "crowdstream_web_connections", "gauge", "open connections, including WebSockets"
+)
+REQUESTS = Labelled("crowdstream_web_requests", "counter", "HTTP requests")
+REFUSED = Labelled("crowdstream_web_refused", "counter", "refused requests by reason", ("reason",))
+LABELLED = (
+    GAPS, RENDER, INTERVAL, CONTROL_UP, INFO, STANDBY_STATE, PROCESS_CPU, PROCESS_MEMORY, PAGES,
+    LISTENERS, SOCKETS, CONNECTIONS, REQUESTS, REFUSED,
+)  # fmt: skip
+
+STANDBY = ("running", "warm", "none")
+"""States of the standby engine."""
+
+
 BUCKET_STEP = 2  # bins of the ledger per bucket: half an octave
 
 
-def _counter(about: Labelled, value: float | None = None) -> CounterMetricFamily:
+def _counter_family(about: Labelled, value: float | None = None) -> CounterMetricFamily:
     return CounterMetricFamily(about.name, about.help, value=value, labels=about.labels or None)
 
 
-def _gauge(about: Labelled, value: float | None = None) -> GaugeMetricFamily:
+def _gauge_family(about: Labelled, value: float | None = None) -> GaugeMetricFamily:
     return GaugeMetricFamily(about.name, about.help, value=value, labels=about.labels or None)
 
 
@@ -123,7 +257,7 @@ class Metrics(Collector):
         """The current value of every metric."""
         ledger = self._web.desk.ledger
         yield from self._lines(LEDGER, {one.source: ledger[one.source] for one in LEDGER})
-        gaps = _counter(GAPS)
+        gaps = _counter_family(GAPS)
         for cause, count in zip(CAUSES, ledger["gaps"], strict=True):
             gaps.add_metric([cause], self._counters.update(("gap", cause), int(count)))
         yield gaps
@@ -177,19 +311,19 @@ class Metrics(Collector):
 
     def _states(self) -> Iterator[Metric]:
         health, about = self._health, self._web.link.about
-        yield _gauge(CONTROL_UP, int(self._control_up))
-        info = _gauge(INFO)
+        yield _gauge_family(CONTROL_UP, int(self._control_up))
+        info = _gauge_family(INFO)
         names = (about.get("version"), health.get("driver"), health.get("device"))
         info.add_metric([str(one or "") for one in names], 1)
         yield info
         if "standby" in health:
-            standby = _gauge(STANDBY_STATE)
+            standby = _gauge_family(STANDBY_STATE)
             for state in sorted({*STANDBY, str(health["standby"])}):
                 standby.add_metric([state], int(state == health["standby"]))
             yield standby
 
     def _usage(self) -> Iterator[Metric]:
-        cpu, memory = _counter(PROCESS_CPU), _gauge(PROCESS_MEMORY)
+        cpu, memory = _counter_family(PROCESS_CPU), _gauge_family(PROCESS_MEMORY)
         for name, pid in self._web.link.about.get("pids", {}).items():
             with contextlib.suppress(psutil.Error):
                 known = self._process(int(pid))
@@ -214,12 +348,12 @@ class Metrics(Collector):
     def _visitors(self) -> Iterator[Metric]:
         gate = self._web.gate
         sockets = gate.sockets
-        yield _gauge(PAGES, sockets["/live"])
-        yield _gauge(LISTENERS, sockets["/listen"])
-        yield _gauge(SOCKETS, sum(sockets.values()))
-        yield _gauge(CONNECTIONS, self._web.places.total)
-        yield _counter(REQUESTS, gate.requests)
-        refused = _counter(REFUSED)
+        yield _gauge_family(PAGES, sockets["/live"])
+        yield _gauge_family(LISTENERS, sockets["/listen"])
+        yield _gauge_family(SOCKETS, sum(sockets.values()))
+        yield _gauge_family(CONNECTIONS, self._web.places.total)
+        yield _counter_family(REQUESTS, gate.requests)
+        refused = _counter_family(REFUSED)
         for reason, count in gate.refused.items():
             refused.add_metric([reason], count)
         for reason, count in aborted.items():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from crowdstream.web.api.arguments import MAX_NUMBER
-from crowdstream.web.api.commands import PLACES, Command, place_of
+from crowdstream.web.api.commands import MAX_NUMBER, PLACES, Command, place_of
 
 MAX_COMMANDS = 256  # in a batch
 

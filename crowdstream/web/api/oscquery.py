@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crowdstream.control.publish.address_values import Picture, getter
-from crowdstream.system.json_text import to_json
 from crowdstream.system.network_address import is_any_address
+from crowdstream.system.text import to_json
 from crowdstream.web.api.command_api import NO_STORE, error_response, json_response
 from crowdstream.web.api.commands import Command, addresses
 from crowdstream.web.control_client import Busy, ControlClient

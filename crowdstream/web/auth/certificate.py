@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crowdstream.system.child_environment import child_environment
 from crowdstream.system.private_dirs import check_private
-from crowdstream.web.auth.host_names import own_names
+from crowdstream.system.process import child_environment
+from crowdstream.web.auth.headers import own_names
 from crowdstream.web.auth.invitation import own_addresses
 from crowdstream.web.auth.token import token_folders
 

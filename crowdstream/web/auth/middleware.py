@@ -24,13 +24,18 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crowdstream import REPORT
-from crowdstream.logs.burst import LineThrottle
+from crowdstream.logs.throttle import LineThrottle
 from crowdstream.system.network_address import is_loopback, sender_key
 from crowdstream.system.text import printable
 from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.web.auth.failed_attempts import FailedAttempts, way_of
-from crowdstream.web.auth.headers import security_headers, without_token
-from crowdstream.web.auth.host_names import known_host, own_names, same_origin
+from crowdstream.web.auth.headers import (
+    known_host,
+    own_names,
+    same_origin,
+    security_headers,
+    without_token,
+)
 from crowdstream.web.auth.invitation import invitation, page_url, qr_code
 from crowdstream.web.auth.limits import (
     BODY_SECONDS,

@@ -24,11 +24,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import TAP_CUE, TAP_MASTER
-from crowdstream.system.json_text import read_json
+from crowdstream.system.text import read_json
 from crowdstream.system.token_bucket import TokenBucket
-from crowdstream.web.streaming import formats
-from crowdstream.web.streaming.broadcast import Broadcast
-from crowdstream.web.streaming.listener import Listener
+from crowdstream.web.streaming import encoding
+from crowdstream.web.streaming.broadcast import Broadcast, Listener
 
 MAX_LISTENERS = 64
 REPORT_CHARACTERS = 200  # maximum length of a report, which contains only numbers
@@ -69,9 +68,9 @@ class ListenEndpoint:
             await websocket.send_json({"refused": reason})
             await websocket.close(code, reason)
             return
-        known = formats.available()
+        known = encoding.available()
         given = wanted if wanted in known else known[0]
-        listener = Listener(formats.LADDERS[given])
+        listener = Listener(encoding.LADDERS[given])
         rate = round(self._desk.sample_rate)
         listener.outbox.put_nowait(
             {"hello": {"bus": bus, "format": given, "formats": known, "rate": rate}}
@@ -85,8 +84,8 @@ class ListenEndpoint:
     def _refusal(self, bus: str, wanted: str) -> tuple[int, str] | None:
         if bus not in BUSES:
             return POLICY, f"bus must be one of {', '.join(BUSES)}"
-        if wanted not in formats.LADDERS:
-            return POLICY, f"format must be one of {', '.join(formats.LADDERS)}"
+        if wanted not in encoding.LADDERS:
+            return POLICY, f"format must be one of {', '.join(encoding.LADDERS)}"
         if self.listeners >= self._most:
             return TRY_LATER, f"the limit of {self._most} listeners is reached: try again later"
         return None

@@ -30,7 +30,7 @@ from typing import Any
 
 from crowdstream.audiofile.codec_messages import mute_c_libraries
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.system.background_priority import lower_priority
+from crowdstream.system.process import lower_priority
 from crowdstream.system.sandbox import confine, own_folders
 from crowdstream.system.text import printable
 from crowdstream.web.waveforms.job import FINISHED, Job

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from crowdstream.control.processes.file_quarantine import FileQuarantine
-from crowdstream.system.child_environment import child_environment
+from crowdstream.control.processes.loader_client import FileQuarantine
+from crowdstream.system.process import child_environment
 from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from crowdstream.commands.errors import CommandError
 from crowdstream.commands.registry import TABLE
-from crowdstream.dj.setfile.errors import SetError
+from crowdstream.dj.setfile.reader import SetError
 from crowdstream.offline.cues import MAX_BEATS, MAX_SECONDS, Set
-from crowdstream.offline.set_reader import reader
+from crowdstream.offline.set_formats import reader
 from crowdstream.system.text import is_line
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
@@ -64,9 +64,9 @@ TARGET = Target(
     run,
     seeds,
     (
-        "crowdstream.offline.text_set",
-        "crowdstream.offline.osc_score",
-        "crowdstream.offline.set_reader",
+        "crowdstream.offline.set_formats",
+        "crowdstream.offline.set_formats",
+        "crowdstream.offline.set_formats",
         "crowdstream.osc.codec",
         "crowdstream.commands.registry",
     ),

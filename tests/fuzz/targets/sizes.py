@@ -14,14 +14,13 @@ from pathlib import Path
 from crowdstream.audiofile.beatgrid import GridError, read_sidecar
 from crowdstream.audiofile.containers.mp4 import read_stems, read_timing
 from crowdstream.audiofile.tags import read_tags
-from crowdstream.dj.setfile.errors import SetError
-from crowdstream.dj.setfile.reader import parse_set
+from crowdstream.dj.setfile.reader import SetError, parse_set
 from crowdstream.library.sidecar import SidecarError
 from crowdstream.library.sidecar import read_sidecar as read_corrections
 from crowdstream.movement.map_file import read_map
-from crowdstream.offline.text_set import read_text
+from crowdstream.offline.set_formats import read_text
 from crowdstream.settings import SettingError
-from crowdstream.system.toml_text import MAX_SIDECAR_BYTES
+from crowdstream.system.text import MAX_SIDECAR_BYTES
 from tests.fuzz.encoded_sounds import FRAMES, id3, sound, with_chunk
 from tests.fuzz.registry import Fault, Target
 from tests.support import scratch_files
@@ -149,15 +148,15 @@ TARGET = Target(
     run,
     seeds,
     (
-        "crowdstream.system.toml_text",
+        "crowdstream.system.text",
         "crowdstream.audiofile.beatgrid",
         "crowdstream.audiofile.sidecar",
         "crowdstream.library.sidecar",
         "crowdstream.audiofile.containers.mp4",
         "crowdstream.audiofile.tags",
         "crowdstream.dj.setfile.reader",
-        "crowdstream.dj.setfile.lines",
-        "crowdstream.offline.text_set",
+        "crowdstream.dj.setfile.reader",
+        "crowdstream.offline.set_formats",
     ),
     longest=600,
 )

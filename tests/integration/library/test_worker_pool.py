@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from crowdstream.library import worker_pool
-from crowdstream.library.job import Job
 from crowdstream.library.scanner import Scanner
+from crowdstream.library.worker import Job
 from crowdstream.library.worker_pool import JobResult, PoolError, WorkerPool
 from tests.support.analyze_command import INSTANT_ANALYSIS, Sound
 from tests.support.server import PROJECT, ended, until

@@ -16,7 +16,7 @@ from tests.support.recording import FORMATS, check, sound
 _KILLED = """
 import sys
 from pathlib import Path
-from crowdstream.recorder.writer import open_audio
+from crowdstream.recorder.writers import open_audio
 from tests.support.recording import sound
 frames = sound(200_000)
 made = open_audio(Path(sys.argv[1]), 44100, 2, sys.argv[2])

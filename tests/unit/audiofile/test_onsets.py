@@ -14,7 +14,7 @@ from crowdstream.demo.drums import hit
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import ATTACKS, PAGE_BYTES
 from crowdstream.desk.pages import Arena
-from crowdstream.loader.onset_scan import OnsetScan
+from crowdstream.loader.idle_scans import OnsetScan
 from crowdstream.loader.prefetch import Head, Stem
 
 RATE = 44100

@@ -26,7 +26,7 @@ from crowdstream.audiofile.errors import (
 )
 from crowdstream.audiofile.reader import open_stem
 from crowdstream.audiofile.stems import track_files
-from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.folder import FileAccess
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.loader.loader import Loader

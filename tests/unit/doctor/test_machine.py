@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from crowdstream.doctor import clock, memory, power, priority
+from crowdstream.doctor import memory, scheduling
 from crowdstream.settings import validate
 from tests.support.doctor_machine import machine
 from tests.support.held_resources import nothing_left_behind
@@ -27,10 +27,12 @@ class Space(NamedTuple):
 
 
 def test_governor(tmp_path: Path) -> None:
-    assert power.governor(machine(tmp_path / "none")).state == "ok"
+    assert scheduling.governor(machine(tmp_path / "none")).state == "ok"
     fast = {GOVERNOR.format(n): "performance\n" for n in range(4)}
-    assert power.governor(machine(tmp_path / "fast", fast)).state == "ok"
-    check = power.governor(machine(tmp_path / "mixed", {**fast, GOVERNOR.format(2): "ondemand\n"}))
+    assert scheduling.governor(machine(tmp_path / "fast", fast)).state == "ok"
+    check = scheduling.governor(
+        machine(tmp_path / "mixed", {**fast, GOVERNOR.format(2): "ondemand\n"})
+    )
     assert check.state == "warn" and "ondemand on 1" in check.text
     assert check.data["governors"] == {"performance": 3, "ondemand": 1}
     assert "echo performance | sudo tee" in check.fix
@@ -46,39 +48,39 @@ def test_governor(tmp_path: Path) -> None:
     ],
 )
 def test_throttling(tmp_path: Path, said: str, state: str, word: str) -> None:
-    check = power.throttling(machine(tmp_path, vcgencmd=said))
+    check = scheduling.throttling(machine(tmp_path, vcgencmd=said))
     assert check is not None
     assert check.state == state and word in check.text
     assert bool(check.fix) == (state != "ok")
 
 
 def test_throttling_is_checked_only_on_a_raspberry_pi(tmp_path: Path) -> None:
-    assert power.throttling(machine(tmp_path)) is None
-    assert power.throttling(machine(tmp_path, vcgencmd="VCHI initialization failed")) is None
+    assert scheduling.throttling(machine(tmp_path)) is None
+    assert scheduling.throttling(machine(tmp_path, vcgencmd="VCHI initialization failed")) is None
 
 
 @pytest.mark.parametrize(("celsius", "state"), [(50, "ok"), (77, "warn"), (83, "fail")])
 def test_temperature(tmp_path: Path, celsius: int, state: str) -> None:
     zone = "/sys/class/thermal/thermal_zone{}/temp"
     files = {zone.format(0): "20000\n", zone.format(1): f"{celsius}000\n", zone.format(2): "?"}
-    check = power.temperature(machine(tmp_path, files))
+    check = scheduling.temperature(machine(tmp_path, files))
     assert check is not None
     assert check.state == state and f"{celsius} °C" in check.text
-    assert power.temperature(machine(tmp_path / "none")) is None
+    assert scheduling.temperature(machine(tmp_path / "none")) is None
 
 
 def test_usb_autosuspend(tmp_path: Path) -> None:
     place = "/sys/bus/usb/devices/"
     stick = {f"{place}2-1:1.0/bInterfaceClass": "08\n", f"{place}2-1/power/control": "auto\n"}
-    assert power.usb_autosuspend(machine(tmp_path / "stick", stick)) is None
+    assert scheduling.usb_autosuspend(machine(tmp_path / "stick", stick)) is None
     card = {
         **stick, f"{place}1-2:1.0/bInterfaceClass": "01\n",
         f"{place}1-2:1.1/bInterfaceClass": "01\n", f"{place}1-2/power/control": "on\n",
     }  # fmt: skip
-    check = power.usb_autosuspend(machine(tmp_path / "awake", card))
+    check = scheduling.usb_autosuspend(machine(tmp_path / "awake", card))
     assert check is not None and check.state == "ok" and check.data["devices"] == ["1-2"]
     card[f"{place}1-2/power/control"] = "auto\n"
-    check = power.usb_autosuspend(machine(tmp_path / "asleep", card))
+    check = scheduling.usb_autosuspend(machine(tmp_path / "asleep", card))
     assert check is not None and check.state == "warn"
     assert check.fix == f"echo on | sudo tee {place}1-2/power/control"
 
@@ -88,17 +90,17 @@ def test_usb_autosuspend(tmp_path: Path) -> None:
 
 def test_realtime(tmp_path: Path) -> None:
     free = machine(tmp_path / "free", {"/proc/sys/kernel/sched_rt_runtime_us": "950000\n"})
-    assert priority.realtime(free, lambda: "").state == "ok"
-    refused = priority.realtime(free, lambda: "Operation not permitted")
+    assert scheduling.realtime(free, lambda: "").state == "ok"
+    refused = scheduling.realtime(free, lambda: "Operation not permitted")
     assert refused.state == "warn" and "Operation not permitted" in refused.text
     assert "rtprio 95" in refused.fix and not refused.data["allowed"]
     starved = machine(tmp_path / "starved", {"/proc/sys/kernel/sched_rt_runtime_us": "0\n"})
-    assert priority.realtime(starved, lambda: "").state == "warn"
+    assert scheduling.realtime(starved, lambda: "").state == "warn"
 
 
 def test_trying_real_time_priority_does_not_change_this_thread() -> None:
     before = os.sched_getscheduler(0)
-    assert isinstance(priority.try_realtime(), str)
+    assert isinstance(scheduling.try_realtime(), str)
     assert os.sched_getscheduler(0) == before
 
 
@@ -106,9 +108,9 @@ def test_trying_real_time_priority_does_not_change_this_thread() -> None:
     ("limit", "state"), [(resource.RLIM_INFINITY, "ok"), (1 << 30, "ok"), (8 << 20, "warn")]
 )
 def test_memlock(limit: int, state: str) -> None:
-    check = priority.memlock(limit)
+    check = scheduling.memlock(limit)
     assert check.state == state and bool(check.fix) == (state == "warn")
-    assert priority.memlock().data["bytes"] == resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    assert scheduling.memlock().data["bytes"] == resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
 
 
 # Memory ------------------------------------------------------------------------------------
@@ -191,18 +193,20 @@ def test_swap(tmp_path: Path, text: str, state: str, word: str) -> None:
     ],
 )
 def test_clock_source(tmp_path: Path, now: str, there: str, state: str, fix: str) -> None:
-    place = clock.CLOCKS
+    place = scheduling.CLOCKS
     files = {f"{place}/current_clocksource": now, f"{place}/available_clocksource": there}
-    check = clock.clock_source(machine(tmp_path, files))
+    check = scheduling.clock_source(machine(tmp_path, files))
     assert check.state == state and fix in check.fix and check.data["source"] == now
-    assert clock.clock_source(machine(tmp_path / "none")).state == "ok"
+    assert scheduling.clock_source(machine(tmp_path / "none")).state == "ok"
 
 
 def test_synchronized(tmp_path: Path) -> None:
-    assert clock.synchronized(machine(tmp_path, timedatectl="yes")).data["synchronized"] is True
-    off = clock.synchronized(machine(tmp_path, timedatectl="no"))
+    assert (
+        scheduling.synchronized(machine(tmp_path, timedatectl="yes")).data["synchronized"] is True
+    )
+    off = scheduling.synchronized(machine(tmp_path, timedatectl="no"))
     assert off.state == "warn" and "set-ntp true" in off.fix
-    unknown = clock.synchronized(machine(tmp_path))
+    unknown = scheduling.synchronized(machine(tmp_path))
     assert unknown.state == "ok" and unknown.data["synchronized"] is None
     told = machine(tmp_path, {"/run/systemd/timesync/synchronized": ""})
-    assert clock.synchronized(told).data["synchronized"] is True
+    assert scheduling.synchronized(told).data["synchronized"] is True

@@ -12,8 +12,7 @@ import pytest
 import soundfile
 
 from crowdstream.audiofile.beatgrid import BeatGrid, find_grid
-from crowdstream.audiofile.stems.folder import TRACKS
-from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.folder import TRACKS, FileAccess
 from crowdstream.audiofile.stems.track_files import find_stems_by_audio, folder_verdict
 from crowdstream.library.scanner import STEMS
 from crowdstream.library.sidecar import read_sidecar

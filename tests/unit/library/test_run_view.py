@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from crowdstream.library.job import Job
 from crowdstream.library.run_view import TerminalView
 from crowdstream.library.scanner import SINGLE, FileState
+from crowdstream.library.worker import Job
 
 
 class _Screen(io.StringIO):

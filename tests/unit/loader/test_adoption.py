@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.control.processes.loader_log import LoaderLog
+from crowdstream.control.processes.loader_client import LoaderLog
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.opcodes import FREE, PLAYING

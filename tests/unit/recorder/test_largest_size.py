@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.recorder import writer
+from crowdstream.recorder import writers
 from crowdstream.recorder.recording import MAX_NAME_BYTES, Recording, _part_path
 from tests.support.recording import FORMATS, STEP, FullDisk, SmallFiles, sound
 
@@ -29,7 +29,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
         path: Path, frames: np.ndarray, form: str, most: int = 200_001, lost: int = 0
     ) -> list[dict[str, Any]]:
         monkeypatch.setattr(SmallFiles, "most", most)
-        monkeypatch.setattr(writer, "RecordingFile", SmallFiles)
+        monkeypatch.setattr(writers, "RecordingFile", SmallFiles)
         events: list[dict[str, Any]] = []
         one = Recording(path, 44100, form, events.append)
         for at in range(0, len(frames), CHUNK):
@@ -131,7 +131,7 @@ def test_a_limit_without_room_for_audio_ends_the_recording(
 def test_a_full_disk_does_not_start_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", FullDisk)
+    monkeypatch.setattr(writers, "RecordingFile", FullDisk)
     events: list[dict[str, Any]] = []
     one = Recording(tmp_path / "mix.wav", 44100, "float", events.append)
     one.put(0, sound(60_000))
@@ -144,7 +144,7 @@ def test_a_full_disk_does_not_start_another_file(
 def test_a_continuation_file_stays_inside_the_recording_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", SmallFiles)
+    monkeypatch.setattr(writers, "RecordingFile", SmallFiles)
     folder = tmp_path / "in" / "sets"
     folder.mkdir(parents=True)
     events: list[dict[str, Any]] = []

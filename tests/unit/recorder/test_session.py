@@ -12,9 +12,9 @@ import soundfile
 
 from crowdstream.desk.constants import TAP_CUE, TAP_DECK, TAP_MASTER
 from crowdstream.desk.taps import LISTENERS, TapReader
-from crowdstream.recorder import recording, writer
-from crowdstream.recorder.disk import RecordingFile
+from crowdstream.recorder import recording, writers
 from crowdstream.recorder.session import Session
+from crowdstream.recorder.writers import RecordingFile
 from tests.support.recording import STEP, FullDisk, SlowDisk
 from tests.support.render_harness import RenderHarness, noise
 from tests.support.server import until
@@ -189,7 +189,7 @@ def test_frames_not_read_in_time_are_silent_and_reported(studio: Studio) -> None
 def test_a_slow_disk_affects_only_its_own_file(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", SlowDisk)
+    monkeypatch.setattr(writers, "RecordingFile", SlowDisk)
     monkeypatch.setattr(recording, "QUEUE_SECONDS", 0.5)
     SlowDisk.stuck.clear()
     SlowDisk.free.clear()
@@ -224,7 +224,7 @@ def test_a_full_disk_ends_its_file_and_others_continue(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        writer,
+        writers,
         "RecordingFile",
         lambda path, _roots: (FullDisk if path.stem == "full" else RecordingFile)(path),
     )
@@ -246,7 +246,7 @@ def test_a_full_disk_ends_its_file_and_others_continue(
 def test_a_recording_whose_files_have_all_failed_ends_by_itself(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", FullDisk)
+    monkeypatch.setattr(writers, "RecordingFile", FullDisk)
     session = studio.session(0)
     studio.play(session, 40_000)
     until(lambda: bool(studio.events_named("failed")))

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from crowdstream.recorder import writer
-from crowdstream.recorder.wav import WavWriter
-from crowdstream.recorder.writer import open_audio
+from crowdstream.recorder import writers
+from crowdstream.recorder.writers import WavWriter, open_audio
 from tests.support.recording import FORMATS, STEP, DyingDisk, FullDisk, check, size, sound
 
 every_format = pytest.mark.parametrize(("form", "extension"), FORMATS)
@@ -86,7 +85,7 @@ def test_a_file_is_never_overwritten(tmp_path: Path, form: str, extension: str) 
 def test_a_full_disk_leaves_a_valid_file(
     tmp_path: Path, form: str, extension: str, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", FullDisk)
+    monkeypatch.setattr(writers, "RecordingFile", FullDisk)
     monkeypatch.setattr(FullDisk, "room", room)
     frames = sound(100_000)
     path = tmp_path / f"a{extension}"
@@ -114,7 +113,7 @@ def test_a_full_disk_leaves_a_valid_file(
 def test_a_failing_disk_leaves_a_valid_file(
     tmp_path: Path, form: str, extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", DyingDisk)
+    monkeypatch.setattr(writers, "RecordingFile", DyingDisk)
     frames = sound(20_000)
     path = tmp_path / f"a{extension}"
     made = open_audio(path, 44100, 2, form)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.system.json_text import MAX_DEPTH, read_json, to_json
+from crowdstream.system.text import MAX_DEPTH, read_json, to_json
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 100, 500, 900, 990, 5000, 200_000])

@@ -10,7 +10,7 @@ import pytest
 
 from crowdstream.doctor.software import confinement
 from crowdstream.system import sandbox
-from crowdstream.system.child_environment import PROJECT
+from crowdstream.system.process import PROJECT
 from crowdstream.system.sandbox import Report, network_filter, readable
 
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | errno.EACCES

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.system.toml_text import MAX_KEY_PARTS, TomlError, check_keys, parse_toml
+from crowdstream.system.text import MAX_KEY_PARTS, TomlError, check_keys, parse_toml
 
 DEEP = "a." * MAX_KEY_PARTS + "a"
 QUOTED = ".".join(['"a b"', "'c.d'"] * MAX_KEY_PARTS)
@@ -27,7 +27,7 @@ def test_a_deep_key_is_refused_before_it_is_parsed(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    monkeypatch.setattr("crowdstream.system.toml_text.tomllib.loads", parsed.append)
+    monkeypatch.setattr("crowdstream.system.text.tomllib.loads", parsed.append)
     with pytest.raises(TomlError, match=f"more than {MAX_KEY_PARTS} parts") as caught:
         parse_toml(text)
     assert caught.value.line == text.count("\n") + 1

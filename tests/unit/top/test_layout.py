@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from crowdstream.top.bars import ASCII, UNICODE, Glyphs
+from crowdstream.top.fields import ASCII, UNICODE, Glyphs
 from crowdstream.top.layout import KEYS, draw_view
 from crowdstream.top.readings import BAD, Readings
 from tests.support.top_terminal import readings

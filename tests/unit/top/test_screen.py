@@ -8,9 +8,9 @@ import random
 from rich.console import Console
 from rich.text import Text
 
-from crowdstream.top.bars import UNICODE
+from crowdstream.top.fields import UNICODE
 from crowdstream.top.layout import draw_view
-from crowdstream.top.screen import Screen
+from crowdstream.top.terminal import Screen
 from tests.support.top_terminal import Shown, readings
 
 

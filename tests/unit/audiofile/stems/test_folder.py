@@ -10,8 +10,7 @@ import pytest
 
 from crowdstream.audiofile.errors import EmptyAudio, NotOneTrack, TooManyStems
 from crowdstream.audiofile.stems import folder_cache
-from crowdstream.audiofile.stems.folder import SEVERAL, STEMS, TRACKS, Verdict
-from crowdstream.audiofile.stems.sums import FileAccess
+from crowdstream.audiofile.stems.folder import SEVERAL, STEMS, TRACKS, FileAccess, Verdict
 from crowdstream.audiofile.stems.track_files import (
     UNPACKED,
     find_stems,

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.control.clock.clock import BeatClock, ClockUpdates
-from crowdstream.control.clock.tempo import TempoSegment, ramp_frames
+from crowdstream.control.clock.clock import BeatClock, ClockUpdates, TempoSegment, ramp_frames
 from crowdstream.desk.opcodes import OP_CLOCK
 from crowdstream.osc.codec import build
 from tests.support.offline_server import RATE, Rig, bundle

@@ -26,8 +26,8 @@ from crowdstream.control.clock.clock import (
     Change,
     ClockUpdates,
     FrameClock,
+    TempoSegment,
 )
-from crowdstream.control.clock.tempo import TempoSegment
 from crowdstream.desk.block import Desk
 
 RATE = 1000.0

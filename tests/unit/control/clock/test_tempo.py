@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdstream.control.clock.tempo import ROUNDING, TempoSegment, first_frame, ramp_frames
+from crowdstream.control.clock.clock import ROUNDING, TempoSegment, first_frame, ramp_frames
 
 # From frame 100 and beat 8, in 40 frames from 0.5 to 1.5 beats per frame: 40 beats.
 RAMP = TempoSegment(100, 8.0, 0.5, 1.5, 40)

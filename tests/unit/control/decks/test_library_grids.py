@@ -14,7 +14,7 @@ from crowdstream.analysis.source import ArraySound
 from crowdstream.analysis.track import analyse
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.control.decks.beatgrid import Grid
-from crowdstream.control.handlers.deck_ops import grid_of
+from crowdstream.control.handlers.common import grid_of
 from crowdstream.control.publish.deck_view import grid_value
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import Library, default_path

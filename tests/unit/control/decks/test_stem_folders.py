@@ -12,7 +12,7 @@ import pytest
 
 from crowdstream.audiofile.loudness import LoudnessMeter
 from crowdstream.audiofile.stems.track_files import find_stems_by_audio
-from crowdstream.control.processes.loader_log import LoaderLog
+from crowdstream.control.processes.loader_client import LoaderLog
 from tests.support.offline_server import RATE, Rig
 from tests.support.stem_folders import SPELLINGS, mixed, noises, parts, put, put_all, song
 

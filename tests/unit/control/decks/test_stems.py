@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.control.decks.stems import StemMix
+from crowdstream.control.decks.track import StemMix
 from crowdstream.desk.ramps import (
     VOICE_EQ,
     VOICE_FILTER,

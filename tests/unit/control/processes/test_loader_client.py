@@ -13,12 +13,13 @@ import pytest
 
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
-from crowdstream.control.processes.file_quarantine import SAME_FILE_SECONDS, FileQuarantine
 from crowdstream.control.processes.loader_client import (
     HANG_SECONDS,
     MAX_RESTART_DELAY,
     MIN_RESTART_DELAY,
+    SAME_FILE_SECONDS,
     SETTLED_SECONDS,
+    FileQuarantine,
     LoaderClient,
 )
 from crowdstream.desk.block import Desk

@@ -15,9 +15,9 @@ import soundfile
 from crowdstream.control.processes.child import ChildError
 from crowdstream.desk.block import Desk
 from crowdstream.osc.codec import build
-from crowdstream.recorder import writer
-from crowdstream.recorder.disk import RecordingFile
+from crowdstream.recorder import writers
 from crowdstream.recorder.main import Recorder
+from crowdstream.recorder.writers import RecordingFile
 from tests.support.offline_server import RATE, Rig, bundle, count, write
 from tests.support.recording import FullDisk, SmallFiles
 from tests.support.server import until
@@ -261,7 +261,7 @@ def test_recordings_stay_in_their_folders(
 def test_a_full_disk_is_reported_at_once_and_playback_continues(
     rig: Rig, tmp_path: Path, numbers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "RecordingFile", FullDisk)
+    monkeypatch.setattr(writers, "RecordingFile", FullDisk)
     rig.send("/deck/A/load", numbers)
     rig.send("/deck/A/play")
     rig.core.handle_packet(build("/notify", (1,)), ("127.0.0.1", 4))
@@ -289,7 +289,7 @@ def test_a_recording_continues_in_another_file_at_the_maximum_file_size(
     rig: Rig, tmp_path: Path, numbers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        writer, "RecordingFile",
+        writers, "RecordingFile",
         lambda path, roots: (RecordingFile if "deck" in path.name else SmallFiles)(path, roots),
     )
     rig.send("/deck/A/load", numbers)

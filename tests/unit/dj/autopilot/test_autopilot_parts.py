@@ -9,7 +9,7 @@ import pytest
 
 from crowdstream.dj.autopilot.crowd import CrowdInput
 from crowdstream.dj.autopilot.manual_override import RELEASE_SECONDS, ManualOverride, affected
-from crowdstream.dj.autopilot.own_commands import OwnCommandFilter
+from crowdstream.dj.autopilot.server_link import OwnCommandFilter
 from crowdstream.dj.autopilot.simulate_crowd import Crowd
 from crowdstream.movement.map_file import read_map
 from crowdstream.osc.codec import Double

@@ -11,8 +11,7 @@ from crowdstream.desk.load_shedding import FULL, NO_KEYLOCK, NO_OPTIONAL, SHORT_
 from crowdstream.desk.opcodes import OP_KEYLOCK, OP_QUALITY, WORK_RENDERS
 from crowdstream.desk.ramps import VOICE_KEYLOCK, VOICE_RATE, deck_level_ramp, voice_ramp
 from crowdstream.effects import MODULES
-from crowdstream.engine.effects.bypass import WIPE
-from crowdstream.engine.effects.chain import FADE
+from crowdstream.engine.effects.chain import FADE, WIPE
 from crowdstream.engine.precompiled import kernels
 from crowdstream.engine.voice.keylock import GLIDE_FRAMES
 from tests.support.effect_harness import freed, largest_step, order, put, remove, row

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 
 from crowdstream.commands.registry import TABLE
 from crowdstream.desk.ramps import deck_level_ramp
-from crowdstream.web.api.arguments import InvalidArguments, in_order
 from crowdstream.web.api.command_api import STATUS_POSITIONAL_FIELDS, routes
+from crowdstream.web.api.commands import InvalidArguments, in_order
 from tests.support.web_client import FakeWeb, ask
 
 

@@ -13,9 +13,8 @@ from starlette.types import ASGIApp
 
 from crowdstream.desk.dtypes import LEDGER
 from crowdstream.desk.opcodes import CAUSES
-from crowdstream.web.api.metrics import MonotonicCounters, routes
-from crowdstream.web.api.metrics_table import CONTROL
-from crowdstream.web.api.metrics_table import LEDGER as LINES
+from crowdstream.web.api.metrics import CONTROL, MonotonicCounters, routes
+from crowdstream.web.api.metrics import LEDGER as LINES
 from tests.support.web_client import FakeWeb, ask
 
 DASHBOARD = Path(__file__).resolve().parents[4] / "contrib" / "grafana-dashboard.json"

@@ -16,9 +16,8 @@ from starlette.types import ASGIApp
 from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import TABLE
 from crowdstream.control.processes.web_process import command_as_json
-from crowdstream.web.api.arguments import InvalidArguments, in_order
 from crowdstream.web.api.command_api import routes
-from crowdstream.web.api.commands import addresses
+from crowdstream.web.api.commands import InvalidArguments, addresses, in_order
 from crowdstream.web.api.openapi import openapi
 from crowdstream.web.auth.middleware import AccessMiddleware
 from tests.support.api_checks import kinds, problems

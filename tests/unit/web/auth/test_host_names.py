@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crowdstream.web.auth.host_names import known_host, own_names, same_origin, split_host
+from crowdstream.web.auth.headers import known_host, own_names, same_origin, split_host
 
 NAMES = frozenset({"localhost", "stage.lan"})
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from crowdstream.desk.constants import TAP_CUE, TAP_FRAMES, TAP_MASTER
 from crowdstream.desk.taps import LISTENERS, TapReader
-from crowdstream.web.streaming.broadcast import Broadcast
-from crowdstream.web.streaming.chunks import HEAD
-from crowdstream.web.streaming.listener import Listener
+from crowdstream.web.streaming.broadcast import Broadcast, Listener
+from crowdstream.web.streaming.encoding import HEAD
 from tests.support.tone_desk import ToneDesk
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.web.streaming import formats
-from crowdstream.web.streaming.chunks import (
+from crowdstream.web.streaming import encoding
+from crowdstream.web.streaming.encoding import (
     FORM_MULAW,
     FORM_OPUS,
     FORM_PCM16,
@@ -58,7 +58,7 @@ def test_mulaw_matches_g711() -> None:
 
 
 def test_a_header_describes_its_chunk_and_each_format_is_encoded_once() -> None:
-    encoders = formats.Encoders()
+    encoders = encoding.Encoders()
     stereo = np.tile([0.5, -0.25], (882, 1))
     chunk = _chunk(stereo)
     sizes = {"pcm16": 4 * 882, "mulaw": 2 * 882, "mulaw-mono": 882}
@@ -89,7 +89,7 @@ def test_opus_packets_carry_their_frame_numbers(monkeypatch: pytest.MonkeyPatch,
     codec = SimpleNamespace(create=lambda *_: FakeCodec())
     fake = SimpleNamespace(CodecContext=codec, AudioFrame=frames)
     monkeypatch.setitem(sys.modules, "av", fake)
-    encoders = formats.Encoders()
+    encoders = encoding.Encoders()
     size = rate // 50
     # A ramp whose values are frame numbers: a packet's first sample gives its position.
     first = []

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.web.streaming.chunks import Chunk
-from crowdstream.web.streaming.formats import LADDERS
-from crowdstream.web.streaming.listener import (
+from crowdstream.web.streaming.broadcast import (
     FULL_SECONDS,
     GIVE_UP_SECONDS,
     RECOVER_SECONDS,
     Listener,
 )
+from crowdstream.web.streaming.encoding import LADDERS, Chunk
 
 SIZE, RATE = 882, 44100
 SAMPLES = np.zeros((SIZE, 2), np.float32)

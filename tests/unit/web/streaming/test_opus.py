@@ -8,8 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from crowdstream.web.streaming.chunks import HEAD, Chunk
-from crowdstream.web.streaming.opus import PACKET, RATE, Encoder
+from crowdstream.web.streaming.encoding import HEAD, PACKET, RATE, Chunk, Encoder
 
 BITS = 128_000
 SECONDS = 2.0

@@ -82,10 +82,10 @@ def test_listeners_are_limited_and_slots_are_freed() -> None:
 def test_a_stalled_listener_is_disconnected_without_affecting_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crowdstream.web.streaming.listener.GIVE_UP_SECONDS", 1.5)
-    monkeypatch.setattr("crowdstream.web.streaming.listener.STEP_SECONDS", 0.3)
+    monkeypatch.setattr("crowdstream.web.streaming.broadcast.GIVE_UP_SECONDS", 1.5)
+    monkeypatch.setattr("crowdstream.web.streaming.broadcast.STEP_SECONDS", 0.3)
     # On a busy machine the good listener's thread may report late.
-    monkeypatch.setattr("crowdstream.web.streaming.listener.SLOW_SECONDS", 60.0)
+    monkeypatch.setattr("crowdstream.web.streaming.broadcast.SLOW_SECONDS", 60.0)
     source = ToneDesk()
     with contextlib.closing(source.desk), Site(source.desk) as site:
         stalled, good = ListeningClient(site.url, reports=False), ListeningClient(site.url)

@@ -1,7 +1,0 @@
-"""Errors in set files."""
-
-from __future__ import annotations
-
-
-class SetError(ValueError):
-    """A set cannot be played. The message names the file, the line and the reason."""

@@ -1,0 +1,258 @@
+"""Onset detection in pages, from the first use of keylock on.
+
+Detection takes a tenth of the time that reading a page does, so it is skipped until it is needed.
+
+Measure the loudness of a loaded track in slices while the loader is idle.
+
+Check the tempo in a track's tags against its audio, where the track is not analysed.
+
+Tags are rounded and don't contain the position of beats. The loader therefore examines a loaded
+track one second at a time while it is idle. Nothing is read: the samples are in memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crowdstream.analysis.features import extract_in_steps
+from crowdstream.analysis.rhythm import TAG_TOLERANCE, track_beats
+from crowdstream.analysis.tempo import normalize_onsets
+from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, BeatGrid, FoundGrid
+from crowdstream.audiofile.loudness import LoudnessMeter
+from crowdstream.audiofile.onsets import CONTEXT, find_onsets
+from crowdstream.desk.block import Desk
+from crowdstream.desk.opcodes import INT16
+from crowdstream.desk.pages import Arena
+from crowdstream.loader.prefetch import Heads, Stem
+
+PAGES_PER_STEP = 8  # pages that were in memory already, processed between two reads
+
+
+class OnsetScan:
+    """Finds onsets in pages once it has been started. Results depend on the file alone.
+
+    `read(stem, start, count)` reads frames of a stem's file where its pages are not in memory.
+    """
+
+    def __init__(self, arena: Arena, read: Callable[[Stem, int, int], np.ndarray]) -> None:
+        self._arena = arena
+        self._read = read
+        self._on = False
+        self._queue: deque[tuple[Stem, int]] = deque()
+
+    def begin(self, stems: list[Stem], heads: Heads) -> None:
+        """Start detection; pages that are in memory already are queued in playing order."""
+        if self._on:
+            return
+        self._on = True
+        waiting: list[tuple[bool, int, int, Stem, int]] = []
+        for stem in stems:
+            places = [head.position // stem.page_frames for head in heads.get(stem.source, [])]
+            for page in range(stem.pages):
+                if self._arena.needs_attacks(stem.source, page):
+                    ahead = min(((page - place) % stem.pages for place in places), default=page)
+                    waiting.append((not places, ahead, len(waiting), stem, page))
+        self._queue.extend((stem, page) for _, _, _, stem, page in sorted(waiting))
+
+    def forget(self, stem: Stem) -> None:
+        """Drop a stem that is being unloaded from the queue."""
+        self._queue = deque(entry for entry in self._queue if entry[0] is not stem)
+
+    def work(self) -> bool:
+        """Process the next few queued pages; False when there are none."""
+        for done in range(PAGES_PER_STEP):
+            if not self._queue:
+                return done > 0
+            stem, page = self._queue.popleft()
+            samples = self._arena.published(stem.source, page)
+            if samples is None or not self._arena.needs_attacks(stem.source, page):
+                continue
+            length = min(stem.page_frames, stem.reader.frames - page * stem.page_frames)
+            attacks = self.find(stem, page, samples[:length])
+            if attacks is not None:
+                self._arena.set_attacks(stem.source, page, attacks)
+        return True
+
+    def find(self, stem: Stem, page: int, samples: np.ndarray) -> np.ndarray | None:
+        """Onsets in a page's samples of shape `(frames, channels)`; None before the start."""
+        if not self._on:
+            return None
+        return find_onsets(samples, self._before(stem, page))
+
+    def _before(self, stem: Stem, page: int) -> np.ndarray:
+        # The samples that precede a page in the file.
+        earlier = self._arena.published(stem.source, page - 1) if page > 0 else None
+        if earlier is not None:
+            return earlier[-CONTEXT:]
+        start = page * stem.page_frames
+        first = max(0, start - CONTEXT)
+        try:
+            return self._read(stem, first, start - first)
+        except Exception:  # reported when the page itself can't be read
+            return np.empty((0, stem.reader.channels), np.float32)
+
+
+SLICE_FRAMES = 16384  # per step: two milliseconds, after which pages may be requested
+FIRST_REPORT = 10.0  # s of a streamed track before the first report; doubles
+
+
+class LoudnessScan:
+    """Measures the loudness of the sum of a track's stems, read from their pages.
+
+    `partly`: measure only pages that are in memory anyway, as they appear, from `begin` on.
+    """
+
+    def __init__(self, desk: Desk, stems: list[Stem], begin: int = 0, partly: bool = False) -> None:
+        self._desk = desk
+        self._stems = stems
+        self._frames = max(stem.reader.frames for stem in stems)
+        self._partly = partly
+        self._at = begin if partly else 0
+        self._report_at = FIRST_REPORT if partly else float("inf")
+        self._loudness = LoudnessMeter(desk.sample_rate)
+        self.done = False
+
+    def step(self, heads: Iterable[int] = ()) -> bool:
+        """Measure the next slice; False when there is none, or none in memory.
+
+        `heads`: frames at which the track is playing; a partial measurement continues there.
+        """
+        if self.done:
+            return False
+        count = min(SLICE_FRAMES, self._frames - self._at)
+        if self._partly and not self._resident(self._at, count):
+            ahead = [head for head in heads if head > self._at]
+            if not ahead or not self._resident(min(ahead), SLICE_FRAMES):
+                return False
+            self._at = min(ahead)
+            self._loudness.mark_gap()
+            count = min(SLICE_FRAMES, self._frames - self._at)
+        self._loudness.feed(self._sum(self._at, count))
+        self._at += count
+        self.done = self._at >= self._frames
+        return True
+
+    def report(self) -> dict[str, float] | None:
+        """The result so far in LUFS, linear sample peak and seconds; None if there is no news."""
+        if not self.done and self._loudness.seconds < self._report_at:
+            return None
+        self._report_at *= 2
+        return {
+            "lufs": self._loudness.integrated(),
+            "short_term": self._loudness.short_term(),
+            "momentary": self._loudness.momentary(),
+            "peak": self._loudness.peak,
+            "seconds": self._loudness.seconds,
+        }
+
+    def _resident(self, begin: int, count: int) -> bool:
+        for stem in self._stems:
+            last = min(begin + count, stem.reader.frames) - 1
+            first, size = begin // stem.page_frames, stem.page_frames
+            if last >= begin and not self._desk.page_table[
+                stem.source, first : last // size + 1
+            ].all():
+                return False
+        return True
+
+    def _sum(self, begin: int, count: int) -> np.ndarray:
+        # The sum of the stems as in the engine: a mono stem goes to both sides.
+        total = np.zeros((count, 2))
+        for stem in self._stems:
+            source = self._desk.sources[stem.source]
+            channels, int16 = int(source["channels"]), int(source["format"]) == INT16
+            done = 0
+            while done < count and begin + done < stem.reader.frames:
+                page, inside = divmod(begin + done, stem.page_frames)
+                some = min(count - done, stem.page_frames - inside)
+                place = int(self._desk.page_table[stem.source, page]) - 1
+                if place >= 0:  # pages behind the end of a truncated file are missing
+                    raw = self._desk.arena[place].view(np.int16 if int16 else np.float32)
+                    part = raw[inside * channels : (inside + some) * channels]
+                    scale = 1.0 / 32768.0 if int16 else 1.0
+                    heard = part.reshape(-1, channels) * scale
+                    # The engine, too, replaces samples that are not finite by silence.
+                    total[done : done + some] += np.nan_to_num(heard, posinf=0.0, neginf=0.0)
+                done += some
+        return total
+
+
+MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0  # length of tracks to check: shorter ones are unreliable
+
+
+class StemAudio:
+    """A stem's samples in the desk's pages, as input of the analysis; see `analysis.source`."""
+
+    def __init__(self, desk: Desk, stem: Stem, name: str) -> None:
+        self.name = name
+        self.sample_rate = round(desk.sample_rate)
+        self.frames = stem.reader.frames
+        self._desk = desk
+        self._stem = stem
+
+    def read(self, start: int, count: int) -> npt.NDArray[np.generic]:
+        """See `Sound`. Missing pages are read as silence."""
+        stem, source = self._stem, self._desk.sources[self._stem.source]
+        channels, int16 = int(source["channels"]), int(source["format"]) == INT16
+        out = np.zeros((count, channels), np.int16 if int16 else np.float32)
+        done = 0
+        while done < count:
+            page, inside = divmod(start + done, stem.page_frames)
+            some = min(count - done, stem.page_frames - inside)
+            place = int(self._desk.page_table[stem.source, page]) - 1
+            if place >= 0:
+                raw = self._desk.arena[place].view(out.dtype)
+                part = raw[inside * channels : (inside + some) * channels]
+                out[done : done + some] = part.reshape(-1, channels)
+            done += some
+        return out
+
+
+class TempoCheck:
+    """Checks `said`, the tempo in a track's tags in beats per minute, step by step."""
+
+    def __init__(self, desk: Desk, stems: Sequence[Stem], said: float) -> None:
+        # Names could identify the drums, but tagged stems are rare: all stems are used.
+        sounds = [StemAudio(desk, stem, f"stem {number}") for number, stem in enumerate(stems)]
+        self._said = said
+        self._steps = extract_in_steps(sounds)
+        self.grid: FoundGrid | None = None
+        self.verdict = ""
+
+    def step(self) -> bool:
+        """Examine the next second; False when done. `verdict` is then one of:
+
+        "confirmed", with the grid of the audio in `grid`; "refuted"; or "open".
+        """
+        if self.verdict:
+            return False
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._judge(end.value)
+        return True
+
+    def _judge(self, features: Any) -> None:
+        found = track_beats(features, normalize_onsets(features.onsets), self._said)
+        if found is None:
+            self.verdict = "refuted"
+        elif abs(found.bpm / self._said - 1) < TAG_TOLERANCE:
+            self.verdict = "confirmed"
+            times = found.beats.time(_numbers(found.beats.numbers, found.steady))
+            pairs = zip(_numbers(found.beats.numbers, found.steady), times, strict=True)
+            inside = [(float(n), float(at)) for n, at in pairs if at >= 0]
+            grid = BeatGrid(BeatGrid.through(inside).anchors, found.steady)
+            self.grid = FoundGrid(grid, "tag", found.confidence, found.doubt)
+        else:
+            self.verdict = "refuted" if found.confidence >= MIN_CERTAIN_CONFIDENCE else "open"
+
+
+def _numbers(numbers: npt.NDArray[np.float64], steady: bool) -> npt.NDArray[np.float64]:
+    if steady:
+        return np.array([0.0, 64.0])
+    return np.unique(np.concatenate([[0.0], numbers[numbers > 0]]))

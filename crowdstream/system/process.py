@@ -1,0 +1,82 @@
+"""The environment of the server's child processes, without its secrets.
+
+Run work at the lowest priority, so that audio never waits for it.
+
+Handle standard output that is no longer read, as behind `| head`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+SECRETS = frozenset({"CROWDSTREAM_HTTP_TOKEN"})
+"""Variables needed only by the process that reads the settings."""
+
+
+def child_environment(given: Mapping[str, str] | None = None, /, **more: str) -> dict[str, str]:
+    """Copy `given`, or this process's environment, with `more` added, for a child process.
+
+    The child finds this package wherever it is started. Children often decode untrusted files,
+    so they don't receive the token of the page.
+    """
+    environment = dict(os.environ if given is None else given)
+    for name in SECRETS:
+        environment.pop(name, None)
+    path = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
+    return {**environment, **more}
+
+
+NICENESS = 19
+# Set to "no" where nothing plays: such work then competes normally with other programs.
+VARIABLE = "CROWDSTREAM_GIVE_WAY"
+# psutil knows these numbers, but the process that draws waveforms has no other use for it.
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "i686": 289, "riscv64": 30}
+_IOPRIO_IDLE = 3 << 13  # class idle of IOPRIO_WHO_PROCESS, linux/ioprio.h
+
+
+def lower_priority() -> None:
+    """Let this process use processor and disk only when no other process needs them.
+
+    For a process that leads a session of its own: Linux first divides the processor among
+    sessions (autogroup), and niceness has no effect across sessions. Refusals by the system are
+    ignored. With `CROWDSTREAM_GIVE_WAY=no` in the environment nothing changes.
+    """
+    if os.environ.get(VARIABLE) == "no":
+        return
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        if os.getsid(0) == os.getpid():
+            Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None and sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_IDLE)
+
+
+# The status that shells report for a program killed by SIGPIPE.
+UNREAD_STATUS = 128 + 13
+
+
+def exit_quietly_on_broken_pipe(run: Callable[[], int]) -> int:
+    """Return `run()`'s exit status; exit silently if its output is not read to the end."""
+    try:
+        try:
+            return run()
+        finally:  # includes what argparse prints before it exits
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes the rest of the buffer once more at exit: discard it.
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return UNREAD_STATUS
