@@ -58,9 +58,10 @@ _GATE_TESTS = (_ACCESS_TESTS + "test_middleware.py", _ACCESS_TESTS + "test_verdi
 # None may need a compiled kernel, which takes half a minute for each mutant.
 MODULES: dict[str, tuple[str, ...]] = {
     "crowdstream/osc/acl.py": ("tests/unit/osc/test_acl.py",),
-    _ACCESS + "host_names.py": (_ACCESS_TESTS + "test_host_names.py", *_GATE_TESTS),
     _ACCESS + "limits.py": (_ACCESS_TESTS + "test_limits.py", *_GATE_TESTS),
-    _ACCESS + "headers.py": (_ACCESS_TESTS + "test_headers.py", *_GATE_TESTS),
+    _ACCESS + "headers.py": (
+        _ACCESS_TESTS + "test_headers.py", _ACCESS_TESTS + "test_host_names.py", *_GATE_TESTS,
+    ),
     _ACCESS + "token.py": (_ACCESS_TESTS + "test_token.py", *_GATE_TESTS),
     _ACCESS + "invitation.py": (_ACCESS_TESTS + "test_invitation.py",),
     _ACCESS + "failed_attempts.py": (_ACCESS_TESTS + "test_failed_attempts.py", *_GATE_TESTS),
