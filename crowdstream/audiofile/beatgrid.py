@@ -49,9 +49,8 @@ MAX_SECONDS = 1e6
 MAX_ANCHORS = 512
 # Confidence below which a grid is shown as uncertain; see docs/development/analysis.md.
 MIN_CERTAIN_CONFIDENCE = 0.6
-UNCHECKED_CONFIDENCE = (
-    0.3  # confidence of a tag's tempo that has not been checked against the audio
-)
+# confidence of a tag's tempo that has not been checked against the audio
+UNCHECKED_CONFIDENCE = 0.3
 SUFFIX = ".crowdstream.toml"
 MAX_NAME_BYTES = 255  # of a file name, on all relevant file systems
 DIGEST_DIGITS = 8

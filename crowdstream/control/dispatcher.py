@@ -33,8 +33,7 @@ from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.engine_queue.request import Reply, Request, discard_reply
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.load_shedding import LoadShedding
-from crowdstream.control.processes.buffer_resize import Done
-from crowdstream.control.processes.engine_pool import REASONS
+from crowdstream.control.processes.engine_pool import REASONS, Done
 from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.processes.storage_health import StorageHealth
 from crowdstream.control.publish.change_feed import ChangeFeed

@@ -20,9 +20,8 @@ from crowdstream.desk.block import Desk
 
 HORIZON_SECONDS = 0.5  # messages are carried out this long before their time, so files can load
 MAX_SCHEDULED = 65536  # scheduled messages
-MAX_SCHEDULED_BY_STRANGERS = (
-    4096  # of these, messages of strangers, which must not displace the sequencer's
-)
+# of these, messages of strangers, which must not displace the sequencer's
+MAX_SCHEDULED_BY_STRANGERS = 4096
 
 # A sequencer sends bundles up to some seconds ahead. A later time tag is more likely a mistake in a
 # clock or unit, so the sender is notified of the number of seconds until its message acts.

@@ -16,9 +16,8 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR
 BEATLESS_BPM = 120.0  # grid of a track without a beat: bars of 2 s, the same as in its analysis
 MAX_ANCHORS = 512  # the most that a deck's beatgrid holds
 PHRASE_BARS = 8
-VOCAL_THRESHOLD = (
-    0.15  # share of a bar with vocals, or activity of a stem, above which the bar counts
-)
+# share of a bar with vocals, or activity of a stem, above which the bar counts
+VOCAL_THRESHOLD = 0.15
 BASS_THRESHOLD = 0.35  # low-band activity that counts as bass: about 20 dB below the loudest bar
 ACTIVITY_RANGE_DB = 40.0  # the analysis maps this range to a stem activity of 0 to 1
 FIT_ITERATIONS = 40  # iterations of the fit of stem powers

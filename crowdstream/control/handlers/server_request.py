@@ -18,7 +18,7 @@ from crowdstream.control.dj_client import DjClient
 from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.engine_queue.request import Request, RequestReporter
 from crowdstream.control.load_shedding import LoadShedding
-from crowdstream.control.processes.buffer_resize import Done
+from crowdstream.control.processes.engine_pool import Done
 from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.publish.change_feed import ChangeFeed
 from crowdstream.control.publish.feedback import Feedback

@@ -3,6 +3,11 @@
 When an engine dies or hangs, its standby takes over within milliseconds and without control,
 which may be busy or gone. Control starts the next standby, searches for a device that is gone and
 notifies subscribers.
+
+The buffer size is changed during playback by handing over to an engine with another block size. On
+a device that mixes several streams, the new engine runs beside the old one before it takes
+over, and the change is almost inaudible. On a device that accepts a single stream, the old engine
+must close it first.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from crowdstream.control.processes.buffer_resize import BufferResize
+from crowdstream.commands.errors import Refused
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.desk.block import Desk
@@ -26,18 +31,16 @@ from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
-FIRST_STANDBY_DELAY = (
-    0.5  # s after the start before the first standby starts: the first track has priority
-)
+# s after the start before the first standby starts: the first track has priority
+FIRST_STANDBY_DELAY = 0.5
 MIN_RESTART_DELAY = 0.5  # s before an engine that has gone is replaced
 MAX_RESTART_DELAY = 30.0  # s, the upper limit when engines fail repeatedly
 STANDSTILL_SECONDS = 4.0  # without a block, where no standby watches the engine
 EARLY_DEATH_SECONDS = 0.5  # an engine that dies within this time counts as failed at once
 MAX_DEATHS = 5  # such deaths in a row before the server gives up
 
-HANDOVER_TAIL_SECONDS = (
-    2.0  # after handing over, until an engine is stopped: its last blocks have played
-)
+# after handing over, until an engine is stopped: its last blocks have played
+HANDOVER_TAIL_SECONDS = 2.0
 
 STORE_PREFIX = "engine/"  # prefix of an engine's name in the descriptor store; its number follows
 
@@ -372,3 +375,105 @@ class EnginePool:
             for other in [one for one in self._engines if one.state == "plays"]:
                 self._remove(other)
             self._next_start = 0.0
+
+
+MAX_SECONDS = 30.0  # a change that takes longer is abandoned
+REOPEN_MS = 100.0  # expected silence where the device accepts one stream at a time
+
+Done = Callable[[int, float], None]
+
+
+class BufferResize:
+    """Runs one change of the buffer size at a time. For the control thread.
+
+    `announce(frames, ms)` is called before each change with the new size in frames and the
+    expected silence in milliseconds.
+    """
+
+    def __init__(
+        self, engines: EnginePool, desk: Desk, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._engines = engines
+        self._desk = desk
+        self._monotonic = monotonic
+        self.announce: Callable[[int, float], None] = lambda *_: None
+        self._engine: Engine | None = None
+        self._frames = 0
+        self._deadline = 0.0
+        self.reopens = False  # the playing engine has to close the device for the new one
+        self._done: Done = lambda *_: None
+        self._fail: Callable[[str], None] = lambda _: None
+
+    def begin(self, frames: int, done: Done, fail: Callable[[str], None]) -> None:
+        """Change to blocks of `frames` frames.
+
+        On success calls `done(frames, ms)` with the resulting size in frames and the silence in
+        milliseconds. Calls `fail(reason)` when the size stays unchanged. Raises `Refused` when
+        the change can't be started.
+        """
+        if self._engine is not None:
+            raise Refused(f"the buffer size is being changed to {self._frames}: wait for /done")
+        if self._engines.searching or self._engines.info is None:
+            raise Refused("the sound device is gone: change the buffer size when it is back")
+        if frames == self._engines.frames:
+            done(frames, 0.0)
+            return
+        try:
+            self._engine = self._engines.launch("resize", frames)
+        except ChildError as error:
+            raise Refused(str(error)) from error
+        self.reopens = False
+        self._frames, self._done, self._fail = frames, done, fail
+        self._deadline = self._monotonic() + MAX_SECONDS
+
+    def on_engine_ready(self, engine: Engine, info: dict[str, Any] | None) -> None:
+        """Let the new engine take over: it is ready.
+
+        `info` describes its stream beside the old one; None if the device refuses a second stream.
+        """
+        if engine is not self._engine:
+            self._engines.discard(engine)
+            return
+        expected = REOPEN_MS
+        if info is not None:
+            # The old engine plays until the new one is audible: estimate the gap between them.
+            shorter = min(self._frames, self._engines.frames)
+            expected = 1e3 * shorter / self._desk.sample_rate
+        self.announce(self._frames, expected)
+        self._engines.remove_standby()
+        self.reopens = info is None
+        engine.child.send({"go": 1})
+
+    def on_takeover(self, engine: Engine, info: StreamInfo) -> None:
+        """Report the result if the engine that now plays is the one with the new size."""
+        if engine is not self._engine:
+            return
+        self._engine, self.reopens = None, False
+        if self._engines.searching:
+            self._fail("the sound device is gone: the built-in clock plays on until it is back")
+        elif info.buffer_size == self._frames:
+            self._done(info.buffer_size, int(self._desk.lease["silence_ns"]) / 1e6)
+        else:
+            stays = info.buffer_size
+            self._fail(f"{info.device} does not take blocks of {self._frames} frames: {stays} stay")
+
+    def on_device_lost(self) -> None:
+        """Abandon a change in progress: the device is gone."""
+        self._end("the sound device is gone: change the buffer size when it is back")
+
+    def tick(self) -> None:
+        """Abandon the change if its engine has died or exceeded `MAX_SECONDS`."""
+        engine = self._engine
+        if engine is None:
+            return
+        if not self._engines.has(engine):
+            self._end("the engine with the new buffer size has died: see the log")
+        elif self._monotonic() > self._deadline:
+            self._end(f"no engine was ready within {MAX_SECONDS:g} s")
+
+    def _end(self, reason: str) -> None:
+        engine, self._engine, self.reopens = self._engine, None, False
+        if engine is not None:
+            log.warning("the buffer size is unchanged: %s", reason)
+            self._engines.discard(engine)
+            self._fail(reason)

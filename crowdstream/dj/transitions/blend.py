@@ -18,9 +18,8 @@ BARS = tuple(LENGTHS)
 LEAD_AT = 0.5
 MELODY_OVERLAP = 0.8
 BEATMATCHED = True
-CENTRE_GAIN = (
-    0.8  # linear gain of both in the middle: with only one bass, about as loud as one track
-)
+# linear gain of both in the middle: with only one bass, about as loud as one track
+CENTRE_GAIN = 0.8
 
 
 def fit(context: TransitionContext) -> Fit:

@@ -18,9 +18,8 @@ BARS: tuple[float, ...] = (8, 16)
 LEAD_AT = 0.5
 MELODY_OVERLAP = 0.0
 BEATMATCHED = True
-UNDER_GAIN = (
-    0.6  # linear gain of one track's drums under the full other track: 1 to 2 dB more than it
-)
+# linear gain of one track's drums under the full other track: 1 to 2 dB more than it
+UNDER_GAIN = 0.6
 
 
 def fit(context: TransitionContext) -> Fit:

@@ -26,9 +26,8 @@ STATE = REGIONS["eq"].offset
 CURVES = REGIONS["curves"].offset
 CURVE = SEGMENT * BYTES
 
-WARM_UP_FRAMES = (
-    512  # frames for the filters to settle: 12 ms, three periods of the lower crossover
-)
+# frames for the filters to settle: 12 ms, three periods of the lower crossover
+WARM_UP_FRAMES = 512
 MIX = 256  # frames of the crossfade between dry and filtered
 
 

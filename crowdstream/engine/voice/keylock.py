@@ -26,9 +26,8 @@ from crowdstream.engine.voice.sync import split
 from crowdstream.engine.voice.tape import feed, file_position, skim
 
 GLIDE_FRAMES = 2205  # frames of the pitch glide when keylock is switched: 50 ms
-POSITION_TOLERANCE = (
-    1e-4  # frames: positions that differ by less are the same, with an error of -80 dB at worst
-)
+# frames: positions that differ by less are the same, with an error of -80 dB at worst
+POSITION_TOLERANCE = 1e-4
 STANDSTILL_RATE = 1e-6  # a tape read slower than this is at a standstill
 MIN_RATIO, MAX_RATIO = 0.05, 20.0
 

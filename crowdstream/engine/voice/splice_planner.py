@@ -45,9 +45,8 @@ WINDOW = 2048  # frames of the search window for a splice before an attack: 46 m
 AHEAD = 1536  # frames of the search window for any other splice: 35 ms
 DEVIATION_TOLERANCE = 2.0  # frames of deviation at an attack that are tolerated: 0.05 ms
 TOO_FAR = 2205  # frames of deviation that are worse than a lost attack: 50 ms
-JUMP_DEVIATION = (
-    8820  # frames of deviation at which the head jumps to the ideal position at once: 0.2 s
-)
+# frames of deviation at which the head jumps to the ideal position at once: 0.2 s
+JUMP_DEVIATION = 8820
 JUMP_FADE = 256  # frames of that jump's crossfade
 ATTACK_RANGE = 6000  # frames around the head in which attacks are considered
 

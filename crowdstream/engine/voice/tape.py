@@ -32,9 +32,8 @@ from crowdstream.engine.voice.stem_routing import clear_pairs, copy_pairs, mix_s
 
 # frames of the crossfade at the end of a loop or section (2.9 ms: too short to be heard)
 JOIN = 128
-MIN_SMOOTHED_LOOP_FRAMES = (
-    128  # frames: the seam of a shorter loop is not smoothed, as that loop is a waveform
-)
+# frames: the seam of a shorter loop is not smoothed, as that loop is a waveform
+MIN_SMOOTHED_LOOP_FRAMES = 128
 PREROLL = 64  # frames of the file fed before a start, for the interpolator's left-hand taps
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from crowdstream.commands.errors import Refused
-from crowdstream.control.processes.buffer_resize import MAX_SECONDS
 from crowdstream.control.processes.engine_pool import (
     EARLY_DEATH_SECONDS,
     FIRST_STANDBY_DELAY,
     HANDOVER_TAIL_SECONDS,
     MAX_DEATHS,
     MAX_RESTART_DELAY,
+    MAX_SECONDS,
     MIN_RESTART_DELAY,
     STANDSTILL_SECONDS,
     EnginePool,
