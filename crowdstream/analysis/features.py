@@ -15,8 +15,7 @@ import numpy.typing as npt
 import soxr
 
 from crowdstream.analysis.chroma import PitchCounter
-from crowdstream.analysis.mono import Mono
-from crowdstream.analysis.source import Floats, Sound, blocks, total_seconds
+from crowdstream.analysis.source import Floats, Mono, Sound, blocks, total_seconds
 from crowdstream.audiofile.loudness import RESPONSE_SECONDS, LoudnessMeter
 from crowdstream.audiofile.stems.names import kind_of
 

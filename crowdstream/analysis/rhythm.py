@@ -10,16 +10,14 @@ import numpy as np
 from crowdstream.analysis import (
     downbeat,
     grid,
-    grid_checks,
     onsets,
     tempo,
-    tempo_changes,
     variable_tempo,
     weights,
 )
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
-from crowdstream.analysis.silences import find_silences
+from crowdstream.analysis.structure import find_silences
 from crowdstream.analysis.tempo import Floats
 
 MIN_REGULAR = 0.1  # minimum pulse clarity of music with a beat, for long sounds
@@ -71,20 +69,20 @@ def track_beats(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
     found = _one_rhythm(features, lines, said=said)
     if found is None:
         return None
-    kept = grid_checks.worst_fit(lines, found.beats)
-    if kept < grid_checks.MIN_FIT or not found.steady:
+    kept = grid.worst_fit(lines, found.beats)
+    if kept < grid.MIN_FIT or not found.steady:
         # A variable grid glides from one tempo to the next. If both are steady, a grid of parts
         # describes the track better.
         changed = _changing_rhythm(features, lines, found.steady)
         if changed is not None:
-            fit = grid_checks.worst_fit(lines, changed.beats)
+            fit = grid.worst_fit(lines, changed.beats)
             if fit > kept - MAX_FIT_LOSS:
                 return changed
-    triple = grid_checks.triple_beat(lines, found.bpm / 60)
+    triple = grid.triple_beat(lines, found.bpm / 60)
     if triple is not None:
         found = _one_rhythm(features, lines, triple) or found
         return _with_doubt(found, "its bars seem to have three beats, but are counted in fours")
-    if kept < grid_checks.MIN_FIT:
+    if kept < grid.MIN_FIT:
         return _with_doubt(found, "parts of it do not keep to one tempo")
     return found
 
@@ -97,14 +95,14 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
     # The rhythm of a track with several consecutive tempi; None if it is not such a track.
     # `any_part`: accept parts with a variable tempo, too.
     pauses = [end for begin, end in find_silences(features) if end - begin > PAUSE_SECONDS]
-    inner = sorted({*tempo_changes.find_changes(lines), *pauses} - {features.seconds})
+    inner = sorted({*variable_tempo.find_changes(lines), *pauses} - {features.seconds})
     edges = [0.0, *inner, features.seconds]
-    parts: list[tempo_changes.Part] = []
+    parts: list[variable_tempo.Part] = []
     found: list[Rhythm] = []
     for begin, end in pairwise(edges):
-        low = begin + tempo_changes.EDGE if begin else 0.0
-        high = end - tempo_changes.EDGE if end < features.seconds else end
-        cut = tempo_changes.part_of(features, low, high)
+        low = begin + variable_tempo.EDGE if begin else 0.0
+        high = end - variable_tempo.EDGE if end < features.seconds else end
+        cut = variable_tempo.part_of(features, low, high)
         own = tempo.normalize_onsets(cut.onsets)
         rhythm = _one_rhythm(cut, own)
         if rhythm is None:
@@ -112,11 +110,11 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
         if not any_part and not _is_steady(own, rhythm):
             return None
         beats = Beats(rhythm.beats.numbers, rhythm.beats.times + low)
-        parts.append(tempo_changes.Part(begin if parts else 0.0, beats))
+        parts.append(variable_tempo.Part(begin if parts else 0.0, beats))
         found.append(rhythm)
     if len(parts) < 2:
         return None
-    beats = tempo_changes.join_parts(tempo_changes.refine_boundaries(lines, parts))
+    beats = variable_tempo.join_parts(variable_tempo.refine_boundaries(lines, parts))
     beats = _from_first_downbeat(features, beats)
     tempi = " to ".join(f"{rhythm.bpm:.4g}" for rhythm in found)
     whole = Rhythm(

@@ -20,9 +20,8 @@ from crowdstream.analysis.result import (
     Vocals,
 )
 from crowdstream.analysis.rhythm import Rhythm, track_beats
-from crowdstream.analysis.silences import find_silences
 from crowdstream.analysis.source import Sound, StemFileSound
-from crowdstream.analysis.structure import Bars
+from crowdstream.analysis.structure import Bars, find_silences
 from crowdstream.analysis.tempo import Doubles, Floats
 from crowdstream.audiofile.loudness import SILENCE
 from crowdstream.audiofile.stems.track_files import TrackFiles

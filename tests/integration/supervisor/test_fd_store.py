@@ -35,7 +35,7 @@ lives = len(os.listdir(folder))
 word = words[min(lives, len(words) - 1)]
 kept = {name: one.note for name, one in store.kept.items()}
 def end(*_):
-    store.leave(5)
+    store.report_exit(5)
     sys.exit(5)
 signal.signal(signal.SIGTERM, end)  # before anybody can see this life
 if store.kept.get("pipe"):
@@ -62,7 +62,7 @@ if word == "break":
 if word == "hang":
     os.kill(os.getpid(), signal.SIGSTOP)
 while True:
-    store.beat()
+    store.send_heartbeat()
     time.sleep(0.05)
 """
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.analysis.mono import Mono
 from crowdstream.analysis.result import Analysis
-from crowdstream.analysis.source import ArraySound, Sound
+from crowdstream.analysis.source import ArraySound, Mono, Sound
 from crowdstream.analysis.track import analyse
 from tests.support.drum_machine import RATE, beats_at, chords, drums, worst_error
 
