@@ -17,7 +17,7 @@ __all__ = ["PythonAudioServer"]
 
 
 def __getattr__(name: str) -> Any:
-    # Only when asked for: the program itself is the guardian, which imports next to nothing.
+    # Only when asked for: the program itself is the supervisor, which imports next to nothing.
     if name == "PythonAudioServer":
         from crowdstream.control.python_api import PythonAudioServer
 

@@ -81,7 +81,7 @@ class Family:
                             found.append(Member(role, process))
         if self._root.is_running():
             controlled = any(member.role == "control" for member in found)
-            found.insert(0, Member("guardian" if controlled else "control", self._root))
+            found.insert(0, Member("supervisor" if controlled else "control", self._root))
         return found
 
     def open_desk(self) -> Desk | None:

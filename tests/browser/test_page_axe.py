@@ -98,7 +98,7 @@ EVERYWHERE = {
         f"document.querySelector('{DECK} .stem-fold .knob')", DECK,
     ),
     "a note": State(
-        "import('/page/controls/say.js')"
+        "import('/page/controls/announce.js')"
         ".then(({ announce }) => announce('Deck B: no such file', 'bad'))",
         holds="document.querySelector('.note.bad')", place=".note",
     ),

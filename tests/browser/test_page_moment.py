@@ -36,7 +36,7 @@ def run(browser: Browser) -> Iterator[Any]:
         head = (
             "let time = 0; performance.now = () => time * 1000;"
             "const { ServerClock } = await import('/serverclock.js');"
-            "const { Playheads } = await import('/heard.js');"
+            "const { Playheads } = await import('/playheads.js');"
             "const state = {}; const live = { hello: { rate: 48000 }, clock: () => time,"
             "  get: (key) => state[key] };"
             "const report = (at, decks, latency = 0.02) => ({ t: at, at, latency, beat: at * 2,"

@@ -81,11 +81,11 @@ class Running:
             raise ServerError(f"the server has ended: {self.log().strip()}")
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Return the guardian and its children by role: control, engine, standby, loader, web.
+        """Return the supervisor and its children by role: control, engine, standby, loader, web.
 
         The older of two engines is "engine": the one that renders, unless it hangs.
         """
-        found = {"guardian": psutil.Process(self.pid)}
+        found = {"supervisor": psutil.Process(self.pid)}
         for package, role in ROLES.items():
             named = self.children_named(package)
             found.update(zip((role, "standby"), named, strict=False))
@@ -137,7 +137,7 @@ class Running:
 def open_desk(pid: int) -> Iterator[Desk]:
     """Open the shared memory of a server that the process `pid` has open, for a `with` block.
 
-    A starting server passes it to the guardian after its first reply, so this function waits for
+    A starting server passes it to the supervisor after its first reply, so this function waits for
     it. Raises `ServerError` if the process ends first.
     """
     deadline = time.monotonic() + START_SECONDS

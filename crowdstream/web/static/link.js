@@ -1,7 +1,7 @@
 // The state of the connection, and the lock of a view-only page.
 
 import { setText } from "./controls/dom.js";
-import { announce } from "./controls/say.js";
+import { announce } from "./controls/announce.js";
 
 const VIEW_ONLY_TEXT = "View only. To control the mix, open this page with the URL that the server "
   + "printed: it contains the token.";

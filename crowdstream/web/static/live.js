@@ -3,7 +3,7 @@
 // The page keeps no state of its own. While the connection is down, `live.state` says so; the last
 // known values stay visible, but no command is sent.
 
-import { Playheads } from "./heard.js";
+import { Playheads } from "./playheads.js";
 import { ServerClock } from "./serverclock.js";
 
 const FIRST_RETRY = 0.25; // s; doubles up to

@@ -2,7 +2,7 @@
 
 import { h, setText } from "./controls/dom.js";
 import { icon } from "./controls/icons.js";
-import { announce } from "./controls/say.js";
+import { announce } from "./controls/announce.js";
 import { makeDeck } from "./decks/deck.js";
 import { makeDock } from "./dock.js";
 import { listenForKeys } from "./keys.js";

@@ -2,7 +2,7 @@
 
 import { h, setText } from "./controls/dom.js";
 import { button } from "./controls/button.js";
-import { announce } from "./controls/say.js";
+import { announce } from "./controls/announce.js";
 
 const MEMORY = "crowdstream.start"; // in sessionStorage: the user has closed the card
 const OFFERED = 5; // tracks to choose from

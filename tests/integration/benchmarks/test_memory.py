@@ -25,7 +25,7 @@ def test_usage(tmp_path: Path) -> None:
     # The stems are in the shared block, and some process has them mapped.
     assert entry["shared_block_mb"] >= entry["pcm_mb"]
     assert entry["all_processes_mb"] > entry["before_loading_mb"]
-    assert {"guardian_mb", "control_mb", "engine_mb", "standby_mb", "loader_mb"} <= entry.keys()
+    assert {"supervisor_mb", "control_mb", "engine_mb", "standby_mb", "loader_mb"} <= entry.keys()
 
 
 def test_the_limits_are_kept_and_everything_is_released(

@@ -5,7 +5,7 @@
 
 import { setAttribute } from "./dom.js";
 import { icon } from "./icons.js";
-import { announce } from "./say.js";
+import { announce } from "./announce.js";
 
 export const HOLD_MS = 800;
 const TICK_MS = 50;

@@ -3,7 +3,7 @@
 import { h, select, setAttribute } from "../controls/dom.js";
 import { button, toggle } from "../controls/button.js";
 import { timeText } from "../controls/values.js";
-import { announce } from "../controls/say.js";
+import { announce } from "../controls/announce.js";
 
 const COUNT = 8;
 const HOLD_MS = 700; // a long press clears a hot cue

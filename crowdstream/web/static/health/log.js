@@ -1,7 +1,7 @@
 // The event log: gaps with cause and advice, events, refused commands, lost connections.
 
 import { h } from "../controls/dom.js";
-import { announce } from "../controls/say.js";
+import { announce } from "../controls/announce.js";
 
 const MAX_LINES = 200;
 const UNDERRUN_MS = 30000; // between two announcements of underruns

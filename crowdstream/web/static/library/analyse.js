@@ -2,7 +2,7 @@
 
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
-import { announce } from "../controls/say.js";
+import { announce } from "../controls/announce.js";
 import { VIEW_ONLY } from "../live.js";
 
 /** Post a request. `body`: {path} with a path from the library, or {stop: 1}. Rejects on failure. */

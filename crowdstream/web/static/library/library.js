@@ -5,7 +5,7 @@ import { button } from "../controls/button.js";
 import { icon } from "../controls/icons.js";
 import { timeText } from "../controls/values.js";
 import { guard } from "../controls/guard.js";
-import { announce } from "../controls/say.js";
+import { announce } from "../controls/announce.js";
 import { stopsDeck } from "../decks/playing.js";
 import { analyseButton } from "./analyse.js";
 import { makeDraggable } from "./drag.js";

@@ -1,6 +1,6 @@
 // Load a track onto a deck, and announce the start, the end and a failure.
 
-import { announce } from "../controls/say.js";
+import { announce } from "../controls/announce.js";
 import { runs } from "../decks/playing.js";
 
 const LETTERS = [..."ABCD"];

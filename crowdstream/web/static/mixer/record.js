@@ -2,7 +2,7 @@
 
 import { h, setAttribute, setText } from "../controls/dom.js";
 import { toggle } from "../controls/button.js";
-import { announce } from "../controls/say.js";
+import { announce } from "../controls/announce.js";
 import { timeText } from "../controls/values.js";
 
 export function makeRecorder(live) {
