@@ -20,7 +20,7 @@ from contrib.soundcard import JackDummy, PulseNull
 from crowdstream.audiofile.stems import folder_cache
 from crowdstream.desk import dsp_tables
 from crowdstream.engine.jit import kernel_cache
-from crowdstream.system.process import VARIABLE as GIVE_WAY
+from crowdstream.system.process import GIVE_WAY_VARIABLE
 from tests.support import processes
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ for _table in ("interpolator", "peak_detector", "equalizer", "k_weighting", "kno
     setattr(dsp_tables, _table, functools.cache(getattr(dsp_tables, _table)))
 
 # In the idle class nothing would be done beside programs that keep all cores busy.
-os.environ[GIVE_WAY] = "no"
+os.environ[GIVE_WAY_VARIABLE] = "no"
 
 # A test outlives no loss of power: thousands of files need not reach the disk.
 os.fsync = lambda fd: None
@@ -120,7 +120,7 @@ def _no_settings_of_the_user(
     """Tests see no CROWDSTREAM_... variables, configuration or library of who runs them."""
     for name in list(os.environ):
         ours = name.startswith("CROWDSTREAM_") or name == "AUDIO_BUFFER_SIZE"
-        if ours and name not in (GIVE_WAY, processes.MARK):
+        if ours and name not in (GIVE_WAY_VARIABLE, processes.MARK):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
     monkeypatch.setenv("XDG_DATA_HOME", str(_empty_folder(tmp_path_factory)))

@@ -36,7 +36,7 @@ def child_environment(given: Mapping[str, str] | None = None, /, **more: str) ->
 
 NICENESS = 19
 # Set to "no" where nothing plays: such work then competes normally with other programs.
-VARIABLE = "CROWDSTREAM_GIVE_WAY"
+GIVE_WAY_VARIABLE = "CROWDSTREAM_GIVE_WAY"
 # psutil knows these numbers, but the process that draws waveforms has no other use for it.
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "i686": 289, "riscv64": 30}
 _IOPRIO_IDLE = 3 << 13  # class idle of IOPRIO_WHO_PROCESS, linux/ioprio.h
@@ -49,7 +49,7 @@ def lower_priority() -> None:
     sessions (autogroup), and niceness has no effect across sessions. Refusals by the system are
     ignored. With `CROWDSTREAM_GIVE_WAY=no` in the environment nothing changes.
     """
-    if os.environ.get(VARIABLE) == "no":
+    if os.environ.get(GIVE_WAY_VARIABLE) == "no":
         return
     with contextlib.suppress(OSError):
         os.nice(NICENESS)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from crowdstream.system.process import PROJECT
 
-VARIABLE = "CROWDSTREAM_SANDBOX"
+SANDBOX_VARIABLE = "CROWDSTREAM_SANDBOX"
 """Set to "no" to disable all restrictions."""
 
 # include/uapi/linux/landlock.h; the system call numbers are the same on every architecture.
@@ -103,8 +103,8 @@ def confine(roots: Sequence[Path], caches: Iterable[Path] | None = None) -> Repo
     may be written to; the default is `own_folders()`.
     """
     caches = own_folders() if caches is None else caches
-    if os.environ.get(VARIABLE) == "no":
-        return Report(False, False, f"{VARIABLE}=no")
+    if os.environ.get(SANDBOX_VARIABLE) == "no":
+        return Report(False, False, f"{SANDBOX_VARIABLE}=no")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return Report(False, False, "the system does not let a process give up rights")

@@ -85,5 +85,5 @@ def test_doctor_reports_missing_restrictions() -> None:
 
 
 def test_the_sandbox_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(sandbox.VARIABLE, "no")
+    monkeypatch.setenv(sandbox.SANDBOX_VARIABLE, "no")
     assert sandbox.confine([]) == Report(False, False, "CROWDSTREAM_SANDBOX=no")
