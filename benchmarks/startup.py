@@ -350,7 +350,7 @@ def notifications(server: Running, times: int, bar: common.Progress) -> dict[str
         for page in (one, other):
             notified_page(page, 1.0)
         watcher = OscClient(server.port)
-        watcher.request("/watch", 1, answer="/done")
+        watcher.request("/changes/subscribe", 1, answer="/done")
         for number in range(times):
             time.sleep(random.uniform(*PAUSE_SECONDS))
             # Alternately: only one of them can be awaited at a time, the second would seem late.

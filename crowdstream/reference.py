@@ -169,12 +169,20 @@ def _serve() -> str:
 # Python, HTTP, metrics ----------------------------------------------------------------------
 
 
+def _with_aliases(names: Sequence[str]) -> str:
+    # A name, and its aliases in parentheses.
+    name, *aliases = (f"`{one}`" for one in names)
+    return f"{name} (alias: {', '.join(aliases)})" if aliases else name
+
+
 def _python() -> str:
     rows = []
     for command in TABLE.commands:
         if "/stem/1" in command.address or not re.search(r"/stem/\d", command.address):
             arguments = ", ".join(arg.name for arg in command.args)
-            rows.append((f"`osc_{command.name}`", f"`{command.address}`", arguments))
+            methods = _with_aliases([f"osc_{name}" for name in command.names])
+            addresses = _with_aliases([command.address, *command.aliases])
+            rows.append((methods, addresses, arguments))
     return table(("method", "address", "arguments"), rows)
 
 
@@ -183,7 +191,10 @@ def _http() -> str:
     for command in TABLE.commands:
         if "/stem/1" in command.address or not re.search(r"/stem/\d", command.address):
             names = ", ".join(f"`{arg.name}`" for arg in command.args)
-            rows.append((f"`POST /api{command.address}`", names, command.help.partition(". ")[0]))
+            request = _with_aliases(
+                [f"POST /api{command.address}", *(f"/api{one}" for one in command.aliases)]
+            )
+            rows.append((request, names, command.help.partition(". ")[0]))
     return table(("request", "arguments", "effect"), rows)
 
 

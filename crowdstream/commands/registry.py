@@ -182,9 +182,11 @@ class Command:
       `/deck/{deck}/quantize`.
     - `control_only`: it needs nothing from the engine, so it is answered even while the engine's
       queue is full.
-    - `changes`: it may change visible state, so subscribers of `/watch` are notified.
+    - `changes`: it may change visible state, so subscribers of `/changes/subscribe` are notified.
     - `button`: a button may send it although it has arguments; see `pressed`.
     - `python`: its Python name, where the name derived from the address is taken.
+    - `aliases`: former addresses, with the same placeholders. A message to one of them is handled
+      in the same way, and its replies repeat the alias. State is published under `address`.
     """
 
     address: str
@@ -198,15 +200,18 @@ class Command:
     changes: bool = True
     button: bool = False
     python: str = ""
+    aliases: tuple[str, ...] = ()
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
     @property
     def name(self) -> str:
         """The address as a Python name: `/deck/{deck}/eq/low` is `deck_eq_low`."""
-        if self.python:
-            return self.python
-        parts = [part for part in self.address.split("/") if part and "{" not in part]
-        return "_".join(parts).replace(".", "_")
+        return self.python or _python_name(self.address)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The address, then the aliases, by their Python names."""
+        return {self.name: self.address, **{_python_name(one): one for one in self.aliases}}
 
     @property
     def is_button(self) -> bool:
@@ -286,11 +291,11 @@ class Command:
 
         `place` is the second item that `Table.find` returns.
         """
-        address = self.address
-        for name, number in place.items():
-            spelling = next(one for one, known in PLACES[name] if known == number)
-            address = address.replace(f"{{{name}}}", spelling)
-        return address
+        return _placed(self.address, place)
+
+    def addresses_at(self, place: dict[str, Any]) -> tuple[str, ...]:
+        """Return `address_at(place)`, then the aliases for the same deck or bus."""
+        return tuple(_placed(address, place) for address in (self.address, *self.aliases))
 
     def usage(self) -> str:
         """Return a usage line: the address and its arguments, optional ones in brackets."""
@@ -301,9 +306,21 @@ class Command:
         return " ".join(words)
 
 
+def _python_name(address: str) -> str:
+    parts = [part for part in address.split("/") if part and "{" not in part]
+    return "_".join(parts).replace(".", "_")
+
+
+def _placed(address: str, place: dict[str, Any]) -> str:
+    for name, number in place.items():
+        spelling = next(one for one, known in PLACES[name] if known == number)
+        address = address.replace(f"{{{name}}}", spelling)
+    return address
+
+
 @dataclass
 class Table:
-    """All commands, by address. Deck letters in an address may have either case."""
+    """All commands, by address and alias. Deck letters in an address may have either case."""
 
     commands: list[Command] = field(default_factory=list)
     _exact: dict[str, tuple[Command, dict[str, Any]]] = field(default_factory=dict)
@@ -318,22 +335,25 @@ class Table:
         def register(handler: Callable[..., Any]) -> Callable[..., Any]:
             text = " ".join((handler.__doc__ or "").split())
             command = Command(address, args, text, handler, **options)
-            if command.name in self._names or not f"osc_{command.name}".isidentifier():
-                raise ValueError(
-                    f"{address}: {command.name!r} is taken or is not a valid Python name"
-                )
-            self._names[command.name] = command
+            for name, known in command.names.items():
+                if name in self._names or not f"osc_{name}".isidentifier():
+                    raise ValueError(f"{known}: {name!r} is taken or is not a valid Python name")
+            self._names |= dict.fromkeys(command.names, command)
             self.commands.append(command)
-            place = next((name for name in PLACES if f"{{{name}}}" in address), None)
-            if place is None:
-                self._enter(address, command, {})
-                return handler
-            for spelling, number in PLACES[place]:
-                exact = address.replace(f"{{{place}}}", spelling)
-                self._enter(exact, command, {place: number})
+            for known in (address, *command.aliases):
+                self._enter_all(known, command)
             return handler
 
         return register
+
+    def _enter_all(self, address: str, command: Command) -> None:
+        place = next((name for name in PLACES if f"{{{name}}}" in address), None)
+        if place is None:
+            self._enter(address, command, {})
+            return
+        for spelling, number in PLACES[place]:
+            exact = address.replace(f"{{{place}}}", spelling)
+            self._enter(exact, command, {place: number})
 
     def _enter(self, address: str, command: Command, place: Place) -> None:
         self._exact[address] = command, place
@@ -370,7 +390,7 @@ class Table:
             nodes = [below for node in nodes for name, below in node.items() if name in names]
         found: dict[Any, tuple[Command, Place]] = {}
         for node in nodes:
-            if "" in node:  # the tree contains deck letters in both cases
+            if "" in node:  # the tree contains deck letters in both cases, and aliases
                 command, place = node[""]
                 found.setdefault((command.address, *place.values()), node[""])
         if not found:
@@ -389,6 +409,14 @@ class Table:
             raise UnknownAddress(f"unknown address{self._hint(address)}")
         return found
 
+    def all_names(self, address: str) -> tuple[str, ...]:
+        """Return all names of a concrete address: the present one, then its aliases.
+
+        An address that is not in the table has only itself.
+        """
+        found = self._exact.get(address)
+        return (address,) if found is None else found[0].addresses_at(found[1])
+
     def _hint(self, address: str) -> str:
         # Finding the most similar address takes a millisecond: too long for every one of a flood.
         now = time.monotonic()
@@ -399,7 +427,7 @@ class Table:
         return f" (did you mean {near[0]}?)" if near else ""
 
     def by_name(self, name: str) -> Command | None:
-        """Return the command with this Python name, or None."""
+        """Return the command with this Python name, or with an alias of that name, or None."""
         return self._names.get(name)
 
 

@@ -131,7 +131,7 @@ class DjClient:
 
     def _check(self, request: Request) -> None:
         if not self.connected or request.sender != self._sender:
-            raise Refused("you are not registered as the DJ: send /dj/here begin first")
+            raise Refused("you are not registered as the DJ: send /dj/register begin first")
         self._last_seen = self._core.monotonic()
 
     # Commands to the DJ ----------------------------------------------------------------------

@@ -17,7 +17,7 @@ MARK = "<!-- Generated: `crowdstream reference docs/reference`. A test fails whe
 
 _CHAIN = re.compile(r"^/(deck/\{deck\}|bus/\{bus\}|mix)(?=/fx/)|^(deck|bus|mix)(?=_fx_)")
 CHAINS = ("/deck/{deck}", "/bus/{bus}", "/mix")
-_PATCHES = ("/mix/patch", "/deck/{deck}/send", "/deck/{deck}/send/pre")
+_ROUTES = ("/mix/route", "/deck/{deck}/send", "/deck/{deck}/send/pre")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ SUBJECTS = (
         "cues-and-loops", "Hot cues, jumps and loops", "Move the playhead within a track.",
         tuple(
             f"/deck/{{deck}}/{name}"
-            for name in ("seek", "jump", "hotcue", "loop", "slip", "reverse", "brake", "spin")
+            for name in ("seek", "jump", "hotcue", "loop", "slip", "reverse", "brake", "softstart")
         ),
     ),
     EFFECTS,
@@ -84,7 +84,7 @@ SUBJECTS = (
         "Status, subscriptions and scheduled messages. [Status](status.md) lists the contents of "
         "`/status.reply`.",
         (
-            "/status", "/notify", "/watch", "/feedback", "/waiting", "/cancel", "/sync",
+            "/status", "/notify", "/changes/", "/feedback", "/waiting", "/cancel", "/sync",
             "/version", "/quality", "/buffer_size",
         ),
     ),
@@ -120,8 +120,12 @@ def _merged(text: str) -> str:
     return re.sub(r"(deck.*[/_]stem[/_])\d(?!\d)", r"\1{number}", text)
 
 
-def _entry(command: Command, names: Sequence[str]) -> str:
+def _entry(same: Sequence[Command]) -> str:
+    # One entry for commands that differ only in the stem or the chain.
+    command = same[0]
     lines = [f"## `{_merged(command.usage())}`", "", command.help, ""]
+    for alias in command.aliases:
+        lines += [f"Alias: `{_merged(alias)}`.", ""]
     if "/fx/" in command.address and command.address != _merged(command.address):
         lines += ["`{chain}` stands for `/deck/{deck}`, `/bus/{bus}` or `/mix`.", ""]
     elif _merged(command.address) != command.address:
@@ -138,7 +142,8 @@ def _entry(command: Command, names: Sequence[str]) -> str:
     marks = [name for name in ("quantized", "button") if getattr(command, name)]
     if marks:
         lines += [f"{', '.join(marks).capitalize()}.", ""]
-    lines += [f"Python: {_calls(names)}", ""]
+    calls = [_calls(names) for names in zip(*(one.names for one in same), strict=True)]
+    lines += [f"Python: {'; alias: '.join(calls)}", ""]
     return "\n".join(lines)
 
 
@@ -167,7 +172,7 @@ def _module(module: Module) -> str:
 
 
 def _subject(command: Command) -> Subject:
-    if "/fx/" in command.address or command.address in _PATCHES:
+    if "/fx/" in command.address or command.address in _ROUTES:
         return EFFECTS
     for subject in SUBJECTS:
         if subject.prefixes and command.address.startswith(subject.prefixes):
@@ -182,7 +187,7 @@ def _page(subject: Subject) -> str:
     for command in TABLE.commands:
         if _subject(command) is subject:
             entries.setdefault(_merged(command.usage()), []).append(command)
-    parts += [_entry(same[0], [one.name for one in same]) + "\n" for same in entries.values()]
+    parts += [_entry(same) + "\n" for same in entries.values()]
     if subject is EFFECTS:
         parts.append("## The modules\n\n")
         parts += [_module(module) for module in MODULES.values()]

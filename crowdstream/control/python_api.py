@@ -119,7 +119,7 @@ class PythonAudioServer:
         command = TABLE.by_name(name[4:]) if name.startswith("osc_") else None
         if command is None:
             raise AttributeError(f"PythonAudioServer has no {name}")
-        known = command.address
+        known = command.names[name[4:]]
 
         def call(address: str, *arguments: Any) -> bool:
             for place, spellings in PLACES.items():

@@ -339,7 +339,8 @@ def _chosen(address: str, selection: Selection | None) -> Iterator[tuple[Command
     except CommandError:
         return
     for command, place in found:
-        yield command, place, selection is not None and selection.holds(command.address_at(place))
+        chosen = selection is not None and any(map(selection.holds, command.addresses_at(place)))
+        yield command, place, chosen
 
 
 def decks_of(command: Command, place: Place, arguments: tuple[Any, ...]) -> set[int]:

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crowdstream.desk.block import Desk
 from crowdstream.system.text import read_json, to_json
+from crowdstream.web.api.commands import with_aliases
 from crowdstream.web.auth.middleware import AccessMiddleware
 from crowdstream.web.control_client import Answer, Busy, ControlClient
 from crowdstream.web.engine_view import EngineView
@@ -157,7 +158,8 @@ class PageSockets:
         page = PageSocket()
         hello = {
             "write": web.gate.may_write(socket), "rate": web.desk.sample_rate,
-            "about": web.link.about, "table": web.link.table,
+            # With the aliases, which pages of earlier versions look up.
+            "about": web.link.about, "table": with_aliases(web.link.table),
         }  # fmt: skip
         page.send(to_json({"hello": hello}))
         page.show({**web.link.picture, **self._shown})

@@ -59,12 +59,13 @@ def ban(request: ServerRequest, path: str) -> None:
 
 
 @TABLE.add(
-    "/dj/give", Arg("what", "s", "a deck, tempo or all", default="all",
-                    choices=(*DECK_LETTERS, "tempo", "all")),
-    answers=_TAKEN, control_only=True, button=True,
+    "/dj/release", Arg("what", "s", "a deck, tempo or all", default="all",
+                       choices=(*DECK_LETTERS, "tempo", "all")),
+    answers=_TAKEN, control_only=True, button=True, aliases=("/dj/give",),
 )  # fmt: skip
-def give(request: ServerRequest, what: str) -> None:
-    """Return a deck, the tempo or everything from manual control to the DJ."""
+def release(request: ServerRequest, what: str) -> None:
+    """Release a deck, the tempo or everything from manual control: the DJ takes it back."""
+    # The word that DJs of every version know.
     request.core.dj.forward(request, "give", what)
 
 
@@ -81,14 +82,15 @@ def status(request: ServerRequest) -> None:
 
 
 @TABLE.add(
-    "/dj/here", Arg("what", "s", "begin: register, on: heartbeat, end: unregister",
-                    choices=("begin", "on", "end")),
-    answers="`/done /dj/here`; then `/dj/do number word arguments ...` for each request to the "
+    "/dj/register", Arg("what", "s", "begin: register, on: heartbeat, end: unregister",
+                        choices=("begin", "on", "end")),
+    answers="`/done <address>`; then `/dj/do number word arguments ...` for each request to the "
     "DJ, and `/dj/replaced` when another DJ has registered",
     control_only=True,
     changes=False,
+    aliases=("/dj/here",),
 )  # fmt: skip
-def here(request: ServerRequest, what: str) -> None:
+def register(request: ServerRequest, what: str) -> None:
     """Register as the DJ, and send a heartbeat every second.
 
     A DJ that is silent for 8 s is considered disconnected.

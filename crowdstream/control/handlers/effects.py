@@ -156,14 +156,15 @@ def list_chain(request: ServerRequest, chain: int) -> None:
 
 
 @TABLE.add(
-    "/mix/patch",
+    "/mix/route",
     Arg("source", "s", "deck or bus", choices=SOURCES),
     Arg("destination", "s", "bus or master", choices=DESTINATIONS),
     _GAIN,
     _SECONDS,
     scheduled=True,
+    aliases=("/mix/patch",),
 )
-def patch(
+def route(
     request: ServerRequest, source: str, destination: str, gain: float, seconds: float
 ) -> None:
     """Set the gain with which a deck or bus feeds a bus or the master.
@@ -171,16 +172,16 @@ def patch(
     By default decks and buses feed only the master, at gain 1. A route that would make buses feed
     each other in a loop is refused.
     """
-    _patch(request, SOURCES.index(source), DESTINATIONS.index(destination), gain, seconds)
+    _route(request, SOURCES.index(source), DESTINATIONS.index(destination), gain, seconds)
 
 
 @TABLE.add("/deck/{deck}/send", _BUS, _GAIN, _SECONDS, scheduled=True)
 def send(request: ServerRequest, deck: int, bus: int, gain: float, seconds: float) -> None:
-    """Set the gain with which the deck feeds a send bus; the same as `/mix/patch`."""
-    _patch(request, deck, bus - 1, gain, seconds)
+    """Set the gain with which the deck feeds a send bus; the same as `/mix/route`."""
+    _route(request, deck, bus - 1, gain, seconds)
 
 
-def _patch(
+def _route(
     request: ServerRequest, source: int, destination: int, gain: float, seconds: float
 ) -> None:
     ramp_seconds = max(seconds, MIN_RAMP_SECONDS)

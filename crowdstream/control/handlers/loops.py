@@ -139,7 +139,10 @@ def exit_(request: ServerRequest, deck: int) -> None:
     send(request, _looped(request, deck), OP_LOOP, index=LOOP_EXIT)
 
 
-@TABLE.add("/deck/{deck}/loop/again", scheduled=True, quantized=True)
-def again(request: ServerRequest, deck: int) -> None:
-    """Re-enter the loop that was left last (reloop)."""
+@TABLE.add(
+    "/deck/{deck}/loop/reloop", scheduled=True, quantized=True,
+    aliases=("/deck/{deck}/loop/again",),
+)  # fmt: skip
+def reloop(request: ServerRequest, deck: int) -> None:
+    """Re-enter the loop that was left last."""
     send(request, _looped(request, deck), OP_LOOP, index=LOOP_AGAIN)

@@ -153,13 +153,14 @@ def ceiling(request: ServerRequest, decibels: float) -> None:
 
 
 @TABLE.add(
-    "/deck/{deck}/listen",
+    "/deck/{deck}/pfl",
     Arg("gain", "f", "linear gain on the cue bus; 0: off", low=0, high=MAX_GAIN,
         default=1.0),
     _RAMP,
     scheduled=True,
+    aliases=("/deck/{deck}/listen",),
 )
-def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
+def pfl(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
     """Send the deck to the cue bus: pre-fader listening (PFL), after the deck's effects."""
     request.deck_manager.ramp(request, RAMP_LISTEN + deck, gain, seconds)
 

@@ -9,6 +9,7 @@ from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS
 from crowdstream.control.handlers.common import DISCARDS
 from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.control.publish.change_feed import FORMER_SUBSCRIBE
 from crowdstream.control.publish.reply_ports import MAX_REPLY_PORT, MIN_REPLY_PORT
 
 MAX_SELECTED = 32  # patterns per command
@@ -53,17 +54,20 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
 
 
 @TABLE.add(
-    "/watch",
+    "/changes/subscribe",
     Arg("on", "i", "1: subscribe, 0: unsubscribe", low=0, high=1, default=1),
-    answers="`/done /watch <client number> <maximum of clients>`, then `/changed address "
+    answers="`/done <address> <client number> <maximum of clients>`, then `/changed address "
     "arguments ...` for each change, see above",
     control_only=True,
     changes=False,
+    aliases=(FORMER_SUBSCRIBE,),
 )
-def watch(request: ServerRequest, on: int) -> None:
-    """Subscribe to the changes that all clients make: other clients, web pages and yourself."""
-    watchers = request.core.changes.watchers
-    request.done(watchers.switch(request, bool(on)), MAX_SUBSCRIBERS)
+def subscribe_to_changes(request: ServerRequest, on: int) -> None:
+    """Subscribe to the changes that all clients make: other clients, web pages and yourself.
+
+    A client that subscribes by the alias receives former addresses where there are any.
+    """
+    request.done(request.core.changes.switch(request, bool(on)), MAX_SUBSCRIBERS)
 
 
 @TABLE.add(

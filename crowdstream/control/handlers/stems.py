@@ -31,11 +31,12 @@ def _eq_row(number: int, band: str) -> int:
     return VOICE_EQ + len(BANDS) * (number - 1) + BANDS.index(band)
 
 
-def _address(number: int, name: str, *args: Arg) -> Callable[..., Any]:
+def _address(number: int, name: str, *args: Arg, alias: str = "") -> Callable[..., Any]:
     # Mute and solo are played like instruments, so they are quantized.
     waits = name in ("mute", "solo")
-    address = f"/deck/{{deck}}/stem/{number}/{name}"
-    return TABLE.add(address, *args, scheduled=True, quantized=waits)
+    stem = f"/deck/{{deck}}/stem/{number}"
+    aliases = (f"{stem}/{alias}",) if alias else ()
+    return TABLE.add(f"{stem}/{name}", *args, scheduled=True, quantized=waits, aliases=aliases)
 
 
 def _band_address(number: int, band: str) -> None:
@@ -114,14 +115,15 @@ def _switch_addresses(number: int) -> None:
 def _outlet_addresses(number: int) -> None:
     @_address(
         number,
-        "listen",
+        "pfl",
         Arg(
             "gain", "f", "linear gain on the cue bus; 0: off", low=0, high=MAX_GAIN,
             default=1.0,
         ),
         _RAMP,
+        alias="listen",
     )
-    def listen(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
+    def pfl(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
         """Send this stem to the cue bus: pre-fader listening (PFL), after the stem's filter."""
         _set(request, deck, number, VOICE_LISTEN + number - 1, gain, seconds)
 

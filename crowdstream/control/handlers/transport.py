@@ -163,9 +163,12 @@ def brake(request: ServerRequest, deck: int, seconds: float, stop: int) -> None:
     send(request, track, OP_SPIN, x=0.0, y=_frames(request, seconds), index=stop)
 
 
-@TABLE.add("/deck/{deck}/spin", _SPIN, scheduled=True, button=True, quantized=True)
-def spin(request: ServerRequest, deck: int, seconds: float) -> None:
-    """Soft start: bring the deck's track up to speed from a standstill or brake.
+@TABLE.add(
+    "/deck/{deck}/softstart", _SPIN, scheduled=True, button=True, quantized=True,
+    aliases=("/deck/{deck}/spin",),
+)  # fmt: skip
+def softstart(request: ServerRequest, deck: int, seconds: float) -> None:
+    """Bring the deck's track up to speed from a standstill or brake.
 
     A stopped track is started.
     """

@@ -41,7 +41,9 @@ ABOUT_SECONDS = 1.0
 MAX_UNSENT = 8 << 20  # bytes; a web process that leaves more unread hangs
 
 # Commands that subscribe the sender's address. Pages receive all these messages anyway.
-NOT_FOR_PAGES = frozenset({"/notify", "/watch", "/feedback", "/meters", "/clock/ticks"})
+NOT_FOR_PAGES = frozenset(
+    {"/notify", "/changes/subscribe", "/feedback", "/meters", "/clock/ticks"}
+)
 
 
 def start_web(desk: Desk, settings: Settings, store: FdStore | None, port: int) -> Child:
@@ -79,7 +81,8 @@ def command_as_json(command: Command) -> dict[str, Any]:
             about["default"] = arg.default
         args.append(about)
     return {
-        "address": command.address, "name": command.name, "help": command.help,
+        "address": command.address, "aliases": list(command.aliases), "name": command.name,
+        "help": command.help,
         "answers": command.answers, "scheduled": command.scheduled,
         "quantized": command.quantized, "asks": command.control_only,
         "changes": command.changes, "any_order": command.reorder is not None, "args": args,
@@ -278,7 +281,7 @@ class WebProcess:
         entries = []
         for address, *arguments in batch:
             reply = self._reply(child, number) if number else discard_reply
-            if address in NOT_FOR_PAGES:
+            if TABLE.all_names(str(address))[0] in NOT_FOR_PAGES:
                 reply("/fail", address, "pages receive all notifications without subscribing")
             else:
                 entries.append((str(address), tuple(arguments), reply, None))

@@ -59,8 +59,9 @@ _GETTERS: list[tuple[re.Pattern[str], _Get]] = [
     for pattern, get in (
         *((f"{_DECK}/{name}", _deck(name)) for name in (
             "level", "rate", "gain", "filter", "crossfader", "keylock", "pitch", "slip", "reverse",
-            "quantize", "listen",
+            "quantize",
         )),
+        (f"{_DECK}/pfl", _deck("listen")),
         (f"{_DECK}/filter/resonance", _deck("resonance")),
         (f"{_DECK}/trim/auto", _deck("trim_auto")),
         (f"{_DECK}/trim", lambda picture, deck: [_decibels(picture[f"deck.{deck}"]["trim"])]),
@@ -68,7 +69,8 @@ _GETTERS: list[tuple[re.Pattern[str], _Get]] = [
         (f"{_DECK}/sync/ratio", _deck("sync_ratio")),
         *((f"{_DECK}/eq/{name}", _deck_band(n)) for n, name in enumerate(("low", "mid", "high"))),
         (_STEM, _stem("gain")),
-        *((f"{_STEM}/{name}", _stem(name)) for name in ("mute", "solo", "filter", "listen")),
+        *((f"{_STEM}/{name}", _stem(name)) for name in ("mute", "solo", "filter")),
+        (f"{_STEM}/pfl", _stem("listen")),
         (f"{_STEM}/filter/resonance", _stem("resonance")),
         *((f"{_STEM}/eq/{name}", _stem_band(n)) for n, name in enumerate(("low", "mid", "high"))),
         ("/mix/crossfader", _mixer("crossfader")),
@@ -165,7 +167,7 @@ def named_values(key: str, shown: Any) -> Iterator[tuple[Name, Values]]:
             for destination in DESTINATIONS:
                 if not is_send(source, destination):
                     gain = gains.get((source, destination), 0.0)
-                    yield ("/mix/patch", source, destination), (gain,)
+                    yield ("/mix/route", source, destination), (gain,)
     elif key == "dj":
         for name in ("hold", "energy"):
             if isinstance(shown.get(name), int | float):

@@ -1,8 +1,12 @@
 """Feed of executed commands, for clients that follow what others do.
 
-A client that subscribes by `/watch` receives `/changed address arguments...` for each command with
-a visible effect, whichever client sent it. In a flood, changes that differ only in their
-fractional values are reduced to the newest: moving a fader takes up one entry.
+A client that subscribes by `/changes/subscribe` receives `/changed address arguments...` for each
+command with a visible effect, whichever client sent it. In a flood, changes that differ only in
+their fractional values are reduced to the newest: moving a fader takes up one entry.
+
+A change is reported under the command's present address, even if it was sent to an alias. A client
+that subscribes by `/watch`, the alias, does not know the present addresses: it receives aliases
+instead, so programs of earlier versions recognize changes, in particular their own.
 """
 
 from __future__ import annotations
@@ -11,12 +15,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from crowdstream.commands.registry import Command
+from crowdstream.commands.patterns import Selection
+from crowdstream.commands.registry import TABLE, Command
+from crowdstream.control.engine_queue.request import Reply, Request
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.osc.codec import BUNDLE_HEADER_BYTES, build, bundle
 
 SEND_SECONDS = 0.02  # between two transmissions
 FLOOD = 16  # changes per transmission, 800 per second: above that, only the newest are sent
+FORMER_SUBSCRIBE = "/watch"  # alias: its subscribers receive aliases
 MAX_BYTES = 1400  # of a packet, so that networks need not fragment it
 
 Change = tuple[str, tuple[Any, ...]]
@@ -37,8 +44,22 @@ class ChangeFeed:
         self._send_packet = send
         self._monotonic = monotonic
         self._listeners: list[Callable[[str, tuple[Any, ...]], None]] = []
+        self._former: set[Any] = set()  # senders that receive aliases; may contain former watchers
         self._waiting: list[Change] = []
         self._due = 0.0
+
+    def switch(self, request: Request, on: bool) -> int:
+        """Subscribe or unsubscribe the sender of a command, as `Subscribers.switch`."""
+        number = self.watchers.switch(request, on)
+        self._former.intersection_update(self._watching())
+        if on and Selection([request.address]).holds(FORMER_SUBSCRIBE):
+            self._former.add(request.sender)
+        else:
+            self._former.discard(request.sender)
+        return number
+
+    def _watching(self) -> list[Any]:
+        return [sender for sender, _ in self.watchers.replies()]
 
     def listen(self, callback: Callable[[str, tuple[Any, ...]], None]) -> None:
         """Call `callback` with address and arguments of each change that watchers receive."""
@@ -71,15 +92,34 @@ class ChangeFeed:
             self._send(changes)
 
     def _send(self, changes: list[Change]) -> None:
-        packed: list[bytes] = []
+        packed: dict[bool, list[bytes]] = {}
         for sender, reply in self.watchers.replies():
+            former = sender in self._former
+            spelled = with_aliases(changes) if former else changes
             if sender is None:  # not on the network: the program that hosts this server
-                for address, values in changes:
+                for address, values in spelled:
                     reply("/changed", address, *values)
                 continue
-            packed = packed or list(packets(changes))
-            for packet in packed:
+            if former not in packed:
+                packed[former] = list(packets(spelled))
+            for packet in packed[former]:
                 self._send_packet(sender, packet)
+
+    def to_state(self) -> list[Any]:
+        """State for JSON: that of `Subscribers`, and whether each client receives aliases."""
+        return [[*one, one[0] in self._former] for one in self.watchers.to_state()]
+
+    def restore(self, state: list[Any], reply_to: Callable[[Any], Reply]) -> None:
+        """Restore saved subscriptions, also of a version in which all clients sent `/watch`."""
+        self.watchers.restore([one[:2] for one in state], reply_to)
+        for sender, _number, *former in state:
+            if former != [False]:
+                self._former.add(tuple(sender) if sender else None)
+
+
+def with_aliases(changes: list[Change]) -> list[Change]:
+    """Replace each address that has aliases by the first of them."""
+    return [(TABLE.all_names(address)[:2][-1], values) for address, values in changes]
 
 
 def newest(changes: list[Change]) -> list[Change]:

@@ -2,7 +2,8 @@
 
 After `/feedback 1` a client receives all values of the mixer, and afterwards each value that
 changes, whichever client changes it, such as `/deck/A/level 0.5`. Feedback compares states rather
-than commands: when several commands set a value, only the newest value is sent.
+than commands: when several commands set a value, only the newest value is sent. A value whose
+address has an alias is sent under both, so that a controller's layout may use either.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from crowdstream.commands.patterns import Selection
-from crowdstream.commands.registry import BANDS, DECK_LETTERS, Command, Place
+from crowdstream.commands.registry import BANDS, DECK_LETTERS, TABLE, Command, Place
 from crowdstream.control.engine_queue.request import Request, RequestReporter
 from crowdstream.control.publish.address_values import Name, Values, is_send, keys, named_values
 from crowdstream.control.publish.change_feed import pack
@@ -145,24 +146,25 @@ class Feedback:
             return
         self._due = now + TURN_SECONDS
         changed = self._changed()
-        messages: dict[Name, bytes] = {}
+        messages: dict[Name, bytes] = {}  # by the name under which a value is sent
         for sender, reply in self.subscribers.replies():
             client = self._subscriptions[sender]
-            chosen = [name for name in self._names(client, changed) if client.includes(name[0])]
-            if not client.echo:
-                chosen = [
-                    name for name in chosen
-                    if name in client.due or not self._is_own(name, sender, now)
-                ]  # fmt: skip
+            chosen = [
+                ((address, *name[1:]), self._values[name])
+                for name in self._names(client, changed)
+                if client.echo or name in client.due or not self._is_own(name, sender, now)
+                for address in TABLE.all_names(name[0])
+                if client.includes(address)
+            ]  # fmt: skip
             client.everything, client.due = False, set()
             if sender is None:  # not on the network: the program that hosts this server
-                for name in chosen:
-                    reply(*name, *self._values[name])
+                for name, values in chosen:
+                    reply(*name, *values)
                 continue
-            for name in chosen:
+            for name, values in chosen:
                 if name not in messages:
-                    messages[name] = build(name[0], (*name[1:], *self._values[name]))
-            for packet in pack(messages[name] for name in chosen):
+                    messages[name] = build(name[0], (*name[1:], *values))
+            for packet in pack(messages[name] for name, _ in chosen):
                 self._core.osc.answer_packet(sender, packet)
         for name in changed:
             self._own.pop(name, None)
@@ -229,7 +231,7 @@ def values_set_by(
     elif address in ("/play", "/start_group"):
         for letter in bound.get("decks", (bound.get("deck"),)):
             yield (f"/deck/{letter}/play",), (1,)
-    elif address == "/mix/patch" and is_send(bound["source"], bound["destination"]):
+    elif address == "/mix/route" and is_send(bound["source"], bound["destination"]):
         bus = int(bound["destination"].removeprefix("bus"))
         yield (f"/deck/{bound['source']}/send", bus), (bound["gain"],)
     else:
@@ -251,7 +253,7 @@ def _set_by_deck(
         yield from _set_by_value(address, command, bound)
 
 
-_LEADS = {"kill": 1, "send": 1, "pre": 1, "patch": 2}
+_LEADS = {"kill": 1, "send": 1, "pre": 1, "route": 2}
 _FX_LEADS = {"on": 1, "mix": 1, "set": 2}
 
 

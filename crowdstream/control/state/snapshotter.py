@@ -124,7 +124,7 @@ class Snapshotter:
         yield "core", {name: getattr(core, name) for name in COUNTERS}
         yield "refused", core.engine_queue.refused
         yield "subscribers", core.subscribers.to_state()
-        yield "watchers", core.changes.watchers.to_state()
+        yield "watchers", core.changes.to_state()
         yield "reply_ports", core.reply_ports.to_state()
         yield "feedback", core.feedback.to_state()
         yield "medium", core.storage_health.to_state()
@@ -157,7 +157,7 @@ class Snapshotter:
             setattr(core, name, value)
         core.engine_queue.refused = values["refused"]
         core.subscribers.restore(values["subscribers"], core.reply_to)
-        core.changes.watchers.restore(values["watchers"], core.reply_to)
+        core.changes.restore(values["watchers"], core.reply_to)
         core.storage_health.restore(values["medium"])
         core.beat_clock.restore(values["beats"])
         core.clock.restore(values.get("clock", [None, []]))

@@ -8,8 +8,8 @@ from typing import Any
 DECKS = "ABCD"
 RELEASE_SECONDS = 20.0  # after its last touch, a stopped deck returns to the DJ
 _DECK = re.compile(r"/deck/([A-Da-d])/(.*)")
-# Commands that do not change what a deck contributes to the master.
-_HARMLESS = ("listen", "quantize", "hotcue/set", "hotcue/clear")
+# Commands that do not change what a deck contributes to the master. `listen` is an alias of `pfl`.
+_HARMLESS = ("pfl", "listen", "quantize", "hotcue/set", "hotcue/clear")
 _LETTERS = ("/cue", "/play", "/fade", "/deck_filter", "/deck_eq", "/deck_eq_all")
 _BUFFERS = ("/load_buffer", "/play_stem", "/play_stem_section", "/stop_stem", "/stem_volume")
 _TEMPO = ("/clock/tempo", "/set_tempo")

@@ -111,7 +111,7 @@ class Player:
                     self._skip(" ".join(map(str, values[1:])), now)
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
             self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
-        elif address == "/fail" and values[:1] in (("/watch",), ("/dj/here",)):
+        elif address == "/fail" and values[:1] in (("/changes/subscribe",), ("/dj/register",)):
             self._set_note(f"the server refuses the DJ: {' '.join(map(str, values[1:]))}")
         elif address == "/dj/replaced":
             self.state = replace(state, note="another DJ has taken over", finished=True)
@@ -144,7 +144,7 @@ class Player:
             for deck in decision.decks if decision.take else ():
                 self.override.take(deck, now)
             decks = ", ".join(decision.decks)
-            note = f"deck {decks} is already playing: stop it, or send /dj/give all"
+            note = f"deck {decks} is already playing: stop it, or send /dj/release all"
             self.state = replace(self.state, searched_at=now, note=note)
         elif isinstance(decision, first_track.Search):
             self.state = replace(self.state, searched_at=now)

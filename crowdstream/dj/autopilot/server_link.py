@@ -177,15 +177,15 @@ class ServerLink:
         if now - self._subscribed_at >= SUBSCRIBE_SECONDS:
             first = self._subscribed_at == -math.inf
             self._subscribed_at = now
-            self._transmit("/watch", (1,), False, 0)
+            self._transmit("/changes/subscribe", (1,), False, 0)
             self._transmit("/notify", (1,), False, 0)
             if first:
                 self._heartbeat_at = now
-                self._transmit("/dj/here", ("begin",), False, 0)
+                self._transmit("/dj/register", ("begin",), False, 0)
                 self._transmit("/dj/status", (), False, 0)
         if now - self._heartbeat_at >= HEARTBEAT_SECONDS:
             self._heartbeat_at = now
-            self._transmit("/dj/here", ("on",), False, 0)
+            self._transmit("/dj/register", ("on",), False, 0)
 
     def _retry(self, now: float) -> None:
         for one in list(self._waiting):
@@ -298,7 +298,7 @@ class ServerLink:
     def close(self) -> None:
         """Sign off and close the socket."""
         if self.connected:
-            self._transmit("/dj/here", ("end",), False, 0)
-            self._transmit("/watch", (0,), False, 0)
+            self._transmit("/dj/register", ("end",), False, 0)
+            self._transmit("/changes/subscribe", (0,), False, 0)
             self._transmit("/notify", (0,), False, 0)
         self._socket.close()

@@ -37,6 +37,18 @@ def addresses(command: Command) -> Iterator[str]:
         yield address.replace(f"{{{place}}}", one)
 
 
+def with_aliases(table: list[Command]) -> list[Command]:
+    """The table with an entry of its own for each alias: `alias_of` is the command's address."""
+    found: list[Command] = []
+    for command in table:
+        found.append(command)
+        found += [
+            {**command, "address": alias, "aliases": [], "alias_of": command["address"]}
+            for alias in command.get("aliases", ())
+        ]
+    return found
+
+
 class Commands:
     """An index of the command table, rebuilt when control sends another table."""
 
@@ -45,11 +57,11 @@ class Commands:
         self._exact: dict[str, Command] = {}
 
     def of(self, table: list[Command]) -> dict[str, Command]:
-        """The commands of a table by address; deck letters also in lower case."""
+        """The commands of a table by address or alias; deck letters also in lower case."""
         if table is not self._table:
             self._table = table
             self._exact = {}
-            for command in table:
+            for command in with_aliases(table):
                 for address in addresses(command):
                     self._exact[address] = command
                 if place_of(command["address"]) == "deck":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from crowdstream.web.api.commands import MAX_NUMBER, PLACES, Command, place_of
+from crowdstream.web.api.commands import MAX_NUMBER, PLACES, Command, place_of, with_aliases
 
 MAX_COMMANDS = 256  # in a batch
 
@@ -30,7 +30,7 @@ _NEEDS: list[dict[str, Any]] = [{"token": []}, {"cookie": []}, {}]
 def openapi(table: list[Command], version: str) -> dict[str, Any]:
     """The OpenAPI document. `table`: the commands, as control sends them."""
     paths: dict[str, Any] = dict(_fixed())
-    for command in table:
+    for command in with_aliases(table):
         path = f"/api{command['address']}"
         parameters = _parameters(command["address"])
         if parameters:
@@ -172,7 +172,8 @@ def _operation(command: Command) -> Schema:
         "type": "object", "additionalProperties": False, "required": ["args"],
         "properties": {"args": in_order},
     }  # fmt: skip
-    notes = [command["help"]]
+    notes = [f"Alias of {command['alias_of']}."] if "alias_of" in command else []
+    notes.append(command["help"])
     if command["answers"]:
         notes.append(f"Replies with {command['answers']}.")
     if command["quantized"]:
@@ -181,6 +182,7 @@ def _operation(command: Command) -> Schema:
     identity = command["address"].strip("/").replace("/", ".").replace("{", "").replace("}", "")
     forms = {"anyOf": [_by_name(command), wrapped, in_order]}
     return {
+        **({"deprecated": True} if "alias_of" in command else {}),
         "operationId": identity, "summary": command["help"].partition(". ")[0][:120],
         "description": "\n\n".join(notes), "tags": [command["address"].split("/")[1]],
         "requestBody": {

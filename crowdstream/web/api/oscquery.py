@@ -1,13 +1,14 @@
 """OSCQuery: OSC programs discover the address space, its types and its ranges over HTTP.
 
 Follows the OSCQuery proposal (Vidvox and others): each OSC address is also an HTTP path that
-describes the node and its children; `?HOST_INFO` gives the host and port for OSC.
+describes the node and its children; `?HOST_INFO` gives the host and port for OSC. Aliases are nodes
+of their own, with the value of the address that they stand for.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from crowdstream.control.publish.address_values import Picture, getter
 from crowdstream.system.network_address import is_any_address
 from crowdstream.system.text import to_json
 from crowdstream.web.api.command_api import NO_STORE, error_response, json_response
-from crowdstream.web.api.commands import Command, addresses
+from crowdstream.web.api.commands import Command, addresses, with_aliases
 from crowdstream.web.control_client import Busy, ControlClient
 
 Node = dict[str, Any]
@@ -46,17 +47,22 @@ _UNITS = {
 def tree(table: list[Command]) -> Node:
     """The root of the address space, without values."""
     root = _container("/")
-    for command in table:
+    for command in with_aliases(table):
         method = _method(command)
-        for address in addresses(command):
+        for address, stands_for in zip(addresses(command), present(command), strict=True):
             node, path = root, ""
             for part in address.strip("/").split("/"):
                 path += f"/{part}"
                 node = node.setdefault("CONTENTS", {}).setdefault(part, _container(path))
             node |= method
-            if getter(address):
+            if getter(stands_for):
                 node["ACCESS"] = READ_WRITE
     return root
+
+
+def present(command: Command) -> Iterator[str]:
+    """The addresses that hold the values of `addresses(command)`: other ones if it is an alias."""
+    return addresses({"address": command.get("alias_of", command["address"])})
 
 
 def _container(path: str) -> Node:
@@ -67,7 +73,8 @@ def _method(command: Command) -> Node:
     # TYPE lists all arguments; OVERLOADS lists the shorter forms without optional arguments.
     args = [arg for arg in command["args"] if arg["type"] != "*"]
     required = sum("default" not in arg for arg in args)
-    node: Node = {"ACCESS": WRITE, "DESCRIPTION": command["help"], **_shape(args)}
+    text = f"Alias of {command['alias_of']}. " if "alias_of" in command else ""
+    node: Node = {"ACCESS": WRITE, "DESCRIPTION": text + command["help"], **_shape(args)}
     if required < len(args):
         shorter = range(len(args) - 1, required - 1, -1)
         node["OVERLOADS"] = [_shape(args[:count]) for count in shorter]
@@ -89,31 +96,6 @@ def _range(arg: dict[str, Any]) -> Node | None:
         return {"VALS": arg["choices"]}
     limits = {"MIN": 0 if arg["or_zero"] else arg["low"], "MAX": arg["high"]}
     return {name: value for name, value in limits.items() if value is not None} or None
-
-
-def with_values(node: Node, picture: Picture, defaults: Callable[[str], list[Any]]) -> Node:
-    """A copy of a node and its children with current values from the picture."""
-    made = dict(node)
-    if node["ACCESS"] == READ_WRITE:
-        value = value_of(node, picture, defaults)
-        if value is not None:
-            made["VALUE"] = value
-    if "CONTENTS" in node:
-        below = node["CONTENTS"].items()
-        made["CONTENTS"] = {name: with_values(one, picture, defaults) for name, one in below}
-    return made
-
-
-def value_of(
-    node: Node, picture: Picture, defaults: Callable[[str], list[Any]]
-) -> list[Any] | None:
-    """The arguments that would set a node to its current state; None if that is unknown."""
-    read = getter(node["FULL_PATH"])
-    values = read(picture) if read else None
-    if values is None:
-        return None
-    # VALUE has as many elements as TYPE: arguments that are no state (a ramp's time) get defaults.
-    return values + defaults(node["FULL_PATH"])[len(values) :]
 
 
 def wants_address_space(request: Request) -> bool:
@@ -143,7 +125,8 @@ class OscQuery:
         self._web = web
         self._table: list[Command] = []
         self._root = tree([])
-        self._commands: dict[str, Command] = {}
+        self._commands: dict[str, tuple[Command, str]] = {}
+        """By address: its command, and the address that holds its value."""
         self._bodies: dict[str, bytes] = {}
         """Encoded nodes that have children, with the values of `_version`."""
         self._version = -1
@@ -181,9 +164,9 @@ class OscQuery:
         except Busy:  # the description stays valid without values
             picture = {}
         if name == "VALUE":
-            found = value_of(node, picture, self._defaults)
+            found = self._value_of(node, picture)
         elif name == "CONTENTS":
-            found = with_values(node, picture, self._defaults).get(name)
+            found = self._with_values(node, picture).get(name)
         elif name:
             found = node.get(name)
         else:
@@ -201,7 +184,7 @@ class OscQuery:
         path = node["FULL_PATH"]
         body = self._bodies.get(path)
         if body is None:
-            body = to_json(with_values(node, picture, self._defaults)).encode()
+            body = to_json(self._with_values(node, picture)).encode()
             if "CONTENTS" in node:
                 self._bodies[path] = body
         return Response(body, media_type="application/json", headers=NO_STORE)
@@ -210,13 +193,39 @@ class OscQuery:
         table = self._web.link.table
         if table is not self._table:
             self._table, self._root = table, tree(table)
-            self._commands = {one: command for command in table for one in addresses(command)}
+            self._commands = {
+                address: (command, stands_for)
+                for command in with_aliases(table)
+                for address, stands_for in zip(addresses(command), present(command), strict=True)
+            }
         node: Node | None = self._root
         for part in path.strip("/").split("/") if path.strip("/") else ():
             node = (node or {}).get("CONTENTS", {}).get(part)
         return node
 
-    def _defaults(self, address: str) -> list[Any]:
-        args = [arg for arg in self._commands[address]["args"] if arg["type"] != "*"]
-        return [arg.get("default") for arg in args]
+    def _with_values(self, node: Node, picture: Picture) -> Node:
+        # A copy of a node and its children with current values from the picture.
+        made = dict(node)
+        if node["ACCESS"] == READ_WRITE:
+            value = self._value_of(node, picture)
+            if value is not None:
+                made["VALUE"] = value
+        if "CONTENTS" in node:
+            below = node["CONTENTS"].items()
+            made["CONTENTS"] = {name: self._with_values(one, picture) for name, one in below}
+        return made
+
+    def _value_of(self, node: Node, picture: Picture) -> list[Any] | None:
+        # The arguments that would set a node to its current state; None if that is unknown.
+        if node["FULL_PATH"] not in self._commands:
+            return None
+        command, address = self._commands[node["FULL_PATH"]]
+        read = getter(address)
+        values = read(picture) if read else None
+        if values is None:
+            return None
+        # VALUE has as many elements as TYPE: arguments that are no state (a ramp's time) get
+        # defaults.
+        args = [arg for arg in command["args"] if arg["type"] != "*"]
+        return values + [arg.get("default") for arg in args][len(values) :]
 

@@ -26,7 +26,7 @@ export function loops(deck) {
   const loopOut = button("OUT", deck.name("loop out"), () => deck.order("/loop/out", snap()), {
     "data-action": "loop-out",
   });
-  const again = button("RE", deck.name("reloop"), () => deck.order("/loop/again"), {
+  const again = button("RE", deck.name("reloop"), () => deck.order("/loop/reloop"), {
     "data-action": "loop-again",
   });
   const jumpSize = select(deck.name("beat jump size"), JUMPS.map((n) => [n, `${n}`]), () => {}, {

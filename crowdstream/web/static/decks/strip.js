@@ -56,7 +56,7 @@ export function strip(deck) {
   });
   const bar = meter(deck.name("meter"), 1);
   const listen = toggle("icon:headphones", deck.name("headphones (PFL)"),
-    (on) => deck.order("/listen", on ? 1 : 0), { class: "pfl", "data-action": "listen" });
+    (on) => deck.order("/pfl", on ? 1 : 0), { class: "pfl", "data-action": "listen" });
   const side = select(
     deck.name("crossfader side"),
     argument("/deck/{deck}/crossfader", "side").choices.map((word) => [word, SIDES[word] || word]),

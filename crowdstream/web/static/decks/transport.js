@@ -80,7 +80,7 @@ export function moves(deck) {
 export function playOrPause(deck) {
   const { state } = deck.state;
   if (moves(deck)) return deck.order("/brake", PAUSE_SECONDS, 0);
-  if (sounds(deck)) return deck.order("/spin", PAUSE_SECONDS);
+  if (sounds(deck)) return deck.order("/softstart", PAUSE_SECONDS);
   if (state === "ready" || state === "broken") return deck.order("/play");
   return null;
 }

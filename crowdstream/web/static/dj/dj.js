@@ -30,7 +30,7 @@ export function makeDj(live) {
     return persons.filter((one) => one.length === 1 && one !== (playing || {}).deck);
   };
   const giveGuard = guard(give, {
-    label: () => GIVE, stops: () => stopsDecks(live, taken()), act: () => live.order("/dj/give", "all"),
+    label: () => GIVE, stops: () => stopsDecks(live, taken()), act: () => live.order("/dj/release", "all"),
   });
   function drawGive() {
     const { persons } = live.get("dj") || {};

@@ -23,12 +23,12 @@ export function makeBuses(live) {
 }
 
 function busCard(live, bus) {
-  const high = argument("/mix/patch", "gain").high;
+  const high = argument("/mix/route", "gain").high;
   const gains = PATCHES[bus].map(([source, destination, initial]) => {
     const dial = knob({
       label: `${source} to ${destination}`, name: destination === "master" ? "TO MASTER" : `TO ${destination.toUpperCase()}`,
       initial, law: fader(high), text: dbText, class: "small",
-      send: (value) => live.order("/mix/patch", source, destination, value),
+      send: (value) => live.order("/mix/route", source, destination, value),
     });
     return { dial, source, destination };
   });
