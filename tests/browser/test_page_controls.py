@@ -76,7 +76,7 @@ def test_play_pause_and_cue(page: Page, stage: Running) -> None:
                         {"button": 0, "pointerId": 1})  # fmt: skip
     deck_is(stage, state="ready", position=0.0)
     assert [order[0] for order in ordered(page)] == [
-        "/deck/A/play", "/deck/A/brake", "/deck/A/spin", "/deck/A/stop",
+        "/deck/A/play", "/deck/A/brake", "/deck/A/softstart", "/deck/A/stop",
     ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_the_panel_shows_the_dj_and_sends_commands(browser: Browser, running: Ru
         panel = page.locator(".dj")
         expect(panel).to_contain_text("No DJ is running")
         expect(page.locator("[data-action=dj-next]")).to_be_hidden()
-        running.client.request("/dj/here", "begin", answer="/done")
+        running.client.request("/dj/register", "begin", answer="/done")
         publish_state(running)
         expect(panel).to_contain_text("begins the set: energy 0.20")
         expect(panel).to_contain_text(NASTY)

@@ -273,7 +273,7 @@ def publish_state(running: Running, **state: Any) -> None:
 
 
 def test_return_to_dj_shows_the_decks_that_it_stops(page: Page, stage: Running) -> None:
-    stage.client.request("/dj/here", "begin", answer="/done")
+    stage.client.request("/dj/register", "begin", answer="/done")
     page.click("#dock [data-tab=dj]")
     give = page.locator("[data-action=dj-give]")
     # Returning the DJ's own deck stops nothing: its track continues.
@@ -294,5 +294,5 @@ def test_return_to_dj_shows_the_decks_that_it_stops(page: Page, stage: Running) 
     assert values[1:] == ["give", "all"]
     stage.client.send("/dj/answer", values[0])
     pointer(give, "pointerup")
-    stage.client.send("/dj/here", "end")
+    stage.client.send("/dj/register", "end")
     page.click("#dock [data-tab=library]")

@@ -126,14 +126,14 @@ def test_a_failure_of_the_analysis_is_shown(page: Page, folder: Path) -> None:
 
 def test_the_djs_analysis_progress_is_shown(page: Page, stage: Running) -> None:
     client = stage.client
-    client.request("/dj/here", "begin", answer="/done")
+    client.request("/dj/register", "begin", answer="/done")
     client.send("/dj/state", 1, 1, '{"analysis": {"tracks": 40, "done": 12, "share": 0.31,'
                 ' "name": "Night", "bad": 1}}')  # fmt: skip
     text = page.locator(".analysis-text")
     expect(text).to_have_text("12 of 40 tracks, 31 %; 1 failed")
     expect(page.locator(".card.analysis .dj-name")).to_have_text("Night")
     assert page.locator(".analysis progress").get_attribute("value") == "0.31"
-    client.send("/dj/here", "end")
+    client.send("/dj/register", "end")
 
 
 def test_without_music_the_card_has_commands_to_copy(browser: Browser, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/deck/A/slip", (1,), "deck.A/slip", 1),
     ("/deck/A/reverse", (1,), "deck.A/reverse", 1),
     ("/deck/A/brake", (0.1, 0), "deck.A/spin", 0),
-    ("/deck/D/spin", (0.1,), "deck.D/state", "playing"),
+    ("/deck/D/softstart", (0.1,), "deck.D/state", "playing"),
     *(
         case
         for chain, place in (
@@ -66,7 +66,7 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
             (f"{chain}/fx/on", (1, 0), f"{place}/0/on", 0),
         )
     ),
-    ("/mix/patch", ("bus1", "bus2", 0.5), "patches/4",
+    ("/mix/route", ("bus1", "bus2", 0.5), "patches/4",
      {"source": "bus1", "destination": "bus2", "gain": 0.5}),
     ("/deck/A/send", (2, 0.5), "deck.A/sends", [0.0, 0.5]),
     ("/deck/A/send/pre", (1,), "deck.A/send_pre", [1, 0]),
@@ -90,7 +90,7 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/deck/A/filter", (-0.5,), "deck.A/filter", -0.5),
     ("/deck/A/filter/resonance", (0.5,), "deck.A/resonance", 0.5),
     ("/deck/A/crossfader", ("left",), "deck.A/crossfader", "left"),
-    ("/deck/A/listen", (0.5,), "deck.A/listen", 0.5),
+    ("/deck/A/pfl", (0.5,), "deck.A/listen", 0.5),
     ("/deck/A/keylock", (1,), "deck.A/keylock", 1),
     ("/deck/A/pitch", (-3.0,), "deck.A/pitch", -3.0),
     ("/deck/A/stem/2/eq/high", (0.5,), "deck.A/stems/1/eq", [1.0, 1.0, 0.5]),
@@ -101,7 +101,7 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/deck/A/stem/2/filter/resonance", (0.5,), "deck.A/stems/1/resonance", 0.5),
     ("/deck/A/stem/2/mute", (1,), "deck.A/stems/1/mute", 1),
     ("/deck/A/stem/2/solo", (1,), "deck.A/stems/1/solo", 1),
-    ("/deck/A/stem/2/listen", (0.5,), "deck.A/stems/1/listen", 0.5),
+    ("/deck/A/stem/2/pfl", (0.5,), "deck.A/stems/1/listen", 0.5),
     ("/deck/A/stem/2/send", (2, 0.5), "deck.A/stems/1/sends", [0.0, 0.5]),
     ("/mix/level", (0.5,), "mixer/master_level", 0.5),
     ("/mix/crossfader", (0.25,), "mixer/crossfader", 0.25),
@@ -131,7 +131,7 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
 # Two that need several commands beforehand have their own tests.
 ELSEWHERE = {
     "/deck/{deck}/jump", "/deck/{deck}/hotcue", "/clock/at", "/clock/next", "/test_tone",
-    "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/again", "/record/start",
+    "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/reloop", "/record/start",
     "/record/stop", "/buffer_size", "/cancel", "/cancel/number",
-    "/dj/next", "/dj/skip", "/dj/hold", "/dj/energy", "/dj/queue", "/dj/ban", "/dj/give",
+    "/dj/next", "/dj/skip", "/dj/hold", "/dj/energy", "/dj/queue", "/dj/ban", "/dj/release",
 }  # fmt: skip

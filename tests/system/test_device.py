@@ -77,7 +77,7 @@ def test_the_cue_bus_plays_on_outputs_3_and_4(tmp_path: Path) -> None:
         for deck in rates:
             it.client.request(f"/deck/{deck}/load", str(tmp_path / f"{deck}.wav"), answer="/done")
         it.client.send("/deck/A/level", 0.0)
-        it.client.send("/deck/A/listen", 1.0)
+        it.client.send("/deck/A/pfl", 1.0)
         it.client.await_frames(RATE // 4)  # its level is 0 by then
         it.client.send("/deck/A/play")
         it.client.send("/deck/B/play")

@@ -121,7 +121,7 @@ class Case:
         with self._own_data():
             rig = Rig(memory_mb=512, **settings)
             try:
-                rig.send("/watch", 1)
+                rig.send("/changes/subscribe", 1)
                 yield rig
             finally:
                 rig.close()

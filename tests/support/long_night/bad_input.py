@@ -20,7 +20,7 @@ COMMANDS: tuple[tuple[Any, ...], ...] = (
     ("/deck/A/level", float("nan")), ("/deck/B/rate", 1e30), ("/deck/C/seek", -5.0),
     ("/deck/A/hotcue", 99), ("/deck/D/loop", 0.0), ("/clock/tempo", float("inf")),
     ("/clock/at", 1e9, "/deck/A/play"), ("/clock/next", "bar", "/clock/next", "bar", "/status"),
-    ("/mix/patch", "bus1", "bus1", 1.0), ("/deck/A/fx/insert", 9, "echo"),
+    ("/mix/route", "bus1", "bus1", 1.0), ("/deck/A/fx/insert", 9, "echo"),
     ("/mix/fx/set", 4, "nothing", 1.0), ("/deck/B/load", "/no/such/folder/track.wav"),
     ("/deck/B/load", ""), ("/deck/C/load", "\udcff.wav"),
     ("/deck/A/load", "../" * 200),

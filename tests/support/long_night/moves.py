@@ -104,7 +104,7 @@ def _loop(night: NightPlan, at: float, deck: Deck) -> None:
         begin = chance.uniform(0.0, 4.0)
         night.send(at, f"{base}/set", begin, begin + chance.uniform(0.1, 3.5))
     for number in range(chance.randrange(4)):
-        what: tuple[Any, ...] = chance.choice((("halve",), ("double",), ("move", 1.0), ("again",)))
+        what: tuple[Any, ...] = chance.choice((("halve",), ("double",), ("move", 1.0), ("reloop",)))
         night.send(at + 1.5 * number + 1.0, f"{base}/{what[0]}", *what[1:])
     night.send(at + chance.uniform(6.0, 15.0), f"{base}/exit")
 
@@ -132,7 +132,7 @@ def _platter(night: NightPlan, at: float, deck: Deck) -> None:
     kind = chance.randrange(3)
     if kind == 0 and deck.plays(at):
         night.send(at, f"{base}/brake", chance.uniform(0.1, 1.5), 0)
-        night.send(at + chance.uniform(1.0, 3.0), f"{base}/spin", chance.uniform(0.1, 1.0))
+        night.send(at + chance.uniform(1.0, 3.0), f"{base}/softstart", chance.uniform(0.1, 1.0))
     elif kind == 1 and deck.plays(at) and deck.loops:
         night.send(at, f"{base}/reverse", 1)
         night.send(at + chance.uniform(0.5, 6.0), f"{base}/reverse", 0)
@@ -232,7 +232,7 @@ def _send(night: NightPlan, at: float, deck: Deck) -> None:
     elif kind == 2:
         night.send(at, f"{base}/send/pre", bus, chance.randint(0, 1))
     else:
-        night.send(at, f"{base}/listen", chance.choice((0.0, 1.0)))
+        night.send(at, f"{base}/pfl", chance.choice((0.0, 1.0)))
 
 
 def _effect(night: NightPlan, at: float, deck: Deck) -> None:

@@ -163,7 +163,7 @@ def test_a_failure_within_a_pattern_is_reported_once_and_the_others_act(decks: R
 
 
 def test_each_match_is_sent_to_subscribers_of_watch(decks: Rig) -> None:
-    decks.send("/watch")
+    decks.send("/changes/subscribe")
     decks.send("/deck/{A,B}/level", 0.5)
     decks.seconds(0.1)
     assert decks.heard("/changed") == [("/deck/A/level", 0.5), ("/deck/B/level", 0.5)]

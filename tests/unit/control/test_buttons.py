@@ -87,7 +87,7 @@ def test_a_press_starts_or_stops_and_a_release_does_not(deck: Rig, on: Any, off:
 
 
 def test_a_release_does_nothing(deck: Rig) -> None:
-    deck.send("/watch")
+    deck.send("/changes/subscribe")
     before, said = deck.state(), len(deck.answers.said)
     for command in TABLE.commands:
         if command.is_button and command.address != "/deck/{deck}/play":

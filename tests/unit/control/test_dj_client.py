@@ -35,7 +35,7 @@ def test_a_command_without_a_dj_is_refused(rig: Rig) -> None:
 
 
 def test_a_request_gets_its_reply_when_the_dj_answers(rig: Rig) -> None:
-    assert send_as(rig, DJ, "/dj/here", "begin") == [("/done", ("/dj/here",))]
+    assert send_as(rig, DJ, "/dj/register", "begin") == [("/done", ("/dj/register",))]
     [(address, (number, word, path))] = send_as(rig, PERSON, "/dj/queue", "x.wav")
     assert (address, word, path) == ("/dj/do", "queue", "x.wav")
     assert rig.answers.said[-1][0] == DJ
@@ -47,7 +47,7 @@ def test_a_request_gets_its_reply_when_the_dj_answers(rig: Rig) -> None:
 
 
 def test_a_dj_that_does_not_answer_or_disconnects_is_reported(rig: Rig) -> None:
-    send_as(rig, DJ, "/dj/here", "begin")
+    send_as(rig, DJ, "/dj/register", "begin")
     send_as(rig, PERSON, "/dj/skip")
     rig.seconds(ANSWER_TIMEOUT_SECONDS + 0.2)
     assert rig.fails() == ["/dj/skip the DJ did not answer in time"]
@@ -58,18 +58,18 @@ def test_a_dj_that_does_not_answer_or_disconnects_is_reported(rig: Rig) -> None:
 
 def test_the_latest_to_register_is_the_dj(rig: Rig) -> None:
     other = ("127.0.0.1", 5001)
-    send_as(rig, DJ, "/dj/here", "begin")
-    assert ("/dj/replaced", ()) in send_as(rig, other, "/dj/here", "begin")
-    for words in (("/dj/here", "on"), ("/dj/here", "end"), ("/dj/state", 1, 1, "{}"),
+    send_as(rig, DJ, "/dj/register", "begin")
+    assert ("/dj/replaced", ()) in send_as(rig, other, "/dj/register", "begin")
+    for words in (("/dj/register", "on"), ("/dj/register", "end"), ("/dj/state", 1, 1, "{}"),
                   ("/dj/answer", 1)):  # fmt: skip
         assert send_as(rig, DJ, *words)[0][0] == "/fail"
-    assert send_as(rig, other, "/dj/here", "end") == [("/done", ("/dj/here",))]
+    assert send_as(rig, other, "/dj/register", "end") == [("/done", ("/dj/register",))]
 
 
 def test_the_published_state_is_shown_and_returned(rig: Rig) -> None:
     picture = StateView(rig.core)
     assert picture.changes()["dj"] == {"there": 0}
-    send_as(rig, DJ, "/dj/here", "begin")
+    send_as(rig, DJ, "/dj/register", "begin")
     text = json.dumps({"note": "x" * 1500, "there": 7})
     parts = [text[at : at + PART_LENGTH] for at in range(0, len(text), PART_LENGTH)]
     for number, part in enumerate(parts, 1):
@@ -94,7 +94,7 @@ def test_the_published_state_is_shown_and_returned(rig: Rig) -> None:
 def test_an_invalid_state_changes_nothing(
     rig: Rig, parts: list[tuple[int, int, str]], reason: str
 ) -> None:
-    send_as(rig, DJ, "/dj/here", "begin")
+    send_as(rig, DJ, "/dj/register", "begin")
     send_as(rig, DJ, "/dj/state", 1, 1, '{"note": "good"}')
     for part in parts:
         send_as(rig, DJ, "/dj/state", *part)
@@ -107,11 +107,11 @@ def test_while_a_dj_is_connected_movement_does_not_change_the_tempo(tmp_path: Pa
     chart.write_text("steps = [[0, 110], [1, 140]]\nattack_seconds = 1\n", encoding="utf-8")
     rig = Rig(movement_map=chart)
     try:
-        send_as(rig, DJ, "/dj/here", "begin")
+        send_as(rig, DJ, "/dj/register", "begin")
         rig.send("/dance/total_movement", 1.0)
         rig.seconds(2)
         assert rig.status()["bpm"] == 120.0
-        send_as(rig, DJ, "/dj/here", "end")
+        send_as(rig, DJ, "/dj/register", "end")
         rig.seconds(2)
         assert rig.status()["bpm"] == 140.0
     finally:
@@ -121,11 +121,11 @@ def test_while_a_dj_is_connected_movement_does_not_change_the_tempo(tmp_path: Pa
 def test_a_new_control_restores_the_dj() -> None:
     rig = RestartableRig()
     try:
-        send_as(rig, DJ, "/dj/here", "begin")
+        send_as(rig, DJ, "/dj/register", "begin")
         send_as(rig, DJ, "/dj/state", 1, 1, '{"note": "on"}')
         rig.note()
         rig.restart_control()
         assert rig.core.dj.connected and rig.core.dj.value() == {"there": 1, "note": "on"}
-        assert send_as(rig, DJ, "/dj/here", "on") == [("/done", ("/dj/here",))]
+        assert send_as(rig, DJ, "/dj/register", "on") == [("/done", ("/dj/register",))]
     finally:
         rig.close()

@@ -258,7 +258,7 @@ def test_without_a_map_detector_readings_are_accepted_and_ignored(
 def test_a_map_can_use_any_detector_reading_instead_of_the_total(tmp_path: Path) -> None:
     rig = Rig(movement_map=map_file(tmp_path, LEGS))
     try:
-        rig.send("/watch", 1)
+        rig.send("/changes/subscribe", 1)
         for _ in range(20):
             rig.send("/dance/total_movement", 0.0)
             rig.send("/dance/head_movement", 0.1)

@@ -177,11 +177,11 @@ REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("/deck/A/fx/set", (1, "feedback", 0.5, 1e9), "out of range"),
     ("/deck/A/fx/mix", (1, 1.5), "out of range"),
     ("/bus/3/fx/remove", (1,), "unknown address"),
-    ("/mix/patch", ("E", "master", 1.0), "must be one of A, B, C, D, bus1, bus2"),
-    ("/mix/patch", ("A", "bus3", 1.0), "must be one of bus1, bus2, master"),
-    ("/mix/patch", ("bus1", "bus1", 1.0), "can't be sent to itself"),
-    ("/mix/patch", ("bus2", "bus1", 1.0), "would close a feedback loop: bus1 feeds bus2"),
-    ("/mix/patch", ("A", "bus1", 5.0), "out of range"),
+    ("/mix/route", ("E", "master", 1.0), "must be one of A, B, C, D, bus1, bus2"),
+    ("/mix/route", ("A", "bus3", 1.0), "must be one of bus1, bus2, master"),
+    ("/mix/route", ("bus1", "bus1", 1.0), "can't be sent to itself"),
+    ("/mix/route", ("bus2", "bus1", 1.0), "would close a feedback loop: bus1 feeds bus2"),
+    ("/mix/route", ("A", "bus1", 5.0), "out of range"),
     ("/deck/A/send", (3, 1.0), "out of range"),
     ("/deck/A/send/pre", (1, 2), "out of range"),
 ]
@@ -192,7 +192,7 @@ def test_invalid_commands_are_refused_with_the_reason_and_change_nothing(
     rig: Rig, address: str, arguments: tuple[Any, ...], reason: str
 ) -> None:
     rig.send("/deck/A/fx/insert", 1, "echo")
-    rig.send("/mix/patch", "bus1", "bus2", 0.5)
+    rig.send("/mix/route", "bus1", "bus2", 0.5)
     rig.run(1024)
     effects = rig.core.effects
 
@@ -264,18 +264,18 @@ def test_a_send_is_audible_and_a_route_opens_only_when_it_closes_no_loop(
     rig.send("/deck/A/send/pre", 2, 1)
     rig.run(4096)
     assert rig.out[-1, 0] == pytest.approx(0.125 + 0.125)
-    rig.send("/mix/patch", "bus2", "bus1", 1.0)
+    rig.send("/mix/route", "bus2", "bus1", 1.0)
     rig.run(4096)
     assert rig.out[-1, 0] == pytest.approx(0.125 + 0.125 + 0.125)
-    rig.send("/mix/patch", "bus1", "bus2", 1.0)
+    rig.send("/mix/route", "bus1", "bus2", 1.0)
     assert "would close a feedback loop" in rig.fails()[-1]
-    rig.send("/mix/patch", "bus2", "bus1", 0.0, 0.5)
+    rig.send("/mix/route", "bus2", "bus1", 0.0, 0.5)
     rig.run(4096)
-    rig.send("/mix/patch", "bus1", "bus2", 1.0)
+    rig.send("/mix/route", "bus1", "bus2", 1.0)
     assert "while it fades out" in rig.fails()[-1]
     rig.seconds(0.5)
-    rig.send("/mix/patch", "bus1", "bus2", 1.0)
-    rig.send("/mix/patch", "A", "master", 0.0)
+    rig.send("/mix/route", "bus1", "bus2", 1.0)
+    rig.send("/mix/route", "A", "master", 0.0)
     rig.run(4096)
     assert len(rig.fails()) == 2
     assert rig.out[-1, 0] == pytest.approx(0.125)

@@ -68,7 +68,7 @@ def test_stem_settings_reach_the_voice(rig: Rig, stems: str) -> None:
     rig.send("/deck/A/stem/1/eq", -20.0, 0.0, 6.0)
     rig.send("/deck/A/stem/2/filter", -0.5)
     rig.send("/deck/A/stem/2/filter/resonance", 0.75)
-    rig.send("/deck/A/stem/1/listen", 0.8)
+    rig.send("/deck/A/stem/1/pfl", 0.8)
     rig.send("/deck/A/stem/2/send", 2, 0.6)
     rig.seconds(0.1)
     assert rig.fails() == []
@@ -107,7 +107,7 @@ def test_stem_settings_apply_to_a_pending_start(rig: Rig, stems: str) -> None:
     rig.send("/deck/A/play", 0.5)
     rig.seconds(0.2)
     rig.send("/deck/A/stem/1/mute", 1)
-    rig.send("/deck/A/stem/2/listen", 0.5)
+    rig.send("/deck/A/stem/2/pfl", 0.5)
     rig.seconds(0.6)
     assert rig.fails() == []
     assert np.all(rig.out[-1000:] == 0.125)
@@ -137,7 +137,7 @@ def test_invalid_values_are_refused_and_change_nothing(rig: Rig, stems: str) -> 
         ("/deck/A/stem/1/filter", (2.0,)),
         ("/deck/A/stem/1/filter/resonance", (-0.1,)),
         ("/deck/A/stem/1/solo", (2,)),
-        ("/deck/A/stem/1/listen", (5.0,)),
+        ("/deck/A/stem/1/pfl", (5.0,)),
         ("/deck/A/stem/1/send", (3, 1.0)),
         ("/deck/B/stem/1/mute", (1,)),
         ("/deck/A/stem/9/mute", (1,)),

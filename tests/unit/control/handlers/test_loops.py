@@ -65,7 +65,7 @@ def test_halve_double_move_exit_and_again(deck: Rig) -> None:
     deck.send("/deck/A/loop/exit")
     deck.run(512)
     assert deck.status()["deck.A.loop"] == ""
-    deck.send("/deck/A/loop/again")
+    deck.send("/deck/A/loop/reloop")
     deck.run(512)
     assert deck.status()["deck.A.loop"] == "2.500-6.500"
     assert not deck.fails()
@@ -125,7 +125,7 @@ def test_brake_stops_and_spin_starts(deck: Rig) -> None:
     deck.send("/deck/A/brake", 0.5)
     deck.seconds(0.6)
     assert deck.status()["deck.A.state"] == "ready"
-    deck.send("/deck/A/spin", 0.5)
+    deck.send("/deck/A/softstart", 0.5)
     deck.run(256)
     begin = deck.desk.frame
     deck.seconds(0.6)
@@ -140,7 +140,7 @@ def test_brake_stops_and_spin_starts(deck: Rig) -> None:
     assert deck.status()["deck.A.state"] == "playing"
     deck.seconds(0.2)
     assert int(deck.desk.voices["position"][0]) == stands
-    deck.send("/deck/A/spin", 0.1)
+    deck.send("/deck/A/softstart", 0.1)
     deck.seconds(0.3)
     assert int(deck.desk.voices["position"][0]) > stands + 5000
 
@@ -157,7 +157,7 @@ def test_brake_stops_and_spin_starts(deck: Rig) -> None:
         ("loop/set", (13.0, 14.0), "past the end of the track"),
         ("loop/halve", (), "has no loop"),
         ("loop/exit", (), "has no loop"),
-        ("loop/again", (), "has no loop"),
+        ("loop/reloop", (), "has no loop"),
         ("loop/move", (1,), "has no loop"),
         ("loop/out", (), "no loop start"),
         ("jump", (5000,), "out of range"),
@@ -237,7 +237,7 @@ def test_the_loop_of_a_streamed_track_plays_without_a_missing_page(tmp_path: Pat
         rig.seconds(5)
         rig.send("/deck/A/loop/exit")
         rig.seconds(20)
-        rig.send("/deck/A/loop/again")
+        rig.send("/deck/A/loop/reloop")
         rig.seconds(2)
         assert rig.status()["missing_frames"] == 0
         assert rig.status()["deck.A.loop"] == "0.500-2.500"

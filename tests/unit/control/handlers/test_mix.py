@@ -150,13 +150,13 @@ def test_the_limiter_is_set_up_from_the_settings(steady: str) -> None:
 
 def test_pre_fader_listening(rig: Rig, steady: str) -> None:
     rig.send("/deck/A/level", 0.0)
-    rig.send("/deck/A/listen")
+    rig.send("/deck/A/pfl")
     rig.send("/mix/cue/level", 0.5)
     playing(rig, steady)
     rig.run(rig.block)
     assert not rig.out[-rig.block :].any()
     assert np.all(rig.desk.cue_out[: rig.block] == 0.125)
-    rig.send("/deck/A/listen", 0.0)
+    rig.send("/deck/A/pfl", 0.0)
     rig.seconds(0.1)
     rig.run(rig.block)
     assert not rig.desk.cue_out[: rig.block].any()

@@ -22,8 +22,9 @@ def received_by(rig: Rig, client: Any) -> list[str]:
 
 def test_replies_and_subscriptions_go_to_the_named_port(rig: Rig, steady: str) -> None:
     rig.send("/notify", 1, 9000)
-    for command in (("/watch", 1), ("/meters", 10.0), ("/feedback",), ("/status",), ("/nothing",),
-                    ("/clock/ticks", 1), ("/deck/A/load", steady), ("/deck/A/play",)):
+    for command in (("/changes/subscribe", 1), ("/meters", 10.0), ("/feedback",), ("/status",),
+                    ("/nothing",), ("/clock/ticks", 1), ("/deck/A/load", steady),
+                    ("/deck/A/play",)):
         rig.send(*command)
     rig.seconds(1.0)
     found = set(received_by(rig, HOME))
@@ -34,7 +35,7 @@ def test_replies_and_subscriptions_go_to_the_named_port(rig: Rig, steady: str) -
 def test_a_restarted_client_resumes_its_subscriptions(rig: Rig) -> None:
     for port in (50000, 50001, 50002):
         rig.send("/notify", 1, 9000, sender=("127.0.0.1", port))
-        rig.send("/watch", 1, sender=("127.0.0.1", port))
+        rig.send("/changes/subscribe", 1, sender=("127.0.0.1", port))
     assert (len(rig.core.subscribers), len(rig.core.changes.watchers)) == (1, 1)
     rig.send("/mix/level", 0.5, sender=("127.0.0.1", 50002))
     rig.seconds(0.1)
@@ -43,7 +44,7 @@ def test_a_restarted_client_resumes_its_subscriptions(rig: Rig) -> None:
 
 def test_existing_subscriptions_move_to_the_named_port(rig: Rig) -> None:
     rig.send("/notify", 1)
-    rig.send("/watch", 1)
+    rig.send("/changes/subscribe", 1)
     rig.send("/notify", 1, 9000)
     rig.send("/notify", 1, 9001)
     rig.core.notify("/event")

@@ -109,7 +109,7 @@ def test_loops_are_shown_when_set_left_and_reentered(loaded: Rig) -> None:
     rig.seconds(0.05)
     shown = picture.changes()["deck.A"]
     assert shown["loop"] is None and shown["loop_left"] == [first, last]
-    rig.send("/deck/A/loop/again")
+    rig.send("/deck/A/loop/reloop")
     rig.seconds(0.05)
     shown = picture.changes()["deck.A"]
     assert shown["loop"] == [first, last] and shown["loop_left"] is None

@@ -28,9 +28,11 @@ def received(rig: Rig, client: Any = ME) -> list[tuple[Any, ...]]:
 
 
 def test_watchers_receive_every_clients_changes_in_order(rig: Rig) -> None:
-    rig.send("/watch")
-    rig.send("/watch", 1, sender=OTHER)
-    assert rig.heard("/done") == [("/watch", 0, MAX_SUBSCRIBERS), ("/watch", 1, MAX_SUBSCRIBERS)]
+    rig.send("/changes/subscribe")
+    rig.send("/changes/subscribe", 1, sender=OTHER)
+    assert rig.heard("/done") == [
+        ("/changes/subscribe", number, MAX_SUBSCRIBERS) for number in (0, 1)
+    ]
     rig.send("/mix/level", 0.5)
     rig.send("/deck/b/eq/low", 0.25, 1.0, sender=OTHER)
     rig.core.perform([("/set_meter", (3,), lambda *_: None, None)])
@@ -46,15 +48,15 @@ def test_watchers_receive_every_clients_changes_in_order(rig: Rig) -> None:
 
 def test_clients_that_do_not_watch_receive_nothing(rig: Rig) -> None:
     rig.send("/notify", 1)
-    rig.send("/watch", 1, sender=OTHER)
-    rig.send("/watch", 0, sender=OTHER)
+    rig.send("/changes/subscribe", 1, sender=OTHER)
+    rig.send("/changes/subscribe", 0, sender=OTHER)
     rig.send("/mix/level", 0.5)
     rig.seconds(0.05)
     assert not rig.heard("/changed")
 
 
 def test_queries_and_failed_commands_are_not_reported(rig: Rig, steady: str) -> None:
-    rig.send("/watch")
+    rig.send("/changes/subscribe")
     rig.send("/notify")
     for command in TABLE.commands:
         if not command.changes and not any(arg.low for arg in command.args):
@@ -77,7 +79,7 @@ def test_queries_and_failed_commands_are_not_reported(rig: Rig, steady: str) -> 
 
 def test_only_queries_are_not_changes() -> None:
     silent = [command.address for command in TABLE.commands if not command.changes]
-    assert {"/status", "/notify", "/watch", "/sync", "/meters"} <= set(silent)
+    assert {"/status", "/notify", "/changes/subscribe", "/sync", "/meters"} <= set(silent)
     # DJ reports are published as the server's own events; detector readings as movement.
     reports = {"/dj/answer", "/dj/state", "/dance/person_count"}
     reports |= {f"/dance/{part}_movement" for part in ("head", "arms", "legs")}
@@ -86,7 +88,7 @@ def test_only_queries_are_not_changes() -> None:
 
 
 def test_arguments_are_reported_as_received(rig: Rig, steady: str) -> None:
-    rig.send("/watch")
+    rig.send("/changes/subscribe")
     rig.send("/cue", "a", steady)
     rig.send("/cue", "B", steady, 0.5)
     rig.seconds(0.1)
@@ -103,7 +105,7 @@ def test_arguments_are_reported_as_received(rig: Rig, steady: str) -> None:
 
 
 def test_scheduled_commands_are_reported_when_they_run(rig: Rig) -> None:
-    rig.send("/watch")
+    rig.send("/changes/subscribe")
     rig.raw(bundle_at(WALL + 1.0, "/mix/level", 0.5))
     rig.send("/clock/at", 4.0, "/mix/crossfader", 0.0)
     rig.seconds(0.4)
@@ -116,7 +118,7 @@ def test_scheduled_commands_are_reported_when_they_run(rig: Rig) -> None:
 
 @pytest.mark.parametrize("interval", [1, 3])
 def test_in_a_flood_the_newest_value_arrives_within_50_ms(rig: Rig, interval: int) -> None:
-    rig.send("/watch")
+    rig.send("/changes/subscribe")
     rig.block = 44  # a millisecond
     sent: dict[float, float] = {}
     seen: list[tuple[float, float]] = []
@@ -147,19 +149,19 @@ def test_in_a_flood_the_newest_value_arrives_within_50_ms(rig: Rig, interval: in
 
 
 def test_below_a_flood_all_changes_are_reported(rig: Rig) -> None:
-    rig.send("/watch")
+    rig.send("/changes/subscribe")
     for step in range(FLOOD):
         rig.send("/mix/level", step / 64)
     rig.seconds(0.05)
     assert [values[1] for values in received(rig)] == [step / 64 for step in range(FLOOD)]
     for number in range(1, 6):
         for gain in (0.25, 0.5, 0.75, 1.0):
-            rig.send("/mix/patch", "A", "bus1", gain)
+            rig.send("/mix/route", "A", "bus1", gain)
             rig.send("/clock/meter", number)
     rig.seconds(0.05)
     assert received(rig)[FLOOD:] == [
         *[("/clock/meter", number) for number in range(1, 5)],
-        ("/mix/patch", "A", "bus1", 1.0), ("/clock/meter", 5),
+        ("/mix/route", "A", "bus1", 1.0), ("/clock/meter", 5),
     ]
 
 
@@ -190,9 +192,9 @@ def test_many_changes_are_packed_without_ip_fragmentation() -> None:
 
 
 def test_untrusted_senders_may_not_watch(rig: Rig) -> None:
-    rig.send("/watch", 1, sender=STRANGER)
+    rig.send("/changes/subscribe", 1, sender=STRANGER)
     assert rig.heard("/done") == []
-    assert rig.fails() == ["/watch only for --osc-allow"]
+    assert rig.fails() == ["/changes/subscribe only for --osc-allow"]
     rig.send("/mix/level", 0.5)
     rig.seconds(0.05)
     assert received(rig, STRANGER) == []
@@ -200,21 +202,21 @@ def test_untrusted_senders_may_not_watch(rig: Rig) -> None:
 
 def test_the_longest_silent_watcher_is_removed(rig: Rig) -> None:
     for number in range(MAX_SUBSCRIBERS):
-        rig.send("/watch", sender=("127.0.0.1", 40000 + number))
-    rig.send("/watch")
-    assert rig.fails() == [f"/watch {MAX_SUBSCRIBERS} clients are subscribed already"]
+        rig.send("/changes/subscribe", sender=("127.0.0.1", 40000 + number))
+    rig.send("/changes/subscribe")
+    assert rig.fails() == [f"/changes/subscribe {MAX_SUBSCRIBERS} clients are subscribed already"]
     rig.time += SILENT_SECONDS + 1
     for number in set(range(MAX_SUBSCRIBERS)) - {5}:
         rig.send("/version", sender=("127.0.0.1", 40000 + number))
-    rig.send("/watch")
-    assert rig.heard("/done")[-1] == ("/watch", 5, MAX_SUBSCRIBERS)
+    rig.send("/changes/subscribe")
+    assert rig.heard("/done")[-1] == ("/changes/subscribe", 5, MAX_SUBSCRIBERS)
 
 
 def test_the_program_that_hosts_the_server_can_watch_and_listen(rig: Rig) -> None:
     said: list[tuple[Any, ...]] = []
     heard: list[tuple[str, tuple[Any, ...]]] = []
     rig.core.changes.listen(lambda address, values: heard.append((address, values)))
-    rig.core.perform([("/watch", (), lambda *values: said.append(values), None)])
+    rig.core.perform([("/changes/subscribe", (), lambda *values: said.append(values), None)])
     rig.send("/mix/level", 0.5)
     rig.send("/mix/crossfader", 0.5)
     rig.seconds(0.05)
@@ -224,9 +226,9 @@ def test_the_program_that_hosts_the_server_can_watch_and_listen(rig: Rig) -> Non
 
 def test_watchers_stay_subscribed_when_control_is_replaced(tmp_path: Path) -> None:
     with RestartableRig() as rig:
-        rig.send("/watch")
-        rig.send("/watch", 1, sender=OTHER)
-        rig.send("/watch", 0, sender=OTHER)
+        rig.send("/changes/subscribe")
+        rig.send("/changes/subscribe", 1, sender=OTHER)
+        rig.send("/changes/subscribe", 0, sender=OTHER)
         rig.note()
         rig.restart_control()
         rig.send("/mix/level", 0.5)

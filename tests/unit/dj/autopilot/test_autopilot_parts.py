@@ -35,6 +35,8 @@ def test_each_own_command_is_recognised_once() -> None:
     ("address", "arguments", "expected"),
     [
         ("/deck/b/eq/low", (0.5,), {"B"}),
+        ("/deck/B/pfl", (1.0,), set()),
+        ("/deck/B/stem/2/pfl", (1.0,), set()),
         ("/deck/B/listen", (1.0,), set()),
         ("/play_stem", (1100, 1.0), {"B"}),
         ("/cue", ("C", "x.wav"), {"C"}),

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from crowdstream.commands.registry import TABLE, Command
-from crowdstream.web.api.commands import addresses
+from crowdstream.web.api.commands import addresses, with_aliases
 from crowdstream.web.api.oscquery import ATTRIBUTES, OscQuery, wants_address_space
 from tests.support.offline_server import level, write
 from tests.support.web_client import FakeWeb, ask
@@ -33,7 +33,7 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def described(command: Command) -> dict[str, Any]:
-    return {"address": command.address}
+    return {"address": command.address, "aliases": command.aliases}
 
 
 def test_host_info_gives_the_osc_host_and_port(web: FakeWeb, app: ASGIApp) -> None:
@@ -49,7 +49,8 @@ def test_the_tree_contains_exactly_the_commands(app: ASGIApp) -> None:
     root = ask(app, "GET", "/").json
     assert root["FULL_PATH"] == "/" and root["ACCESS"] == 0
     found = {node["FULL_PATH"]: node for node in nodes(root)}
-    wanted = {one for command in TABLE.commands for one in addresses(described(command))}
+    table = with_aliases([described(command) for command in TABLE.commands])
+    wanted = {address for command in table for address in addresses(command)}
     assert {path for path, node in found.items() if "TYPE" in node} == wanted
     for path, node in found.items():
         assert ("TYPE" in node) == (node["ACCESS"] > 0)
@@ -152,7 +153,8 @@ def test_without_control_nodes_have_no_values(web: FakeWeb, app: ASGIApp) -> Non
 
 
 def test_no_osc_address_conflicts_with_a_route() -> None:
-    assert not TAKEN & {command.address.split("/")[1] for command in TABLE.commands}
+    known = [one for command in TABLE.commands for one in (command.address, *command.aliases)]
+    assert not TAKEN & {address.split("/")[1] for address in known}
 
 
 @pytest.mark.parametrize(
@@ -169,3 +171,10 @@ def test_browsers_get_the_page_and_osc_clients_the_tree(query: str, accept: str,
         "headers": [(b"host", b"localhost"), (b"accept", accept.encode())],
     }  # fmt: skip
     assert wants_address_space(Request(scope)) is osc
+
+
+def test_an_alias_has_the_value_of_its_address(web: FakeWeb, app: ASGIApp) -> None:
+    web.link.rig.send("/deck/A/pfl", 0.25)
+    web.link.rig.run(4096)
+    values = [ask(app, "GET", f"/deck/A/{name}?VALUE").json["VALUE"] for name in ("pfl", "listen")]
+    assert values[0] == values[1] and values[0][0] == 0.25
