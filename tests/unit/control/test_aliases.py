@@ -207,8 +207,12 @@ def changes(rig: Rig, client: Any) -> list[tuple[Any, ...]]:
             if said == "/changed" and sender == client]
 
 
-NEW = [("/deck/A/pfl", 1.0), ("/mix/route", "bus1", "bus2", 0.5), ("/mix/level", 0.5)]
-OLD = [("/deck/A/listen", 1.0), ("/mix/patch", "bus1", "bus2", 0.5), ("/mix/level", 0.5)]
+NEW: list[tuple[Any, ...]] = [
+    ("/deck/A/pfl", 1.0), ("/mix/route", "bus1", "bus2", 0.5), ("/mix/level", 0.5),
+]
+OLD: list[tuple[Any, ...]] = [
+    ("/deck/A/listen", 1.0), ("/mix/patch", "bus1", "bus2", 0.5), ("/mix/level", 0.5),
+]
 
 
 @pytest.mark.parametrize("sent", [NEW, OLD], ids=["new", "old"])
