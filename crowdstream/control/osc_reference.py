@@ -31,7 +31,7 @@ class Subject:
 
 
 EFFECTS = Subject(
-    "effects", "Effects, sends and patches",
+    "effects", "Effects, sends and routes",
     "Chains of effects, send buses and routing. "
     "[Effects and routing](../../concepts/effects-and-routing.md) introduces them.",
 )  # fmt: skip
