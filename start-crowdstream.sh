@@ -21,7 +21,7 @@ Usage: start-crowdstream.sh [FOLDER | --demo | --install-only | --install-servic
                    that suits this machine
   FOLDER           play the tracks in this folder indefinitely, or a set: SET.toml;
                    --dj FOLDER is the same
-  --demo           mix four generated tracks; --seconds N ends after N seconds
+  --demo           mix four generated tracks; --duration N ends after N seconds
   --install-only   install what is missing and exit
   --install-service    make systemd start the server with these options, now and at
                    each boot, and with FOLDER also the DJ; through sudo as a system
@@ -32,7 +32,7 @@ Usage: start-crowdstream.sh [FOLDER | --demo | --install-only | --install-servic
   --help           this text, and the server's own options once it is installed
 
 Everything else is passed to the server, for example:
-  ./start-crowdstream.sh --preset live --a ~/music/track-1
+  ./start-crowdstream.sh --preset live --deck-a ~/music/track-1
 
 System packages are installed with apt-get, as root or through sudo, and only if
 they are missing. Everything else is installed into the folder .venv/ beside this script,
@@ -48,11 +48,12 @@ refuse() { # reason
 # Sets words to the number of words that belong to an option; tests compare it with the settings.
 words_of() { # option
     case $1 in
-    --*=* | --http | --no-http | --http-private | --no-http-private | --device-fallback | \
-        --no-device-fallback | --watch | --no-watch | --list-devices | --show-config | \
-        --tracks-only) words=0 ;;
+    --*=* | --http | --no-http | --http-require-token | --no-http-require-token | \
+        --http-private | --no-http-private | --device-fallback | --no-device-fallback | \
+        --print-beats | --no-print-beats | --watch | --no-watch | --list-devices | \
+        --show-config | --tracks-only) words=0 ;;
     --levels) words=4 ;;
-    --osc-allow | --http-names) words=1000 ;;
+    --osc-allow | --http-allowed-hosts | --http-names) words=1000 ;;
     *) words=1 ;;
     esac
 }
@@ -140,7 +141,9 @@ check_path() { # option, path
     case $path in "~" | "~/"*) path=$HOME${path#"~"} ;; esac
     case $1 in
     --media-root) [ -d "$path" ] || wrong_path "$1" "$2" "a folder" ;;
-    --a | --b | --c | --d) [ -r "$path" ] || wrong_path "$1" "$2" "a readable file or folder" ;;
+    --deck-[abcd] | --[abcd]) # the second is an alias
+        [ -r "$path" ] || wrong_path "$1" "$2" "a readable file or folder"
+        ;;
     --config | --http-cert | --http-key | --movement-map)
         [ "$1 $path" != "--http-cert auto" ] || return 0
         [ -f "$path" ] && [ -r "$path" ] || wrong_path "$1" "$2" "a readable file"

@@ -280,11 +280,11 @@ def limits(options: argparse.Namespace) -> bool:
     """Send random messages on a small budget; return whether the limits were kept."""
     common.print_heading("Memory under random loads, seeks, loops and evictions")
     flags = (
-        "--driver", "null", "--http", "--buffer-size", "512", "--memory", str(options.memory),
+        "--driver", "null", "--http", "--buffer-size", "512", "--cache-mb", str(options.cache_mb),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as name, live_server(*flags) as server:
         result = play_randomly(
-            server, Path(name), options.messages, options.memory, options.seed
+            server, Path(name), options.messages, options.cache_mb, options.seed
         )
     result["kept"] = kept(result)
     print()
@@ -311,7 +311,7 @@ def parser() -> argparse.ArgumentParser:
     mode = modes.add_parser("limits", help="does the server stay within its budget?")
     mode.set_defaults(measure=limits)
     mode.add_argument("--messages", type=int, default=10_000)
-    mode.add_argument("--memory", type=int, default=256, metavar="MB")
+    mode.add_argument("--cache-mb", "--memory", type=int, default=256, metavar="MB")
     mode.add_argument("--seed", type=int, default=1)
     mode.add_argument("--json", type=Path, metavar="FILE")
     return made

@@ -196,7 +196,7 @@ def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:
     each = GONE_SECONDS + SETTLE_SECONDS + 2 * options.seconds
     bar = common.Progress(options.rounds * each)
     with open_card(options, options.frames) as card:
-        flags = [*card.flags(options.frames), "--http", "--memory", "512"]
+        flags = [*card.flags(options.frames), "--http", "--cache-mb", "512"]
         with live_server(*flags, env=card.env) as server:
             server.page()
             play(server, tracks)

@@ -179,13 +179,13 @@ def play(options: argparse.Namespace) -> None:
         with Interrupted() as stop, open_sound(options) as card:
             log.write(
                 "night", seed=options.seed, hours=options.hours, card=card.name,
-                kills=options.kills, kill_every=options.kill_every, memory_mb=options.memory,
+                kills=options.kills, kill_every=options.kill_every, memory_mb=options.cache_mb,
                 buffer=options.buffer_size, machine=common.machine(), began=time.time(),
                 command=" ".join(sys.argv[1:]),
             )
             flags = [
                 *card.flags(options.buffer_size), "--http", "--http-port", str(free_tcp_port()),
-                "--memory", str(options.memory), *options.server,
+                "--cache-mb", str(options.cache_mb), *options.server,
             ]  # fmt: skip
             with live_server(*flags, env=card.env, folder=options.out) as server:
                 server.page()  # starts the last process, whose usage is compared with the end
@@ -251,7 +251,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--kill-every", type=float, default=150.0, help="mean seconds between kills")
     made.add_argument("--pace", type=float, default=1.0, help="mean seconds between moves")
     made.add_argument("--buffer-size", type=int, default=256)
-    made.add_argument("--memory", type=int, default=MEMORY_MB, help="memory budget in MB")
+    made.add_argument(
+        "--cache-mb", "--memory", type=int, default=MEMORY_MB, help="memory budget in MB"
+    )
     made.add_argument("--long-seconds", type=float, default=LONG_SECONDS, help="longest piece")
     made.add_argument(
         "--gaps-per-hour", type=float, default=20.0, help="explained gaps that are tolerated"

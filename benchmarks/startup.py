@@ -250,7 +250,7 @@ def measure_sound(options: argparse.Namespace) -> bool:
     common.print_heading("First sound: /cue + /start_group of a file that is not in memory")
     results = []
     steps = 4 * len(options.sizes) * (options.trials + 1)
-    memory = [] if options.memory is None else ["--memory", str(options.memory)]
+    memory = [] if options.cache_mb is None else ["--cache-mb", str(options.cache_mb)]
     gc.disable()
     files = [material.big_file(options.bytes), material.long_file(options.long_seconds)]
     with contextlib.closing(common.Progress(steps)) as bar:
@@ -421,7 +421,9 @@ def parser() -> argparse.ArgumentParser:
     mode.set_defaults(measure=measure_sound)
     mode.add_argument("--trials", type=int, default=50)
     mode.add_argument("--sizes", type=int, nargs="+", default=[512], metavar="FRAMES")
-    mode.add_argument("--memory", type=int, help="cache in MB; a larger file is streamed")
+    mode.add_argument(
+        "--cache-mb", "--memory", type=int, help="cache in MB; a larger file is streamed"
+    )
     mode.add_argument("--bytes", type=int, default=material.BIG_BYTES)
     mode.add_argument("--long-seconds", type=int, default=material.LONG_SECONDS)
     add_card_arguments(mode)

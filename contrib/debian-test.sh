@@ -14,7 +14,7 @@ Usage: sudo contrib/debian-test.sh [options] [--] [arguments of run-tests.sh]
 Creates a minimal Debian in a folder (once; 1 to 3 GB), clones the last commit of this project into
 it and runs the README's two commands there:
 
-  ./start-crowdstream.sh --demo --seconds 8
+  ./start-crowdstream.sh --demo --duration 8
   ./run-tests.sh [arguments]             by default every test; `unit static` for two tiers
 
   --suite SUITE    the Debian release, for example bookworm (default), trixie or sid
@@ -252,6 +252,6 @@ SECONDS=0
 as_user bash -euc '
     cd "$1"
     shift
-    ./start-crowdstream.sh --demo --seconds 8
+    ./start-crowdstream.sh --demo --duration 8
     ./run-tests.sh "$@"' bash "$inside" "$@"
 say "installed and tested in $SECONDS s"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
@@ -63,11 +63,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 # Settings -----------------------------------------------------------------------------------
 
 
+def _aliases(aliases: Sequence[str]) -> str:
+    """Aliases beside a name; empty if there are none."""
+    return f" (alias {', '.join(f'`{alias}`' for alias in aliases)})" if aliases else ""
+
+
+def _key(option: Option) -> str:
+    return f"`{option.name}`{_aliases(option.aliases)}"
+
+
 def _flag(option: Option) -> str:
+    aliases = _aliases(option.flags[1:])
     if isinstance(option.kind, Bool):
-        return f"`{option.flag}`, `--no-{option.flag.removeprefix('--')}`"
+        return f"`{option.flag}`, `--no-{option.flag.removeprefix('--')}`{aliases}"
     words = (option.metavar,) if isinstance(option.metavar, str) else option.metavar or ()
-    return f"`{' '.join([option.flag, *words])}`"
+    return f"`{' '.join([option.flag, *words])}`{aliases}"
 
 
 def _allowed(option: Option) -> str:
@@ -90,7 +100,7 @@ def _settings() -> str:
     parts = []
     for title, names in GROUPS.items():
         rows = [
-            (f"`{name}`", _flag(OPTIONS[name]), OPTIONS[name].help,
+            (_key(OPTIONS[name]), _flag(OPTIONS[name]), OPTIONS[name].help,
              _allowed(OPTIONS[name]), _default(OPTIONS[name]))
             for name in names
         ]  # fmt: skip
@@ -104,7 +114,7 @@ def _places() -> str:
     for name, option in OPTIONS.items():
         barred = "files and presets" if name in NOT_IN_FILES else "presets"
         note = f"not in {barred}" if name in NOT_IN_FILES | NOT_IN_PRESETS else ""
-        for variable in option.variables[1:]:
+        for variable in option.variables[len(option.names) :]:
             note = f"{note}; also `{variable}`".removeprefix("; ")
         if note:
             rows.append((f"`{name}`", note))
@@ -114,11 +124,15 @@ def _places() -> str:
 # The command line ---------------------------------------------------------------------------
 
 
-def _action_name(action: argparse.Action) -> str:
+def _action_name(action: argparse.Action, aliases: Container[str] = ()) -> str:
+    """An option as typed; `aliases` are the flags that the parser accepts but does not list."""
     words = [] if action.nargs == 0 else [_metavar(action)]
     if not action.option_strings:
         return f"`{words[0]}`" + (" ..." if action.nargs in ("*", "+") else "")
-    return f"`{', '.join(action.option_strings)}{' ' if words else ''}{' '.join(words)}`"
+    setting = OPTIONS.get(action.dest)
+    hidden = [flag for flag in setting.flags if flag in aliases] if setting else []
+    shown = f"`{', '.join(action.option_strings)}{' ' if words else ''}{' '.join(words)}`"
+    return shown + _aliases(hidden)
 
 
 def _metavar(action: argparse.Action) -> str:
@@ -146,9 +160,12 @@ def _commands() -> str:
     parts = []
     for name, build in PARSERS:
         parser = build()
+        listed = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+        hidden = [action for action in parser._actions if action not in listed]
+        aliases = {flag for action in hidden for flag in action.option_strings}
         rows = [
-            (_action_name(action), _action_help(parser, action))
-            for action in parser._actions
+            (_action_name(action, aliases), _action_help(parser, action))
+            for action in listed
             if action.dest != "help"
         ]
         about = " ".join((parser.description or "").split())

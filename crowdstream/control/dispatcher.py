@@ -109,7 +109,7 @@ class Dispatcher:
         self.info = info
         self.processes = processes
         self.base_bpm = settings.base_bpm
-        self.watch = settings.watch
+        self.watch = settings.print_beats
         self.messages = 0
         self.failures = 0
         self.malformed = 0
@@ -384,7 +384,7 @@ class Dispatcher:
     # Periodic work -----------------------------------------------------------------------
 
     def apply_settings(self) -> None:
-        """Apply the settings at the start: limiter, quality, tempo, levels and tracks of decks."""
+        """Apply the settings at the start: limiter, load shedding, tempo, levels, tracks."""
         settings = self.settings
         starter = ServerRequest(self, "start", discard_reply)
         self.channel_strips.apply_settings(starter, settings)
@@ -393,10 +393,12 @@ class Dispatcher:
             self.perform([("/set_tempo", (settings.bpm,), discard_reply, None)])
         for deck, level in enumerate(settings.levels):
             self.deck_manager.ramp(starter, deck_level_ramp(deck), level, 0.0)
-        for deck, path in enumerate((settings.a, settings.b, settings.c, settings.d)):
+        paths = (settings.deck_a, settings.deck_b, settings.deck_c, settings.deck_d)
+        for deck, path in enumerate(paths):
             if path is not None:
                 letter = DECK_LETTERS[deck]
-                starter = ServerRequest(self, f"deck {letter} (--{letter.lower()})", discard_reply)
+                source = f"deck {letter} (--deck-{letter.lower()})"
+                starter = ServerRequest(self, source, discard_reply)
                 try:
                     self.track_table.load(starter, first_buffer(deck), str(path))
                 except CommandError as error:

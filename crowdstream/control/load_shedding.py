@@ -29,8 +29,8 @@ class LoadShedding:
         self._notify = notify
 
     def apply_settings(self, request: Request, settings: Settings) -> None:
-        """Apply the `quality` setting: with `full`, quality is never lowered."""
-        if settings.quality == "full":
+        """Apply the `load_shedding` setting: with `full`, quality is never lowered."""
+        if settings.load_shedding == "full":
             self.hold(request, FULL)
 
     def hold(self, request: Request, level: int | None) -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger("crowdstream")
 
 
 def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None = None) -> int:
-    """Run the server until a signal, or for `--seconds`; returns the exit status."""
+    """Run the server until a signal, or for `--duration`; returns the exit status."""
     store = store or FdStore()
     earlier = store.kept.get("desk")
     if earlier:

@@ -82,7 +82,7 @@ class Startup:
         self._undo_steps.append(osc.close)
         try:
             store.keep("osc", osc.filenos(), {})
-            size = budget_pages(settings.memory_mb) * PAGE_BYTES
+            size = budget_pages(settings.effective_cache_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
             self._undo_steps.append(desk.close)
             engines = self._engines(desk)
@@ -92,7 +92,7 @@ class Startup:
             self._children.append(loader)
             engines.on_first_engine_ready(self._await(engine, osc))
             self._await(loader, osc)
-            until = time.monotonic() + settings.seconds if settings.seconds else None
+            until = time.monotonic() + settings.duration if settings.duration else None
             notes = self._keep(desk, until)
         except BaseException:
             self.undo()

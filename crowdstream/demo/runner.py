@@ -24,6 +24,7 @@ from crowdstream.demo.server import (
     page_options,
 )
 from crowdstream.demo.tracks import Track, TracksError, write_tracks
+from crowdstream.settings.cli import add_duration, duration_of
 
 REFRESH = 0.25
 PLAIN_EVERY = 5.0
@@ -103,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Any other option is passed on to the server (see crowdstream serve --help).",
         allow_abbrev=False,
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds of music")
+    add_duration(parser, "end after this much music")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for the tracks")
     parser.add_argument("--port", type=int, metavar="P", help="the server's OSC port (57120)")
     parser.add_argument("--tracks-only", action="store_true", help="make the tracks, then exit")
@@ -113,8 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
-    if options.seconds is not None and not 0.0 < options.seconds < float("inf"):
-        parser.error(f"--seconds {options.seconds}: must be a number above 0")
+    duration = options.duration = duration_of(parser, options)
+    if duration is not None and not 0.0 < duration < float("inf"):
+        parser.error(f"--duration {duration}: must be a number above 0")
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"--port {options.port}: must be from 1 to 65535")
     return options, rest
@@ -159,7 +161,7 @@ def _play(display: Display, options: argparse.Namespace, rest: list[str], cache:
         refused = 0
         page = ""
         try:
-            while options.seconds is None or sequencer.elapsed() < options.seconds:
+            while options.duration is None or sequencer.elapsed() < options.duration:
                 sequencer.step()
                 server.check()
                 if not page and sequencer.elapsed() < PAGE_SECONDS:

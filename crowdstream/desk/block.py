@@ -147,7 +147,7 @@ class Desk:
                 os.close(fd)
             reason = getattr(error, "strerror", None) or error
             raise DeskError(
-                f"cannot allocate {size} bytes of shared memory: {reason} (lower --memory)"
+                f"cannot allocate {size} bytes of shared memory: {reason} (lower --cache-mb)"
             ) from error
         desk = cls(fd)
         desk._reset()

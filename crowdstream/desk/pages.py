@@ -86,7 +86,7 @@ class Arena:
             mb = PAGE_BYTES / 1e6
             raise ArenaFull(
                 f"no memory left: {pages * mb:.1f} MB wanted, {self.reserved * mb:.1f} of "
-                f"{self.total * mb:.1f} MB taken (unload a track, or raise --memory)"
+                f"{self.total * mb:.1f} MB taken (unload a track, or raise --cache-mb)"
             )
         self.reserved += pages
 

@@ -41,7 +41,8 @@ class Speed:
 
 def folders(settings: Settings) -> dict[str, list[Path]]:
     """Return the folders that the server will use, under "music" and "recordings"."""
-    tracks = [path for path in (settings.a, settings.b, settings.c, settings.d) if path]
+    decks = (settings.deck_a, settings.deck_b, settings.deck_c, settings.deck_d)
+    tracks = [path for path in decks if path]
     music = list(settings.media_root) or [path.parent for path in tracks] or [Path()]
     return {"music": sorted(set(music)), "recordings": [settings.record_folder or Path()]}
 
@@ -127,7 +128,7 @@ def speed(kind: str, folder: Path, trial: Speed | OSError | None = None) -> Chec
     summary = f"{folder.absolute()}: reads {trial.read / 1e6:.0f} MB/s"
     summary += " (from memory: the disk itself was not tested)" if trial.cached else ""
     summary += f", writes {trial.write / 1e6:.0f} MB/s" if trial.write else ", writing not allowed"
-    faster = "use a faster medium, such as an SSD at USB 3, or raise --memory so that a set fits"
+    faster = "use a faster medium, such as an SSD at USB 3, or raise --cache-mb so that a set fits"
     if kind == "recordings":
         if not trial.write:
             fix = "choose a writable folder with --record-folder"

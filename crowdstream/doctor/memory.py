@@ -41,10 +41,10 @@ def meminfo(machine: Machine) -> dict[str, int]:
 def shared_memory(
     machine: Machine, settings: Settings, attempt: Callable[[int], str] = try_shared
 ) -> Check:
-    """Check the memory block that the processes share: `--memory` plus what the mixer needs."""
-    name, wanted = "shared memory", settings.memory_mb
+    """Check the memory block that the processes share: `--cache-mb` plus what the mixer needs."""
+    name, wanted = "shared memory", settings.effective_cache_mb
     data = {"wanted_mb": wanted}
-    fix = f"lower --memory (now {wanted} MB)"
+    fix = f"lower --cache-mb (now {wanted} MB)"
     if reason := attempt(wanted << 20):
         return Check(name, FAIL, f"cannot allocate {wanted} MB: {reason}", fix, data)
     limit = machine.read("/sys/fs/cgroup/memory.max") or ""
@@ -69,16 +69,16 @@ def shared_memory(
 
 
 def free_memory(machine: Machine, settings: Settings) -> Check | None:
-    """Compare the free memory with `--memory`; None if the system does not report it."""
+    """Compare the free memory with `--cache-mb`; None if the system does not report it."""
     info = meminfo(machine)
     if "MemAvailable" not in info:
         return None
-    there, wanted = info["MemAvailable"], settings.memory_mb + OTHER_MB
+    there, wanted = info["MemAvailable"], settings.effective_cache_mb + OTHER_MB
     data = {"available_mb": there, "wanted_mb": wanted}
     if there < wanted:
-        return Check("free memory", WARN, f"{there} MB, but {settings.memory_mb} MB for stems and "
-                     f"{OTHER_MB} MB for the rest may be used", "close other programs, or lower "
-                     f"--memory to {max(16, there - OTHER_MB)}", data)
+        return Check("free memory", WARN, f"{there} MB, but {settings.effective_cache_mb} MB for "
+                     f"stems and {OTHER_MB} MB for the rest may be used", "close other programs, "
+                     f"or lower --cache-mb to {max(16, there - OTHER_MB)}", data)
     return Check("free memory", OK, f"{there} MB, up to {wanted} MB may be used", data=data)
 
 

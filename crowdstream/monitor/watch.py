@@ -26,11 +26,11 @@ ADVICE = {
     "device": "the device lost frames although the engine was in time: raise --buffer-size, "
     "or check cable and sound server",
     "quality": "raise --buffer-size, play fewer stems and effects, or end other programs",
-    "missing_page": "the disk did not keep up: raise --memory, or use a faster medium",
+    "missing_page": "the disk did not keep up: raise --cache-mb, or use a faster medium",
 }
 STALL_ADVICE = (
-    "the medium stalled for {:.1f} s: use another card or disk, or raise --read-ahead, or --memory "
-    "so that tracks are in memory as a whole"
+    "the medium stalled for {:.1f} s: use another card or disk, or raise --read-ahead, or "
+    "--cache-mb so that tracks are in memory as a whole"
 )
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crowdstream.settings import SettingError, Settings
-from crowdstream.settings.errors import Parser, wrong_value
+from crowdstream.settings.cli import add_duration, add_flags, duration_of, read_flags
+from crowdstream.settings.errors import Parser
 from crowdstream.settings.schema import OPTIONS
-from crowdstream.settings.types import Refused
 
 if TYPE_CHECKING:
     from crowdstream.offline.cues import Set
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Settings that affect the sound of a mix or whether it fits into memory. The user's configuration
 # is ignored: the same set gives the same mix everywhere.
-MIX_SETTINGS = ("sample_rate", "bpm", "base_bpm", "meter", "memory")
+MIX_SETTINGS = ("sample_rate", "bpm", "base_bpm", "meter", "cache_mb")
 FORMATS = ("16", "24", "float")
 DEFAULT_FORMAT = "24"  # 144 dB, and supported by all programs
 INTERRUPTED = 130  # the status that shells use for a program ended by Ctrl-C
@@ -41,9 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("set", type=Path, metavar="SET", help="timed commands, or an OSC score")
     parser.add_argument("out", type=Path, metavar="OUT", help="a name ending in .wav or .flac")
-    parser.add_argument(
-        "--seconds", type=float, metavar="N", help="end after N seconds (default: see below)"
-    )
+    add_duration(parser, "end after this time (default: see below)")
     parser.add_argument(
         "--format", choices=FORMATS, default=DEFAULT_FORMAT,
         help=f"bits per sample, or 32-bit float (default: {DEFAULT_FORMAT})",
@@ -51,10 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name in MIX_SETTINGS:
         option = OPTIONS[name]
         default = option.unset if option.default is None else f"{option.default:g}"
-        parser.add_argument(
-            option.flag, metavar=option.metavar, default=None,
-            help=f"{option.help}: {option.kind.allowed} (default: {default})".replace("%", "%%"),
-        )  # fmt: skip
+        text = f"{option.help}: {option.kind.allowed} (default: {default})"
+        add_flags(parser, option, text.replace("%", "%%"), metavar=option.metavar)
     parser.add_argument(
         "--explain", action="store_true", help="explain why each track of a DJ's set was chosen"
     )
@@ -63,16 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    values: dict[str, Any] = {}
-    for name in MIX_SETTINGS:
-        text = getattr(options, name)
-        if text is None:
-            continue
-        option = OPTIONS[name]
-        try:
-            values[name] = option.kind.read_flag(text)
-        except Refused:
-            raise wrong_value(name, text, f"flag {option.flag}", option.kind.allowed) from None
+    given = read_flags(vars(options), MIX_SETTINGS)
+    values: dict[str, Any] = {name: value for name, (value, _) in given.items()}
     return Settings(**values)
 
 
@@ -85,8 +73,9 @@ def render(argv: Sequence[str]) -> int:
     gc.disable()
     parser = build_parser()
     options = parser.parse_args(list(argv))
-    if options.seconds is not None and not 0.0 < options.seconds <= 1e6:
-        parser.error(f"--seconds {options.seconds:g}: must be more than 0, up to 1e6")
+    duration = options.duration = duration_of(parser, options)
+    if duration is not None and not 0.0 < duration <= 1e6:
+        parser.error(f"--duration {duration:g}: must be more than 0, up to 1e6")
     try:
         settings = _settings(options)
     except SettingError as error:
@@ -185,11 +174,11 @@ def _write(
     from crowdstream.offline.session import Session
 
     rate = settings.sample_rate
-    memory = budget_pages(settings.memory_mb) * PAGE_BYTES
+    memory = budget_pages(settings.effective_cache_mb) * PAGE_BYTES
     with (
         Output(options.out, rate, options.format) as output,
         Session(settings, memory, rate, whole=whole) as session,
     ):
-        summary = Renderer(session, mix, output.write, progress.show).run(options.seconds)
+        summary = Renderer(session, mix, output.write, progress.show).run(options.duration)
         output.finish()
     return summary

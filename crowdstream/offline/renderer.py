@@ -137,7 +137,7 @@ class Renderer:
         missing = int(self._desk.ledger["missing_frames"])
         if missing:
             raise PagesMissing(
-                f"{missing} stem frames were not in memory when they were due: raise --memory, "
+                f"{missing} stem frames were not in memory when they were due: raise --cache-mb, "
                 "so that whole tracks fit"
             )
 
@@ -185,7 +185,7 @@ class Renderer:
         if now - self._last > MAX_LOOP_SECONDS * rate:
             self._summary.warnings.append(
                 f"a loop kept playing and was ended {MAX_LOOP_SECONDS:g} s after the last command: "
-                "add a line with a time and `end`, or --seconds"
+                "add a line with a time and `end`, or --duration"
             )
             return True
         return not self._active() and now - self._loud >= TAIL_SECONDS * rate

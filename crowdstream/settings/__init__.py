@@ -11,7 +11,7 @@ Only the standard library is imported, so that `--help` starts quickly.
 from crowdstream.settings.cli import build_parser
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.files import save_user_setting, user_config_path
-from crowdstream.settings.machine import default_memory_mb
+from crowdstream.settings.machine import default_cache_mb
 from crowdstream.settings.resolve import Resolved, resolve, validate
 from crowdstream.settings.schema import OPTIONS, Option, Settings
 from crowdstream.settings.show import format_settings
@@ -23,7 +23,7 @@ __all__ = [
     "SettingError",
     "Settings",
     "build_parser",
-    "default_memory_mb",
+    "default_cache_mb",
     "format_settings",
     "resolve",
     "save_user_setting",

@@ -2,13 +2,14 @@
 
 import argparse
 import re
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
-from crowdstream.settings.errors import one_line
-from crowdstream.settings.files import nearest
-from crowdstream.settings.schema import GROUPS, OPTIONS, Option
+from crowdstream.settings.errors import SettingError, one_line, wrong_value
+from crowdstream.settings.names import merge_names, nearest
+from crowdstream.settings.schema import BY_NAME, GROUPS, OPTIONS, Option, flag_of
 from crowdstream.settings.toml import write_value
+from crowdstream.settings.types import Refused
 
 # Flags that print something instead of starting the server.
 ACTIONS = {
@@ -31,9 +32,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if found := _OF_A_FLAG.fullmatch(message):
             name = found[1].removeprefix("--").replace("-", "_")
-            if name in OPTIONS:
-                allowed = OPTIONS[name].kind.allowed
-                message = f"{name}: {found[2]} (flag {found[1]}); it takes {allowed}"
+            if name in BY_NAME:
+                allowed = BY_NAME[name].kind.allowed
+                message = f"{BY_NAME[name].name}: {found[2]} (flag {found[1]}); it takes {allowed}"
         self.exit(2, f"{self.prog}: {one_line(message)}\n")
 
 
@@ -55,16 +56,68 @@ def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
         group = parser.add_argument_group(title)
         for option in map(OPTIONS.__getitem__, members):
             names = {} if option.metavar is None else {"metavar": option.metavar}
-            group.add_argument(
-                option.flag,
-                dest=option.name,
-                help=option_help(option).replace("%", "%%"),
-                **option.kind.flag,
-                **names,  # type: ignore[arg-type]  # a metavar may be a tuple
-            )
+            text = option_help(option).replace("%", "%%")
+            add_flags(group, option, text, **option.kind.flag, **names)
     for flag, text in ACTIONS.items():
         parser.add_argument(flag, action="store_true", help=text)
     return parser
+
+
+def add_flags(
+    parser: argparse._ActionsContainer, option: Option, help: str, **arguments: Any
+) -> None:
+    """Add the flag of a setting to a parser, and those of its aliases, which `--help` omits.
+
+    The values are stored under the name that was used, so that `read_flags` and `duration_of` can
+    report it.
+    """
+    parser.add_argument(option.flag, dest=option.name, help=help, **arguments)
+    for alias in option.aliases:
+        parser.add_argument(flag_of(alias), dest=alias, help=argparse.SUPPRESS, **arguments)
+
+
+def _given(
+    namespace: Mapping[str, object], names: Iterable[str]
+) -> Iterable[tuple[Option, object, str]]:
+    """The flags given for some settings, with their unread values."""
+    for option in map(OPTIONS.__getitem__, names):
+        for name in option.names:
+            if (raw := namespace.get(name)) is not None:
+                no = "no-" if raw is False else ""
+                yield option, raw, f"flag --{no}{flag_of(name).removeprefix('--')}"
+
+
+def read_flags(
+    namespace: Mapping[str, object], names: Iterable[str] = OPTIONS
+) -> dict[str, tuple[object, str]]:
+    """Return the values and origins of the flags given for some settings, by their names.
+
+    Raises `SettingError` for a wrong value, or for two flags of one setting that differ.
+    """
+
+    def read(option: Option, raw: object, origin: str) -> tuple[Option, object, str]:
+        try:
+            return option, option.kind.read_flag(raw), origin
+        except Refused:
+            raise wrong_value(option.name, raw, origin, option.kind.allowed) from None
+
+    return merge_names(read(*one) for one in _given(namespace, names))
+
+
+def add_duration(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add `--duration` to the parser of a subcommand; `duration_of` returns its value."""
+    add_flags(parser, OPTIONS["duration"], help, type=float, metavar="SECONDS")
+
+
+def duration_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> float | None:
+    """The value of `--duration` or its alias; exits if both are given with different values."""
+    try:
+        found = merge_names(_given(vars(options), ("duration",)))
+    except SettingError as error:
+        parser.error(str(error))
+    value = found["duration"][0] if found else None
+    assert value is None or isinstance(value, float)
+    return value
 
 
 def parse(argv: Sequence[str], prog: str) -> dict[str, object]:
@@ -80,8 +133,9 @@ def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"unexpected argument {word!r}; see --help"
     flag = word.partition("=")[0]
-    known = [*(option.flag for option in OPTIONS.values()), *ACTIONS]
-    return f"unknown flag {flag}; the nearest one is {nearest(flag, known)}"
+    known = {name: option.flag for option in OPTIONS.values() for name in option.flags}
+    known |= {action: action for action in ACTIONS}
+    return f"unknown flag {flag}; the nearest one is {known[nearest(flag, known)]}"
 
 
 def option_help(option: Option) -> str:

@@ -1,14 +1,14 @@
 """Settings files: TOML files, presets, and the user's configuration."""
 
 import contextlib
-import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from crowdstream.settings import toml
 from crowdstream.settings.errors import SettingError, wrong_value
-from crowdstream.settings.schema import NOT_IN_FILES, OPTIONS
+from crowdstream.settings.names import find_option, merge_names
+from crowdstream.settings.schema import NOT_IN_FILES, Option
 from crowdstream.settings.types import Refused
 from crowdstream.system.text import MAX_SETTINGS_BYTES
 
@@ -16,27 +16,8 @@ from crowdstream.system.text import MAX_SETTINGS_BYTES
 # to open and edit presets.
 PRESETS = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
-# Minimum length of a prefix that identifies the intended name.
-MIN_PREFIX = 3
-
 # Files in that folder that are no presets: a template for the user's file, and movement maps.
 EXAMPLES = frozenset({"example", "movement", "crowd"})
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of `known` most similar to `word`; names that begin with it take precedence."""
-    names = list(known)
-    longer = sorted(name for name in names if len(word) > MIN_PREFIX and name.startswith(word))
-    if longer:
-        return longer[0]
-    return difflib.get_close_matches(word, names, n=1, cutoff=0.0)[0]
-
-
-def check_known(name: str, origin: str) -> None:
-    """Raise `SettingError` if there is no setting of that name."""
-    if name not in OPTIONS:
-        similar = nearest(name.lower(), OPTIONS)
-        raise SettingError(f"{name} ({origin}) is not a setting; the nearest one is {similar}")
 
 
 def read_settings(
@@ -46,16 +27,17 @@ def read_settings(
 
     `refused` are settings that must not be in such a file. Raises `SettingError`.
     """
-    settings: dict[str, object] = {}
-    for name, value in toml.parse(data, path).items():
-        check_known(name, origin)
-        if name in refused:
-            raise SettingError(f"{name} ({origin}) cannot be set there: use {OPTIONS[name].flag}")
+    given: list[tuple[Option, object, str]] = []
+    for key, value in toml.parse(data, path).items():
+        option = find_option(key, origin)
+        if option.name in refused:
+            raise SettingError(f"{key} ({origin}) cannot be set there: use {option.flag}")
         try:
-            settings[name] = OPTIONS[name].kind.read(value)
+            read = option.kind.read(value)
         except Refused:
-            raise wrong_value(name, value, origin, OPTIONS[name].kind.allowed) from None
-    return settings
+            raise wrong_value(key, value, origin, option.kind.allowed) from None
+        given.append((option, read, f"{key} in {origin}"))
+    return {name: value for name, (value, _) in merge_names(given).items()}
 
 
 def read_bytes(path: Path, origin: str) -> bytes:
@@ -106,23 +88,28 @@ def save_user_setting(
 ) -> Path:
     """Set one key in the user's configuration file; returns the file's path.
 
-    The file is created if necessary; its other lines stay unchanged. It is replaced atomically, so
-    a reader sees either the old or the new file. Raises `SettingError` for a wrong name or value,
-    for a file that is not valid TOML (which is left unchanged), or if it can't be written.
+    `name` may be an alias. A file that already contains the setting, under any of its names, keeps
+    that name. The file is created if necessary; its other lines stay unchanged. It is replaced
+    atomically, so a reader sees either the old or the new file. Raises `SettingError` for a wrong
+    name or value, for a file that is not valid TOML (which is left unchanged), or if it can't be
+    written.
     """
     path = user_config_path(environ, home)
     origin = f"file {path}"
-    check_known(name, origin)
-    if name in NOT_IN_FILES:
-        raise SettingError(f"{name} ({origin}) cannot be set there: use {OPTIONS[name].flag}")
+    option = find_option(name, origin)
+    if option.name in NOT_IN_FILES:
+        raise SettingError(f"{name} ({origin}) cannot be set there: use {option.flag}")
     try:
-        checked = OPTIONS[name].kind.read(value)
+        checked = option.kind.read(value)
     except Refused:
-        raise wrong_value(name, value, origin, OPTIONS[name].kind.allowed) from None
+        raise wrong_value(name, value, origin, option.kind.allowed) from None
     data = read_bytes(path, origin) if path.exists() else b""
-    toml.parse(data, path)
+    present = toml.parse(data, path)
+    text = toml.decode(data)
     try:
-        new = toml.set_key(toml.decode(data), name, checked).encode("utf-8")
+        for key in [one for one in option.names if one in present] or [option.name]:
+            text = toml.set_key(text, key, checked)
+        new = text.encode("utf-8")
     except UnicodeEncodeError:
         raise wrong_value(name, value, origin, "text that UTF-8 can hold") from None
     except ValueError as error:

@@ -40,7 +40,7 @@ def preset_for(model: str | None) -> tuple[str, str]:
     return "pi4", model if generation == 4 else f"the smallest preset, for a {model}"
 
 
-def default_memory_mb(physical_bytes: int | None = None) -> int:
+def default_cache_mb(physical_bytes: int | None = None) -> int:
     """Default memory for decoded audio in MB (2**20 bytes): half of the machine's, at least 256.
 
     `physical_bytes` replaces the machine's own memory. Half, because the server needs up to 300 MB

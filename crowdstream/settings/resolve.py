@@ -9,11 +9,13 @@ from typing import Any
 from crowdstream.settings import cli, files
 from crowdstream.settings.errors import SettingError, wrong_value
 from crowdstream.settings.machine import MODEL_FILE, machine_model, preset_for
+from crowdstream.settings.names import find_option, merge_names
 from crowdstream.settings.schema import (
     ENVIRONMENT_PREFIX,
     NOT_IN_FILES,
     NOT_IN_PRESETS,
     OPTIONS,
+    Option,
     Settings,
 )
 from crowdstream.settings.types import Refused
@@ -109,50 +111,46 @@ def validate(**values: object) -> Settings:
 
 
 def _keyword_layer(values: Mapping[str, object], home: Path) -> _Layer:
-    layer: _Layer = {}
+    given: list[tuple[Option, object, str]] = []
     for name, value in values.items():
         origin = f"keyword {name}"
-        files.check_known(name, origin)
+        option = find_option(name, origin)
         if value is None:
             continue
         try:
-            read = OPTIONS[name].kind.read(value)
+            given.append((option, _placed(option.kind.read(value), home), origin))
         except Refused:
-            raise wrong_value(name, value, origin, OPTIONS[name].kind.allowed) from None
-        layer[name] = _Given(_placed(read, home), origin)
-    return layer
+            raise wrong_value(name, value, origin, option.kind.allowed) from None
+    return _layer(given)
+
+
+def _layer(given: list[tuple[Option, object, str]]) -> _Layer:
+    return {name: _Given(*found) for name, found in merge_names(given).items()}
 
 
 def _flag_layer(given: Mapping[str, object], home: Path) -> _Layer:
-    layer: _Layer = {}
-    for name in OPTIONS.keys() & given.keys():
-        option = OPTIONS[name]
-        origin = f"flag {option.flag}"
-        try:
-            read = option.kind.read_flag(given[name])
-        except Refused:
-            raise wrong_value(name, given[name], origin, option.kind.allowed) from None
-        if read is False:
-            origin = f"flag --no-{option.flag.removeprefix('--')}"
-        layer[name] = _Given(_placed(read, home), origin)
-    return layer
+    read = cli.read_flags(given)
+    return {name: _Given(_placed(value, home), origin) for name, (value, origin) in read.items()}
 
 
 def _environment_layer(environ: Mapping[str, str], home: Path) -> _Layer:
-    layer: _Layer = {}
+    named: list[tuple[Option, object, str]] = []
+    others: _Layer = {}
     for option in OPTIONS.values():
-        # The variable that takes precedence comes last and overwrites the others.
-        for variable in reversed(option.variables):
+        for variable in option.variables:
             text = environ.get(variable, "")
             if not text:
                 continue
             origin = f"environment {variable}"
             try:
-                read = option.kind.read_text(text)
+                read = _placed(option.kind.read_text(text), home)
             except Refused:
                 raise wrong_value(option.name, text, origin, option.kind.allowed) from None
-            layer[option.name] = _Given(_placed(read, home), origin)
-    return layer
+            if variable in option.named_variables:
+                named.append((option, read, origin))
+            else:
+                others[option.name] = _Given(read, origin)
+    return {**others, **_layer(named)}
 
 
 def _file_layer(config: _Given, home: Path) -> _Layer:

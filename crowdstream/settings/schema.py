@@ -1,14 +1,15 @@
 """The table of settings: every setting is declared here, once.
 
 An entry of the table defines its flag, its environment variable, its key in a TOML file, its
-check, its help text and its line of `--show-config`.
+check, its help text and its line of `--show-config`. Earlier names of a setting are its aliases:
+they are accepted wherever its name is.
 """
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from crowdstream.settings.machine import default_memory_mb
+from crowdstream.settings.machine import default_cache_mb
 from crowdstream.settings.types import (
     Bool,
     Choice,
@@ -35,7 +36,10 @@ NOT_IN_PRESETS = frozenset({"config", "preset"})
 
 @dataclass(frozen=True)
 class Option:
-    """One entry of the table. `unset` describes the effect of the value None."""
+    """One entry of the table.
+
+    `unset` describes the effect of the value None. `aliases` are other names of the setting.
+    """
 
     name: str
     kind: ValueType
@@ -43,15 +47,36 @@ class Option:
     help: str
     metavar: str | tuple[str, ...] | None
     unset: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of this setting: keys in files, and keywords."""
+        return (self.name, *self.aliases)
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return flag_of(self.name)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flag, and those of the aliases."""
+        return tuple(map(flag_of, self.names))
+
+    @property
+    def named_variables(self) -> tuple[str, ...]:
+        """The setting's own environment variable, and those of the aliases."""
+        return tuple(ENVIRONMENT_PREFIX + name.upper() for name in self.names)
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Environment variables of this setting, highest precedence first."""
-        return (ENVIRONMENT_PREFIX + self.name.upper(), *ENVIRONMENT_ALIASES.get(self.name, ()))
+        """All environment variables of this setting, the named ones first."""
+        return (*self.named_variables, *ENVIRONMENT_ALIASES.get(self.name, ()))
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting's name or alias."""
+    return "--" + name.replace("_", "-")
 
 
 def _about(
@@ -59,9 +84,10 @@ def _about(
     metavar: str | tuple[str, ...] | None,
     help: str,
     unset: str = "none",
+    aliases: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The rest of a field's entry in the table."""
-    return {"kind": kind, "metavar": metavar, "help": help, "unset": unset}
+    return {"kind": kind, "metavar": metavar, "help": help, "unset": unset, "aliases": aliases}
 
 
 # 31 years, which a count of frames can represent.
@@ -130,19 +156,23 @@ class Settings:
             unset="generated if other machines see the page",
         ),
     )
-    http_private: bool = field(
+    http_require_token: bool = field(
         default=False,
         metadata=_about(
-            Bool(), None, "require the token for viewing as well as for control"
+            Bool(),
+            None,
+            "require the token for viewing as well as for control",
+            aliases=("http_private",),
         ),
     )
-    http_names: tuple[str, ...] = field(
+    http_allowed_hosts: tuple[str, ...] = field(
         default=(),
         metadata=_about(
             Names(),
             "NAME",
             "additional host names of the page, such as dj.example.org",
             unset="its addresses, its host name, localhost",
+            aliases=("http_names",),
         ),
     )
     http_cert: Path | None = field(
@@ -202,13 +232,14 @@ class Settings:
             "settings as a TOML file; by default the user's own, in ~/.config/crowdstream/",
         ),
     )
-    memory: int | None = field(
+    cache_mb: int | None = field(
         default=None,
         metadata=_about(
             Int(16, 1 << 20, "megabytes"),
             "MB",
             "memory for decoded audio",
             unset="half of this machine's memory",
+            aliases=("memory",),
         ),
     )
     read_ahead: float = field(
@@ -255,17 +286,29 @@ class Settings:
             "disk space that recordings leave free; they stop when there is no more",
         ),
     )
-    a: Path | None = field(
-        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck A", _NO_TRACK)
+    deck_a: Path | None = field(
+        default=None,
+        metadata=_about(
+            _TRACK, "TRACK", "a track to load on deck A", _NO_TRACK, aliases=("a",)
+        ),
     )
-    b: Path | None = field(
-        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck B", _NO_TRACK)
+    deck_b: Path | None = field(
+        default=None,
+        metadata=_about(
+            _TRACK, "TRACK", "a track to load on deck B", _NO_TRACK, aliases=("b",)
+        ),
     )
-    c: Path | None = field(
-        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck C", _NO_TRACK)
+    deck_c: Path | None = field(
+        default=None,
+        metadata=_about(
+            _TRACK, "TRACK", "a track to load on deck C", _NO_TRACK, aliases=("c",)
+        ),
     )
-    d: Path | None = field(
-        default=None, metadata=_about(_TRACK, "TRACK", "a track to load on deck D", _NO_TRACK)
+    deck_d: Path | None = field(
+        default=None,
+        metadata=_about(
+            _TRACK, "TRACK", "a track to load on deck D", _NO_TRACK, aliases=("d",)
+        ),
     )
     levels: tuple[float, float, float, float] = field(
         default=(1.0, 1.0, 1.0, 1.0),
@@ -273,10 +316,13 @@ class Settings:
             Floats(Float(0, 4), 4), ("A", "B", "C", "D"), "linear gains of the four decks"
         ),
     )
-    ceiling: float = field(
+    limiter_ceiling: float = field(
         default=-0.3,
         metadata=_about(
-            Float(-24, 0, "decibels"), "DBTP", "maximum true peak of the limiter's output"
+            Float(-24, 0, "decibels"),
+            "DBTP",
+            "maximum true peak of the limiter's output",
+            aliases=("ceiling",),
         ),
     )
     limiter_lookahead: float = field(
@@ -291,7 +337,7 @@ class Settings:
         default="auto",
         metadata=_about(
             Choice(("auto", "warm", "off")),
-            "WAY",
+            "MODE",
             "a second engine that takes over if the first one fails: auto with a silent "
             "stream of its own if the device accepts two, warm without; off saves its memory",
         ),
@@ -300,7 +346,7 @@ class Settings:
         default="play",
         metadata=_about(
             Choice(("play", "wait")),
-            "WAY",
+            "MODE",
             "while the sound card is gone: play on in time without sound, or wait for it",
         ),
     )
@@ -310,13 +356,14 @@ class Settings:
             Bool(), None, "when the sound card is gone, use the system's default instead"
         ),
     )
-    quality: str = field(
+    load_shedding: str = field(
         default="auto",
         metadata=_about(
             Choice(("auto", "full")),
-            "QUALITY",
+            "MODE",
             "auto bypasses optional effects, then keylock, then half of the interpolation when "
             "the machine is overloaded; full bypasses nothing",
+            aliases=("quality",),
         ),
     )
     cue_channels: str = field(
@@ -347,16 +394,20 @@ class Settings:
             unset="movement does not change the tempo",
         ),
     )
-    watch: bool = field(
-        default=False, metadata=_about(Bool(), None, "print bar, beat and phase on every beat")
+    print_beats: bool = field(
+        default=False,
+        metadata=_about(
+            Bool(), None, "print bar, beat and phase on every beat", aliases=("watch",)
+        ),
     )
-    seconds: float | None = field(
+    duration: float | None = field(
         default=None,
         metadata=_about(
             Float(0, MAX_SECONDS, "seconds", open_low=True),
-            "N",
+            "SECONDS",
             "stop after this time",
             unset="until stopped",
+            aliases=("seconds",),
         ),
     )
     stats_interval: float = field(
@@ -389,31 +440,31 @@ class Settings:
     )
 
     @property
-    def memory_mb(self) -> int:
-        """Memory for decoded audio in MB: `memory`, or by default a share of this machine's."""
-        return default_memory_mb() if self.memory is None else self.memory
+    def effective_cache_mb(self) -> int:
+        """Memory for decoded audio in MB: `cache_mb`, or by default a share of this machine's."""
+        return default_cache_mb() if self.cache_mb is None else self.cache_mb
 
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "OSC": ("port", "osc_host", "osc_allow"),
     "Page and HTTP": (
-        "http", "http_port", "http_host", "http_token", "http_private", "http_names", "http_cert",
-        "http_key",
+        "http", "http_port", "http_host", "http_token", "http_require_token",
+        "http_allowed_hosts", "http_cert", "http_key",
     ),
     "Sound": (
-        "device", "driver", "preset", "buffer_size", "sample_rate", "cue_channels", "ceiling",
-        "limiter_lookahead", "quality",
+        "device", "driver", "preset", "buffer_size", "sample_rate", "cue_channels",
+        "limiter_ceiling", "limiter_lookahead", "load_shedding",
     ),
     "Failover": ("standby", "device_lost", "device_fallback"),
     "Files and memory": (
-        "media_root", "memory", "read_ahead", "max_preload", "record_folder", "record_reserve",
+        "media_root", "cache_mb", "read_ahead", "max_preload", "record_folder", "record_reserve",
     ),
     "Decks and tempo": (
-        "a", "b", "c", "d", "levels", "target_lufs", "bpm", "base_bpm", "meter", "movement_map",
-        "watch",
+        "deck_a", "deck_b", "deck_c", "deck_d", "levels", "target_lufs", "bpm", "base_bpm", "meter",
+        "movement_map", "print_beats",
     ),
     "Running and logs": (
-        "config", "seconds", "stats_interval", "log_level", "log_format", "log_file",
+        "config", "duration", "stats_interval", "log_level", "log_format", "log_file",
     ),
 }  # fmt: skip
 """Settings by subject, for `--help` and the reference; each is in exactly one group."""
@@ -426,6 +477,10 @@ OPTIONS: dict[str, Option] = {
         help=f.metadata["help"],
         metavar=f.metadata["metavar"],
         unset=f.metadata["unset"],
+        aliases=f.metadata["aliases"],
     )
     for f in fields(Settings)
 }
+
+BY_NAME: dict[str, Option] = {name: one for one in OPTIONS.values() for name in one.names}
+"""Settings by all their names, aliases included."""

@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
 def test_seconds_ends_the_server(tmp_path: Path) -> None:
     file = write(tmp_path / "a.wav", level(1))
     done = run(
-        "serve", "--port", "0", "--driver", "null", "--seconds", "0.5", "--a", str(file),
+        "serve", "--port", "0", "--driver", "null", "--duration", "0.5", "--deck-a", str(file),
         program=("-m", "crowdstream"),
     )
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ def test_unknown_commands_are_reported(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_watch_prints_the_beat(tmp_path: Path) -> None:
-    options = ("--driver", "null", "--standby", "off", "--watch", "--bpm", "240")
+    options = ("--driver", "null", "--standby", "off", "--print-beats", "--bpm", "240")
     with server(tmp_path, *options) as running:
 
         def beats() -> list[tuple[int, int]]:

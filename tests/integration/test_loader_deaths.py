@@ -28,7 +28,7 @@ from tests.support.server import (
 )
 
 # Tracks longer than 15 s are streamed.
-STREAMED = ("--driver", "null", "--buffer-size", "256", "--memory", "64", "--log-level", "info",
+STREAMED = ("--driver", "null", "--buffer-size", "256", "--cache-mb", "64", "--log-level", "info",
             "--max-preload", "15", "--read-ahead", "30", "--standby", "off")  # fmt: skip
 READ_AHEAD_SECONDS = 30.0  # pages must not be missing on a slow machine either
 LONG_SECONDS = 1800

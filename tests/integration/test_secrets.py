@@ -17,7 +17,7 @@ OTHER_PROGRAMS = {"crowdstream/doctor/check.py"}  # system programs run for doct
 def test_the_token_is_in_no_process_arguments_and_only_in_controls_environment(
     tmp_path: Path,
 ) -> None:
-    options = ("--http", "--driver", "null", "--memory", "64", "--standby", "off")
+    options = ("--http", "--driver", "null", "--cache-mb", "64", "--standby", "off")
     with server(tmp_path, *options, env={"CROWDSTREAM_HTTP_TOKEN": TOKEN}) as running:
         assert running.page()
         running.client.request(

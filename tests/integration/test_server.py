@@ -34,7 +34,7 @@ from tests.support.server import (
     until,
 )
 
-NULL = ("--driver", "null", "--buffer-size", "256", "--memory", "16", "--stats-interval", "0")
+NULL = ("--driver", "null", "--buffer-size", "256", "--cache-mb", "16", "--stats-interval", "0")
 
 
 @pytest.fixture(scope="module")

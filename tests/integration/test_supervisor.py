@@ -22,7 +22,10 @@ from crowdstream.supervisor.main import MAX_DEATHS
 from tests.support.offline_server import RATE, count, place, write
 from tests.support.server import PROJECT, WAIT_SECONDS, Running, SharedServer, ended, until
 
-NULL = ("--driver", "null", "--buffer-size", "256", "--limiter-lookahead", "0", "--ceiling", "0")
+NULL = (
+    "--driver", "null", "--buffer-size", "256", "--limiter-lookahead", "0",
+    "--limiter-ceiling", "0",
+)  # fmt: skip
 
 # Fields that differ between any two reads.
 MOVING = (

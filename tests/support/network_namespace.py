@@ -29,7 +29,7 @@ SERVER_6, STRANGER_6 = "fd77::1", "fd77:1::3"
 FLOOD = 20_000  # packets
 FLOOD_AT_ONCE = 100
 ROUNDS = 20  # round trips to the server, after which all earlier packets are handled
-NULL = ("--driver", "null", "--memory", "64", "--standby", "off")
+NULL = ("--driver", "null", "--cache-mb", "64", "--standby", "off")
 IFF_UP = 1
 SIOCSIFFLAGS, SIOCSIFADDR = 0x8914, 0x8916  # from linux/sockios.h
 

@@ -47,7 +47,7 @@ class Rig(Session):
         **settings: Any,
     ) -> None:
         # No look-ahead, so that the output is not delayed.
-        settings = {"limiter_lookahead": 0.0, "ceiling": 0.0, **settings}
+        settings = {"limiter_lookahead": 0.0, "limiter_ceiling": 0.0, **settings}
         self.answers = Answers()
         self.pages_a_block = pages_a_block
         self._kept = np.zeros((4 * rate, 2), np.float32)

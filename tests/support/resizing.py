@@ -9,7 +9,7 @@ import numpy as np
 from tests.support.offline_server import RATE, count, write
 from tests.support.server import Running, until
 
-PLAIN = ("--memory", "64", "--limiter-lookahead", "0", "--ceiling", "0")
+PLAIN = ("--cache-mb", "64", "--limiter-lookahead", "0", "--limiter-ceiling", "0")
 
 
 def play(it: Running, folder: Path) -> None:

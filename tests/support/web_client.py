@@ -26,8 +26,9 @@ HOST = "127.0.0.1:8080"
 def settings(**given: Any) -> SimpleNamespace:
     """Return the settings of the web process."""
     defaults = {
-        "http_host": "127.0.0.1", "http_port": 8080, "http_token": None, "http_private": False,
-        "http_names": (), "http_cert": None, "http_key": None, "osc_host": "127.0.0.1",
+        "http_host": "127.0.0.1", "http_port": 8080, "http_token": None,
+        "http_require_token": False, "http_allowed_hosts": (), "http_cert": None,
+        "http_key": None, "osc_host": "127.0.0.1",
     }  # fmt: skip
     return SimpleNamespace(**{**defaults, **given})
 

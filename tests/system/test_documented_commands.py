@@ -85,7 +85,7 @@ def run(place: Path, name: str, found: list[Block]) -> None:
     path.write_text(script(found, logs), encoding="utf-8")
     env = child_environment(
         HOME=str(place / "home"), NUMBA_CACHE_DIR=str(kernel_folder()), COLUMNS="100",
-        CROWDSTREAM_DRIVER="null", CROWDSTREAM_MEMORY="256", PYTHONUNBUFFERED="1",
+        CROWDSTREAM_DRIVER="null", CROWDSTREAM_CACHE_MB="256", PYTHONUNBUFFERED="1",
         XDG_CACHE_HOME=None, XDG_CONFIG_HOME=None, XDG_DATA_HOME=None,
     )  # fmt: skip
     module = "tests.support.documented_commands"

@@ -113,7 +113,7 @@ def run(folder: Path, env: dict[str, str], *command: str) -> subprocess.Complete
 
 
 def demo(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return run(folder, env, "./start-crowdstream.sh", "--demo", "--seconds", "3")
+    return run(folder, env, "./start-crowdstream.sh", "--demo", "--duration", "3")
 
 
 def commit(folder: Path, env: dict[str, str], path: Path, subject: str) -> None:

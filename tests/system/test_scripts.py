@@ -186,9 +186,9 @@ def test_the_first_start_installs_in_order(sandbox: Sandbox) -> None:
 def test_the_second_start_does_nothing_but_start(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
     (sandbox.project / "one track.wav").touch()
-    result = sandbox.run("start-crowdstream.sh", "--a", "one track.wav")
+    result = sandbox.run("start-crowdstream.sh", "--deck-a", "one track.wav")
     assert result.returncode == 0
-    assert sandbox.notes()[0] == "python PROJECT/audio_server.py --a one track.wav"
+    assert sandbox.notes()[0] == "python PROJECT/audio_server.py --deck-a one track.wav"
     assert result.stdout == ""
 
 
@@ -239,8 +239,8 @@ def test_the_server_takes_the_place_of_the_script(sandbox: Sandbox) -> None:
 
 def test_demo_passes_its_options_on(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
-    sandbox.run("start-crowdstream.sh", "--demo", "--seconds", "8")
-    assert sandbox.notes() == ["python -P -m crowdstream demo --seconds 8"]
+    sandbox.run("start-crowdstream.sh", "--demo", "--duration", "8")
+    assert sandbox.notes() == ["python -P -m crowdstream demo --duration 8"]
 
 
 def test_a_dj_plays_beside_the_server_with_its_port_and_crowd(sandbox: Sandbox) -> None:
@@ -332,12 +332,13 @@ def test_with_empty_lists_of_packages_the_command_refreshes_them(
 WRONG_PATHS = [
     ("--dj", "WRONG"), ("--dj=WRONG",), ("--dj", "WRONG.toml"), ("--dj", "a file"),
     ("--media-root", "WRONG"), ("--media-root=WRONG",), ("--media-root", "a file"),
-    ("--media-root", ".", "--media-root", "WRONG"), ("--a", "WRONG"), ("--d=WRONG",),
+    ("--media-root", ".", "--media-root", "WRONG"), ("--deck-a", "WRONG"), ("--d=WRONG",),
     ("--config", "WRONG"), ("--config=.",), ("--http-cert", "WRONG"), ("--http-key", "WRONG"),
     ("--movement-map", "WRONG"), ("--dj", ".", "--movement-map", "WRONG"),
     ("--record-folder", "a file"), ("--log-file", "WRONG/log"), ("--log-file", "."),
     ("--demo", "--a", "WRONG"), ("--install-service", "--config", "WRONG"), ("--c", "~/WRONG"),
-    ("--install-service", "--dj", "WRONG"), ("--dj=~/WRONG",),
+    ("--deck-d=WRONG",), ("--deck-c", "~/WRONG"), ("--install-service", "--dj", "WRONG"),
+    ("--dj=~/WRONG",),
 ]  # fmt: skip
 
 
@@ -474,8 +475,8 @@ def test_paths_that_are_there_are_passed_on(sandbox: Sandbox) -> None:
     sandbox.run("start-crowdstream.sh", "--install-only")
     (sandbox.project / "a file").touch()
     options = [
-        "--media-root", ".", "--a", "a file", "--config=a file", "--log-file", "log",
-        "--record-folder", "not yet there", "--b=~/a file", "--http-cert", "auto",
+        "--media-root", ".", "--deck-a", "a file", "--config=a file", "--log-file", "log",
+        "--record-folder", "not yet there", "--deck-b=~/a file", "--http-cert", "auto",
     ]  # fmt: skip
     home = {"HOME": str(sandbox.project)}
     result = sandbox.run("start-crowdstream.sh", *options, env=home)

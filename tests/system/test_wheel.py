@@ -129,7 +129,7 @@ def test_its_kernels_need_no_compiler(installed: Installed) -> None:
     (installed.folder / "silence.txt").write_text("0 /clock/tempo 120\n", encoding="utf-8")
     program = (
         "import sys; from crowdstream.cli import main\n"
-        "status = main(['render', 'silence.txt', 'silence.wav', '--quiet', '--seconds', '1'])\n"
+        "status = main(['render', 'silence.txt', 'silence.wav', '--quiet', '--duration', '1'])\n"
         "print(status, 'numba' in sys.modules)"
     )
     done = subprocess.run(
@@ -165,7 +165,7 @@ def test_sets_are_planned_and_rendered(installed: Installed, music: Path) -> Non
     installed.run("plan", "--minutes", "3", "-o", planned, music)
     assert planned.with_suffix(".svg").is_file()
     out = installed.folder / "night.wav"
-    installed.run("render", "--quiet", "--seconds", "8", planned, out)
+    installed.run("render", "--quiet", "--duration", "8", planned, out)
     sound, rate = soundfile.read(out)
     assert len(sound) == 8 * rate and abs(sound).max() > 0.05
 

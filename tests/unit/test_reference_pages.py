@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,23 @@ def test_every_setting_is_in_one_group() -> None:
 
 def test_the_page_names_every_setting_once() -> None:
     text = PARTS["settings"]()
-    for name in OPTIONS:
-        assert text.count(f"| `{name}` |") == 1
+    for name, option in OPTIONS.items():
+        alias = "".join(f" (alias `{alias}`)" for alias in option.aliases)
+        assert text.count(f"| `{name}`{alias} |") == 1
+
+
+def test_aliases_are_shown_beside_the_flag_and_have_no_line_of_their_own() -> None:
+    aliased = [option for option in OPTIONS.values() if option.aliases]
+    assert aliased
+    for part in ("settings", "serve", "commands"):
+        text = PARTS[part]()
+        assert "==SUPPRESS==" not in text
+        # Subcommands have only some of the settings.
+        shown = aliased if part != "commands" else [OPTIONS["cache_mb"], OPTIONS["duration"]]
+        for option in shown:
+            assert re.search(rf"`{option.flag}\b[^|]*` \(alias `{option.flags[1]}`\) \|", text)
+        for option in aliased:
+            assert not re.search(rf"\| `{option.flags[1]}[` ]", text)
 
 
 def test_the_limits_in_the_text_are_those_of_the_code() -> None:

@@ -47,7 +47,7 @@ class ChannelStrips:
         """Apply the limiter's settings."""
         frames = round(settings.limiter_lookahead * 1e-3 * self._desk.sample_rate)
         self._outbox.add(OP_LOOKAHEAD, request, x=frames)
-        self.ceiling(request, settings.ceiling)
+        self.ceiling(request, settings.limiter_ceiling)
 
     def to_state(self) -> list[Any]:
         """Return kills and automatic trims as JSON-compatible state; see `restore`."""

@@ -148,7 +148,7 @@ def resonance(request: ServerRequest, deck: int, amount: float, seconds: float) 
     scheduled=True,
 )
 def ceiling(request: ServerRequest, decibels: float) -> None:
-    """Set the limiter's true-peak ceiling, as `--ceiling` does."""
+    """Set the limiter's true-peak ceiling, as `--limiter-ceiling` does."""
     request.core.channel_strips.ceiling(request, decibels)
 
 

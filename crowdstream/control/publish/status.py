@@ -91,7 +91,7 @@ STATUS_NAMES = {
     "dropped": "packets lost by the system before they could be read",
     "lost": "messages refused, packets dropped and commands refused in the engine, together",
     "voices": "voices that play",
-    "pages_total_mb": "memory for stems (`--memory`)",
+    "pages_total_mb": "memory for stems (`--cache-mb`)",
     "pages_used_mb": "of it, filled",
     "pages_reserved_mb": "of it, reserved for tracks",
     "pages_pinned_mb": "of it, pinned for beginnings, cues, hot cues, loops and playheads",

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from crowdstream.osc.codec import Malformed, build, parse
+from crowdstream.settings.cli import add_duration, duration_of
 from crowdstream.settings.errors import Parser
 
 RATE = 10.0  # reports per second, as from a camera
@@ -74,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="the same seed gives the same crowd (%(default)s)")
     add("--size", type=float, default=0.8, help="how full the floor gets, 0 to 1 (%(default)s)")
     add("--speed", type=float, default=1.0, help="speed of the simulation (%(default)s)")
-    add("--seconds", type=float, help="end after this many seconds")
+    add_duration(parser, "end after this time")
     add("--address", default="/dance/total_movement", help="OSC address to send (%(default)s)")
     return parser
 
@@ -83,6 +84,7 @@ def run_simulation(arguments: Sequence[str]) -> int:
     """Run `crowdstream simulate-crowd` and return its exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
+    duration = duration_of(parser, options) or math.inf
     if not 0 <= options.size <= 1:
         parser.error(f"--size must be from 0 to 1, not {options.size:g}")
     if not 0 < options.speed <= 1000:
@@ -100,7 +102,7 @@ def run_simulation(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"crowdstream simulate-crowd: {options.host}: {error.strerror}")
         return 1
-    deadline = time.monotonic() + (options.seconds or math.inf)
+    deadline = time.monotonic() + duration
     with socket.socket(found[0], found[1]) as sock:
         sock.connect(found[4])
         sock.setblocking(False)

@@ -73,7 +73,7 @@ class Certificate:
 
 def wanted_names(settings: Any) -> frozenset[str]:
     """Names and addresses of this machine that a certificate can contain."""
-    names = {name for name in own_names(settings.http_names) if _is_name(name)}
+    names = {name for name in own_names(settings.http_allowed_hosts) if _is_name(name)}
     addresses = own_addresses(settings.http_host)
     return frozenset(["127.0.0.1", "::1", *addresses, *sorted(names)][:MAX_NAMES])
 

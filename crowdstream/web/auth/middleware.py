@@ -66,10 +66,14 @@ log = logging.getLogger(__name__)
 
 NEEDED = "the token is required: open the URL that the server printed when it started"
 REASONS = {
-    "host": (421, "not a name of this server: use its address, or add it with --http-names"),
+    "host": (
+        421, "not a name of this server: use its address, or add it with --http-allowed-hosts"
+    ),
     "origin": (403, "pages of other servers may not do this"),
     "token": (401, NEEDED),
-    "proxy": (403, "the request came through a proxy, and no token is set: use --http-private"),
+    "proxy": (
+        403, "the request came through a proxy, and no token is set: use --http-require-token"
+    ),
     "wrong": (401, "wrong token"),
     "failures": (429, "too many wrong tokens: wait"),
     "rate": (429, "too many requests: wait"),
@@ -93,10 +97,10 @@ class Refusal(Exception):
 class AccessMiddleware:
     """Decides which requests are allowed. For one event loop.
 
-    `settings`: has `http_host`, `http_token`, `http_private`, `http_names` and `http_cert`.
-    Changing anything requires the token if one is set, and always if other machines can reach the
-    server. With `http_private` viewing requires it as well. `refused` counts refused requests by
-    the keys of `REASONS`.
+    `settings`: has `http_host`, `http_token`, `http_require_token`, `http_allowed_hosts` and
+    `http_cert`. Changing anything requires the token if one is set, and always if other machines
+    can reach the server. With `http_require_token` viewing requires it as well. `refused` counts
+    refused requests by the keys of `REASONS`.
     """
 
     def __init__(
@@ -110,10 +114,10 @@ class AccessMiddleware:
         self.token_file: Path | None = None
         """File of a generated token; None: not stored, so that the next start generates another."""
         self.token: str = settings.http_token or ""
-        if not self.token and (not is_loopback(settings.http_host) or settings.http_private):
+        if not self.token and (not is_loopback(settings.http_host) or settings.http_require_token):
             self.token, self.token_file = kept_token(environ)
         self._cookie = cookie_value(self.token)
-        self._names = own_names(settings.http_names)
+        self._names = own_names(settings.http_allowed_hosts)
         self._requests = TokenBuckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, clock)
         self._guesses = FailedAttempts(clock)
         self._sockets = Count(MAX_SOCKETS, MAX_SOCKETS_EACH, RESERVED_SOCKETS)
@@ -233,7 +237,7 @@ class AccessMiddleware:
         # Without a token only this machine has access, so a proxy's clients may only view.
         on_this_machine = not self.token and not any(name in headers for name in PASSED_ON)
         scope[_KNOWN], scope[_VERDICT] = known, known or on_this_machine
-        if self._settings.http_private and not known:
+        if self._settings.http_require_token and not known:
             raise Refusal("token")
         return in_url
 
@@ -299,7 +303,7 @@ class AccessMiddleware:
         if self.token:
             made.append((b"set-cookie", cookie.encode("latin-1")))
         place = target.encode("latin-1")
-        if self._settings.http_private and headers.get("sec-fetch-site") == "cross-site":
+        if self._settings.http_require_token and headers.get("sec-fetch-site") == "cross-site":
             # After a link from another site, browsers withhold a SameSite cookie on a redirect.
             await _answer(send, 200, b"", [*made, (b"refresh", b"0; url=" + place)])
         else:

@@ -78,6 +78,7 @@ def seeds() -> Iterator[bytes]:
     yield b'port = 57120\nbuffer_size = 128\nmedia_root = ["/a", "~/b"]\n[extra]\nx = 1\n'
     yield b"\xef\xbb\xbfport = 1e3\r\n# port = 5\r\n"
     yield b'a = "' + b"[" * 50
+    yield b"memory = 64\ncache_mb = 64\nquality = 'full'\na = 'x'\n"
     yield b"port = 0x10\nlevels = [1, 0.5, inf, nan]\n"
 
 

@@ -33,7 +33,7 @@ def test_the_limits_are_kept_and_everything_is_released(
 ) -> None:
     monkeypatch.setattr(memory, "WARM_UP_SECONDS", 1.0)
     out = tmp_path / "result.json"
-    assert memory.main(["limits", "--messages", "200", "--memory", "32", "--json", str(out)]) == 0
+    assert memory.main(["limits", "--messages", "200", "--cache-mb", "32", "--json", str(out)]) == 0
     [result] = json.loads(out.read_text())
     assert result["begin"] == result["end"]
     assert result["over_budget_mb"] <= 300

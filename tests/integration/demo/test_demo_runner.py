@@ -45,7 +45,7 @@ def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 def test_the_demo_ends_after_the_given_seconds(tmp_path: Path) -> None:
-    with start(tmp_path, "--seconds", "1") as demo:
+    with start(tmp_path, "--duration", "1") as demo:
         out, err = demo.communicate(timeout=WAIT_SECONDS)
     assert demo.returncode == 0, err
     assert "no sound card found, running on the built-in clock" in out
@@ -131,7 +131,9 @@ def test_the_status_line_is_rewritten_on_a_terminal(tmp_path: Path) -> None:
     assert text.endswith(b"\r\n")
 
 
-@pytest.mark.parametrize("options", [["--seconds", "0"], ["--seconds", "nan"], ["--port", "70000"]])
+@pytest.mark.parametrize(
+    "options", [["--duration", "0"], ["--duration", "nan"], ["--port", "70000"]]
+)
 def test_a_wrong_option_is_named(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         runner.main(options)
@@ -140,8 +142,8 @@ def test_a_wrong_option_is_named(options: list[str], capsys: pytest.CaptureFixtu
 
 
 def test_other_options_are_passed_to_the_server() -> None:
-    options, rest = runner._options(["--seconds", "5", "--driver", "null", "--buffer-size", "256"])
-    assert options.seconds == 5.0
+    options, rest = runner._options(["--duration", "5", "--driver", "null", "--buffer-size", "256"])
+    assert options.duration == 5.0
     command = server.command_for(4000, rest)
     assert command[0] == sys.executable
     assert command[1:5] == ["-P", "-m", "crowdstream", "serve"]

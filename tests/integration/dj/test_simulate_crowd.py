@@ -16,7 +16,7 @@ def test_a_crowd_moves_the_tempo_of_a_server_without_a_dj(tmp_path: Path) -> Non
     with server(tmp_path, "--driver", "null", "--standby", "off", *movement) as running:
         running.client.send("/test_tone")
         command = [sys.executable, "-P", "-m", "crowdstream", "simulate-crowd", "--port",
-                   str(running.port), "--seconds", "60", "--speed", "200"]  # fmt: skip
+                   str(running.port), "--duration", "60", "--speed", "200"]  # fmt: skip
         with subprocess.Popen(command, cwd=PROJECT, env=bare_environment()) as crowd:
             try:
                 until(lambda: running.client.status()["movement"] > 0.0)

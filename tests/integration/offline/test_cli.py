@@ -53,7 +53,7 @@ def test_rendering_is_bit_identical_each_time(folder: Path) -> None:
 
 def test_the_default_format_is_24_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "out.wav"
-    assert main(["render", written(folder), str(out), "--quiet", "--seconds", "1"]) == 0
+    assert main(["render", written(folder), str(out), "--quiet", "--duration", "1"]) == 0
     info = soundfile.info(out)
     assert (info.format, info.subtype, info.frames) == ("WAVEX", "PCM_24", RATE)
     captured = capsys.readouterr()
@@ -86,8 +86,8 @@ def test_the_flags_of_the_server_are_accepted(folder: Path) -> None:
     [
         ("0 /deck/A/leap 1", [], 1, "mix.txt, line 1: /deck/A/leap: unknown address"),
         ("0 /deck/A/play", [], 1, "mix.txt, line 1: /deck/A/play: deck A has no track"),
-        (SET, ["--memory", "x"], 2, "memory: 'x' (flag --memory) is not"),
-        (SET, ["--seconds", "0"], 2, "--seconds 0: must be more than 0"),
+        (SET, ["--cache-mb", "x"], 2, "cache_mb: 'x' (flag --cache-mb) is not"),
+        (SET, ["--duration", "0"], 2, "--duration 0: must be more than 0"),
         (SET, ["--format", "8"], 2, "argument --format: invalid choice"),
     ],
 )

@@ -19,7 +19,7 @@ SET = "0 /deck/A/load numbers.wav\n0 /deck/A/rate 1.06\n0 /deck/A/eq/mid 0.4\n0 
 PROGRAM = """
 import sys
 from crowdstream.cli import main
-status = main(["render", "mix.txt", "out.wav", "--quiet", "--seconds", "2"])
+status = main(["render", "mix.txt", "out.wav", "--quiet", "--duration", "2"])
 print("numba" if "numba" in sys.modules else "file", status)
 """
 

@@ -15,7 +15,7 @@ from tests.support.environment import PROJECT, child_environment
 from tests.support.offline_server import count, write
 from tests.support.server import server
 
-NULL = ("--driver", "null", "--memory", "64", "--standby", "off")
+NULL = ("--driver", "null", "--cache-mb", "64", "--standby", "off")
 
 TRY = """
 import json, os, socket, subprocess, sys, tempfile

@@ -30,7 +30,7 @@ from crowdstream.web.auth.certificate import (
 from tests.support.server import server, until
 from tests.support.web_client import settings
 
-SETTINGS = settings(http_host="0.0.0.0", http_cert="auto", http_names=("dj.example.org",))
+SETTINGS = settings(http_host="0.0.0.0", http_cert="auto", http_allowed_hosts=("dj.example.org",))
 DAY = 86400.0
 
 
@@ -126,7 +126,8 @@ def test_names_that_a_certificate_cannot_contain_are_omitted(
     environ: dict[str, str], addresses: list[str]
 ) -> None:
     addresses[:] = [f"10.0.{number // 250}.{number % 250}" for number in range(3 * MAX_NAMES)]
-    odd = settings(http_host="0.0.0.0", http_names=("bad..name", "under_score.local", "x" * 300))
+    names = ("bad..name", "under_score.local", "x" * 300)
+    odd = settings(http_host="0.0.0.0", http_allowed_hosts=names)
     made = own_certificate(odd, environ)
     assert len(made.names) <= MAX_NAMES and "bad..name" not in made.names
     assert own_certificate(odd, environ) == made

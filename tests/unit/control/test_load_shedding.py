@@ -70,7 +70,7 @@ def test_only_subscribers_are_notified(rig: Rig) -> None:
 
 
 def test_full_quality_is_never_lowered() -> None:
-    rig = Rig(quality="full")
+    rig = Rig(load_shedding="full")
     _overload(rig, 1.5, 40)
     status = rig.status()
     assert (status["quality"], status["quality_asked"], status["quality_lowered"]) == (0, "0", 0)

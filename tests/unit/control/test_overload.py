@@ -121,12 +121,12 @@ def test_a_flood_of_failures_is_rate_limited_in_the_log(
 def test_failures_without_a_sender_are_always_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    none: dict[str, Any] = {deck: tmp_path / f"no {deck}.wav" for deck in "abcd"}
+    none: dict[str, Any] = {f"deck_{deck}": tmp_path / f"no {deck}.wav" for deck in "abcd"}
     rig = Rig(**none)
     try:
         lines = [record.getMessage() for record in caplog.records]
         assert len(lines) == 4
-        assert lines[2].startswith("deck C (--c): ")
+        assert lines[2].startswith("deck C (--deck-c): ")
         assert "no c.wav" in lines[2]
         caplog.clear()
         for _ in range(30):

@@ -110,7 +110,7 @@ def test_the_clock_is_printed_once_a_beat(
 def test_the_watch_setting_prints_the_clock_from_the_start(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rig = Rig(watch=True, bpm=240.0)
+    rig = Rig(print_beats=True, bpm=240.0)
     try:
         rig.seconds(0.6)
         assert len(capsys.readouterr().out.splitlines()) == 3

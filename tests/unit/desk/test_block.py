@@ -84,7 +84,7 @@ def test_a_block_that_is_not_a_desk_is_refused() -> None:
 def test_an_impossible_size_is_refused_without_a_leak() -> None:
     with nothing_left_behind():
         for size in (1 << 70, 1 << 62):
-            with pytest.raises(DeskError, match="lower --memory"):
+            with pytest.raises(DeskError, match="lower --cache-mb"):
                 Desk.create(size)
 
 

@@ -148,7 +148,7 @@ def test_reservations() -> None:
     desk = Desk.create(100 * PAGE_BYTES)
     arena = Arena(desk)
     arena.reserve(60)
-    with pytest.raises(ArenaFull, match=r"2.7 MB wanted, 3.9 of 6.6 MB taken .*unload.*--memory"):
+    with pytest.raises(ArenaFull, match=r"2.7 MB wanted, 3.9 of 6.6 MB taken .*unload.*--cache-mb"):
         arena.reserve(41)
     assert arena.reserved == 60
     arena.reserve(40)

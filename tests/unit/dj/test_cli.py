@@ -105,7 +105,7 @@ def test_paths_are_relative_to_the_working_directory(
     assert plan(folder, "--minutes", "1", "-o", str(night)) == 0
     assert 'path = "t' in night.read_text()
     out = Path(folder.name) / "night.wav"
-    assert main(["render", str(night), str(out), "--quiet", "--seconds", "1"]) == 0
+    assert main(["render", str(night), str(out), "--quiet", "--duration", "1"]) == 0
     assert out.exists()
 
 

@@ -15,7 +15,7 @@ from tests.support.doctor_machine import machine
 from tests.support.held_resources import nothing_left_behind
 
 GOVERNOR = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
-SETTINGS = validate(memory=1000)
+SETTINGS = validate(cache_mb=1000)
 
 
 class Space(NamedTuple):
@@ -156,7 +156,7 @@ def test_free_memory(tmp_path: Path, free: int, state: str) -> None:
     check = memory.free_memory(machine(tmp_path, {"/proc/meminfo": text}), SETTINGS)
     assert check is not None
     assert check.state == state and check.data == {"available_mb": free, "wanted_mb": 1300}
-    assert ("--memory to 900" in check.fix) == (state == "warn")
+    assert ("--cache-mb to 900" in check.fix) == (state == "warn")
     assert state == "warn" or check.text == "2000 MB, up to 1300 MB may be used"
     assert memory.free_memory(machine(tmp_path / "none"), SETTINGS) is None
 

@@ -99,9 +99,9 @@ def test_cached_files_are_recognized(tmp_path: Path) -> None:
 
 def test_folders_come_from_the_settings() -> None:
     assert disk.folders(validate()) == {"music": [Path()], "recordings": [Path()]}
-    told = validate(media_root=["/b", "/a"], record_folder="/r", a="/c/x.wav")
+    told = validate(media_root=["/b", "/a"], record_folder="/r", deck_a="/c/x.wav")
     assert disk.folders(told) == {"music": [Path("/a"), Path("/b")], "recordings": [Path("/r")]}
-    assert disk.folders(validate(a="/c/x.wav", b="/c/y.wav"))["music"] == [Path("/c")]
+    assert disk.folders(validate(deck_a="/c/x.wav", deck_b="/c/y.wav"))["music"] == [Path("/c")]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_a_track_too_large_to_stream_is_refused_with_the_calculation(song: str) 
         rig.run(512)
         assert rig.fails() == [
             "/load_buffer no memory left: 2.8 MB wanted, 2.8 of 4.0 MB taken (unload a track, or "
-            "raise --memory)"
+            "raise --cache-mb)"
         ]
 
 

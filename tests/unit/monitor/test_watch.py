@@ -107,7 +107,7 @@ def test_missing_pages_slow_renders_and_failed_callbacks_are_reported(
     watched.second()
     found = lines(caplog)
     assert found[0].startswith("4 gaps because a page was missing: ")
-    assert "--memory" in found[0]
+    assert "--cache-mb" in found[0]
     assert found[1].startswith("5 blocks took longer to render")
     assert found[2].startswith("6 callbacks failed")
     assert watched.notified == [("/underrun", "missing_page", 4, 0.0)]

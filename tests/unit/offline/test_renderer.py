@@ -149,7 +149,7 @@ def test_reading_ahead_does_not_change_the_samples(memory: int, folder: Path) ->
 
 def test_too_little_memory_is_reported_with_the_figures(folder: Path) -> None:
     write(folder / "long.wav", np.zeros((40 * RATE, 2)))
-    with pytest.raises(RenderError, match=r"line 1: .*MB wanted.*--memory"):
+    with pytest.raises(RenderError, match=r"line 1: .*MB wanted.*--cache-mb"):
         mix(folder, "0 /deck/A/load long.wav", memory=1 << 20)
 
 

@@ -64,7 +64,7 @@ def test_an_unexpected_word_is_quoted_on_one_line(capsys: pytest.CaptureFixture[
         (["--port"], "a whole number from 0 to 65535"),
         (["--levels", "1", "2"], "4 numbers from 0 to 4"),
         (["--buffer-size"], "a whole number of frames from 16 to 8192"),
-        (["--watch=3"], "true or false"),
+        (["--print-beats=3"], "true or false"),
     ],
 )
 def test_a_missing_value_reports_the_allowed_values(

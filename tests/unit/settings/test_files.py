@@ -77,11 +77,14 @@ def test_the_users_file_follows_the_xdg_specification() -> None:
 def test_paths_in_a_file_are_relative_to_its_folder(tmp_path: Path) -> None:
     file = tmp_path / "set" / "my.toml"
     file.parent.mkdir()
-    file.write_text("a = 'x.wav'\nb = '~/y.wav'\nc = '/z.wav'\nmedia_root = ['music', '/usb']\n")
+    file.write_text(
+        "deck_a = 'x.wav'\ndeck_b = '~/y.wav'\ndeck_c = '/z.wav'\n"
+        "media_root = ['music', '/usb']\n"
+    )
     settings = resolve(["--config", str(file)], {}, home=tmp_path).settings
-    assert settings.a == tmp_path / "set/x.wav"
-    assert settings.b == tmp_path / "y.wav"
-    assert settings.c == Path("/z.wav")
+    assert settings.deck_a == tmp_path / "set/x.wav"
+    assert settings.deck_b == tmp_path / "y.wav"
+    assert settings.deck_c == Path("/z.wav")
     assert settings.media_root == (tmp_path / "set/music", Path("/usb"))
 
 
@@ -186,10 +189,10 @@ def test_a_saved_setting_is_read_back(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "buffer_size": 128,
         "bpm": 126,
-        "watch": True,
+        "print_beats": True,
         "levels": (1, 0.5, 0, 4),
         "device": 'a "quoted" \\ name',
-        "a": tmp_path / "ü.wav",
+        "deck_a": tmp_path / "ü.wav",
         "media_root": ["/music", "/usb"],
     }
     for name, value in values.items():
@@ -206,7 +209,7 @@ def test_a_saved_setting_is_read_back(tmp_path: Path) -> None:
         ("buffer_size", None, "buffer_size: None (file "),
         ("bufer_size", 64, "the nearest one is buffer_size"),
         ("config", "x.toml", "config (file "),
-        ("a", "\udc80.wav", "text that UTF-8 can hold"),
+        ("deck_a", "\udc80.wav", "text that UTF-8 can hold"),
     ],
 )
 def test_a_wrong_value_is_not_saved(name: str, value: object, words: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.settings import SettingError, default_memory_mb, resolve
+from crowdstream.settings import SettingError, default_cache_mb, resolve
 from crowdstream.settings.files import PRESETS, preset_names
 from crowdstream.settings.machine import limited_bytes
 
@@ -90,10 +90,10 @@ def test_a_wrong_preset_is_reported_by_name(text: str, tmp_path: Path) -> None:
 
 
 def test_memory_is_half_of_the_machine_and_at_least_256_mb() -> None:
-    assert default_memory_mb(8 << 30) == 4096
-    assert default_memory_mb(512 << 20) == 256
-    assert default_memory_mb(0) == 256
-    assert default_memory_mb() >= 256
+    assert default_cache_mb(8 << 30) == 4096
+    assert default_cache_mb(512 << 20) == 256
+    assert default_cache_mb(0) == 256
+    assert default_cache_mb() >= 256
 
 
 def test_a_containers_memory_limit_applies(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Precedence: flags, environment, file, preset, default."""
 
-import os
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,89 +13,14 @@ from crowdstream.settings import (
     OPTIONS,
     Resolved,
     SettingError,
-    default_memory_mb,
+    default_cache_mb,
     format_settings,
     resolve,
     validate,
 )
-from crowdstream.settings.toml import write_value
+from tests.support.setting_values import VALUES, as_flags, as_toml, as_variable
 
-_name = st.text("abc XYZé", max_size=8).map(lambda text: text.strip() or "a")
-_path = _name.map(lambda s: Path("/music") / s)
-
-# A strategy of valid values for each setting that affects no other.
-VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "port": st.integers(0, 65535),
-    "osc_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "pi.local"]),
-    "osc_allow": st.lists(
-        st.sampled_from(["10.0.0.0/8", "192.168.1.7/32", "fd00::/8"]), min_size=1, max_size=3
-    ).map(tuple),
-    "http": st.booleans(),
-    "http_port": st.integers(0, 65535),
-    "http_host": st.sampled_from(["127.0.0.1", "0.0.0.0", "::1", "pi.local"]),
-    "http_token": st.text("abcXYZ019-_", min_size=8, max_size=40),
-    "http_private": st.booleans(),
-    "http_names": st.lists(
-        st.sampled_from(["pi", "dj.example.org", "booth-2"]), min_size=1, max_size=3
-    ).map(tuple),
-    "http_cert": _path,
-    "http_key": _path,
-    "device": _name,
-    "driver": st.sampled_from(["auto", "pyaudio", "null"]),
-    "standby": st.sampled_from(["auto", "warm", "off"]),
-    "device_lost": st.sampled_from(["play", "wait"]),
-    "device_fallback": st.booleans(),
-    "buffer_size": st.integers(16, 8192),
-    "sample_rate": st.integers(8000, 192000),
-    "memory": st.integers(16, 1 << 20),
-    "read_ahead": st.floats(1, 600),
-    "max_preload": st.floats(0, 1e9),
-    "media_root": st.lists(_path, min_size=1, max_size=3).map(tuple),
-    "record_folder": _path,
-    "record_reserve": st.integers(0, 1 << 24),
-    "a": _path,
-    "b": _path,
-    "c": _path,
-    "d": _path,
-    "levels": st.tuples(*[st.floats(0, 4)] * 4),
-    "ceiling": st.floats(-24, 0),
-    "limiter_lookahead": st.floats(0, 10),
-    "quality": st.sampled_from(["auto", "full"]),
-    "cue_channels": st.sampled_from(["auto", "2", "0"]),
-    "target_lufs": st.floats(-40, 0),
-    "bpm": st.floats(20, 400),
-    "base_bpm": st.floats(20, 400),
-    "meter": st.integers(1, 32),
-    "movement_map": _path,
-    "watch": st.booleans(),
-    "seconds": st.floats(0, 1e9, exclude_min=True),
-    "stats_interval": st.floats(0, 86400),
-    "log_level": st.sampled_from(["debug", "info", "warning", "error"]),
-    "log_format": st.sampled_from(["text", "json"]),
-    "log_file": _path,
-}
 LAYERS = ("keyword", "flag", "environment", "file", "preset")
-
-
-def as_flags(name: str, value: Any) -> list[str]:
-    flag = OPTIONS[name].flag
-    if isinstance(value, bool):
-        return [flag if value else f"--no-{flag[2:]}"]
-    if name == "media_root":
-        return [word for path in value for word in (flag, str(path))]
-    if isinstance(value, tuple):
-        return [flag, *map(str, value)]
-    return [f"{flag}={value}"]
-
-
-def as_variable(name: str, value: Any) -> str:
-    if name == "media_root":
-        return os.pathsep.join(map(str, value))
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def as_toml(values: dict[str, Any]) -> str:
-    return "".join(f"{name} = {write_value(value)}\n" for name, value in values.items())
 
 
 @st.composite
@@ -184,8 +108,8 @@ def test_defaults(alone: dict[str, Any]) -> None:
     assert (settings.port, settings.osc_host, settings.sample_rate) == (57120, "127.0.0.1", 44100)
     assert (settings.bpm, settings.base_bpm, settings.meter) == (120.0, 120.0, 4)
     assert settings.levels == (1.0, 1.0, 1.0, 1.0)
-    assert (settings.device, settings.memory, settings.seconds) == (None, None, None)
-    assert settings.memory_mb == default_memory_mb()
+    assert (settings.device, settings.cache_mb, settings.duration) == (None, None, None)
+    assert settings.effective_cache_mb == default_cache_mb()
     assert settings.stats_interval == 10.0
     assert (settings.buffer_size, resolved.origins["buffer_size"]) == (512, "preset desktop")
     assert not resolved.list_devices
@@ -232,17 +156,17 @@ def test_actions_are_not_settings(alone: dict[str, Any]) -> None:
 
 
 def test_a_tilde_is_replaced_by_the_home_folder(alone: dict[str, Any], tmp_path: Path) -> None:
-    environ = {"CROWDSTREAM_A": "~/a.wav", "CROWDSTREAM_MEDIA_ROOT": "~:/b/~"}
-    settings = resolve(["--b=~", "--c=b~/c"], environ, **alone).settings
-    assert settings.a == tmp_path / "a.wav"
-    assert settings.b == tmp_path
-    assert settings.c == Path("b~/c")
+    environ = {"CROWDSTREAM_DECK_A": "~/a.wav", "CROWDSTREAM_MEDIA_ROOT": "~:/b/~"}
+    settings = resolve(["--deck-b=~", "--deck-c=b~/c"], environ, **alone).settings
+    assert settings.deck_a == tmp_path / "a.wav"
+    assert settings.deck_b == tmp_path
+    assert settings.deck_c == Path("b~/c")
     assert settings.media_root == (tmp_path, Path("/b/~"))
 
 
 def test_show_config_is_aligned_and_names_origins(alone: dict[str, Any]) -> None:
     environ = {"CROWDSTREAM_PROT": "1", "CROWDSTREAM_DEVICE": "a" * 100}
-    lines = format_settings(resolve(["--no-watch"], environ, **alone)).splitlines()
+    lines = format_settings(resolve(["--no-print-beats"], environ, **alone)).splitlines()
     assert lines[0] == "# preset desktop (no Raspberry Pi found)"
     assert lines[-1] == "# CROWDSTREAM_PROT is not a setting; the nearest one is CROWDSTREAM_PORT"
     rows = lines[1:-1]
@@ -251,10 +175,10 @@ def test_show_config_is_aligned_and_names_origins(alone: dict[str, Any]) -> None
     assert len({row.rindex("  # ") for row in rows if "aaaa" not in row}) == 1
     by_name = {row.split(" =")[0].strip("# "): row for row in rows}
     assert list(by_name) == list(OPTIONS)
-    assert by_name["watch"].endswith("# flag --no-watch")
+    assert by_name["print_beats"].endswith("# flag --no-print-beats")
     assert by_name["buffer_size"].endswith("# preset desktop")
     assert by_name["port"].split() == ["port", "=", "57120", "#", "default"]
-    assert f"{default_memory_mb()} MB" in by_name["memory"]
+    assert f"{default_cache_mb()} MB" in by_name["cache_mb"]
 
 
 def test_validate_uses_the_machines_preset() -> None:

@@ -31,7 +31,7 @@ TAKEN = [
     ("bpm", "20", 20.0),
     ("bpm", "1.28e2", 128.0),
     ("base_bpm", "400", 400.0),
-    ("seconds", ".5", 0.5),
+    ("duration", ".5", 0.5),
     ("stats_interval", "0", 0.0),
     ("driver", "NULL", "null"),
     ("log_level", "Warning", "warning"),
@@ -40,7 +40,7 @@ TAKEN = [
     ("osc_host", "::1", "::1"),
     ("osc_allow", "10.1.2.3", ("10.1.2.3/32",)),
     ("osc_allow", "192.168.1.5/24, fe80::/10 ::1", ("192.168.1.0/24", "fe80::/10", "::1/128")),
-    ("a", "a track.wav", Path("a track.wav")),
+    ("deck_a", "a track.wav", Path("a track.wav")),
 ]
 
 REFUSED = [
@@ -48,18 +48,18 @@ REFUSED = [
     ("buffer_size", ["15", "8193", "abc", "256.0", "1e3", "inf"]),
     ("sample_rate", ["7999", "192001", "44.1k"]),
     ("meter", ["0", "33", "3/4"]),
-    ("memory", ["15", "1048577", "2G"]),
+    ("cache_mb", ["15", "1048577", "2G"]),
     ("read_ahead", ["0.9", "601", "nan"]),
     ("max_preload", ["-1", "inf"]),
     ("bpm", ["19.9", "400.1", "nan", "NaN", "inf", "-inf", "1_20", "1e999", "fast"]),
-    ("seconds", ["0", "0.0", "-1", "nan", "infinity", "1e10"]),
+    ("duration", ["0", "0.0", "-1", "nan", "infinity", "1e10"]),
     ("stats_interval", ["-0.1", "nan", "86401"]),
     ("driver", ["jack", ""]),
     ("log_level", ["loud", "warn"]),
     ("osc_host", ["", " ", "two words", "a\nb"]),
     ("osc_allow", ["", " , ", "10.0.0.0/33", "10.0.0", "pi.local", "1.2.3.4 /24", "::/129"]),
     ("device", ["", "\t", "a\x1b[2J"]),
-    ("a", ["", "a\0b"]),
+    ("deck_a", ["", "a\0b"]),
 ]
 
 
@@ -90,8 +90,8 @@ def test_invalid_text_is_refused(name: str, text: str) -> None:
         {"bpm": math.inf},
         {"bpm": 10**400},
         {"bpm": True},
-        {"watch": 1},
-        {"watch": "true"},
+        {"print_beats": 1},
+        {"print_beats": "true"},
         {"levels": [1, 1, 1]},
         {"levels": [1, 1, 1, 4.1]},
         {"levels": [1, 1, 1, math.nan]},
@@ -105,7 +105,7 @@ def test_invalid_text_is_refused(name: str, text: str) -> None:
         {"osc_allow": ["10.0.0.0/8", "everybody"]},
         {"media_root": [1]},
         {"media_root": [""]},
-        {"a": b"bytes"},
+        {"deck_a": b"bytes"},
         {"driver": 1},
         {"preset": "none of them"},
         {"preset": "../pyproject"},
@@ -131,10 +131,10 @@ def test_valid_typed_values_are_accepted() -> None:
         bpm=np.float32(128),
         levels=(0, 1, 2, 4),
         media_root=["one", Path("two")],
-        a="~/track.wav",
-        watch=True,
+        deck_a="~/track.wav",
+        print_beats=True,
         preset="LIVE",
-        memory=None,
+        cache_mb=None,
     )
     assert (settings.port, type(settings.port)) == (0, int)
     assert settings.device == "2"
@@ -142,10 +142,10 @@ def test_valid_typed_values_are_accepted() -> None:
     assert (settings.bpm, type(settings.bpm)) == (128.0, float)
     assert settings.levels == (0.0, 1.0, 2.0, 4.0)
     assert settings.media_root == (Path("one"), Path("two"))
-    assert settings.a == Path.home() / "track.wav"
-    assert settings.watch is True
+    assert settings.deck_a == Path.home() / "track.wav"
+    assert settings.print_beats is True
     assert settings.preset == "live"
-    assert settings.memory is None
+    assert settings.cache_mb is None
 
 
 def test_none_means_not_given_and_python_does_not_read_the_environment(
@@ -180,9 +180,9 @@ def test_media_roots_are_separated_as_path_is() -> None:
     ("text", "value"), [("1", True), ("YES", True), ("on", True), ("0", False), ("off", False)]
 )
 def test_boolean_words_are_accepted_in_the_environment(text: str, value: bool) -> None:
-    assert OPTIONS["watch"].kind.read_text(text) is value
+    assert OPTIONS["print_beats"].kind.read_text(text) is value
     with pytest.raises(Refused):
-        OPTIONS["watch"].kind.read_text("maybe")
+        OPTIONS["print_beats"].kind.read_text("maybe")
 
 
 @given(st.sampled_from(sorted(OPTIONS)), st.text())

@@ -74,7 +74,7 @@ def test_unbuilt_documentation_returns_build_instructions(tmp_path: Path) -> Non
 
 
 def test_a_private_server_requires_the_token_for_the_documentation(built: Path) -> None:
-    app = served(built, http_host="0.0.0.0", http_token=TOKEN, http_private=True)
+    app = served(built, http_host="0.0.0.0", http_token=TOKEN, http_require_token=True)
     assert ask(app, "GET", "/docs/").status == 401
     assert ask(app, "GET", "/docs/", authorization=f"Bearer {TOKEN}").text == "the index"
 

@@ -131,7 +131,7 @@ def test_the_filter_ramps_over_at_least_20_ms(rig: Rig) -> None:
 
 
 def test_the_limiter_is_set_up_from_the_settings(steady: str) -> None:
-    rig = Rig(limiter_lookahead=2.0, ceiling=-1.0)
+    rig = Rig(limiter_lookahead=2.0, limiter_ceiling=-1.0)
     try:
         rig.seconds(0.1)
         assert int(rig.desk.limiter["lookahead"]) == 88

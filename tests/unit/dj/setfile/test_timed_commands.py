@@ -149,7 +149,7 @@ def rendered(folder: Path) -> np.ndarray:
     path = folder / "set.toml"
     mix = parse_set(SET.encode(), path)
     blocks: list[np.ndarray] = []
-    settings = Settings(limiter_lookahead=0.0, ceiling=0.0)
+    settings = Settings(limiter_lookahead=0.0, limiter_ceiling=0.0)
     with Session(settings, 64 << 20, RATE, whole=False) as session:
         Renderer(session, cues_of(mix, path), lambda block: blocks.append(block.copy())).run()
     return np.concatenate(blocks)

@@ -151,7 +151,7 @@ def test_defaults_match_their_schema() -> None:
 def unlimited(web: FakeWeb) -> Iterator[ASGIApp]:
     """The API without rate limits: each request comes a second after the previous one."""
     ticks = iter(range(10**6))
-    web.settings.http_names = ("testserver",)
+    web.settings.http_allowed_hosts = ("testserver",)
     web.gate = AccessMiddleware(
         web.settings, {"HOME": "/nonexistent"}, clock=lambda: float(next(ticks))
     )

@@ -78,7 +78,7 @@ def test_forwarded_requests_require_the_token_for_changes(
     _gate, app = made()
     assert ask(app, "GET", "/", **header).json["write"] is False
     refused = ask(app, "POST", "/api/x", {}, **header)
-    assert refused.status == 403 and "--http-private" in refused.json["error"]
+    assert refused.status == 403 and "--http-require-token" in refused.json["error"]
     _gate, app = made(http_token=TOKEN)
     bearer: dict[str, Any] = {"authorization": f"Bearer {TOKEN}"}
     assert ask(app, "POST", "/api/x", {}, **header).status == 401
@@ -93,15 +93,15 @@ def test_other_machines_may_view_but_not_change() -> None:
     assert refused.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_http_private_requires_the_token_for_viewing() -> None:
-    _gate, app = shared(http_private=True)
+def test_http_require_token_is_needed_for_viewing() -> None:
+    _gate, app = shared(http_require_token=True)
     assert ask(app, "GET", "/metrics").status == 401
     assert ask(app, "GET", "/", authorization=f"Bearer {TOKEN}").status == 200
 
 
 def test_a_private_local_server_has_a_token(tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
-    gate = AccessMiddleware(settings(http_private=True), environ)
+    gate = AccessMiddleware(settings(http_require_token=True), environ)
     assert ask(gated(gate), "GET", "/").status == 401
     assert gate.token in gate.open(8080)
 
@@ -144,7 +144,7 @@ def test_over_tls_the_cookie_is_secure() -> None:
 
 
 def test_a_link_on_another_site_works_on_a_private_server() -> None:
-    _gate, app = shared(http_private=True)
+    _gate, app = shared(http_require_token=True)
     first = ask(app, "GET", f"/?token={TOKEN}", sec_fetch_site="cross-site")
     assert (first.status, first.headers["refresh"]) == (200, "0; url=/")
 
@@ -191,7 +191,7 @@ BAD_HOSTS = ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.examp
 
 @pytest.mark.parametrize("host", GOOD_HOSTS)
 def test_own_host_names_are_accepted(host: str) -> None:
-    _gate, app = made(http_names=("DJ.example.org",))
+    _gate, app = made(http_allowed_hosts=("DJ.example.org",))
     assert ask(app, "GET", "/", host=host).status == 200
 
 

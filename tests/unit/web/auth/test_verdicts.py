@@ -170,7 +170,7 @@ def test_requests_and_refusals_are_counted() -> None:
     [
         ({}, False),
         ({"http_host": "localhost"}, False),
-        ({"http_private": True}, True),
+        ({"http_require_token": True}, True),
         ({"http_host": "0.0.0.0"}, True),
         ({"http_token": TOKEN}, True),
     ],
@@ -264,7 +264,7 @@ def test_the_cookie_lasts_thirty_days_and_belongs_to_the_port() -> None:
 def test_a_refresh_replaces_the_redirect_only_after_cross_site_links(
     private: bool, site: str, status: int
 ) -> None:
-    _gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN, http_private=private)
+    _gate, _page, app = guarded(http_host="0.0.0.0", http_token=TOKEN, http_require_token=private)
     answer = ask(app, "GET", f"/?token={TOKEN}", sec_fetch_site=site)
     assert answer.status == status
     assert ("refresh" in answer.headers) is (status == 200)
@@ -272,7 +272,7 @@ def test_a_refresh_replaces_the_redirect_only_after_cross_site_links(
 
 
 def test_a_private_server_accepts_the_cookie() -> None:
-    _gate, page, app = guarded(http_token=TOKEN, http_private=True)
+    _gate, page, app = guarded(http_token=TOKEN, http_require_token=True)
     pair = ask(app, "GET", f"/?token={TOKEN}").headers["set-cookie"].partition(";")[0]
     assert ask(app, "GET", "/", cookie=pair).status == 200 and page.write
     assert ask(app, "GET", "/").status == 401
@@ -471,7 +471,7 @@ def open_socket(app: Any, **changes: Any) -> list[Any]:
 
 
 def test_a_refused_websocket_is_closed_with_the_reason() -> None:
-    gate, page, app = guarded(http_token=TOKEN, http_private=True)
+    gate, page, app = guarded(http_token=TOKEN, http_require_token=True)
     closed = {"type": "websocket.close", "code": 1008, "reason": "token"}
     assert open_socket(app) == ["received", closed]
     assert page.scopes == [] and gate.refused["token"] == 1 and not gate.sockets
