@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         option = OPTIONS[name]
         default = option.unset if option.default is None else f"{option.default:g}"
         text = f"{option.help}: {option.kind.allowed} (default: {default})"
-        add_flags(parser, option, text.replace("%", "%%"), metavar=option.metavar)
+        add_flags(parser.add_argument, option, text.replace("%", "%%"), metavar=option.metavar)
     parser.add_argument(
         "--explain", action="store_true", help="explain why each track of a DJ's set was chosen"
     )

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from crowdstream.settings.errors import SettingError, one_line, wrong_value
@@ -57,23 +57,23 @@ def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
         for option in map(OPTIONS.__getitem__, members):
             names = {} if option.metavar is None else {"metavar": option.metavar}
             text = option_help(option).replace("%", "%%")
-            add_flags(group, option, text, **option.kind.flag, **names)
+            add_flags(group.add_argument, option, text, **option.kind.flag, **names)
     for flag, text in ACTIONS.items():
         parser.add_argument(flag, action="store_true", help=text)
     return parser
 
 
 def add_flags(
-    parser: argparse._ActionsContainer, option: Option, help: str, **arguments: Any
+    add_argument: Callable[..., argparse.Action], option: Option, help: str, **arguments: Any
 ) -> None:
-    """Add the flag of a setting to a parser, and those of its aliases, which `--help` omits.
+    """Add the flag of a setting, and those of its aliases, which `--help` omits.
 
-    The values are stored under the name that was used, so that `read_flags` and `duration_of` can
-    report it.
+    `add_argument` is the method of a parser or of a group of one. The values are stored under the
+    name that was used, so that `read_flags` and `duration_of` can report it.
     """
-    parser.add_argument(option.flag, dest=option.name, help=help, **arguments)
+    add_argument(option.flag, dest=option.name, help=help, **arguments)
     for alias in option.aliases:
-        parser.add_argument(flag_of(alias), dest=alias, help=argparse.SUPPRESS, **arguments)
+        add_argument(flag_of(alias), dest=alias, help=argparse.SUPPRESS, **arguments)
 
 
 def _given(
@@ -106,7 +106,7 @@ def read_flags(
 
 def add_duration(parser: argparse.ArgumentParser, help: str) -> None:
     """Add `--duration` to the parser of a subcommand; `duration_of` returns its value."""
-    add_flags(parser, OPTIONS["duration"], help, type=float, metavar="SECONDS")
+    add_flags(parser.add_argument, OPTIONS["duration"], help, type=float, metavar="SECONDS")
 
 
 def duration_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> float | None:

@@ -12,6 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdstream.control.python_api import PythonAudioServer
+from crowdstream.demo.runner import build_parser as demo_parser
+from crowdstream.dj.autopilot.simulate_crowd import build_parser as simulate_parser
+from crowdstream.offline.cli import MIX_SETTINGS, render
+from crowdstream.offline.cli import build_parser as render_parser
 from crowdstream.settings import (
     OPTIONS,
     Resolved,
@@ -23,6 +27,7 @@ from crowdstream.settings import (
     user_config_path,
     validate,
 )
+from crowdstream.settings.cli import duration_of, read_flags
 from crowdstream.settings.schema import BY_NAME
 from tests.support.setting_values import VALUES, as_flags, as_toml, as_variable
 
@@ -137,15 +142,17 @@ def test_python_accepts_aliases(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    value = {"duration": 5.0, "cache_mb": 64, "limiter_ceiling": -1.0, "load_shedding": "full",
+    value: Any = {"duration": 5.0, "cache_mb": 64, "limiter_ceiling": -1.0, "load_shedding": "full",
              "http_allowed_hosts": ("pi",)}.get(name)  # fmt: skip
     if value is None:
         value = True if isinstance(OPTIONS[name].default, bool) else Path("/music/x.wav")
     for alias in OPTIONS[name].aliases:
-        wanted = PythonAudioServer(driver="null", **{name: value})._settings
+        by_name: dict[str, Any] = {name: value}
+        by_alias: dict[str, Any] = {alias: value}
+        wanted = PythonAudioServer(driver="null", **by_name)._settings
         assert getattr(wanted, name) == value
-        assert PythonAudioServer(driver="null", **{alias: value})._settings == wanted
-        assert getattr(validate(**{alias: value}), name) == value
+        assert PythonAudioServer(driver="null", **by_alias)._settings == wanted
+        assert getattr(validate(**by_alias), name) == value
 
 
 @pytest.mark.parametrize("name", ALIASED)
@@ -170,6 +177,44 @@ def test_a_missing_value_of_an_alias_is_reported(capsys: pytest.CaptureFixture[s
             line = capsys.readouterr().err
             assert f": {name}: " in line and f"(flag {flag})" in line
             assert OPTIONS[name].kind.allowed in line
+
+
+SUBCOMMANDS = {
+    "demo": (demo_parser, []), "render": (render_parser, ["set.txt", "out.wav"]),
+    "simulate-crowd": (simulate_parser, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_the_duration_of_a_subcommand_has_an_alias(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build, words = SUBCOMMANDS[name]
+    parser = build()
+
+    def duration(*flags: str) -> float | None:
+        return duration_of(parser, parser.parse_args([*words, *flags]))
+
+    assert duration() is None
+    assert duration("--seconds", "5") == duration("--duration=5") == 5.0
+    assert duration("--seconds", "5", "--duration", "5.0") == 5.0
+    with pytest.raises(SystemExit) as stop:
+        duration("--seconds", "5", "--duration", "6")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "flag --seconds" in error and "flag --duration" in error
+
+
+def test_a_mix_is_rendered_with_the_settings_of_either_name(
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in OPTIONS["cache_mb"].flags:
+        options = render_parser().parse_args(["set.txt", "out.wav", flag, "64"])
+        assert read_flags(vars(options), MIX_SETTINGS) == {"cache_mb": (64, f"flag {flag}")}
+    wrong = ["--memory", "64", "--cache-mb", "65"]
+    assert render(["set.txt", "out.wav", *wrong]) == 2
+    error = capsys.readouterr().err
+    assert "flag --memory" in error and "flag --cache-mb" in error
 
 
 def test_the_help_lists_present_names_only() -> None:
