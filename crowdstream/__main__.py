@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`python -m crowdstream` is the command `crowdstream`."""
 
 import sys

@@ -1,101 +1,200 @@
-"""The command line and its subcommands."""
+"""The command line: a table of subcommands, each imported only when it is used."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import pkgutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import crowdstream
 from crowdstream.system.process import exit_quietly_on_broken_pipe
 
-USAGE = """\
-usage: crowdstream COMMAND [options]
+if TYPE_CHECKING:
+    import argparse
 
-  demo      mix four generated tracks, with a server of its own (crowdstream demo --help)
-  serve     run the server (crowdstream serve --help lists its options)
-  render    render a set to a sound file, faster than real time (crowdstream render --help)
-  analyze   find tracks and analyze them (crowdstream analyze --help)
-  plan      plan a set of analysed tracks (crowdstream plan --help)
-  dj        play a set or a folder on a running server (crowdstream dj --help)
-  simulate-crowd  send the movement of a simulated crowd, for testing
-  top       show decks, meters and health of a running server (crowdstream top --help)
-  doctor    check this machine and recommend changes (crowdstream doctor --help)
-  compile   compile the kernels, so that the first start is as fast as later ones
-  reference write the generated pages of the documentation: crowdstream reference docs/reference
-            (without a folder: print the OSC reference)
-  --version print the version
-"""
+WRONG_USAGE = 2
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    `runner` and `builder` name its function and that of its argument parser, as MODULE:FUNCTION.
+    `summary` is its line in `crowdstream --help`.
+    """
+
+    summary: str
+    runner: str
+    builder: str
+
+    def run(self, arguments: list[str]) -> int:
+        """Run the command with the arguments after its name; returns the exit status.
+
+        For wrong arguments, it prints its usage and returns, or exits with, 2.
+        """
+        run: Callable[[list[str]], int] = pkgutil.resolve_name(self.runner)
+        return run(arguments)
+
+    def build_parser(self) -> argparse.ArgumentParser:
+        """Return the parser of its arguments."""
+        build: Callable[[], argparse.ArgumentParser] = pkgutil.resolve_name(self.builder)
+        return build()
+
+
+COMMANDS = {
+    "demo": Command(
+        "mix four generated tracks, with a server of its own",
+        "crowdstream.demo.runner:main", "crowdstream.demo.runner:build_parser",
+    ),
+    "serve": Command(
+        "run the server",
+        "crowdstream.cli:serve", "crowdstream.settings.cli:build_parser",
+    ),
+    "render": Command(
+        "render a set to a sound file, faster than real time",
+        "crowdstream.offline.cli:render", "crowdstream.offline.cli:build_parser",
+    ),
+    "analyze": Command(
+        "find tracks and analyze them",
+        "crowdstream.library.cli:analyze", "crowdstream.library.cli:build_parser",
+    ),
+    "plan": Command(
+        "plan a set of analysed tracks",
+        "crowdstream.dj.cli:run_plan", "crowdstream.dj.cli:build_parser",
+    ),
+    "dj": Command(
+        "play a set or a folder on a running server",
+        "crowdstream.dj.autopilot.cli:run_dj", "crowdstream.dj.autopilot.cli:build_parser",
+    ),
+    "simulate-crowd": Command(
+        "send the movement of a simulated crowd, for testing",
+        "crowdstream.dj.autopilot.simulate_crowd:run_simulation",
+        "crowdstream.dj.autopilot.simulate_crowd:build_parser",
+    ),
+    "top": Command(
+        "show decks, meters and health of a running server",
+        "crowdstream.top.cli:top", "crowdstream.top.cli:build_parser",
+    ),
+    "doctor": Command(
+        "check this machine and recommend changes",
+        "crowdstream.doctor.cli:doctor", "crowdstream.doctor.cli:build_parser",
+    ),
+    "compile": Command(
+        "compile the kernels, so that the first start is as fast as later ones",
+        "crowdstream.cli:compile_kernels", "crowdstream.cli:build_compile_parser",
+    ),
+    "reference": Command(
+        "write the generated pages of the documentation, or print the OSC reference",
+        "crowdstream.reference:main", "crowdstream.cli:build_reference_parser",
+    ),
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crowdstream COMMAND ...`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if {"_ARGCOMPLETE", "COMP_LINE"} <= os.environ.keys():  # the shell's completion
+        complete(os.environ["COMP_LINE"])
     return exit_quietly_on_broken_pipe(lambda: _run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[:1] == ["serve"]:
-        from crowdstream.supervisor.main import supervise
-
-        return supervise(arguments[1:], "crowdstream serve")
-    if arguments[:1] == ["demo"]:
-        from crowdstream.demo.runner import main as demo
-
-        return demo(arguments[1:])
-    if arguments[:1] == ["render"]:
-        from crowdstream.offline.cli import render
-
-        return render(arguments[1:])
-    if arguments[:1] == ["plan"]:
-        from crowdstream.dj.cli import run_plan
-
-        return run_plan(arguments[1:])
-    if arguments[:1] == ["dj"]:
-        from crowdstream.dj.autopilot.cli import run_dj
-
-        return run_dj(arguments[1:])
-    if arguments[:1] == ["simulate-crowd"]:
-        from crowdstream.dj.autopilot.simulate_crowd import run_simulation
-
-        return run_simulation(arguments[1:])
-    if arguments[:1] == ["analyze"]:
-        from crowdstream.library.cli import analyze
-
-        return analyze(arguments[1:])
-    if arguments[:1] == ["top"]:
-        from crowdstream.top.cli import top
-
-        return top(arguments[1:])
-    if arguments[:1] == ["doctor"]:
-        from crowdstream.doctor.cli import doctor
-
-        return doctor(arguments[1:])
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE, end="")
-        return 0
-    if arguments == ["--version"]:
-        print(f"crowdstream {crowdstream.__version__}")
-        return 0
-    if arguments == ["compile"]:
-        return compile_kernels()
-    if arguments[:1] == ["reference"] and len(arguments) <= 2:
-        return write_reference(arguments[1:])
-    if arguments[:1] == ["compile"]:
-        print("crowdstream: compile takes no arguments", file=sys.stderr)
-    elif arguments[:1] == ["reference"]:
-        print("crowdstream: reference takes one folder", file=sys.stderr)
-    elif arguments:
-        print(f"crowdstream: there is no command {arguments[0]!r}", file=sys.stderr)
-    print(USAGE, end="", file=sys.stderr)
-    return 2
+    # Without argparse: `serve` stays in memory as the supervisor, which imports very little.
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]].run(arguments[1:])
+    parser = build_parser()
+    if not arguments:
+        print(parser.format_help(), end="", file=sys.stderr)
+        return WRONG_USAGE
+    try:
+        if not arguments[0].startswith("-"):
+            parser.error(_unknown_command(arguments[0]))
+        parser.parse_args(arguments)  # exits for --help and --version
+        parser.error("the command must come first")
+    except SystemExit as ended:
+        return int(ended.code or 0)
 
 
-def compile_kernels() -> int:
+def _unknown_command(word: str) -> str:
+    from difflib import get_close_matches
+
+    message = f"there is no command {word!r}"
+    close = get_close_matches(word.lower(), COMMANDS, n=1)
+    return f"{message}; did you mean {close[0]}?" if close else message
+
+
+def build_parser(complete_for: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of `crowdstream` itself.
+
+    Its subparsers have options only for the commands in `complete_for`, whose modules are imported.
+    """
+    import argparse
+
+    class MainParser(argparse.ArgumentParser):
+        """argparse with the list of commands in its errors."""
+
+        def error(self, message: str) -> NoReturn:
+            from crowdstream.settings.errors import one_line
+
+            self.exit(WRONG_USAGE, f"crowdstream: {one_line(message)}\n{self.format_help()}")
+
+    parser = MainParser(
+        prog="crowdstream",
+        description="The stem-mixing audio server of an automated DJ, and its tools.",
+        epilog="crowdstream COMMAND --help lists the options of a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"crowdstream {crowdstream.__version__}",
+        help="print the version",
+    )  # fmt: skip
+    adder = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
+    for name, command in COMMANDS.items():
+        own = [command.build_parser()] if name in complete_for else []
+        adder.add_parser(name, help=command.summary, parents=own, add_help=False)
+    return parser
+
+
+def complete(line: str) -> None:
+    """Write the completions of a command line for the shell, and exit.
+
+    Returns if argcomplete is not installed.
+    """
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(build_parser([word for word in line.split() if word in COMMANDS]))
+
+
+def serve(arguments: list[str]) -> int:
+    """Run the server under supervision; returns its exit status."""
+    from crowdstream.supervisor.main import supervise
+
+    return supervise(arguments, "crowdstream serve")
+
+
+def build_compile_parser() -> argparse.ArgumentParser:
+    """Return the argument parser of `crowdstream compile`."""
+    from crowdstream.settings.errors import Parser
+
+    return Parser(
+        prog="crowdstream compile",
+        description="Compile every kernel into the cache, and delete kernels of old versions.",
+    )
+
+
+def compile_kernels(arguments: Sequence[str]) -> int:
     """Compile every kernel into the cache, and delete kernels of old versions."""
+    build_compile_parser().parse_args(arguments)
     begin = time.monotonic()
     from crowdstream.engine.jit import kernel_cache
     from crowdstream.engine.jit.part_store import PartStore
@@ -114,19 +213,16 @@ def compile_kernels() -> int:
     return 0
 
 
-def write_reference(arguments: Sequence[str]) -> int:
-    """Write the generated pages into a folder, or print the OSC reference."""
-    if not arguments:
-        from crowdstream.control.osc_reference import osc_pages
+def build_reference_parser() -> argparse.ArgumentParser:
+    """Return the argument parser of `crowdstream reference`."""
+    from crowdstream.settings.errors import Parser
 
-        print("\n".join(osc_pages().values()), end="")
-        return 0
-    from crowdstream.reference import write
-
-    folder = Path(arguments[0])
-    if not folder.is_dir():
-        print(f"crowdstream: {folder} is not a folder: name docs/reference", file=sys.stderr)
-        return 2
-    for path in write(folder):
-        print(f"written: {path}")
-    return 0
+    parser = Parser(
+        prog="crowdstream reference",
+        description="Write the generated pages of the documentation, or print the OSC reference.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", metavar="FOLDER",
+        help="docs/reference; without it, print the OSC reference",
+    )  # fmt: skip
+    return parser

@@ -13,35 +13,34 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
+from crowdstream.cli import COMMANDS, build_reference_parser
 from crowdstream.commands.registry import TABLE
 from crowdstream.control.osc_reference import osc_pages
-from crowdstream.demo.runner import build_parser as demo_parser
-from crowdstream.dj.autopilot.cli import build_parser as dj_parser
-from crowdstream.dj.autopilot.simulate_crowd import build_parser as simulate_parser
-from crowdstream.dj.cli import build_parser as plan_parser
-from crowdstream.library.cli import build_parser as analyze_parser
 from crowdstream.library.database import default_path
 from crowdstream.library.stem_mp4 import default_cache
-from crowdstream.offline.cli import build_parser as render_parser
 from crowdstream.settings.cli import ACTIONS, option_help
 from crowdstream.settings.schema import GROUPS, NOT_IN_FILES, NOT_IN_PRESETS, OPTIONS, Option
 from crowdstream.settings.types import Bool
-from crowdstream.top.cli import build_parser as top_parser
 from crowdstream.web.api.commands import PLACES
 from crowdstream.web.api.metrics import CONTROL, DESK, LABELLED, LEDGER
 from crowdstream.web.auth.middleware import REASONS
 
 OSC_FOLDER = "osc"
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
-PARSERS: tuple[tuple[str, Callable[[], argparse.ArgumentParser]], ...] = (
-    ("demo", demo_parser), ("render", render_parser), ("analyze", analyze_parser),
-    ("plan", plan_parser), ("dj", dj_parser), ("simulate-crowd", simulate_parser),
-    ("top", top_parser),
-)  # fmt: skip
+PARSERS = {
+    name: command.build_parser
+    for name, command in COMMANDS.items()
+    if name not in ("serve", "doctor", "compile", "reference")
+}
+"""The parsers of the commands whose options are listed on the page of the command line.
+
+`serve` has a part of its own; the page describes the others in its text.
+"""
 
 
 class UnknownPart(ValueError):
@@ -158,7 +157,7 @@ def _action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> st
 
 def _commands() -> str:
     parts = []
-    for name, build in PARSERS:
+    for name, build in PARSERS.items():
         parser = build()
         listed = [action for action in parser._actions if action.help != argparse.SUPPRESS]
         hidden = [action for action in parser._actions if action not in listed]
@@ -285,3 +284,16 @@ def write(folder: Path) -> list[Path]:
     return changed
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Run `crowdstream reference` and return its exit status: 2 if the folder is missing."""
+    name: str | None = build_reference_parser().parse_args(arguments).folder
+    if name is None:
+        print("\n".join(osc_pages().values()), end="")
+        return 0
+    folder = Path(name)
+    if not folder.is_dir():
+        print(f"crowdstream: {folder} is not a folder: name docs/reference", file=sys.stderr)
+        return 2
+    for path in write(folder):
+        print(f"written: {path}")
+    return 0

@@ -25,6 +25,8 @@ from crowdstream.demo.server import (
 )
 from crowdstream.demo.tracks import Track, TracksError, write_tracks
 from crowdstream.settings.cli import add_duration, duration_of
+from crowdstream.settings.cli import parse as parse_server_options
+from crowdstream.settings.errors import Parser
 
 REFRESH = 0.25
 PLAIN_EVERY = 5.0
@@ -98,11 +100,10 @@ class Display:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of this subcommand."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="crowdstream demo",
         description="Generate four tracks, start the server, and mix them over OSC.",
         epilog="Any other option is passed on to the server (see crowdstream serve --help).",
-        allow_abbrev=False,
     )
     add_duration(parser, "end after this much music")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for the tracks")
@@ -119,6 +120,7 @@ def _options(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.error(f"--duration {duration}: must be a number above 0")
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"--port {options.port}: must be from 1 to 65535")
+    parse_server_options(rest, parser.prog)  # exits for unknown ones, before any track is made
     return options, rest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from crowdstream.doctor import (
 )
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
 from crowdstream.settings import SettingError, Settings, resolve
+from crowdstream.settings import build_parser as settings_parser
 
 # 2 is the status for an invalid option, as in all commands.
 STATUS = {OK: 0, WARN: 1, FAIL: 3}
@@ -109,6 +111,13 @@ def _print(text: str) -> None:
         print(text, flush=True)
     except UnicodeEncodeError:
         print(text.encode("ascii", "replace").decode(), flush=True)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return a parser of all options: those of the server, and --json."""
+    parser = settings_parser("crowdstream doctor")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
 
 
 def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:

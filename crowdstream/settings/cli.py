@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from crowdstream.settings.errors import SettingError, one_line, wrong_value
+from crowdstream.settings.errors import Parser, SettingError, wrong_value
 from crowdstream.settings.names import merge_names, nearest
 from crowdstream.settings.schema import BY_NAME, GROUPS, OPTIONS, Option, flag_of
 from crowdstream.settings.toml import write_value
@@ -26,8 +26,8 @@ _EPILOG = (
 _OF_A_FLAG = re.compile(r"argument (--[a-z-]+)(?:/--[a-z-]+)?: (.*)", re.DOTALL)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with one-line errors that list the allowed values."""
+class _Parser(Parser):
+    """A parser whose errors list the allowed values."""
 
     def error(self, message: str) -> NoReturn:
         if found := _OF_A_FLAG.fullmatch(message):
@@ -35,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
             if name in BY_NAME:
                 allowed = BY_NAME[name].kind.allowed
                 message = f"{BY_NAME[name].name}: {found[2]} (flag {found[1]}); it takes {allowed}"
-        self.exit(2, f"{self.prog}: {one_line(message)}\n")
+        super().error(message)
 
 
 def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
@@ -45,13 +45,8 @@ def build_parser(prog: str = "crowdstream") -> argparse.ArgumentParser:
     `resolve` checks and orders them. On a wrong command line the parser prints one line that
     begins with `prog` and exits with 2.
     """
-    parser = _Parser(
-        prog=prog,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
+    parser = _Parser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
+    parser.argument_default = argparse.SUPPRESS
     for title, members in GROUPS.items():
         group = parser.add_argument_group(title)
         for option in map(OPTIONS.__getitem__, members):
@@ -131,7 +126,7 @@ def parse(argv: Sequence[str], prog: str) -> dict[str, object]:
 
 def _unknown(word: str) -> str:
     if not word.startswith("-"):
-        return f"unexpected argument {word!r}; see --help"
+        return f"unexpected argument {word!r}"
     flag = word.partition("=")[0]
     known = {name: option.flag for option in OPTIONS.values() for name in option.flags}
     known |= {action: action for action in ACTIONS}

@@ -47,11 +47,24 @@ def wrong_value(name: str, value: object, origin: str, allowed: str) -> SettingE
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, with one-line errors and exit status 2."""
+    """argparse without abbreviations.
+
+    Errors are one line that ends with a short usage; the exit status is 2.
+    """
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
         super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit."""
-        self.exit(2, f"{self.prog}: {one_line(message)}; see --help\n")
+        usage = f"usage: {self.short_usage()}; see --help"
+        self.exit(2, f"{self.prog}: {one_line(message)} ({usage})\n")
+
+    def short_usage(self) -> str:
+        """Return the usage without the list of options."""
+        words = [self.prog, "[options]"]
+        for action in self._get_positional_actions():
+            many = " ..." if action.nargs in ("*", "+") else ""
+            word = f"{action.metavar or action.dest}{many}"
+            words.append(f"[{word}]" if action.nargs in ("*", "?") else word)
+        return " ".join(words)

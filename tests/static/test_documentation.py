@@ -114,7 +114,7 @@ KNOWN = {
     "serve": SERVER_FLAGS, "doctor": SERVER_FLAGS | {"--json"}, "compile": set[str](),
     "reference": set[str](), "--version": {"--version"},
     **{name: {flag for one in build()._actions for flag in one.option_strings}
-       for name, build in PARSERS},
+       for name, build in PARSERS.items()},
 }  # fmt: skip
 """The options of each subcommand."""
 
