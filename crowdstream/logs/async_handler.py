@@ -51,13 +51,9 @@ class AsyncHandler(logging.Handler):
                 self._report()
                 if not self._throttle.allows(record):
                     return
-        except Exception:  # as below: the message could not be formatted
-            self.handleError(record)
-            return
-        if self._queue.qsize() >= MAX_WAITING:
-            self._left_out += 1
-            return
-        try:
+            if self._queue.qsize() >= MAX_WAITING:
+                self._left_out += 1
+                return
             if self._left_out:
                 count, self._left_out = self._left_out, 0
                 self._put(self._own(f"{count} lines were dropped: they could not be written"))
