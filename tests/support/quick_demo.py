@@ -26,5 +26,6 @@ if __name__ == "__main__":
     with (
         patch.object(runner, "write_tracks", _no_tracks),
         patch.object(runner, "command_for", _fake),
+        patch.object(runner, "parse_server_options"),  # the fake server has options of its own
     ):
         sys.exit(runner.main())

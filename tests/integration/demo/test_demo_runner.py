@@ -132,7 +132,8 @@ def test_the_status_line_is_rewritten_on_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--duration", "0"], ["--duration", "nan"], ["--port", "70000"]]
+    "options",
+    [["--duration", "0"], ["--duration", "nan"], ["--port", "70000"], ["--unknown", "1"]],
 )
 def test_a_wrong_option_is_named(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
