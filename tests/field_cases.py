@@ -1,4 +1,4 @@
-"""Run situations that people report of other audio programs, and check what comes of them.
+"""Check situations that users of other audio programs have reported.
 
     python make_cases.py CASES                       # the inputs, one folder per case
     python tests/field_cases.py CASES [NAME ...]     # one line per case: right, wrong or no check

@@ -169,7 +169,7 @@ class Dispatcher:
         `why` is a key of `engine_pool.REASONS`.
         """
         self.info = info
-        self.state_changed = True
+        self._save_engines()
         self.clock.reset_estimate()
         if why == "resized":
             gap = int(self.desk.lease["silence_ns"]) / 1e6
@@ -187,9 +187,16 @@ class Dispatcher:
 
     def device_lost(self, why: str) -> None:
         """Handle the loss of the sound device; playback stops until it is back."""
-        self.state_changed = True
+        self._save_engines()
         log.warning("%s: playback is interrupted until it is back", REASONS[why])
         self.notify_device(False)
+
+    def _save_engines(self) -> None:
+        # At once: the engine's message has been read. A successor of this process that did not know
+        # of a loss would neither search for the device nor report its return.
+        if self.snapshotter:
+            self.snapshotter.save()
+        self.state_changed = True
 
     def notify_device(self, there: bool) -> None:
         """Notify subscribers whether there is a sound device, if this has changed."""

@@ -113,14 +113,8 @@ class Snapshotter:
         for track in core.track_table.tracks():
             self._tracks.add(track.number)
             yield f"track/{track.number}", track.to_state()
-        yield (
-            "mixer",
-            {
-                **core.track_table.to_state(),
-                **core.voice_allocator.to_state(),
-                **core.deck_manager.to_state(),
-            },
-        )
+        mixer = (core.track_table, core.voice_allocator, core.deck_manager)
+        yield "mixer", {key: value for one in mixer for key, value in one.to_state().items()}
         yield "core", {name: getattr(core, name) for name in COUNTERS}
         yield "refused", core.engine_queue.refused
         yield "subscribers", core.subscribers.to_state()

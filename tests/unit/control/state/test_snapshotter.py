@@ -302,3 +302,36 @@ def test_unsaved_engine_events_are_recovered_from_the_desk(tracks: list[str]) ->
         rig.run(RATE)
         assert rig.status()["deck.A.state"] == "ready"
         assert rig.core.voice_allocator.free_voices() == 64
+
+
+class Engines:
+    """The saved state of the engines: whether they have a sound device."""
+
+    def __init__(self) -> None:
+        self.there = True
+
+    def to_state(self) -> bool:
+        return self.there
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_change_of_the_device_is_saved_before_clients_are_notified(there: bool) -> None:
+    # A client that kills control as soon as it is notified must find the change known.
+    engines = Engines()
+    saved: list[bool] = []
+    with RestartableRig() as rig:
+        assert rig.core.snapshotter
+        rig.core.snapshotter.others = {"engines": engines}
+        rig.note()
+
+        def notify(*_message: Any) -> None:
+            saved.append(StateLog(os.dup(rig.fd)).values["engines"])
+
+        rig.core.notify = notify  # type: ignore[assignment, method-assign]
+        engines.there = there
+        if there:
+            rig.core.engine_changed(rig.core.info, "found")
+        else:
+            rig.core.device_lost("device")
+        rig.core.snapshotter.others = {}
+    assert saved and set(saved) == {there}
