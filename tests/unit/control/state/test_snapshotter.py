@@ -327,7 +327,7 @@ def test_a_change_of_the_device_is_saved_before_clients_are_notified(there: bool
         def notify(*_message: Any) -> None:
             saved.append(StateLog(os.dup(rig.fd)).values["engines"])
 
-        rig.core.notify = notify  # type: ignore[assignment, method-assign]
+        rig.core.notify = notify  # type: ignore[assignment]
         engines.there = there
         if there:
             rig.core.engine_changed(rig.core.info, "found")
