@@ -18,7 +18,7 @@ def listen_in_a_page(seconds: float, hold: float) -> dict[str, Any]:
     """
     from playwright.sync_api import sync_playwright
 
-    from crowdstream.desk.seqlock import read_callback
+    from crowdstream.desk.snapshot import read_callback
     from tests.support.chromium import launch_chromium
     from tests.support.listening_page import CAPTURE, Site, heard, quietest, reading, tone
     from tests.support.tone_desk import ToneDesk

@@ -3,7 +3,7 @@
 Six functions of a few instructions each, stored as machine code for the architectures that servers
 run on. Importing numba would cost each process 100 MB, and llvmlite alone 13 MB. The assembler
 source stands beside each function's machine code, which is what LLVM generates from
-`desk.atomics_llvm`; a test compares all three. On other systems, llvmlite compiles the functions.
+`FUNCTIONS`; a test compares all three. On other systems, llvmlite compiles the functions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import platform
 import sys
 from typing import Any
 
+NAMES = (
+    "load_acquire", "store_release", "store_release32", "atomic_add", "atomic_and", "fence",
+)  # fmt: skip
 _ALIGNMENT = 16  # bytes: each function starts on this boundary
 
 # By architecture and function: assembler source and machine code. Every function runs on the first
@@ -76,12 +79,59 @@ def map_code(machine: str) -> dict[str, int]:
     return {name: address + place for name, place in places.items()}
 
 
+# The same functions as LLVM source, for other architectures.
+FUNCTIONS = """
+define i64 @load_acquire(i64 %address) {
+  %place = inttoptr i64 %address to ptr
+  %value = load atomic i64, ptr %place acquire, align 8
+  ret i64 %value
+}
+define void @store_release(i64 %address, i64 %value) {
+  %place = inttoptr i64 %address to ptr
+  store atomic i64 %value, ptr %place release, align 8
+  ret void
+}
+define void @atomic_add(i64 %address, i64 %value) {
+  %place = inttoptr i64 %address to ptr
+  %before = atomicrmw add ptr %place, i64 %value seq_cst
+  ret void
+}
+define void @atomic_and(i64 %address, i64 %value) {
+  %place = inttoptr i64 %address to ptr
+  %before = atomicrmw and ptr %place, i64 %value seq_cst
+  ret void
+}
+define void @fence() {
+  fence seq_cst
+  ret void
+}
+define void @store_release32(i64 %address, i32 %value) {
+  %place = inttoptr i64 %address to ptr
+  store atomic i32 %value, ptr %place release, align 4
+  ret void
+}
+"""
+
+_engines: list[Any] = []  # they own the compiled code, which must live as long as the process
+
+
+def compile_code() -> dict[str, int]:
+    """Compile the functions for this machine, which takes 10 ms, and return their addresses."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(FUNCTIONS), machine)
+    engine.finalize_object()
+    _engines.append(engine)
+    return {name: engine.get_function_address(name) for name in NAMES}
+
+
 def _addresses() -> dict[str, int]:
     try:
         return map_code(platform.machine())
     except OSError:
-        from crowdstream.desk.atomics_llvm import compile_code
-
         return compile_code()
 
 

@@ -15,7 +15,7 @@ RAMP_TRIM = 12  # + deck: linear gain before the EQ
 RAMP_EQ = 16  # + 4 * deck + band
 RAMP_FILTER = 32  # + deck: -1 low-pass closed, 0 off, 1 high-pass closed
 RAMP_RESONANCE = 36  # + deck: 0 no peak at the cutoff, 1 the highest
-RAMP_LISTEN = 40  # + deck: its level on the cue bus
+RAMP_PFL = 40  # + deck: its level on the cue bus
 RAMP_PATCH = 48  # + 4 * source + destination: decks and buses to buses 0, 1 and the master 2
 RAMP_LEFT = 112  # + deck: its assignment to the crossfader's left side, 0..1
 RAMP_RIGHT = 116  # + deck: to its right side; the remainder to 1 bypasses the crossfader
@@ -30,7 +30,7 @@ VOICE_PITCH = 3  # ratio: 2 is an octave up
 VOICE_KEYLOCK = 5  # 0: the pitch follows the tempo, 1: it is preserved
 VOICE_SPIN = 4  # speed of the platter: 0 at rest, 1 normal
 VOICE_STEM = 8  # + stem: gain
-VOICE_LISTEN = 16  # + stem: its level on the cue bus
+VOICE_PFL = 16  # + stem: its level on the cue bus
 VOICE_SEND = 24  # + 8 * bus + stem: its level on a send bus
 VOICE_EQ = 40  # + 3 * stem + band
 VOICE_FILTER = 64  # + stem: as RAMP_FILTER
@@ -42,7 +42,7 @@ RAMPS = RAMP_VOICE + VOICE_ROWS * SLOTS
 # middle position.
 NEUTRAL = {
     RAMP_CROSSFADER: 0.5,
-    **dict.fromkeys(range(RAMP_LISTEN, RAMP_LISTEN + DECKS), 0.0),
+    **dict.fromkeys(range(RAMP_PFL, RAMP_PFL + DECKS), 0.0),
     **dict.fromkeys(range(RAMP_FILTER, RAMP_FILTER + DECKS), 0.0),
     **dict.fromkeys(range(RAMP_RESONANCE, RAMP_RESONANCE + DECKS), 0.0),
     **dict.fromkeys(range(RAMP_LEFT, RAMP_LEFT + DECKS), 0.0),
@@ -59,7 +59,7 @@ NEUTRAL = {
     **{
         RAMP_VOICE + VOICE_ROWS * slot + row: 0.0
         for slot in range(SLOTS)
-        for rows in (range(VOICE_LISTEN, VOICE_EQ), range(VOICE_FILTER, VOICE_RESONANCE + STEMS))
+        for rows in (range(VOICE_PFL, VOICE_EQ), range(VOICE_FILTER, VOICE_RESONANCE + STEMS))
         for row in rows
     },
 }

@@ -30,10 +30,12 @@ _CLOCK_FIELDS, _UNDO_LOG_FIELDS = CLOCK.fields, UNDO_LOG.fields
 assert _CLOCK_FIELDS is not None and _UNDO_LOG_FIELDS is not None
 _EPOCH = _CLOCK + _CLOCK_FIELDS["epoch"][1]
 _STAMP = _CLOCK + _CLOCK_FIELDS["stamp"][1]
+_CALLBACK_NS = _CLOCK + _CLOCK_FIELDS["callback_ns"][1]
+_CALLBACK_FRAME = _CLOCK + _CLOCK_FIELDS["callback_frame"][1]
 _STATE = REGIONS["undo_log"].offset + _UNDO_LOG_FIELDS["state"][1]
 _ROWS = (VOICE_RATE, VOICE_SPIN)
 
-ATTEMPTS = 64  # copying takes a fraction of the shortest turn
+ATTEMPTS = 64  # reading takes a fraction of the shortest turn
 
 
 @dataclass(frozen=True)
@@ -191,3 +193,22 @@ def _audible_position(voice: Any) -> float:
             place -= (place - loop_in) // lap * lap
     place_now = place + direction * float(voice[head + "fraction"])
     return min(max(0.0, place_now), float(voice["length"]))
+
+
+def read_callback(desk: Desk) -> tuple[int, int] | None:
+    """Return the time of the latest block request (monotonic ns) and the block's first frame.
+
+    The engine makes the stamp odd, writes both numbers, and makes the stamp even again (a seqlock,
+    see `engine.schedule.ledger`). If the stamp is odd, or has changed after reading, this function
+    reads again.
+
+    Returns None before the first block, and if an engine died while writing the two numbers.
+    """
+    for _attempt in range(ATTEMPTS):
+        before = load_acquire(desk.address + _STAMP)
+        # Acquired too, so that the second read of the stamp cannot be reordered before them.
+        now_ns = load_acquire(desk.address + _CALLBACK_NS)
+        frame = load_acquire(desk.address + _CALLBACK_FRAME)
+        if before % 2 == 0 and load_acquire(desk.address + _STAMP) == before:
+            return (now_ns, frame) if now_ns > 0 else None
+    return None

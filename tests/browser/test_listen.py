@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from crowdstream.desk.constants import TAP_CUE, TAP_MASTER
-from crowdstream.desk.seqlock import read_callback
+from crowdstream.desk.snapshot import read_callback
 from tests.support.chromium import launch_chromium
 from tests.support.listening_page import (
     BLOCKED,

@@ -17,7 +17,7 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import DECKS
-from crowdstream.desk.seqlock import read_callback
+from crowdstream.desk.snapshot import read_callback
 
 PHRASE_BARS = 8  # the usual phrase of dance music: 32 beats in a meter of 4
 WORDS = ("beat", "bar", "phrase")

@@ -15,7 +15,7 @@ from crowdstream.desk.ramps import (
     RAMP_CURVE,
     RAMP_FILTER,
     RAMP_LEFT,
-    RAMP_LISTEN,
+    RAMP_PFL,
     RAMP_RESONANCE,
     RAMP_RIGHT,
 )
@@ -162,7 +162,7 @@ def ceiling(request: ServerRequest, decibels: float) -> None:
 )
 def pfl(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
     """Send the deck to the cue bus: pre-fader listening (PFL), after the deck's effects."""
-    request.deck_manager.ramp(request, RAMP_LISTEN + deck, gain, seconds)
+    request.deck_manager.ramp(request, RAMP_PFL + deck, gain, seconds)
 
 
 @TABLE.add(

@@ -12,7 +12,7 @@ from crowdstream.control.handlers.common import MAX_GAIN, stem_tracks
 from crowdstream.control.handlers.mix import FILTER_SECONDS, MIN_EQ_DB
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.desk.constants import BUSES, STEMS
-from crowdstream.desk.ramps import VOICE_EQ, VOICE_FILTER, VOICE_LISTEN, VOICE_RESONANCE, VOICE_SEND
+from crowdstream.desk.ramps import VOICE_EQ, VOICE_FILTER, VOICE_PFL, VOICE_RESONANCE, VOICE_SEND
 
 _GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
 _RAMP = Arg("seconds", "f", "ramp time", unit="s", low=0, high=3600, default=RAMP_SECONDS)
@@ -125,7 +125,7 @@ def _outlet_addresses(number: int) -> None:
     )
     def pfl(request: ServerRequest, deck: int, gain: float, seconds: float) -> None:
         """Send this stem to the cue bus: pre-fader listening (PFL), after the stem's filter."""
-        _set(request, deck, number, VOICE_LISTEN + number - 1, gain, seconds)
+        _set(request, deck, number, VOICE_PFL + number - 1, gain, seconds)
 
     @_address(
         number, "send", Arg("bus", "i", "send bus", low=1, high=BUSES), _GAIN, _RAMP

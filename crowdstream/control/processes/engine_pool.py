@@ -23,7 +23,7 @@ from crowdstream.commands.errors import Refused
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.desk.block import Desk
-from crowdstream.desk.seqlock import read_callback
+from crowdstream.desk.snapshot import read_callback
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.settings import Settings
 from crowdstream.supervisor.fd_store import FdStore

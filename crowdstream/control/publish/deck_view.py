@@ -19,14 +19,14 @@ from crowdstream.desk.effects import ROW_FIRST, ROW_MIX, ROW_ON
 from crowdstream.desk.ramps import (
     RAMP_FILTER,
     RAMP_LEFT,
-    RAMP_LISTEN,
+    RAMP_PFL,
     RAMP_PREFADER,
     RAMP_RESONANCE,
     RAMP_RIGHT,
     RAMP_TRIM,
     VOICE_EQ,
     VOICE_FILTER,
-    VOICE_LISTEN,
+    VOICE_PFL,
     VOICE_RESONANCE,
     VOICE_SEND,
     VOICE_SPIN,
@@ -68,7 +68,7 @@ class DeckView:
             *(
                 row + deck
                 for row in (
-                    RAMP_TRIM, RAMP_FILTER, RAMP_RESONANCE, RAMP_LISTEN, RAMP_LEFT, RAMP_RIGHT
+                    RAMP_TRIM, RAMP_FILTER, RAMP_RESONANCE, RAMP_PFL, RAMP_LEFT, RAMP_RIGHT
                 )
             ),
             *(patch_ramp(deck, bus) for bus in range(BUSES)),
@@ -119,7 +119,7 @@ class DeckView:
             "kill": [int(gain is not None) for gain in killed],
             "filter": targets[RAMP_FILTER + deck],
             "resonance": targets[RAMP_RESONANCE + deck],
-            "listen": targets[RAMP_LISTEN + deck],
+            "listen": targets[RAMP_PFL + deck],
             "crossfader": "left" if left > 0.5 else "right" if right > 0.5 else "through",
             "fx": chain_value(core.effects, deck, targets),
             "sends": [targets[patch_ramp(deck, bus)] for bus in range(BUSES)],
@@ -211,7 +211,7 @@ class DeckView:
             "eq": [row(VOICE_EQ + len(BANDS) * stem + band, 1.0) for band in range(len(BANDS))],
             "filter": row(VOICE_FILTER + stem, 0.0),
             "resonance": row(VOICE_RESONANCE + stem, 0.0),
-            "listen": row(VOICE_LISTEN + stem, 0.0),
+            "listen": row(VOICE_PFL + stem, 0.0),
             "sends": [row(VOICE_SEND + STEMS * bus + stem, 0.0) for bus in range(BUSES)],
         }
 

@@ -18,9 +18,7 @@
         [32, "in",  "low", 1, 4],
       ]
 
-Errors in set files.
-
-Line numbers in a set file, for error messages; tomllib does not keep them.
+Error messages give the line of the mistake, which `Lines` finds: tomllib does not report it.
 """
 
 from __future__ import annotations

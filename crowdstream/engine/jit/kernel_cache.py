@@ -28,12 +28,9 @@ from crowdstream.system.private_dirs import check_private, create_private_folder
 # Files that do not affect any kernel: changing them leaves the machine code valid.
 WITHOUT_KERNELS = frozenset(
     {
-        "desk/lease.py", "desk/snapshot.py", "desk/atomics.py", "desk/atomics_llvm.py",
-        "desk/seqlock.py", "desk/stream_info.py", "desk/taps.py", "engine/drivers/callback.py",
-        "engine/jit/kernel_cache.py",
-        "engine/precompiled.py",
-        "engine/main.py",
-        "engine/standby.py",
+        "desk/lease.py", "desk/snapshot.py", "desk/atomics.py", "desk/stream_info.py",
+        "desk/taps.py", "engine/drivers/callback.py", "engine/jit/kernel_cache.py",
+        "engine/precompiled.py", "engine/main.py", "engine/standby.py",
     }
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from crowdstream.desk.constants import DECKS, DELAY_FRAMES, TAP_MARGIN
-from crowdstream.desk.ramps import RAMP_CUE, RAMP_LISTEN
+from crowdstream.desk.ramps import RAMP_CUE, RAMP_PFL
 from crowdstream.engine.dsp.limiter import RELEASE_SECONDS, RELEASED
 from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.jit import views
@@ -27,7 +27,7 @@ def add_pfl_decks(address, count):
     gain = views.gain(address)
     cue = views.cue(address)
     for deck in range(DECKS):
-        ramp = ramps[RAMP_LISTEN + deck]
+        ramp = ramps[RAMP_PFL + deck]
         if ramp.left == 0 and ramp.value == 0.0:
             continue
         fill_ramp(ramp, gain[0], count)

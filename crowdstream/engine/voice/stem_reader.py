@@ -11,7 +11,7 @@ import numpy as np
 
 from crowdstream.desk.constants import STEM_PAST, STEMS
 from crowdstream.desk.opcodes import CAUSE_PAGE, INT16
-from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_STEM
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_PFL, VOICE_ROWS, VOICE_STEM
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import load_acquire32
 from crowdstream.engine.jit.compile import kernel
@@ -127,7 +127,7 @@ def audible_frames(address, slot, stem):
     """
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot + stem
-    return max(_silent_from(ramps[base + VOICE_STEM]), _silent_from(ramps[base + VOICE_LISTEN]))
+    return max(_silent_from(ramps[base + VOICE_STEM]), _silent_from(ramps[base + VOICE_PFL]))
 
 
 @kernel

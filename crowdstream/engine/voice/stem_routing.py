@@ -26,7 +26,7 @@ from crowdstream.desk.constants import (
 )
 from crowdstream.desk.dtypes import TAP
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ramps import RAMP_VOICE, VOICE_LISTEN, VOICE_ROWS, VOICE_SEND, VOICE_STEM
+from crowdstream.desk.ramps import RAMP_VOICE, VOICE_PFL, VOICE_ROWS, VOICE_SEND, VOICE_STEM
 from crowdstream.engine.dsp.ramps import fill_ramp, set_ramp
 from crowdstream.engine.dsp.resample import copy_frames, interpolate
 from crowdstream.engine.jit import views
@@ -53,7 +53,7 @@ def _active_pairs(address, slot):
     wanted = 0
     for stem in range(voice.stems):
         base = RAMP_VOICE + VOICE_ROWS * slot + stem
-        if _is_open(ramps[base + VOICE_LISTEN]):
+        if _is_open(ramps[base + VOICE_PFL]):
             wanted |= 1 << PAIR_CUE
         if _is_open(ramps[base + VOICE_STEM]):
             wanted |= 1 << PAIR_MAIN
@@ -109,7 +109,7 @@ def _mix_stem(address, slot, stem, count):
                 for i in range(count):
                     other[i] *= gains[i]
                 _add(address, stem, PAIR_BUS + bus, other, count)
-    listen = ramps[base + VOICE_LISTEN]
+    listen = ramps[base + VOICE_PFL]
     if _is_open(listen):
         fill_ramp(listen, other, count)
         _add(address, stem, PAIR_CUE, other, count)
@@ -232,7 +232,7 @@ def reset_sends(address, slot):
     """Turn off all cue and bus sends of the stems of a voice that starts."""
     ramps = views.ramps(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
-    for row in range(base + VOICE_LISTEN, base + VOICE_SEND + STEMS * BUSES):
+    for row in range(base + VOICE_PFL, base + VOICE_SEND + STEMS * BUSES):
         set_ramp(ramps[row], 0.0, 0)
 
 

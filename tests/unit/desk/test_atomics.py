@@ -10,7 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from crowdstream.desk import atomics, atomics_llvm
+from crowdstream.desk import atomics
 
 TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 
@@ -26,7 +26,7 @@ LOCKED_FENCE = """define void @fence(ptr %place) {
 
 def function(name: str) -> str:
     """Return the LLVM source of a function."""
-    [found] = [one for one in atomics_llvm.FUNCTIONS.split("define ") if f"@{name}(" in one]
+    [found] = [one for one in atomics.FUNCTIONS.split("define ") if f"@{name}(" in one]
     return f"define {found}"
 
 
@@ -48,7 +48,7 @@ def made_by_llvm(machine: str, name: str, source: str) -> tuple[str, bytes]:
 
 
 @pytest.mark.parametrize("machine", TRIPLES)
-@pytest.mark.parametrize("name", atomics_llvm.NAMES)
+@pytest.mark.parametrize("name", atomics.NAMES)
 def test_the_stored_code_matches_llvms_output(machine: str, name: str) -> None:
     text, digits = atomics.CODE[machine][name]
     made = made_by_llvm(machine, name, function(name))
@@ -60,10 +60,10 @@ def test_the_stored_code_matches_llvms_output(machine: str, name: str) -> None:
 @pytest.mark.parametrize("way", ["mapped", "compiled"])
 def test_each_function_performs_its_operation(way: str) -> None:
     if way == "compiled" or platform.machine() not in TRIPLES:
-        at = atomics_llvm.compile_code()
+        at = atomics.compile_code()
     else:
         at = atomics.map_code(platform.machine())
-    assert set(at) == set(atomics_llvm.NAMES)
+    assert set(at) == set(atomics.NAMES)
     cells = np.array([5, 12, -1], np.int64)
     address = int(cells.ctypes.data) + 8
     word = ctypes.c_int64

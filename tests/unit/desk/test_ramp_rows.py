@@ -27,12 +27,12 @@ from crowdstream.desk.ramps import (
 VERSION = 4
 MIXER_ROWS = {
     "MASTER": 0, "CROSSFADER": 2, "CUE": 3, "DECK": 8, "TRIM": 12, "EQ": 16, "FILTER": 32,
-    "RESONANCE": 36, "LISTEN": 40, "PATCH": 48, "PREFADER": 72, "LEFT": 112, "RIGHT": 116,
+    "RESONANCE": 36, "PFL": 40, "PATCH": 48, "PREFADER": 72, "LEFT": 112, "RIGHT": 116,
     "CURVE": 120, "CEILING": 123, "EFFECT": 128,
 }  # fmt: skip
 ROWS_OF_VOICE = {
     "GAIN": 0, "ENVELOPE": 1, "RATE": 2, "PITCH": 3, "SPIN": 4, "KEYLOCK": 5, "STEM": 8,
-    "LISTEN": 16, "SEND": 24, "EQ": 40, "FILTER": 64, "RESONANCE": 72,
+    "PFL": 16, "SEND": 24, "EQ": 40, "FILTER": 64, "RESONANCE": 72,
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def mixer_rows() -> dict[str, int]:
     }  # fmt: skip
     for deck in range(DECKS):
         rows[f"level {deck}"] = deck_level_ramp(deck)
-        for name in ("TRIM", "FILTER", "RESONANCE", "LISTEN", "LEFT", "RIGHT"):
+        for name in ("TRIM", "FILTER", "RESONANCE", "PFL", "LEFT", "RIGHT"):
             rows[f"{name.lower()} {deck}"] = getattr(ramps, f"RAMP_{name}") + deck
         for band in range(BANDS):
             rows[f"eq {deck} {band}"] = eq_ramp(deck, band)
@@ -64,7 +64,7 @@ def voice_rows(slot: int) -> dict[str, int]:
         for name in ("GAIN", "ENVELOPE", "RATE", "PITCH", "SPIN", "KEYLOCK")
     }
     for stem in range(STEMS):
-        for name in ("STEM", "LISTEN", "FILTER", "RESONANCE"):
+        for name in ("STEM", "PFL", "FILTER", "RESONANCE"):
             which = getattr(ramps, f"VOICE_{name}") + stem
             rows[f"stem {name.lower()} {stem}"] = voice_ramp(slot, which)
         for bus in range(BUSES):
@@ -107,7 +107,7 @@ def test_with_neutral_values_a_deck_plays_unchanged() -> None:
     values = {row: 1.0 for row in range(RAMPS)} | NEUTRAL
     for name, row in mixer_rows().items():
         kind, _, number = name.partition(" ")
-        silent = kind in ("filter", "resonance", "listen", "left", "right", "prefader")
+        silent = kind in ("filter", "resonance", "pfl", "left", "right", "prefader")
         if kind == "patch":
             silent = not number.endswith(str(BUSES))  # the master follows the buses
         elif kind == "curve":
@@ -116,7 +116,7 @@ def test_with_neutral_values_a_deck_plays_unchanged() -> None:
         assert values[row] == expected, name
     for slot in (0, 1, SLOTS - 1):
         for name, row in voice_rows(slot).items():
-            zero = name.startswith(("stem listen", "send", "stem filter", "stem resonance"))
+            zero = name.startswith(("stem pfl", "send", "stem filter", "stem resonance"))
             assert values[row] == (0.0 if zero else 1.0), name
 
 

@@ -59,7 +59,7 @@ def test_frames_rendered_ahead_are_played(
 
 def test_the_cue_bus_is_rendered_ahead_too(harness: RenderHarness) -> None:
     harness.start(0, harness.load(noise(40000)))
-    harness.ramp(40, 1.0)  # RAMP_LISTEN of deck A
+    harness.ramp(40, 1.0)  # RAMP_PFL of deck A
     first, second = pair(harness, 1024, 4)
     heard = [first.fill(256, False).copy() for _ in range(4)]
     Lease(harness.desk, 2).request_handover(1000)

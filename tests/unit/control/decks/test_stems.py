@@ -11,7 +11,7 @@ from crowdstream.control.decks.track import StemMix
 from crowdstream.desk.ramps import (
     VOICE_EQ,
     VOICE_FILTER,
-    VOICE_LISTEN,
+    VOICE_PFL,
     VOICE_RESONANCE,
     VOICE_SEND,
     voice_ramp,
@@ -77,7 +77,7 @@ def test_stem_settings_reach_the_voice(rig: Rig, stems: str) -> None:
     assert _row(rig, VOICE_EQ + 2) == pytest.approx(10**0.3)
     assert _row(rig, VOICE_FILTER + 1) == -0.5
     assert _row(rig, VOICE_RESONANCE + 1) == 0.75
-    assert _row(rig, VOICE_LISTEN) == pytest.approx(0.8)
+    assert _row(rig, VOICE_PFL) == pytest.approx(0.8)
     assert _row(rig, VOICE_SEND + 8 + 1) == pytest.approx(0.6)
 
 
@@ -112,7 +112,7 @@ def test_stem_settings_apply_to_a_pending_start(rig: Rig, stems: str) -> None:
     assert rig.fails() == []
     assert np.all(rig.out[-1000:] == 0.125)
     assert np.max(rig.out[zero:]) <= 0.125
-    assert _row(rig, VOICE_LISTEN + 1) == 0.5
+    assert _row(rig, VOICE_PFL + 1) == 0.5
 
 
 def test_stem_commands_are_scheduled_exactly_to_the_frame(rig: Rig, stems: str) -> None:

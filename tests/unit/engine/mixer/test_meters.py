@@ -9,7 +9,7 @@ from scipy import signal
 from crowdstream.desk.constants import METER_DECKS, METER_HOPS, METER_OUTPUTS, METER_STEMS, STEMS
 from crowdstream.desk.dsp_tables import k_weighting
 from crowdstream.desk.opcodes import METERS_MIX, METERS_STEMS, OP_LOOKAHEAD
-from crowdstream.desk.ramps import RAMP_LISTEN, RAMP_MASTER, deck_level_ramp
+from crowdstream.desk.ramps import RAMP_MASTER, RAMP_PFL, deck_level_ramp
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise
 
 HOP = 441
@@ -42,7 +42,7 @@ def test_decks_are_metered_pre_fader_and_outputs_as_they_leave() -> None:
     with RenderHarness() as harness:
         harness.desk.metering["on"] = METERS_MIX
         harness.send(OP_LOOKAHEAD, x=66)
-        harness.ramp(RAMP_LISTEN + 1, 0.5)
+        harness.ramp(RAMP_PFL + 1, 0.5)
         harness.ramp(RAMP_MASTER, 0.7)
         for deck, wave in enumerate(samples):
             harness.ramp(deck_level_ramp(deck), 0.3 * deck)

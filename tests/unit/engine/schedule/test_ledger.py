@@ -18,7 +18,7 @@ from crowdstream.desk.opcodes import (
     FLAG_LOST,
     FLAG_TAKEN,
 )
-from crowdstream.desk.seqlock import read_callback
+from crowdstream.desk.snapshot import read_callback
 from crowdstream.engine.schedule.ledger import begin_block, end_block
 from crowdstream.monitor.health import bin_edges_ns
 from tests.support.render_harness import RenderHarness

@@ -14,7 +14,7 @@ from crowdstream.desk.ramps import (
     RAMP_RESONANCE,
     VOICE_EQ,
     VOICE_FILTER,
-    VOICE_LISTEN,
+    VOICE_PFL,
     VOICE_RESONANCE,
     VOICE_SEND,
     VOICE_STEM,
@@ -47,7 +47,7 @@ def test_the_cue_bus_receives_the_signal_of_the_deck(rate: float) -> None:
     with RenderHarness() as harness, RenderHarness() as other:
         for desk in (harness, other):
             desk.start(0, _stems(desk), rate=rate, gain=0.7, gains=[0, 0, 1, 0])
-        harness.ramp(voice_ramp(0, VOICE_LISTEN + 2), 1.0)
+        harness.ramp(voice_ramp(0, VOICE_PFL + 2), 1.0)
         heard = _outlet(harness, 12800, "cue")
         expected = other.render(12800, 64)
     assert heard.any()
@@ -58,7 +58,7 @@ def test_the_cue_bus_receives_a_stem_whose_gain_is_zero() -> None:
     with RenderHarness() as harness:
         sources = _stems(harness)
         harness.start(0, sources, gains=[0, 0, 0, 0])
-        harness.ramp(voice_ramp(0, VOICE_LISTEN + 1), 0.5)
+        harness.ramp(voice_ramp(0, VOICE_PFL + 1), 0.5)
         heard = _outlet(harness, 6400, "cue")
         assert np.array_equal(heard, 0.5 * as_float(harness._samples[sources[1]])[:6400])
         assert not harness.desk.mix[:64].any()
@@ -108,9 +108,9 @@ def _disturbed(change: Callable[[RenderHarness], None] | None, rate: float) -> n
 def test_cue_sends_and_recordings_change_no_bit_of_the_deck(rate: float) -> None:
     def change(harness: RenderHarness) -> None:
         harness.desk.taps["on"][TAP_STEM + 3] = 1
-        harness.ramp(voice_ramp(0, VOICE_LISTEN), 1.0, 500, frame=1000)
-        harness.ramp(voice_ramp(0, VOICE_LISTEN), 0.0, 500, frame=3000)
-        harness.ramp(voice_ramp(0, VOICE_LISTEN), 0.5, 50, frame=9000)
+        harness.ramp(voice_ramp(0, VOICE_PFL), 1.0, 500, frame=1000)
+        harness.ramp(voice_ramp(0, VOICE_PFL), 0.0, 500, frame=3000)
+        harness.ramp(voice_ramp(0, VOICE_PFL), 0.5, 50, frame=9000)
         harness.ramp(voice_ramp(0, VOICE_RESONANCE), 0.7, 50, frame=9000)
 
     assert np.array_equal(_disturbed(change, rate), _disturbed(None, rate))
@@ -119,8 +119,8 @@ def test_cue_sends_and_recordings_change_no_bit_of_the_deck(rate: float) -> None
 def test_opening_and_closing_a_pair_makes_no_click() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(sine(97.0, 60000, level=0.5)), rate=1.06)
-        harness.ramp(voice_ramp(0, VOICE_LISTEN), 1.0, 441, frame=6400)
-        harness.ramp(voice_ramp(0, VOICE_LISTEN), 0.0, 441, frame=12800)
+        harness.ramp(voice_ramp(0, VOICE_PFL), 1.0, 441, frame=6400)
+        harness.ramp(voice_ramp(0, VOICE_PFL), 0.0, 441, frame=12800)
         heard = _outlet(harness, 25600, "cue")[:, 0]
         assert int(harness.desk.voices[0]["pair_until"][1]) < int(harness.desk.voices[0]["fed"])
     own = 0.5 * 2 * np.pi * 97 * 1.06 / 44100
@@ -132,7 +132,7 @@ def test_opening_and_closing_a_pair_makes_no_click() -> None:
 def test_a_jump_is_crossfaded_on_the_cue_bus_too() -> None:
     with RenderHarness() as harness:
         harness.start(0, harness.load(np.full(40000, 0.25, np.float32)))
-        harness.ramp(voice_ramp(0, VOICE_LISTEN), 1.0)
+        harness.ramp(voice_ramp(0, VOICE_PFL), 1.0)
         harness.render(6400)
         harness.send(OP_SEEK, target=0, start=20000)
         heard = _outlet(harness, 1280, "cue")[:, 0]
@@ -230,7 +230,7 @@ def _everything(harness: RenderHarness) -> None:
             harness.ramp(row + VOICE_FILTER + stem, 0.3 * stem - 0.5, 999, frame=2001 + where)
             harness.ramp(row + VOICE_FILTER + stem, 0.0, 999, frame=9501 + where)
             harness.ramp(row + VOICE_RESONANCE + stem, 0.4, 99, frame=2501 + where)
-            harness.ramp(row + VOICE_LISTEN + stem, 0.5, 50, frame=3001 + where)
+            harness.ramp(row + VOICE_PFL + stem, 0.5, 50, frame=3001 + where)
             harness.ramp(row + VOICE_SEND + stem, 0.7, 50, frame=4001 + where)
             harness.ramp(row + VOICE_STEM + stem, 0.0, 50, frame=5003 + where)
             harness.ramp(row + VOICE_STEM + stem, 1.0, 50, frame=7003 + where)
@@ -262,7 +262,7 @@ def test_a_new_start_resets_eq_filter_and_sends() -> None:
     with RenderHarness() as harness:
         source = harness.load(samples)
         harness.start(0, source)
-        for row in (VOICE_EQ + 1, VOICE_FILTER, VOICE_LISTEN, VOICE_SEND):
+        for row in (VOICE_EQ + 1, VOICE_FILTER, VOICE_PFL, VOICE_SEND):
             harness.ramp(voice_ramp(0, row), 0.5, 10)
         harness.render(9000 + 12000)
         assert int(harness.desk.voices[0]["state"]) == 0
