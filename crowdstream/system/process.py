@@ -1,5 +1,7 @@
 """The environment of the server's child processes, without its secrets.
 
+Watch for the end of another process.
+
 Run work at the lowest priority, so that audio never waits for it.
 
 Handle standard output that is no longer read, as behind `| head`.
@@ -11,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import select
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,6 +35,21 @@ def child_environment(given: Mapping[str, str] | None = None, /, **more: str) ->
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
     return {**environment, **more}
+
+
+def watch_process(pid: int) -> Callable[[], bool]:
+    """Return a function that checks, without waiting, whether the process `pid` has ended.
+
+    It refers to the process that has this number now, even if the number is used again later. A
+    process whose parent has not collected its exit status yet (a zombie) has ended, too.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return lambda: True
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    return lambda: bool(ended.poll(0))
 
 
 NICENESS = 19

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from crowdstream.dj.autopilot.background_analysis import BackgroundAnalysis
 from crowdstream.dj.autopilot.crowd import CrowdInput
 from crowdstream.dj.autopilot.server_link import ServerLink, connect
@@ -32,6 +30,7 @@ from crowdstream.movement.map_file import read_map
 from crowdstream.settings import SettingError
 from crowdstream.settings.errors import Parser
 from crowdstream.settings.files import PRESETS
+from crowdstream.system.process import watch_process
 from crowdstream.system.safe_open import nearest_spelling
 from crowdstream.system.text import printable
 
@@ -100,10 +99,10 @@ def _play(
     analyst: BackgroundAnalysis | None,
 ) -> int:
     stop = threading.Event()
-    parent: int | None = options.with_pid
+    parent_ended = watch_process(options.with_pid) if options.with_pid is not None else None
 
     def is_over() -> bool:
-        return stop.is_set() or (parent is not None and not psutil.pid_exists(parent))
+        return stop.is_set() or (parent_ended is not None and parent_ended())
 
     def end(_number: int, _frame: Any) -> None:
         stop.set()
