@@ -100,8 +100,6 @@ def _default(arg: Arg) -> str:
         return "none"
     if arg.type == "s":
         return f'"{arg.default}"'
-    if arg.rest:
-        return "none"
     return f"{arg.default:g}"
 
 

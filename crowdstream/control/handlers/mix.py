@@ -202,7 +202,8 @@ def autotrim(request: ServerRequest, on: int) -> None:
         or_zero=True),
     Arg("what", "s", "`mix`: decks, master and cue; `all`: all stems as well",
         choices=("mix", "all"), default="mix"),
-    answers="`/done /meters`, then `/meter name peak rms lufs` at this rate, see above",
+    answers="`/done /meters`, then `/meter name peak rms lufs` at this rate, see *Meters* in the "
+    "introduction",
     control_only=True,
     changes=False,
 )

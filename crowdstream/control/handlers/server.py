@@ -16,7 +16,7 @@ MAX_SELECTED = 32  # patterns per command
 MIN_FRAMES, MAX_FRAMES = 16, 8192  # per block
 
 
-@TABLE.add("/status", answers="`/status.reply`, see below", control_only=True, changes=False)
+@TABLE.add("/status", answers="`/status.reply`, see *Status*", control_only=True, changes=False)
 def status(request: ServerRequest) -> None:
     """Query the server's status."""
     request.reply("/status.reply", *request.core.status.values())
@@ -57,7 +57,7 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
     "/changes/subscribe",
     Arg("on", "i", "1: subscribe, 0: unsubscribe", low=0, high=1, default=1),
     answers="`/done <address> <client number> <maximum of clients>`, then `/changed address "
-    "arguments ...` for each change, see above",
+    "arguments ...` for each change, see *Watch changes* in the introduction",
     control_only=True,
     changes=False,
     aliases=(FORMER_SUBSCRIBE,),
@@ -78,7 +78,7 @@ def subscribe_to_changes(request: ServerRequest, on: int) -> None:
     Arg("addresses", "s", "addresses or patterns, including everything below them; none: all",
         rest=True, default=(), max_count=MAX_SELECTED),
     answers="`/done /feedback <client number> <maximum of clients>`, then all current values, and "
-    "then each value that changes, see above",
+    "then each value that changes, see *Feedback for controllers* in the introduction",
     control_only=True,
     changes=False,
 )
