@@ -32,6 +32,7 @@ from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from crowdstream.engine.precompiled import kernels
 from crowdstream.engine.standby import StandbyMonitor
+from crowdstream.system.process import send_to_parent
 
 
 class Ended(Exception):
@@ -42,8 +43,7 @@ def report(message: dict[str, Any]) -> None:
     """Send a JSON message to control. Losing it is harmless."""
     # Control may have died; its successor reads the state from the desk.
     with contextlib.suppress(OSError):
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
+        send_to_parent(message)
 
 
 def pause(seconds: float | None) -> None:
@@ -394,5 +394,4 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    sys.stdout.flush()
     os._exit(status)  # a dead sound system must not delay the exit

@@ -27,6 +27,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.library.deck_grids import look_up_grid
 from crowdstream.loader.loader import Loader
 from crowdstream.loader.metadata import Describer
+from crowdstream.system.process import send_to_parent
 from crowdstream.system.sandbox import confine
 
 WATCH_SECONDS = 0.05  # between two looks at the playheads of streamed tracks
@@ -38,11 +39,6 @@ NICENESS = 5
 # Longest time that a thread reading tags may delay the one that fills pages while both are busy.
 # Python's default of 5 ms would be added to every call into a decoder.
 SWITCH_SECONDS = 0.0005
-
-
-def _write(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
 
 
 class LoaderProcess:
@@ -92,7 +88,7 @@ class LoaderProcess:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 request = json.loads(line)
                 if request["do"] == "ping":  # answered immediately, whatever else is queued
-                    _write({"event": "pong"})
+                    send_to_parent({"event": "pong"})
                 else:
                     self._requests.append(request)
         return bool(data)
@@ -108,7 +104,7 @@ class LoaderProcess:
         try:
             self._loader.handle(request)
         except (ValueError, KeyError, TypeError) as error:
-            _write({"event": "odd", "reason": f"{request!r:.200}: {error!r:.200}"})
+            send_to_parent({"event": "odd", "reason": f"{request!r:.200}: {error!r:.200}"})
         return True
 
     def _report(self) -> None:
@@ -119,7 +115,7 @@ class LoaderProcess:
         status = self._loader.status()
         if status != self._reported:
             self._reported = status
-            _write(status)
+            send_to_parent(status)
 
 
 def main(arguments: list[str]) -> int:
@@ -139,7 +135,7 @@ def main(arguments: list[str]) -> int:
     confine(roots)
     loader = Loader(
         Desk(int(request["fd"])),
-        _write,
+        send_to_parent,
         read_ahead=float(request["read_ahead"]),
         max_preload=math.inf if most is None else float(most),
         roots=roots,
@@ -147,7 +143,7 @@ def main(arguments: list[str]) -> int:
         waits=False,
     )
     with contextlib.suppress(BrokenPipeError):  # control is gone
-        _write({"event": "up"})
+        send_to_parent({"event": "up"})
         LoaderProcess(loader).run()
     return 0
 

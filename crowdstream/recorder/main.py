@@ -21,6 +21,7 @@ from typing import Any
 from crowdstream.desk.block import Desk
 from crowdstream.recorder.recording import DiskAlmostFull, Send
 from crowdstream.recorder.session import Session
+from crowdstream.system.process import send_to_parent
 
 READ_SECONDS = 0.05  # between two reads of the taps, whose rings hold more than a second
 REPORT_SECONDS = 0.25  # between two progress reports
@@ -140,8 +141,7 @@ class RecorderProcess:
     def _write_events(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                sys.stdout.write(json.dumps(self._events.get_nowait()) + "\n")
-                sys.stdout.flush()
+                send_to_parent(self._events.get_nowait())
 
 
 def main(arguments: list[str]) -> int:
@@ -156,5 +156,4 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    sys.stdout.flush()
     os._exit(status)  # a thread that hangs in a write must not delay the exit

@@ -4,19 +4,22 @@ Watch for the end of another process.
 
 Run work at the lowest priority, so that audio never waits for it.
 
-Handle standard output that is no longer read, as behind `| head`.
+Write messages to the parent process, and handle standard output that is no longer read, as behind
+`| head`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import platform
 import select
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 SECRETS = frozenset({"CROWDSTREAM_HTTP_TOKEN"})
@@ -82,6 +85,25 @@ def lower_priority() -> None:
             ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_IDLE)
 
 
+def send_to_parent(message: Mapping[str, Any]) -> None:
+    """Write a message to standard output, which the parent process reads: one line of JSON.
+
+    Raises `BrokenPipeError` if the parent has ended.
+    """
+    try:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        raise
+
+
+def _discard_output() -> None:
+    # Otherwise the interpreter flushes the rest of the buffer at exit, and reports the failure.
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 # The status that shells report for a program killed by SIGPIPE.
 UNREAD_STATUS = 128 + 13
 
@@ -94,7 +116,5 @@ def exit_quietly_on_broken_pipe(run: Callable[[], int]) -> int:
         finally:  # includes what argparse prints before it exits
             sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes the rest of the buffer once more at exit: discard it.
-        with open(os.devnull, "w", encoding="utf-8") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _discard_output()
         return UNREAD_STATUS

@@ -30,7 +30,7 @@ from typing import Any
 
 from crowdstream.audiofile.codec_messages import mute_c_libraries
 from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.system.process import lower_priority
+from crowdstream.system.process import lower_priority, send_to_parent
 from crowdstream.system.sandbox import confine, own_folders
 from crowdstream.system.text import printable
 from crowdstream.web.waveforms.job import FINISHED, Job
@@ -53,11 +53,6 @@ def keep_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def _write(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
 class Reports:
     """Reports the progress of each sound at a limited rate."""
 
@@ -70,7 +65,7 @@ class Reports:
         now = time.monotonic()
         if self._busy[0] != path or now > self._busy[1] + BUSY_SECONDS:
             self._busy = path, now
-            _write({"busy": path})
+            send_to_parent({"busy": path})
 
     def wave(self, job: Job) -> None:
         """Report a sound: `counts` buckets per level, roughly known from level `rough` upwards."""
@@ -84,7 +79,7 @@ class Reports:
             return
         self._reported[job.path] = now, job.rough, job.ready
         shape = job.header.shape
-        _write({
+        send_to_parent({
             "wave": job.path, "file": str(job.file), "identity": job.header.identity,
             "rate": shape.rate, "frames": shape.frames, "bucket": shape.bucket,
             "counts": shape.counts, "rough": job.rough, "ready": job.ready,
@@ -97,7 +92,7 @@ class Reports:
     def idle(self) -> None:
         """Report that there is nothing to do."""
         self._busy = "", 0.0
-        _write({"idle": True})
+        send_to_parent({"idle": True})
 
 
 class WaveformProcess:
@@ -162,7 +157,7 @@ class WaveformProcess:
             if path in over and over[path][0] == _identity(path):
                 self._over[path] = over[path]
                 if over[path][1]:
-                    _write({"failed": path, "reason": over[path][1]})
+                    send_to_parent({"failed": path, "reason": over[path][1]})
                 continue
             job = self._jobs.get(path)
             if job is None:
@@ -186,7 +181,7 @@ class WaveformProcess:
             job.turn()
         except (AudioFileError, TooLong, OSError) as error:
             reason = printable(str(error))
-            _write({"failed": job.path, "reason": reason})
+            send_to_parent({"failed": job.path, "reason": reason})
             self._end(job, reason)
             return
         self._reports.wave(job)
@@ -218,7 +213,7 @@ def main(arguments: list[str]) -> int:
     confine([Path(root) for root in arguments], [*own_folders(), folder])
     store = Store(folder, temporary)
     with contextlib.suppress(BrokenPipeError):  # the web process has died
-        _write({"up": str(folder)})
+        send_to_parent({"up": str(folder)})
         WaveformProcess(store).run()
     store.close()
     return 0

@@ -1,4 +1,4 @@
-"""The end of another process is noticed, whether or not its parent has collected its status."""
+"""The end of another process is noticed, and messages to a parent that has ended are discarded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from crowdstream.system.process import watch_process
+from tests.support.environment import PROJECT
 from tests.support.osc_client import until
 
 
@@ -27,3 +28,24 @@ def test_a_process_that_does_not_exist_has_ended() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
     assert watch_process(process.pid)()
+
+
+def test_a_child_whose_parent_has_ended_ends_without_a_report_of_unsent_output() -> None:
+    program = (
+        "from crowdstream.system.process import send_to_parent\n"
+        "input()\n"
+        "try:\n"
+        "    send_to_parent({'event': 'up'})\n"
+        "except BrokenPipeError:\n"
+        "    print('more')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, cwd=PROJECT,
+    ) as process:  # fmt: skip
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
