@@ -94,7 +94,7 @@ def log_bands(features: Features) -> Doubles:
 def bar_traits(features: Features, lines: Floats, beats: Beats) -> Doubles:
     """Return the traits of each sixteenth as the downbeat: `(16, traits)`.
 
-    `lines` holds the onset functions of `tempo.pulses`; `beats` is a grid whose sixteenths are in
+    `lines` is a result of `tempo.normalize_onsets`; `beats` is a grid whose sixteenths are in
     phase with the music.
     """
     numbers, times, sampled = _sampled(lines, beats, features.seconds)

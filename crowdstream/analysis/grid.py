@@ -152,7 +152,7 @@ def worst_fit(lines: Floats, beats: Beats) -> float:
     """Return the fit of a grid in its worst passage of `BAD_WINDOWS` windows.
 
     The fit is about 1 if no other tempo explains the onsets better. `lines` holds the onset
-    functions of `tempo.pulses`.
+    functions of `tempo.normalize_onsets`.
     """
     hertz = np.exp(np.arange(np.log(MIN_BEAT_HZ), np.log(MAX_BEAT_HZ), STEP))
     pulse = lines.sum(axis=1)

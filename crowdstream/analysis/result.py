@@ -112,7 +112,7 @@ class Analysis:
         if there is only one file.
     phrases: beats at which a phrase starts.
     fingerprint: hexadecimal, see `fingerprint.py`.
-    silences: (begin, end) of silent passages in seconds, ascending; see `silences.py`.
+    silences: (begin, end) of silent passages in seconds, ascending; see `structure.py`.
     """
 
     version: int

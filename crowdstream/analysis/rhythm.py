@@ -63,7 +63,7 @@ class Rhythm:
 def track_beats(features: Features, lines: Floats, said: float = 0.0) -> Rhythm | None:
     """Track the beats; return None if the track has no beat.
 
-    `lines` holds the onset functions of `tempo.pulses`. `said` is the tempo in the track's tags in
+    `lines` is a result of `tempo.normalize_onsets`. `said` is the tempo in the track's tags in
     beats per minute, 0 if there is none; it makes its candidate more likely.
     """
     found = _one_rhythm(features, lines, said=said)

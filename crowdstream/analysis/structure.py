@@ -62,7 +62,7 @@ def _mean(rows: Doubles | Floats, rate: float, times: Doubles) -> Doubles:
 def measure_bars(features: Features, lines: Floats, beats: Beats, classes: Doubles) -> Bars:
     """Measure the bars of a grid whose beat 0 is a downbeat, from the first to the last sound.
 
-    `lines` holds the onset functions of `tempo.pulses`; `classes` is the chromagram,
+    `lines` is a result of `tempo.normalize_onsets`; `classes` is the chromagram,
     `(windows, 12)`.
     """
     first, last = beats.beat(np.array([0.0, features.seconds]))

@@ -113,7 +113,7 @@ def _bases(curve: Doubles) -> list[float]:
 
 
 def candidates(lines: Floats) -> list[Candidate]:
-    """Return the candidate tempi with their traits, given the onset functions of `pulses`.
+    """Return the candidate tempi with their traits, given a result of `normalize_onsets`.
 
     The list is empty for sounds shorter than 2 s or without onsets.
     """

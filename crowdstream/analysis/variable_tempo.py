@@ -40,7 +40,7 @@ PATTERNS = 6  # passages that are tried as the reference pattern
 def track_variable_tempo(lines: Floats, hertz: float) -> Beats:
     """Return a grid that follows the local tempo, which stays near `hertz` (beats per second).
 
-    `lines` holds the onset functions of `tempo.pulses`.
+    `lines` is a result of `tempo.normalize_onsets`.
     """
     pulse = lines.sum(axis=1)
     width, hop = int(WINDOW * FRAME_RATE), int(HOP * FRAME_RATE)
@@ -190,9 +190,9 @@ TIE_SECONDS = 0.03  # of mean onset strength: positions that differ by less are 
 def find_changes(lines: Floats) -> list[float]:
     """Return the approximate times in seconds at which one steady tempo follows another.
 
-    `lines` holds the onset functions of `tempo.pulses`. The list is empty if the tempo is
+    `lines` is a result of `tempo.normalize_onsets`. The list is empty if the tempo is
     constant, or if there are more than `MAX_PARTS` parts. Dynamic programming over the windows of
-    `grid_checks` finds the changes.
+    `grid.window_scores` finds the changes.
     """
     _hertz, scores = grid.window_scores(lines)
     count = len(scores)

@@ -6,7 +6,7 @@ A track's grid is the first of these that exists:
 2. a person's corrections in the library (`crowdstream analyze --set`), then the library's analysis;
 3. a grid found by `crowdstream analyze --sidecar` elsewhere and written into the sidecar;
 4. the tempo in the tags of its audio files. It gives no beat positions and is often rounded, so it
-  is marked uncertain until it has been checked against the audio (`tempo_check.py`).
+  is marked uncertain until it has been checked against the audio (`loader/idle_scans.py`).
 
 The sidecar of `song.flac` is `song.crowdstream.toml` in the same folder; that of a folder of stems
 is `crowdstream.toml` inside it:

@@ -305,5 +305,5 @@ def launch(request: str, fd: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-m", "crowdstream.audiofile.transcoder", request],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(fd,),
         env=child_environment(),
-        start_new_session=True,  # see `give_way`
+        start_new_session=True,  # see `lower_priority`
     )  # fmt: skip

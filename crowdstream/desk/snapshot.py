@@ -1,7 +1,7 @@
 """A consistent snapshot of the desk: frame, tempo and playheads of the same moment.
 
 A process that reads a playhead and then the frame while the engine renders may get values from two
-different blocks. `read_moment` avoids this without waiting. Between two turns it copies the
+different blocks. `read_snapshot` avoids this without waiting. Between two turns it copies the
 contents of the desk. While a turn is rendered it copies the undo log's record of the beginning of
 the turn (see `engine/undo_log.py`). It checks the state of the undo log and the number of turns
 before and after copying, to decide whether the copy is consistent.

@@ -38,7 +38,7 @@ class LibraryGrids:
     def __call__(self, stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
         """Look up the grid of a track, given the paths of its stems.
 
-        See `audiofile.beatgrid.Analysed`. Returns (False, None) if the library has no analysis of
+        Returns (False, None) if the library has no analysis of
         the files, or if they have changed since.
         """
         if self._library is None and time.monotonic() >= self._retry_at:

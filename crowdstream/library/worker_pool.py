@@ -57,7 +57,7 @@ class _WorkerProcess:
             [sys.executable, "-P", "-m", "crowdstream.library.worker", analyser],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**child_environment(), **_ONE_THREAD},
-            start_new_session=True,  # Ctrl-C must not reach it; see also `give_way`
+            start_new_session=True,  # Ctrl-C must not reach it; see `lower_priority`
         )  # fmt: skip
         assert self.process.stdout is not None
         self.out = self.process.stdout.fileno()

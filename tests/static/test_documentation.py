@@ -91,11 +91,31 @@ def test_files_named_in_the_documentation_exist() -> None:
     assert not missing
 
 
-def test_pages_named_in_the_code_exist() -> None:
+def source_files() -> list[Path]:
+    """Return the files of code, scripts and settings."""
     folders = ("crowdstream", "benchmarks", "contrib", "configs", "examples", "tests")
     sources = [path for folder in folders for path in (PROJECT / folder).rglob("*")
                if path.suffix in (".py", ".sh", ".toml", ".js", ".json", ".service")]  # fmt: skip
-    sources += [*PROJECT.glob("*.sh"), *PROJECT.glob("*.toml"), PROJECT / "Containerfile"]
+    for pattern in ("*.py", "*.sh", "*.toml", "Containerfile"):
+        sources += PROJECT.glob(pattern)
+    return sources
+
+
+def test_modules_named_anywhere_exist() -> None:
+    # A module is named with as much of its path as needed: `source.py`, `dj/setfile/reader.py`.
+    sources = source_files()
+    known = [f"/{path.relative_to(PROJECT)}" for path in sources]
+    missing = [
+        f"{path.relative_to(PROJECT)}: {name}"
+        for path in [*TOP, *PAGES, *sources]
+        for name in re.findall(r"`([\w/]+\.(?:py|js|sh))`", path.read_text(encoding="utf-8"))
+        if not any(one.endswith(f"/{name}") for one in known)
+    ]
+    assert not missing
+
+
+def test_pages_named_in_the_code_exist() -> None:
+    sources = source_files()
     missing = [
         f"{path.relative_to(PROJECT)}: {name}"
         for path in sources

@@ -1,7 +1,7 @@
 """Classify a folder of audio files: the stems of one track, or several tracks, and the reason.
 
-File names are considered first (`names.py`). If they leave it open, the audio is compared
-(`sums.py`): stems of one track are equally long, a mixdown is the sum of the others, and a song
+File names are considered first (`names.py`). If they leave it open, the audio is
+compared: stems of one track are equally long, a mixdown is the sum of the others, and a song
 that is called 'Bass' holds more than a bass. The verdict is cached on disk until a file in the
 folder changes. Reading the audio takes about 5 ms for each WAV or FLAC file and 50 ms for each MP3:
 suitable for loaders, analyses and threads, but not for an event loop.

@@ -69,7 +69,7 @@ class TokenBuckets:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def of(self, address: str) -> TokenBucket:
-        """The bucket of an address (normalised by `same_sender`)."""
+        """Return the bucket of a normalised address."""
         bucket = self._buckets.get(address)
         if bucket is None:
             bucket = self._buckets[address] = TokenBucket(*self._how)
