@@ -2,7 +2,7 @@
 
 Chromium looks at each state in each size of window. The layout is the same in all browsers, and
 axe takes seconds: of the two others each looks at half of the states in a wide window and at the
-other half on a phone. The colours are looked at where a state changes something.
+other half on a phone. A state is checked in the part of the page that it changes.
 """
 
 from __future__ import annotations
@@ -41,18 +41,13 @@ SIZES = {
 class State:
     """A state of the page: how it is entered and left, and what is true in it.
 
-    `place` is what it changes, as a selector: "" if that is all of the page.
+    `place` is the part of the page that it changes, as a selector; "" is all of the page.
     """
 
     enter: str
     leave: str = "null"
     holds: str = "true"
     place: str = ""
-
-    @property
-    def within(self) -> str:
-        """A selector of the elements whose appearance changes in this state."""
-        return f"{self.place}, {self.place} *" if self.place else "*"
 
 
 def click(selector: str) -> str:
@@ -178,7 +173,7 @@ def look(window: Window, states: dict[str, State], size: str) -> dict[str, list[
     for name, state in states.items():
         window.evaluate(state.enter)
         wait_for(window, state.holds)
-        broken = violations(window, size == "wide", state.within)
+        broken = violations(window, size == "wide", state.place)
         if broken:
             found[f"{name}, {size}"] = broken
         window.evaluate(state.leave)

@@ -22,19 +22,17 @@ def load_axe(window: Window) -> None:
     window.evaluate(f"(() => {{ {script}\n return true; }})()")
 
 
-def violations(window: Window, targets: bool = True, within: str = "*") -> list[str]:
+def violations(window: Window, targets: bool = True, place: str = "") -> list[str]:
     """Return axe's findings in the current page: one line for each violated rule.
 
     All of its rules are checked, including best practices. `targets`: also check the target size of
     WCAG 2.2, which axe disables by default; axe considers elements scrolled under a bar as too
-    small. `within`: a selector of the elements whose colours and sizes are checked, which takes
-    most of the time; all other rules check the whole page.
+    small. `place`: a selector of the part of the page to check, default all of it.
     """
     options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": targets}}}
-    rules = [{"id": rule, "selector": within} for rule in ("color-contrast", "target-size")]
+    context = json.dumps({"include": [[place]]}) if place else "document"
     found: list[dict[str, Any]] = window.evaluate(
-        f"(axe.configure({{ rules: {json.dumps(rules)} }}),"
-        f" axe.run(document, {json.dumps(options)})).then((got) => got.violations.map((one) => ({{"
+        f"axe.run({context}, {json.dumps(options)}).then((got) => got.violations.map((one) => ({{"
         " rule: one.id, count: one.nodes.length,"
         " where: one.nodes.slice(0, 4).map((node) => node.target.join(' ')),"
         " why: one.nodes[0].failureSummary.split('\\n').slice(1, 3).join(' ') })))"
