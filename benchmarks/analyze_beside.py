@@ -34,15 +34,15 @@ SPIN = "while True: pass"
 
 
 class Analysing:
-    """Runs `crowdstream analyze --again` repeatedly for the duration of a `with` block."""
+    """Runs `crowdstream analyze --background --again` repeatedly during a `with` block."""
 
     def __init__(self, folders: Sequence[Path], jobs: int) -> None:
         self._stop = threading.Event()
         self._folder = tempfile.TemporaryDirectory()
         library = Path(self._folder.name) / "library.db"
         self._command = [
-            sys.executable, "-P", "-m", "crowdstream", "analyze", "--again", "--quiet",
-            "--jobs", str(jobs), "--library", str(library), *map(str, folders),
+            sys.executable, "-P", "-m", "crowdstream", "analyze", "--background", "--again",
+            "--quiet", "--jobs", str(jobs), "--library", str(library), *map(str, folders),
         ]  # fmt: skip
         self.runs = 0
         self.failed = ""

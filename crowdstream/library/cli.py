@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--library", type=Path, metavar="FILE", help=f"library file ({default_path()})")
     add("--jobs", type=_count, metavar="N",
         help="number of tracks to analyse at the same time (default: one per core)")  # fmt: skip
+    add("--background", action="store_true",
+        help="run at the lowest priority, beside a player")  # fmt: skip
     add("--again", action="store_true", help="analyse unchanged tracks, too")
     add("--sidecar", action="store_true",
         help="also write the results to a sidecar beside each track; entries that a person "
@@ -88,10 +91,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def start_workers(scheduler: str | None, count: int) -> AbstractContextManager[Workers]:
+def start_workers(
+    scheduler: str | None, count: int, background: bool = False
+) -> AbstractContextManager[Workers]:
     """Return `count` worker processes, or the workers of a Dask cluster. Raises `PoolError`."""
     if scheduler is None:
-        return WorkerPool(count)
+        return WorkerPool(count, background=background)
     from crowdstream.library.dask_pool import DaskPool
 
     return DaskPool(scheduler)
@@ -99,7 +104,7 @@ def start_workers(scheduler: str | None, count: int) -> AbstractContextManager[W
 
 def analyze(
     arguments: Sequence[str],
-    workers: Callable[[str | None, int], AbstractContextManager[Workers]] = start_workers,
+    workers: Callable[[str | None, int], AbstractContextManager[Workers]] | None = None,
 ) -> int:
     """Run `crowdstream analyze` and return its exit status.
 
@@ -127,7 +132,8 @@ def analyze(
         if not options.folder and not listing:
             Library(place).close()
             return GOOD
-        return _list(options, place) if listing else _analyze(options, place, workers)
+        start = workers or partial(start_workers, background=options.background)
+        return _list(options, place) if listing else _analyze(options, place, start)
     except (LibraryError, PoolError) as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return FAULT

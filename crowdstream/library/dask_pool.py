@@ -28,7 +28,7 @@ def do_job(values: dict[str, Any], analyser: str) -> JobResult:
     The process that does it ends with the job: half a second per track is the price for leaving
     no process behind on somebody else's machine.
     """
-    with WorkerPool(1, analyser) as pool:
+    with WorkerPool(1, analyser, background=True) as pool:
         [(_job, answer)] = pool.results([Job.from_dict(values)])
     return answer
 

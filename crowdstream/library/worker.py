@@ -162,9 +162,14 @@ def _read_jobs(jobs: queue.SimpleQueue[dict[str, Any]]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the worker; `arguments` holds the analysis function, as `module:function`."""
+    """Run the worker.
+
+    `arguments`: the analysis function, as `module:function`, and `background` to work only while no
+    other process needs the processor.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lower_priority()
+    if "background" in arguments[1:]:
+        lower_priority()
     mute_c_libraries()
     # Answers use a duplicate of standard output; whatever libraries print goes to standard error.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")

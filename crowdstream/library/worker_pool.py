@@ -52,9 +52,10 @@ class PoolError(Exception):
 class _WorkerProcess:
     """A worker process and its current job."""
 
-    def __init__(self, analyser: str) -> None:
+    def __init__(self, analyser: str, background: bool) -> None:
+        options = ["background"] if background else []
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "crowdstream.library.worker", analyser],
+            [sys.executable, "-P", "-m", "crowdstream.library.worker", analyser, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**child_environment(), **_ONE_THREAD},
             start_new_session=True,  # Ctrl-C must not reach it; see `lower_priority`
@@ -128,9 +129,12 @@ class WorkerPool:
     `analyser` replaces the analysis function in tests, as `module:function`.
     """
 
-    def __init__(self, count: int, analyser: str = ANALYSER) -> None:
+    def __init__(
+        self, count: int, analyser: str = ANALYSER, background: bool = False
+    ) -> None:
         self._count = count
         self._analyser = analyser
+        self._background = background
         self._workers: list[_WorkerProcess] = []
         self._selector = selectors.DefaultSelector()
         self._startup_deaths = 0
@@ -197,7 +201,7 @@ class WorkerPool:
                 worker.send_job(waiting.popleft())
         while waiting and len(self._workers) < self._count:
             try:
-                worker = _WorkerProcess(self._analyser)
+                worker = _WorkerProcess(self._analyser, self._background)
             except OSError as error:
                 if self._workers:
                     return  # continue with fewer workers

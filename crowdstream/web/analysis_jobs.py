@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 200  # paths
 MAX_LINE = 1 << 16  # bytes
 STOP_SECONDS = 5.0  # for a run to save what it has analysed so far
-COMMAND = (sys.executable, "-P", "-m", "crowdstream", "analyze", "--progress", "--jobs", "1")
+COMMAND = (sys.executable, "-P", "-m", "crowdstream", "analyze", "--progress", "--background",
+           "--jobs", "1")  # fmt: skip
 IDLE: dict[str, Any] = {"running": 0, "path": "", "wait": 0}
 
 

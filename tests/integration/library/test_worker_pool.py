@@ -58,12 +58,21 @@ def test_a_crashed_worker_affects_only_its_own_track(tmp_path: Path, sound: Soun
     assert len(answers["a"]["probe"]) == 32 and answers["a"]["play"].endswith("a.wav")
 
 
-def test_workers_run_with_the_lowest_priority(
+def test_workers_run_with_normal_priority_unless_asked(tmp_path: Path, sound: Sound) -> None:
+    sound(tmp_path / "slow.wav")
+    with WorkerPool(1, INSTANT_ANALYSIS) as one:
+        assert len(list(one.results(jobs_of(tmp_path), lambda _job, _share: None))) == 1
+        [worker] = workers(os.getpid())
+        assert worker.nice() == os.nice(0)
+        assert os.sched_getscheduler(worker.pid) == os.SCHED_OTHER
+
+
+def test_background_workers_run_with_the_lowest_priority(
     tmp_path: Path, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CROWDSTREAM_GIVE_WAY")
     sound(tmp_path / "slow.wav")
-    with WorkerPool(1, INSTANT_ANALYSIS) as one:
+    with WorkerPool(1, INSTANT_ANALYSIS, background=True) as one:
         shares: list[float] = []
         under_way = one.results(jobs_of(tmp_path), lambda _job, share: shares.append(share))
         assert len(list(under_way)) == 1
