@@ -1,21 +1,34 @@
-"""Analyse a folder while the DJ plays, and repeatedly: tracks may be added at any time."""
+"""Analyse a folder while the DJ plays, and repeatedly: tracks may be added at any time.
+
+Until a track is analysed, it can be played as it is, from its beginning to its end.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import logging
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from crowdstream.dj.setfile.model import SetEntry
+from crowdstream.dj.track_features import BEATLESS_BPM
 from crowdstream.system.process import child_environment
+from crowdstream.system.text import printable
+
+log = logging.getLogger(__name__)
 
 RESCAN_SECONDS = 60.0  # between two scans of the folder; one without new tracks takes 0.3 s
 SOON_SECONDS = 5.0  # the same while there is nothing to play
 NICE = 10  # playback has priority
+LOG_SECONDS = 5.0  # between two lines of progress
+MAX_PROBES = 50  # tracks whose length is looked up at a time, until one is known
 
 
 class BackgroundAnalysis:
@@ -29,6 +42,7 @@ class BackgroundAnalysis:
         self._begun = -math.inf
         self._rest = b""
         self._progress: dict[str, Any] = {}
+        self._logged_at = -math.inf
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -37,8 +51,12 @@ class BackgroundAnalysis:
         return self._progress
 
     def tick(self, now: float, soon: bool) -> None:
-        """Start a run when it is due. `now`: monotonic seconds. `soon`: nothing to play yet."""
+        """Start a run when it is due. `now`: monotonic seconds. `soon`: nothing is analysed yet.
+
+        A run that is needed soon does not wait for an idle processor.
+        """
         self._read()
+        self._log_progress(now)
         if now < self._begun + (SOON_SECONDS if soon else RESCAN_SECONDS):
             return
         if self._process is not None and self._process.poll() is None:
@@ -47,7 +65,8 @@ class BackgroundAnalysis:
         errors = None if self._process is None else subprocess.DEVNULL
         self._begun = now
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            [*self._command, *([] if soon else ["--background"])],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
             env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
             start_new_session=True,
         )  # fmt: skip
@@ -57,6 +76,14 @@ class BackgroundAnalysis:
         # A DJ started with `nice -n 15` may not raise its child to 10: the child stays at 15.
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
+
+    def _log_progress(self, now: float) -> None:
+        progress = self._progress
+        if progress and now >= self._logged_at + LOG_SECONDS:
+            self._logged_at = now
+            name = printable(progress["name"]) or "the folder"
+            log.info("analysing %s: %s of %s tracks are done", name,
+                     progress["done"], progress["tracks"])  # fmt: skip
 
     def _read(self) -> None:
         # Read the child's output so far; only the latest line counts.
@@ -91,3 +118,27 @@ class BackgroundAnalysis:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def entry_as_it_is(folder: Path, excluded: Container[str]) -> SetEntry | None:
+    """Return a track of the folder to play without an analysis; None if there is no other one.
+
+    It has no beat grid, so it plays from its beginning to its end, and nothing overlaps with it.
+    `excluded`: paths that must not be chosen.
+    """
+    # Most DJs never need these.
+    from crowdstream.audiofile.duration import duration_seconds
+    from crowdstream.library.scanner import Scanner
+
+    found = Scanner(lambda _path, _reason: None, unpacks=False).find([str(folder)])
+    candidates = (track for track in found if track.path not in excluded)
+    for track in itertools.islice(candidates, MAX_PROBES):
+        lengths = [duration_seconds(Path(file.path)) for file in track.files]
+        known = [length for length in lengths if length]
+        if known:
+            beats = max(known) * BEATLESS_BPM / 60
+            return SetEntry(
+                track.path, ((0.0, 0.0), (1.0, 60 / BEATLESS_BPM)), 0.0, beats,
+                why="not analysed yet: it plays as it is", confidence=0.0,
+            )  # fmt: skip
+    return None

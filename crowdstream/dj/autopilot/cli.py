@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crowdstream.dj.autopilot.background_analysis import BackgroundAnalysis
+from crowdstream.dj.autopilot.background_analysis import BackgroundAnalysis, entry_as_it_is
 from crowdstream.dj.autopilot.crowd import CrowdInput
 from crowdstream.dj.autopilot.server_link import ServerLink, connect
 from crowdstream.dj.autopilot.session import Session
@@ -154,5 +155,6 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
         return curve.energy((time.monotonic() - begun) / ENERGY_PERIOD_SECONDS % 1.0)
 
     return EndlessSelector(
-        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), candidates, energy
-    )
+        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), candidates, energy,
+        partial(entry_as_it_is, options.what) if analyst is not None else None,
+    )  # fmt: skip

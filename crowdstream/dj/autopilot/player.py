@@ -151,6 +151,8 @@ class Player:
             try:
                 self._start(self.selector.first(self.selection_request(now)))
             except NothingToPlay as error:
+                if str(error) != self.state.note:
+                    log.warning("%s", error)
                 self._set_note(str(error))
 
     def set_previous_state(self, previous_state: dict[str, Any]) -> None:
@@ -347,16 +349,19 @@ class Player:
             rest = mix.entries[state.next :]
             planned = replace(mix, entries=fitted((*made.entries, *rest)))
             state = replace(state, before=mix, searched_at=0.0, mix=planned)
+            entry, transition = made.entries[-1], made.entries[-2].transition
+            how = f"{transition.kind}, {transition.why}" if transition else "cut"
+            log.info("next: %s (%s); %s", name_of(entry.path), entry.why, how)
         self.state = state
 
     def _recheck(self, path: str, now: float) -> None:
-        # Replace a repeat by an unplayed track if there is time to load it.
+        # Replace a repeat, or a track that was not analysed, if there is time to load another one.
         state = self.state
         busy = state.index < 0 or state.stage == Stage.MIXING
         if busy or now < state.rechecked_at + RECHECK_SECONDS:
             return
         self.state = state = replace(state, rechecked_at=now)
-        if state.mix is None or path not in state.history or state.queue:
+        if state.mix is None or state.queue:
             return
         request = replace(self.selection_request(now), before=state.history)
         if self.time_left() > MIN_LOAD_SECONDS and self.selector.stale(request, path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
@@ -49,7 +49,10 @@ class TrackSelector(Protocol):
         """Return the set with one more track, or None if there is none."""
 
     def stale(self, request: SelectionRequest, path: str) -> bool:
-        """Return whether a chosen track is a repeat although unplayed tracks are available."""
+        """Return whether a chosen track is to be replaced.
+
+        That is so if it is a repeat, or not analysed, and analysed unplayed tracks are available.
+        """
 
     def resumed(self, mix: Set) -> Set:
         """Return another DJ's set with the tracks that are to follow it."""
@@ -148,11 +151,17 @@ class EndlessSelector:
     def __init__(
         self, planner: Callable[[Candidates], Planner], candidates: Callable[[], Candidates],
         energy: Callable[[], float],
+        unanalysed: Callable[[Container[str]], SetEntry | None] | None = None,
     ) -> None:  # fmt: skip
-        """`energy`: returns the planned energy, 0 to 1, at the present time."""
+        """`energy`: returns the planned energy, 0 to 1, at the present time.
+
+        `unanalysed`: returns a track that is not analysed yet and not among the given paths, or
+        None; None instead of the function if nothing analyses the folder.
+        """
         self._make_planner = planner
         self._candidates = candidates
         self._energy = energy
+        self._unanalysed = unanalysed
 
     def _banned(self, candidates: Candidates, request: SelectionRequest) -> frozenset[str]:
         if not request.path:
@@ -176,13 +185,33 @@ class EndlessSelector:
         from crowdstream.dj.planning.planner import PlanError
 
         candidates = self._candidates()
+        if self._only_repeats(candidates, request):
+            entry = self._as_it_is(candidates, request)
+            if entry is not None:
+                return Set(entry.bpm, (entry,))
         try:
             return self._make_planner(candidates).first(self._track_request(candidates, request))
         except PlanError as error:
-            raise NothingToPlay(str(error)) from None
+            if self._unanalysed is None or candidates.cards or candidates.left_out:
+                raise NothingToPlay(str(error)) from None
+            raise NothingToPlay(
+                "no track was found; the folder is searched again every few seconds"
+            ) from None
+
+    def _only_repeats(self, candidates: Candidates, request: SelectionRequest) -> bool:
+        played = {*request.before, *request.banned}
+        return not request.path and all(card.path in played for card in candidates.cards)
+
+    def _as_it_is(self, candidates: Candidates, request: SelectionRequest) -> SetEntry | None:
+        if self._unanalysed is None:
+            return None
+        known = {card.path for card in candidates.cards}
+        return self._unanalysed({*known, *request.before, *request.banned})
 
     def next(self, mix: Set, request: SelectionRequest) -> Set | None:
         """See `TrackSelector`. No track is repeated while unplayed ones are available.
+
+        That includes tracks that are not analysed yet; these play as they are.
 
         If the planner finds no transition, one track ends and the next one starts.
         """
@@ -193,22 +222,32 @@ class EndlessSelector:
             self._make_planner(candidates),
             self._track_request(candidates, request),
         )
-        choice = planner.next(mix, track_request)
-        if choice is not None:
-            return choice.added_to(mix)
         last = mix.entries[-1]
-        try:
-            into = planner.first(replace(track_request, before=(*track_request.before, last.path)))
-        except PlanError:
-            return None
+        played = replace(request, before=(*request.before, last.path))
+        into = None
+        if self._only_repeats(candidates, played):
+            entry = self._as_it_is(candidates, played)
+            into = Set(entry.bpm, (entry,)) if entry is not None else None
+        if into is None:
+            choice = planner.next(mix, track_request)
+            if choice is not None:
+                return choice.added_to(mix)
+            try:
+                into = planner.first(self._track_request(candidates, played))
+            except PlanError:
+                return None
         rows = (AutomationPoint(0.0, "clock", "tempo", into.bpm),)
-        cut = Transition("cut", 0, rows, "no other transition fits these two tracks")
+        why = "no other transition fits these two tracks"
+        if not into.entries[0].confidence or not last.confidence:
+            why = "tracks that are not analysed do not overlap"
+        cut = Transition("cut", 0, rows, why)
         return mix.appended(cut, last.leave, into.entries[0])
 
     def stale(self, request: SelectionRequest, path: str) -> bool:
         """See `TrackSelector`: more tracks may have been analysed since."""
         played = {*request.before, *request.banned}
-        return path in played and any(card.path not in played for card in self._candidates().cards)
+        cards = {card.path for card in self._candidates().cards}
+        return (path in played or path not in cards) and bool(cards - played)
 
     def resumed(self, mix: Set) -> Set:
         """See `TrackSelector`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from crowdstream.dj.autopilot.background_analysis import entry_as_it_is
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, SetFileSelector
 from crowdstream.dj.planning.candidates import of_analyses
 from crowdstream.dj.planning.planner import Planner, PlanOptions
@@ -86,9 +88,49 @@ def test_an_empty_library_is_searched_until_a_track_appears(
     full = endless(tmp_path, "a")
     libraries = [of_analyses({}), full._candidates()]
     dj = sim.start_dj(EndlessSelector(Planner, lambda: libraries[0], lambda: 0.5))
-    sim.until(lambda: "there are no tracks" in dj.player.state.note)
+    sim.until(lambda: "there are no analysed tracks" in dj.player.state.note)
     libraries.reverse()
     sim.until(lambda: current_track(dj) == "a", 10.0)
+
+
+def test_a_folder_that_is_not_analysed_is_played_as_it_is_until_it_is(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    full = endless(tmp_path, "abc")
+    libraries = [of_analyses({}), full._candidates()]
+    selector = EndlessSelector(
+        lambda cards: Planner(cards, PlanOptions()), lambda: libraries[0], lambda: 0.0,
+        partial(entry_as_it_is, tmp_path),
+    )  # fmt: skip
+    dj = sim.start_dj(selector)
+    sim.until(lambda: current_track(dj) == "a" and next_track(dj) == "b", 10.0)
+    mix = dj.player.state.mix
+    assert mix is not None and [entry.confidence for entry in mix.entries] == [0.0, 0.0]
+    libraries.reverse()
+
+    def analysed() -> bool:
+        mix = dj.player.state.mix
+        return mix is not None and len(mix.entries) > 1 and mix.entries[1].confidence == 1.0
+
+    sim.until(analysed)
+    following = next_track(dj)
+    assert following in ("b", "c")
+    sim.until(lambda: current_track(dj) == following)
+    sim.until(lambda: dj.player.state.stage == "going")  # with an overlap
+    assert dj.player.state.mix is not None
+    assert dj.player.state.mix.entries[0].overlap > 0 and len(sim.gaps) <= 2
+
+
+def test_tracks_that_were_played_or_have_no_known_length_are_not_chosen(tmp_path: Path) -> None:
+    assert entry_as_it_is(tmp_path, ()) is None
+    (tmp_path / "0 damaged.wav").write_bytes(b"RIFF")
+    tone_set(tmp_path, "ab")
+    first = entry_as_it_is(tmp_path, ())
+    assert first is not None and Path(first.path).name == "a.wav" and first.uncertain
+    other = entry_as_it_is(tmp_path, {first.path})
+    assert other is not None and Path(other.path).name == "b.wav"
+    assert entry_as_it_is(tmp_path, {first.path, other.path}) is None
+    assert first.second(first.leave) == pytest.approx(other.second(other.leave))
 
 
 def test_a_single_track_is_mixed_into_itself_endlessly(sim: SimulatedDj, tmp_path: Path) -> None:
