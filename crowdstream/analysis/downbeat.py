@@ -1,9 +1,10 @@
-"""Downbeat detection: which sixteenth of a grid begins the bar.
+"""Meter and downbeat: how many beats a bar has, and which sixteenth of a grid begins it.
 
-The traits of each of the 16 possible positions of the downbeat are the mean onset strength of each
-band in the 16 steps of the bar, and the novelty of harmony, bass and spectrum at these steps. A
-linear model chooses the most likely position; its weights are fitted to generated tracks
-(`benchmarks/fit_analysis.py`).
+The meter shows in the number of beats after which onsets and harmony repeat, and in the division of
+the beat in halves or thirds. The traits of each possible position of the downbeat, 16 in a bar of
+four beats, are the mean onset strength of each band in the steps of the bar, and the novelty of
+harmony, bass and spectrum at these steps. Linear models choose the most likely meter and position;
+their weights are fitted by `benchmarks/fit_analysis.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from crowdstream.analysis.features import FRAME_RATE, SLOW_RATE, Features
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.tempo import Doubles, Floats
 
-STEPS = 16  # sixteenths per bar
+METERS = (4, 3, 2)  # beats per bar; those of two beats are divided in thirds, as in 6/8
+BEAT_STEPS = 4  # steps per beat
+REPEATS = (1, 2, 3, 4, 5, 6, 8, 12)  # beats after which a bar or a phrase may repeat
+BEAT_BINS = 12  # parts of a beat: both halves and thirds are whole numbers of them
+# Steps of the bar at which novelty is a trait, by meter: the first beats and their neighbours.
+NOVEL_STEPS = {4: (0, 2, 4, 8, 12, 14), 3: (0, 2, 4, 8, 10), 2: (0, 2, 4, 6)}
 BINS = 48  # histogram bins per beat, to find the phase of the sixteenths
 NEAR = 0.2  # of a sixteenth: tolerance for early and late notes
 HARMONY_BEATS, SECTION_BEATS = 2.0, 8.0  # length of the passages compared for novelty
@@ -77,11 +83,26 @@ def _changes(rows: Doubles, rate: float, times: Doubles, reach: Doubles, cosine:
     return np.where(scale > 1e-9, 1 - product / np.maximum(scale, 1e-9), 0.0)
 
 
-def _by_step(values: Doubles, numbers: Doubles) -> Doubles:
-    step = numbers.astype(np.int64) % STEPS
-    sums = np.bincount(step, values, STEPS)
-    mean: Doubles = sums / np.maximum(np.bincount(step, minlength=STEPS), 1)
+def _by_step(values: Doubles, numbers: Doubles, steps: int) -> Doubles:
+    step = numbers.astype(np.int64) % steps
+    sums = np.bincount(step, values, steps)
+    mean: Doubles = sums / np.maximum(np.bincount(step, minlength=steps), 1)
     return np.asarray((mean - mean.mean()) / max(float(mean.std()), 1e-6))
+
+
+def beat_strengths(lines: Floats, beats: Beats, seconds: float) -> Doubles:
+    """Return the onset strength on each of the four steps of a beat, relative to the strongest one.
+
+    `(4, 2)`: of all bands, and of the lowest one. `seconds` is the length of the track.
+    """
+    numbers, _times, sampled = _sampled(lines, beats, seconds)
+    step = numbers.astype(np.int64) % BEAT_STEPS
+    rows = np.stack([sampled.sum(axis=1), sampled[:, 0]], axis=1).astype(np.float64)
+    counts = np.maximum(np.bincount(step, minlength=BEAT_STEPS), 1)
+    means = np.stack(
+        [np.bincount(step, row, BEAT_STEPS) / counts for row in rows.T], axis=1
+    )
+    return np.asarray(means / np.maximum(means.max(axis=0), 1e-9))
 
 
 def log_bands(features: Features) -> Doubles:
@@ -91,26 +112,64 @@ def log_bands(features: Features) -> Doubles:
     return np.asarray(10 * np.log10(power + 1e-5 * loudest + 1e-12))
 
 
-def bar_traits(features: Features, lines: Floats, beats: Beats) -> Doubles:
-    """Return the traits of each sixteenth as the downbeat: `(16, traits)`.
+def meter_traits(features: Features, lines: Floats, beats: Beats) -> Doubles:
+    """Return the traits of each of `METERS`: `(3, traits)`.
+
+    `lines` is a result of `tempo.normalize_onsets`; `beats` is a grid in phase with the beats.
+    """
+    first, last = beats.beat(np.array([0.0, features.seconds]))
+    numbers = np.arange(np.ceil(first), np.floor(last))
+    if len(numbers) < 2 * REPEATS[-1]:
+        return np.zeros((len(METERS), len(METERS) * (2 * len(REPEATS) + 4)))
+    edges = beats.time(np.append(numbers, numbers[-1] + 1))
+    pulse = _means(
+        _sums(lines.astype(np.float64)), FRAME_RATE,
+        beats.time((numbers[:, None] + np.arange(BEAT_BINS) / BEAT_BINS).ravel()),
+        beats.time((numbers[:, None] + np.arange(1, BEAT_BINS + 1) / BEAT_BINS).ravel()),
+    )  # fmt: skip
+    onsets = pulse.reshape(len(numbers), -1)
+    chroma = [_classes(part) for part in (features.pitches.treble(), features.pitches.bass())]
+    harmony = np.concatenate(
+        [_means(_sums(part), features.pitches.rate, edges[:-1], edges[1:]) for part in chroma],
+        axis=1,
+    )
+    repeats = np.concatenate([_repeats(onsets), _repeats(harmony)])
+    within = pulse.sum(axis=1).reshape(len(numbers), BEAT_BINS).mean(axis=0)
+    within = within / max(float(within.max()), 1e-9)
+    # The second eighth, the second and third triplet, and the sixteenths around the eighth.
+    parts = [within[[5, 6]].max(), within[4], within[8], within[[3, 9]].mean()]
+    own = np.concatenate([repeats, parts])
+    return np.kron(np.eye(len(METERS)), own)
+
+
+def _repeats(rows: Doubles) -> Doubles:
+    # The similarity of beats that are `REPEATS` apart, relative to that of any two beats.
+    rows = rows - rows.mean(axis=0)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return np.array([float((rows[:-n] * rows[n:]).sum(axis=1).mean()) for n in REPEATS])
+
+
+def bar_traits(features: Features, lines: Floats, beats: Beats, meter: int = 4) -> Doubles:
+    """Return the traits of each step of a bar of `meter` beats as the downbeat: `(steps, traits)`.
 
     `lines` is a result of `tempo.normalize_onsets`; `beats` is a grid whose sixteenths are in
     phase with the music.
     """
     numbers, times, sampled = _sampled(lines, beats, features.seconds)
     beat = beats.time(numbers / 4 + 1) - times
-    columns = [_by_step(band, numbers) for band in sampled.T.astype(np.float64)]
+    steps = BEAT_STEPS * meter
+    columns = [_by_step(band, numbers, steps) for band in sampled.T.astype(np.float64)]
     slow = _changes(log_bands(features), SLOW_RATE, times, SECTION_BEATS * beat, False)
     treble = _classes(features.pitches.treble())
     bass = _classes(features.pitches.bass())
     rate = features.pitches.rate
     changes = [slow, np.square(slow), np.square(np.square(slow))]
     changes += [_changes(rows, rate, times, HARMONY_BEATS * beat, True) for rows in (treble, bass)]
-    novelty = [_by_step(change, numbers) for change in changes]
-    rolls = np.arange(STEPS)
+    novelty = [_by_step(change, numbers, steps) for change in changes]
+    rolls = np.arange(steps)
     traits = [np.stack([np.roll(column, -at) for at in rolls]) for column in columns]
     traits += [
-        np.stack([np.roll(column, -at)[[0, 2, 4, 8, 12, 14]] for at in rolls])
+        np.stack([np.roll(column, -at)[list(NOVEL_STEPS[meter])] for at in rolls])
         for column in novelty
     ]
     return np.concatenate(traits, axis=1)

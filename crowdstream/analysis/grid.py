@@ -5,13 +5,10 @@ whole track. Its width depends on the length of the track: two minutes give a re
 0.01 BPM. `variable_tempo.py` tracks a variable tempo; `onsets.py` then aligns either kind of grid
 with the onsets.
 
-Detect grids that may be wrong: tempo changes, and triple meter.
+Detect grids that may be wrong: the fit of a grid is measured window by window, as the share of the
+onsets that it explains, relative to the best steady tempo of the same window.
 
-The fit of a grid is measured window by window: how much of the onsets it explains, relative to
-the best steady tempo of the same window. The meter is triple if the onsets repeat after three and
-six beats, but not after two and four.
-
-The limits were set on generated tracks of seeds 20000 to 20047, pairs of these, and waltzes;
+The limits were set on generated tracks of seeds 20000 to 20047 and pairs of these;
 docs/development/analysis.md lists the results with other tracks.
 """
 
@@ -20,9 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from crowdstream.analysis import tempo
 from crowdstream.analysis.features import FRAME_RATE
 from crowdstream.analysis.tempo import Doubles, Floats
 
@@ -117,14 +112,6 @@ MIN_BEAT_HZ, MAX_BEAT_HZ, STEP = 0.9, 3.5, 0.01
 QUIET = 0.25  # of the mean onset strength: a quieter window has no beats that a grid could miss
 BAD_WINDOWS = 4  # consecutive bad windows, 17.5 s, that count: shorter ones are fills and breaks
 MIN_FIT = 0.65  # minimum fit: steady tracks have 0.75 or more, wrong grids 0.57 or less
-TRIPLE_BEATS = (0.25, 0.9)  # s: shortest and longest beat in triple meter
-TRIPLE_RATIOS = (0.5, 1.0, 2.0, 3.0)  # possible beats in triple meter, relative to the tempo found
-SLOWEST_TRIPLET = 0.3  # s: three shorter notes per beat are triplets, not a bar
-MIN_BEAT_SHARE = 0.3  # minimum autocorrelation at one beat, relative to that at a bar
-AS_CLEAR = 0.6  # of the clearest triple meter: minimum for a shorter beat to be preferred
-# Minimum excess of the autocorrelation at three and six beats over that at two and four. Waltzes
-# have 0.22, other music has -0.09.
-MIN_TRIPLE_EXCESS = 0.1
 
 
 def hop_frames(lines: Floats) -> int:
@@ -188,28 +175,3 @@ def _windows(lines: Floats) -> list[tuple[int, Doubles, Doubles, Doubles]]:
         magnitudes: Doubles = np.abs(np.fft.rfft(part, size))
         made.append((first, part, places, magnitudes))
     return made
-
-
-def triple_beat(lines: Floats, hertz: float) -> float | None:
-    """Return the tempo in triple meter, in beats per second; None if the meter is not triple.
-
-    `hertz` is the tempo found, which may be a multiple or a fraction of it.
-    """
-    curve = tempo.autocorrelation(lines).mean(axis=1, keepdims=True)
-    found: list[tuple[float, float]] = []
-    for ratio in TRIPLE_RATIOS:
-        beat = 1 / (hertz * ratio)
-        least = SLOWEST_TRIPLET if ratio == TRIPLE_RATIOS[-1] else TRIPLE_BEATS[0]
-        if not least <= beat <= TRIPLE_BEATS[1]:
-            continue
-        one, two, three, four, six = (_repeat(curve, beats * beat) for beats in (1, 2, 3, 4, 6))
-        more = min(three, six) - max(two, four)
-        if one >= MIN_BEAT_SHARE * three and more > MIN_TRIPLE_EXCESS:
-            found.append((more, hertz * ratio))
-    # Two bars of three beats look like three times two beats, so prefer the shortest beat.
-    most = max((more for more, _ in found), default=0.0)
-    return max((beat for more, beat in found if more >= AS_CLEAR * most), default=None)
-
-
-def _repeat(curve: npt.NDArray[np.float64], seconds: float) -> float:
-    return float(tempo.repeat_at(curve, seconds)[0])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
-VERSION = 3  # of the method: incremented when results change, so that libraries analyse again
+VERSION = 4  # of the method: incremented when results change, so that libraries analyse again
 
 SectionKind = Literal["intro", "build", "drop", "break", "verse", "outro"]
 
@@ -40,7 +40,10 @@ class Tempo:
 
 @dataclass(frozen=True)
 class Downbeat:
-    """Confidence that beat 0 is a downbeat (0 to 1), and the number of beats per bar."""
+    """Confidence that meter and beat 0 as a downbeat are right (0 to 1); beats per bar: 2, 3 or 4.
+
+    Bars of two beats are those of 6/8: each beat is divided in thirds.
+    """
 
     confidence: float
     meter: int = 4

@@ -28,10 +28,14 @@ LOOP_SECONDS = 20.0  # a file up to this length may be a loop of whole bars
 LOOP_DRIFT = 0.0016  # s: accuracy of a loop's grid at its end, as measured by its onsets
 LOOP_TAIL = 0.06  # s: a loop may exceed its bars by this much, for a tail or a codec's padding
 LOOP_DOWNBEAT_FACTOR = 6.0  # likelihood factor of a downbeat at the start of a loop
+EMPTY_BEATS = 0.1  # of the strongest step of a beat: steps with weaker onsets are hardly beats
+EMPTY_BASS = 0.1  # the same in the lowest band: kick drum and bass rarely leave out all beats
+EMPTY_BEATS_FACTOR = 0.01  # likelihood factor of a downbeat on such a step
 LOOP_STEPS = (2, 4, 10)  # loops have tempi in halves, quarters or tenths of a BPM
-WHOLE_DRIFT = 0.004  # s: a tempo that drifts less from a whole number over the track is rounded
+WHOLE_DRIFT = 0.016  # s: a tempo that drifts less from a whole number over the track is rounded
 BEFORE_SOUND = 0.06  # s: the first downbeat may precede the first sound by this much
 CUT, MOVING_CUT = 0.004, 0.02  # s: and the start of the file, in a steady and a variable grid
+MAX_STRAY = 0.03  # relative difference of the median of a variable tempo from its candidate
 MAX_FIT_LOSS = 0.2  # the fit of a grid of parts may be this much lower than that of a variable grid
 TAG_TOLERANCE = 0.02  # relative tolerance of a tempo in a tag, which may be rounded or inaccurate
 TAG_FACTOR = 4.0  # likelihood factor of the tempo in a tag
@@ -48,7 +52,8 @@ class Rhythm:
     beats: the grid; beat 0 is the first downbeat.
     bpm: beats per minute; the median of a variable tempo.
     confidence: of the tempo, 0 to 1.
-    downbeat: confidence of the downbeat, 0 to 1.
+    downbeat: confidence of the meter and the downbeat, 0 to 1.
+    meter: beats per bar.
     doubt: why the grid may be wrong, as text; empty if nothing suggests that it is.
     """
 
@@ -57,6 +62,7 @@ class Rhythm:
     steady: bool
     confidence: float
     downbeat: float
+    meter: int = 4
     doubt: str = ""
 
 
@@ -78,10 +84,6 @@ def track_beats(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
             fit = grid.worst_fit(lines, changed.beats)
             if fit > kept - MAX_FIT_LOSS:
                 return changed
-    triple = grid.triple_beat(lines, found.bpm / 60)
-    if triple is not None:
-        found = _one_rhythm(features, lines, triple) or found
-        return _with_doubt(found, "its bars seem to have three beats, but are counted in fours")
     if kept < grid.MIN_FIT:
         return _with_doubt(found, "parts of it do not keep to one tempo")
     return found
@@ -115,11 +117,12 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
     if len(parts) < 2:
         return None
     beats = variable_tempo.join_parts(variable_tempo.refine_boundaries(lines, parts))
-    beats = _from_first_downbeat(features, beats)
+    meter = found[0].meter
+    beats = _from_first_downbeat(features, beats, meter)
     tempi = " to ".join(f"{rhythm.bpm:.4g}" for rhythm in found)
     whole = Rhythm(
         beats, _bpm(beats, features.seconds), False,
-        min(rhythm.confidence for rhythm in found), min(rhythm.downbeat for rhythm in found),
+        min(rhythm.confidence for rhythm in found), min(rhythm.downbeat for rhythm in found), meter,
     )  # fmt: skip
     low, high = min(rhythm.bpm for rhythm in found), max(rhythm.bpm for rhythm in found)
     if high / low - 1 < SAME_TEMPO:
@@ -152,38 +155,50 @@ def _one_rhythm(
         chances /= chances.sum()
     best = int(np.argmax(chances))
     chance = float(chances[best])
-    beats, steady = _rough(lines, hertz or found[best].hertz)
+    beats, steady = rough_grid(lines, hertz or found[best].hertz)
     beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
-    phases = weights.BAR.chances(downbeat.bar_traits(features, lines, beats))
-    if steady and _is_loop(beats, features.seconds):
+    meters = weights.METER.chances(downbeat.meter_traits(features, lines, beats))
+    meter = downbeat.METERS[int(np.argmax(meters))]
+    phases = weights.BARS[meter].chances(downbeat.bar_traits(features, lines, beats, meter))
+    # Music may stress the off-beat, but nearly always has some notes on the beat.
+    strengths = downbeat.beat_strengths(lines, beats, features.seconds)
+    empty = (strengths < (EMPTY_BEATS, EMPTY_BASS)).any(axis=1)
+    phases[np.tile(empty, meter)] *= EMPTY_BEATS_FACTOR
+    phases /= phases.sum()
+    if steady and _is_loop(beats, features.seconds, meter):
         # Loops are usually cut at bar lines.
-        start = int(np.rint(4 * beats.beat(np.array([0.0]))[0]))
-        phases[start % downbeat.STEPS] *= LOOP_DOWNBEAT_FACTOR
+        start = int(np.rint(downbeat.BEAT_STEPS * beats.beat(np.array([0.0]))[0]))
+        phases[start % len(phases)] *= LOOP_DOWNBEAT_FACTOR
         phases /= phases.sum()
-    beats = beats.shifted(int(np.argmax(phases)) / 4)
+    beats = beats.shifted(int(np.argmax(phases)) / downbeat.BEAT_STEPS)
     if steady:
         beats = onsets.settle_steady(features.attacks, beats, features.seconds)
         beats = _whole_tempo(beats, features.seconds)
     else:
         beats = onsets.settle_moving(features.attacks, beats, features.seconds)
-    beats = _from_first_downbeat(features, beats)
+    beats = _from_first_downbeat(features, beats, meter)
     sure = min(1.0, (regular - needed) / 0.2 + 0.3)
     return Rhythm(
         beats=beats,
         bpm=_bpm(beats, features.seconds),
         steady=steady,
         confidence=round(chance * sure, 3),
-        downbeat=round(float(phases.max()), 3),
+        downbeat=round(float(meters.max() * phases.max()), 3),
+        meter=meter,
     )
 
 
-def _rough(lines: Floats, hertz: float) -> tuple[Beats, bool]:
+def rough_grid(lines: Floats, hertz: float) -> tuple[Beats, bool]:
+    """Return a grid near a tempo in beats per second, and whether its tempo is steady."""
     even = Beats.even(grid.steady_tempo(lines, hertz))
     together = grid.coherence(lines, even)
     if together >= grid.STEADY or len(lines) < 3 * variable_tempo.WINDOW * FRAME_RATE:
         return even, True
     followed = variable_tempo.track_variable_tempo(lines, hertz)
     if grid.coherence(lines, followed) < together + grid.GAIN:
+        return even, True
+    # A grid that moves can only gain coherence. If it leaves the tempo, it follows something else.
+    if abs(_bpm(followed, len(lines) / FRAME_RATE) / 60 / hertz - 1) > MAX_STRAY:
         return even, True
     return followed, False
 
@@ -200,8 +215,8 @@ def _whole_tempo(beats: Beats, seconds: float) -> Beats:
     return Beats(numbers, np.array([centre, centre + 60 / goal]))
 
 
-def _is_loop(beats: Beats, seconds: float) -> bool:
-    bar = float(np.diff(beats.time(np.array([0.0, 4.0])))[0])
+def _is_loop(beats: Beats, seconds: float, meter: int) -> bool:
+    bar = float(np.diff(beats.time(np.array([0.0, meter])))[0])
     bars = round(seconds / bar)
     over = seconds - bars * bar
     return seconds <= LOOP_SECONDS and bars > 0 and -LOOP_TAIL / 10 < over < LOOP_TAIL
@@ -219,19 +234,19 @@ def _loop_tempo(bpm: float, seconds: float) -> float:
     return bpm
 
 
-def _from_first_downbeat(features: Features, beats: Beats) -> Beats:
+def _from_first_downbeat(features: Features, beats: Beats, meter: int) -> Beats:
     power = features.bands.sum(axis=1)
     level = features.attacks.sum(axis=1)
     audible = np.flatnonzero(level > FIRST_SOUND * level.max(initial=0.0))
     begin = audible[0] / ATTACK_RATE if len(audible) and len(power) else 0.0
     first = float(beats.beat(np.array([max(0.0, begin - BEFORE_SOUND)]))[0])
-    at = 4 * np.ceil(first / 4 - 1e-9)
+    at = meter * np.ceil(first / meter - 1e-9)
     # A downbeat at the very beginning of the file counts even if it lies slightly before it. No
     # beat precedes the file: a variable grid then begins at 0, and a steady one is shifted to 0.
-    before = float(beats.time(np.array([at - 4.0]))[0])
+    before = float(beats.time(np.array([at - meter]))[0])
     moves = len(beats.numbers) > 2
     if begin - BEFORE_SOUND <= before and before > (-MOVING_CUT if moves else -CUT):
-        at -= 4
+        at -= meter
     beats = beats.shifted(float(at))
     zero = float(beats.time(np.array([0.0]))[0])
     if zero >= 0:

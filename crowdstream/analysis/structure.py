@@ -20,7 +20,7 @@ from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.result import Section, SectionKind
 from crowdstream.analysis.tempo import Doubles, Floats
 
-BAR = 4  # beats
+BAR = 4  # beats of a bar, unless a track has another meter
 MAX_SECTION_BARS = 64
 # Cost of each section. Stems that enter and leave make bars more distinct than a mix does. Lower
 # costs would suffice for generated tracks, but the bars of live music vary more.
@@ -59,14 +59,16 @@ def _mean(rows: Doubles | Floats, rate: float, times: Doubles) -> Doubles:
     return means
 
 
-def measure_bars(features: Features, lines: Floats, beats: Beats, classes: Doubles) -> Bars:
+def measure_bars(
+    features: Features, lines: Floats, beats: Beats, classes: Doubles, meter: int = BAR
+) -> Bars:
     """Measure the bars of a grid whose beat 0 is a downbeat, from the first to the last sound.
 
     `lines` is a result of `tempo.normalize_onsets`; `classes` is the chromagram,
-    `(windows, 12)`.
+    `(windows, 12)`; `meter` is the number of beats per bar.
     """
     first, last = beats.beat(np.array([0.0, features.seconds]))
-    begin = np.arange(np.floor(first / BAR), np.ceil(last / BAR) + 1) * BAR
+    begin = np.arange(np.floor(first / meter), np.ceil(last / meter) + 1) * meter
     times = beats.time(begin)
     power = _mean(features.bands, SLOW_RATE, times)
     total = power.sum(axis=1)
@@ -205,11 +207,11 @@ def _rise(line: Doubles) -> float:
     return float(np.mean(line[-third:]) - np.mean(line[:third])) if len(line) > 1 else 0.0
 
 
-def phrases(found: list[Section]) -> list[int]:
+def phrases(found: list[Section], meter: int = BAR) -> list[int]:
     """Return the beats at which phrases start: every 8 bars from the start of each section."""
     starts: list[int] = []
     for section in found:
-        starts += range(section.begin_beat, section.end_beat, BAR * PHRASE)
+        starts += range(section.begin_beat, section.end_beat, meter * PHRASE)
     return starts
 
 

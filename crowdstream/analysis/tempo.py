@@ -3,8 +3,8 @@
 The autocorrelation of the onset detection functions (Ellis, "Beat Tracking by Dynamic
 Programming", 2007) shows at which lags the music repeats. The strongest periodicities and their
 multiples and fractions (see `RELATIVES`) are the candidates. A linear model chooses between them
-by the activity of kick, snare and hats at their subdivisions; its weights are fitted to generated
-tracks (`benchmarks/fit_analysis.py`). The usual fixed prior over tempi makes octave errors, such
+by the activity of kick, snare and hats at their subdivisions; its weights are fitted by
+`benchmarks/fit_analysis.py`. The usual fixed prior over tempi makes octave errors, such
 as 70 for 140 BPM; here, the prior is one of many traits.
 """
 

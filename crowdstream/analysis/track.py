@@ -70,14 +70,15 @@ def analyse(
     lines = tempo.normalize_onsets(features.onsets)
     rhythm = track_beats(features, lines, said)
     beats = rhythm.beats if rhythm else Beats.even(structure.BAR / NO_BEAT_BAR)
+    meter = rhythm.meter if rhythm else structure.BAR
     bass, treble = features.pitches.bass(), features.pitches.treble()
     cents = key.tuning((bass + treble).sum(axis=0).astype(np.float64))
     classes = key.classes(bass + treble, cents)
-    bars = structure.measure_bars(features, lines, beats, classes)
+    bars = structure.measure_bars(features, lines, beats, classes, meter)
     voice = vocals.find_vocals(features)
     sung = vocals.sung(voice, beats.time(bars.begin))
     sections = structure.sections(bars, sung) if rhythm else []
-    phrases = structure.phrases(sections)
+    phrases = structure.phrases(sections, meter)
     return Analysis(
         version=VERSION,
         seconds=round(features.seconds, 6),
@@ -85,7 +86,7 @@ def analyse(
         stems=features.names,
         silent=False,
         tempo=_tempo(rhythm, features.seconds),
-        downbeat=Downbeat(rhythm.downbeat if rhythm else 0.0),
+        downbeat=Downbeat(rhythm.downbeat, rhythm.meter) if rhythm else Downbeat(0.0),
         key=_key(bass, treble, features, beats, phrases),
         loudness=_loudness(features),
         level=_level(features, lines),

@@ -43,9 +43,17 @@ class TrackFeatures:
         return self.analysis.tempo.bpm <= 0 or len(self.analysis.tempo.anchors) < 2
 
     @property
+    def meter(self) -> int:
+        """Beats per bar."""
+        return self.analysis.downbeat.meter
+
+    @property
     def uncertain(self) -> bool:
-        """Whether the beatgrid may be wrong; such a track is not mixed with another."""
-        return self.analysis.tempo.uncertain
+        """Whether its bars can't be matched: the beatgrid may be wrong, or bars are not of 4 beats.
+
+        Such a track is not mixed with another.
+        """
+        return self.analysis.tempo.uncertain or self.meter != BEATS_PER_BAR
 
     @cached_property
     def bpm(self) -> float:
@@ -111,33 +119,33 @@ class TrackFeatures:
     def begin(self) -> int:
         """Beat of the first downbeat in the playable part."""
         first = self.beat(self.playable_span[0])
-        return BEATS_PER_BAR * math.ceil((first - 1e-6) / BEATS_PER_BAR)
+        return self.meter * math.ceil((first - 1e-6) / self.meter)
 
     @cached_property
     def end(self) -> int:
         """Beat of the last bar line in the playable part."""
-        sound = self.analysis.first_bar_beat + BEATS_PER_BAR * len(self.analysis.energy)
+        sound = self.analysis.first_bar_beat + self.meter * len(self.analysis.energy)
         file = self.beat(self.playable_span[1])
         last = min(file, sound) if self.analysis.energy else file
-        return BEATS_PER_BAR * math.floor((last + 1e-6) / BEATS_PER_BAR)
+        return self.meter * math.floor((last + 1e-6) / self.meter)
 
     @cached_property
     def phrases(self) -> tuple[int, ...]:
         """Beats at which phrases begin, and the end of the last phrase."""
         phrases = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
-        phrases = [beat for beat in phrases if beat % BEATS_PER_BAR == 0]
+        phrases = [beat for beat in phrases if beat % self.meter == 0]
         if len(phrases) < 2:
-            step = BEATS_PER_BAR * PHRASE_BARS
+            step = self.meter * PHRASE_BARS
             phrases = [*range(max(0, self.begin), self.end, step)] or [self.begin]
-        if self.end - phrases[-1] >= BEATS_PER_BAR:
+        if self.end - phrases[-1] >= self.meter:
             phrases.append(self.end)
         return tuple(phrases)
 
     def bars(self, begin: float, end: float) -> range:
         """Return the indexes of the analysed bars between two beats."""
         first = self.analysis.first_bar_beat
-        low = max(0, math.floor((begin - first) / BEATS_PER_BAR + 1e-6))
-        high = math.ceil((end - first) / BEATS_PER_BAR - 1e-6)
+        low = max(0, math.floor((begin - first) / self.meter + 1e-6))
+        high = math.ceil((end - first) / self.meter - 1e-6)
         return range(low, max(low, min(high, self.count)))
 
     @cached_property
@@ -153,9 +161,9 @@ class TrackFeatures:
         for begin, end in vocals.spans:
             low, high = self.beat(begin), self.beat(end)
             for bar in self.bars(low, high):
-                at = first + BEATS_PER_BAR * bar
-                shared = min(high, at + BEATS_PER_BAR) - max(low, at)
-                found[bar] += max(0.0, shared) / BEATS_PER_BAR
+                at = first + self.meter * bar
+                shared = min(high, at + self.meter) - max(low, at)
+                found[bar] += max(0.0, shared) / self.meter
         return tuple(min(1.0, share) for share in found)
 
     @property
@@ -223,8 +231,8 @@ class TrackFeatures:
         2001).
         """
         first = self.analysis.first_bar_beat
-        begins = [first + BEATS_PER_BAR * bar for bar in range(self.count)]
-        whole = np.array([10 ** (self.loudness(at, at + BEATS_PER_BAR) / 10) for at in begins])
+        begins = [first + self.meter * bar for bar in range(self.count)]
+        whole = np.array([10 ** (self.loudness(at, at + self.meter) / 10) for at in begins])
         if not self.stems or not self.analysis.activity or not self.count:
             return (("", whole),)
         shares = np.zeros((self.count, len(self.stems)))

@@ -38,6 +38,7 @@ from crowdstream.dj.transitions import loudness_profile
 
 TARGET_LUFS = -16.0  # of each track; leaves headroom for two tracks below the limiter
 MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
+UNMIXED_CONFIDENCE = 0.5  # maximum of a track that plays alone, whatever the reason
 PEAK_DB = 3.0  # peak above full scale to which a quiet track may be raised: the limiter handles it
 
 
@@ -49,7 +50,9 @@ def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> S
     leave = enter + max(unit, (features.end - enter) // unit * unit)
     if features.left_out:
         why += f"; {features.left_out}"
-    if features.uncertain:
+    if features.meter != BEATS_PER_BAR:
+        why += f"; its bars have {features.meter} beats: it plays alone"
+    elif features.uncertain:
         doubt = features.analysis.tempo.doubt
         why += f"; its beatgrid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
     return SetEntry(
@@ -63,7 +66,8 @@ def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> S
         features.analysis.key.name,
         features.stems,
         why,
-        confidence=features.analysis.tempo.confidence if features.uncertain else 1.0,
+        confidence=min(features.analysis.tempo.confidence, UNMIXED_CONFIDENCE)
+        if features.uncertain else 1.0,
     )
 
 
@@ -282,7 +286,7 @@ class Planner:
         if left:
             shown = "; ".join(left[:3]) + ("; ..." if len(left) > 3 else "")
             return f"no track can be played: {shown}"
-        return "there are no tracks: run crowdstream analyze FOLDER first"
+        return "there are no analysed tracks: run crowdstream analyze FOLDER"
 
     def next(self, mix: Set, request: TrackRequest, preferred: str = "") -> Choice | None:
         """Choose the track to follow the last one of `mix`; None if no track is left.
@@ -293,6 +297,8 @@ class Planner:
         if last.path not in self._candidates:
             return None
         features = self._candidates.features(last.path)
+        if last.anchors != features.anchors:
+            return None  # it was analysed after it began to play, so its beats have other numbers
         place, tempo = placements(mix)[-1], tempo_map(mix)
         clock = tempo.bpm(place.end)
         mix_in_beats = place.mix_in_end - place.begin

@@ -53,12 +53,15 @@ class Composer:
         self.tonic, self.minor = (seed * 5 + seed // 24) % 12, bool((seed // 12 + seed) % 2)
         self.cents = float(random.choice([0.0, 0.0, random.uniform(-25, 25)]))
         self.swing = random.uniform(*self.style.swing)
+        # Styles without a shuffle use no random number, so their tracks stay the same.
+        delay = self.style.shuffle
+        self.shuffle = random.uniform(*delay) if delay != (0.0, 0.0) else 0.0
         lead_ins = [0.0, random.uniform(0.0, 0.3), random.uniform(0.0, 3.0)]
         self.lead_in = float(random.choice(lead_ins))
         self.sections = self._plan(seconds)
         self.total_bars = sum(section.bars for section in self.sections)
         self._lay_beats()
-        self.frames = int((self.second(4 * self.total_bars) + 1.5) * self.rate)
+        self.frames = int((self.bar_second(self.total_bars) + 1.5) * self.rate)
         self.stems = {name: np.zeros((self.frames, 2), np.float32) for name in STEMS}
         self.vocals: list[tuple[float, float]] = []
         self.kicks: list[float] = []
@@ -66,7 +69,7 @@ class Composer:
 
     def _plan(self, seconds: float) -> tuple[Section, ...]:
         random = self.random
-        bars = max(8, round(seconds * self.bpm / 240))
+        bars = max(8, round(seconds * self.bpm / (60 * self.style.beats)))
         unit = 8 if bars >= 36 else 4
         order = [["intro", "verse", "build", "drop", "break", "drop", "outro"],
                  ["intro", "verse", "drop", "break", "verse", "drop", "outro"],
@@ -96,7 +99,7 @@ class Composer:
         return tuple(found)
 
     def _lay_beats(self) -> None:
-        count = 4 * self.total_bars + 9
+        count = self.style.beats * self.total_bars + 9
         tempi = np.full(count, self.bpm)
         if not self.steady:
             at = np.arange(count) / count
@@ -111,15 +114,29 @@ class Composer:
         """Return the time of a beat in seconds."""
         return float(np.interp(beat, np.arange(len(self.beats)), self.beats))
 
-    def step(self, bar: int, sixteenth: float) -> float:
-        """Return the time of a sixteenth of a bar in seconds, with swing."""
-        whole = int(sixteenth)
-        late = self.swing if whole % 2 else 0.0
-        return self.second(4 * bar + (sixteenth + late) / 4)
+    def bar_second(self, bar: float) -> float:
+        """Return the time of a bar line in seconds."""
+        return self.second(self.style.beats * bar)
+
+    @property
+    def step_seconds(self) -> float:
+        """The length of a step at the mean tempo."""
+        return 60 * self.style.beats / self.style.steps / self.bpm
+
+    def step(self, bar: int, step: float) -> float:
+        """Return the time of a step of a bar in seconds, with swing."""
+        late = self.swing if int(step) % 2 else 0.0
+        per_beat = self.style.steps / self.style.beats
+        beat, within = divmod((step + late) / per_beat, 1.0)
+        middle = 0.5 * (1 + self.shuffle)  # of the beat: where the second eighth is played
+        within = within * 2 * middle if within < 0.5 else 1 - (1 - within) * 2 * (1 - middle)
+        return self.second(self.style.beats * bar + beat + within)
 
     def put(self, stem: str, second: float, sound: Audio, gain: float, pan: float = 0.0) -> None:
         """Add a mono sound. `pan`: -1 is left, 1 right."""
-        at = round(second * self.rate)
+        if self.style.human_ms:
+            second += float(self.random.normal(0, self.style.human_ms)) / 1000
+        at = max(0, round(second * self.rate))
         part = sound[: max(0, self.frames - at)]
         sides = np.array([math.sqrt(0.5 * (1 - pan)), math.sqrt(0.5 * (1 + pan))], np.float32)
         self.stems[stem][at : at + len(part)] += np.float32(gain) * part[:, None] * sides

@@ -36,9 +36,9 @@ def play_bass(composer: Composer) -> None:
             if mark not in "xo":
                 continue
             length = 1 + len(pattern[at + 1 :]) - len(pattern[at + 1 :].lstrip("-"))
-            degree = root + (4 if walks and at >= 12 else 0)
+            degree = root + (4 if walks and at >= 0.75 * style.steps else 0)
             pitch = composer.hz(composer.scale_note(degree, octave))
-            seconds = max(0.08, round(length * 15 / composer.bpm * 0.95, 3))
+            seconds = max(0.08, round(length * composer.step_seconds * 0.95, 3))
             sound = composer.cached_note(pitch, seconds, timbre, 4.0, decay, max(top, 2.5 * pitch))
             composer.put("bass", composer.step(bar, at), sound, 0.4 if mark == "x" else 0.25)
 
@@ -52,6 +52,8 @@ def play_chords(composer: Composer) -> None:
              "arp": "xxxxxxxxxxxxxxxx"}[kind]  # fmt: skip
     if kind == "stabs" and random.random() < 0.5:
         steps = "x..x..x-....x..x"
+    if composer.style.comping:
+        steps = composer.style.comping[random.integers(len(composer.style.comping))]
     sevenths = random.random() < 0.3
     cache = composer.__dict__.setdefault("harmony", {})
     gain = random.uniform(0.07, 0.14)
@@ -61,10 +63,10 @@ def play_chords(composer: Composer) -> None:
             continue
         degrees = [root, root + 2, root + 4] + ([root + 6] if sevenths else [])
         for at, mark in enumerate(steps):
-            if mark != "x":
+            if mark not in "xo":
                 continue
             length = 1 + len(steps[at + 1 :]) - len(steps[at + 1 :].lstrip("-"))
-            seconds = round(length * 15 / composer.bpm, 3)
+            seconds = round(length * composer.step_seconds, 3)
             attack = 60.0 if kind == "pad" else 3.0
             decay = 9.0 if kind == "pad" else 0.35
             sounding = [degrees[at % len(degrees)]] if kind == "arp" else degrees
@@ -80,26 +82,26 @@ def play_chords(composer: Composer) -> None:
 
 def play_lead(composer: Composer) -> None:
     """Two bars of melody, with echoes."""
-    random = composer.random
+    random, steps = composer.random, composer.style.steps
     timbre = (random.uniform(0.9, 1.6), random.choice([0.0, 1.0]))
     choices = MELODY[composer.minor]
     # Two bars of melody that repeat.
     phrase = [
         (at, choices[random.integers(len(choices))], int(random.choice([1, 2, 3])))
-        for at in sorted(random.choice(np.arange(0, 32), 9, replace=False))
+        for at in sorted(random.choice(np.arange(0, 2 * steps), 9, replace=False))
     ]
     for bar, inside, section in composer.bars():
         if "lead" not in section.lanes:
             continue
         for at, degree, length in phrase:
-            if at // 16 != inside % 2:
+            if at // steps != inside % 2:
                 continue
             pitch = composer.hz(composer.scale_note(degree, 5))
-            seconds = round(length * 15 / composer.bpm, 3)
-            second = composer.step(bar, int(at) % 16)
+            seconds = round(length * composer.step_seconds, 3)
+            second = composer.step(bar, int(at) % steps)
             sound = composer.cached_note(pitch, seconds, timbre, 5.0, 0.4, 7000.0)
             for echo in range(3):
-                late = echo * 45 / composer.bpm
+                late = 3 * echo * composer.step_seconds
                 composer.put("other", second + late, sound, 0.12 * 0.4**echo, 0.5 * (-1) ** echo)
 
 
@@ -123,7 +125,7 @@ def sing(composer: Composer) -> None:
         ]
         begin = composer.step(bar, int(random.choice([0, 2, 4])))
         sound = instruments.sing(random, composer.rate, pitches)
-        sound = sound[: int((composer.second(4 * bar + 7.5) - begin) * composer.rate)]
+        sound = sound[: int((composer.bar_second(bar + 1.875) - begin) * composer.rate)]
         end = begin + len(sound) / composer.rate
         composer.put("vocals", begin, sound, 0.35)
         composer.vocals.append((begin, end))

@@ -1,7 +1,8 @@
-"""Rhythms of the generated tracks: kick, snare, hats and bass in the 16 steps of a bar.
+"""Rhythms of the generated tracks: kick, snare, hats and bass in the steps of a bar.
 
-x is a loud note, o a soft one, - a sustained one, . silence. The tempo of a half-time style is that
-of its grid, as it is written and mixed: 140 for dubstep, although its snare plays once per bar.
+A bar has four beats of four steps unless a style says otherwise. x is a loud note, o a soft one, -
+a sustained one, . silence. The tempo of a half-time style is that of its grid, as it is written and
+mixed: 140 for dubstep, although its snare plays once per bar.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ class Style:
     swing: tuple[float, float] = (0.0, 0.0)  # delay of every second 16th, relative to a 16th
     chords: tuple[str, ...] = ("pad", "stabs", "keys")
     jitter_ms: float = 0.0  # standard deviation of the hits other than the kick
+    shuffle: tuple[float, float] = (0.0, 0.0)  # delay of every second eighth, relative to an eighth
+    beats: int = 4  # per bar
+    steps: int = 16  # per bar
+    comping: tuple[str, ...] = ()  # rhythms of the chords, instead of those of `chords`
+    human_ms: float = 0.0  # standard deviation of all notes, early and late
 
 
 STYLES = (
@@ -122,6 +128,110 @@ STYLES = (
         (0.0, 0.1), ("keys", "pad"), 4.0,
     ),
 )  # fmt: skip
+
+DANCES = (
+    # Swing is written in eighths here: the second one of a beat comes late.
+    Style(
+        "swing", (110.0, 190.0),
+        ("x...x...x...x...", "................", "x...............", "o...o...o...o..."),
+        ("................", "....o.......o...", "......o.........", "..........o...o."),
+        ("x...x.x.x...x.x.", "x...x.x.x.x.x.x.", "....x.......x..."),
+        ("x---x---x---x---", "x---x---x---x-x-"),
+        chords=("keys",), jitter_ms=5.0, shuffle=(0.25, 0.42),
+        comping=("......x-......x-", "..x-......x-....", "x-....x-........"),
+    ),
+    Style(
+        "shuffle", (84.0, 140.0),
+        ("x.......x.......", "x.....x.x.......", "x...x...x...x..."),
+        ("....x.......x...",),
+        ("x.x.x.x.x.x.x.x.", "x.x.x.x.x.x.x.x.", "x...x...x...x..."),
+        ("x-x-x-x-x-x-x-x-", "x---x---x---x---", "x-..x-x-x-..x-x-"),
+        chords=("keys", "stabs"), jitter_ms=4.0, shuffle=(0.2, 0.36),
+    ),
+    Style(
+        "samba", (92.0, 132.0),
+        ("x.....o.x.....o.", "o.......x.......", "x..ox..ox..ox..o"),
+        ("..x..x...x..x...", "x..x..x...x.x...", "....x.......x..."),
+        ("xooxxooxxooxxoox", "xoxoxoxoxoxoxoxo"),
+        ("x--ox---x--ox---", "x-----o-x-----o-"),
+        (0.0, 0.12), ("keys",), 4.0, comping=("x..x..x...x.x...", "..x-..x...x-..x."),
+    ),
+    Style(
+        "salsa", (84.0, 112.0),
+        ("................", "x.....x.x.....x."),
+        ("x.....x.....x...", "....x...x......."),
+        ("x...x.x.x...x.x.", "x.x.x.x.x.x.x.x."),
+        ("......x-....x---", "x.....x-....x---"),
+        chords=("keys",), jitter_ms=4.0, comping=("x.x...x.x.x...x.", "x..xx.x...x.x.x."),
+    ),
+    Style(
+        "cha-cha", (110.0, 132.0),
+        ("x...x...x...x...", "............x.x."),
+        ("....x...........", "....x.......x.x."),
+        ("x...x...x...x...", "x.x.x.x.x.x.x.x."),
+        ("x-....x-....x---", "x-----x-x---x-x-"),
+        chords=("keys",), jitter_ms=3.0, comping=("....x-......x-..", "..x-..x-..x-..x-"),
+    ),
+    Style(
+        "polka", (104.0, 136.0),
+        ("x...x...x...x...", "x.......x......."),
+        ("..x...x...x...x.", "..x...x...x.x.x."),
+        ("................", "..x...x...x...x.", "x.x.x.x.x.x.x.x."),
+        ("x---x---x---x---", "x-..x-..x-..x-.."),
+        chords=("stabs",), jitter_ms=5.0, comping=("..x...x...x...x.",),
+    ),
+    Style(
+        "march", (90.0, 124.0),
+        ("x...x...x...x...", "x.......x......."),
+        ("....x.......x...", "..oox.oox.oox.oo", "x.oox.oox.oox.xx"),
+        ("................", "x.......x......."),
+        ("x---x---x---x---", "x-------x-------"),
+        chords=("stabs", "keys"), jitter_ms=6.0, comping=("..x...x...x...x.", "....x.......x..."),
+    ),
+    Style(
+        "ska", (140.0, 184.0),
+        ("x...x...x...x...", "....x.......x...", "x.......x......."),
+        ("....x.......x...",),
+        ("..x...x...x...x.", "x.x.x.x.x.x.x.x."),
+        ("x-x-x-x-x-x-x-x-", "x---x---x---x---"),
+        chords=("stabs",), jitter_ms=4.0, comping=("..x...x...x...x.", "..xo..xo..xo..xo"),
+    ),
+    Style(
+        "reggae", (128.0, 184.0),
+        ("........x.......", "x.......x.......", "x...x...x...x..."),
+        ("........x.......", "........o......."),
+        ("x...x...x...x...", "x.x.x.x.x.x.x.x.", "x...x.x.x...x.x."),
+        ("x---x-x-....x---", "....x-x-x---x---"),
+        chords=("stabs",), jitter_ms=4.0, shuffle=(0.0, 0.2), comping=("....x.......x...",),
+    ),
+    Style(
+        "rock", (100.0, 184.0),
+        ("x.......x.......", "x.......x.x.....", "x.....x.x......."),
+        ("....x.......x...",),
+        ("x.x.x.x.x.x.x.x.", "x...x...x...x..."),
+        ("x-x-x-x-x-x-x-x-", "x---x-x-x---x-x-"),
+        chords=("keys", "pad"), jitter_ms=5.0, comping=("x---x---x---x---", "x-x-x-x-x-x-x-x-"),
+    ),
+    Style(
+        "waltz", (88.0, 186.0),
+        ("x...........", "x...........", "x...x...x..."),
+        ("....x...x...", "........x...", "............"),
+        ("x...x...x...", "x.x.x.x.x.x.", "............"),
+        ("x-----------", "x---........", "x-......x---"),
+        chords=("keys", "pad"), jitter_ms=6.0, shuffle=(0.0, 0.2), beats=3, steps=12,
+        comping=("....x-..x-..", "x---x---x---", "x-----------"),
+    ),
+    Style(
+        "six-eight", (64.0, 136.0),
+        ("x...........", "x.....x.....", "x...x.x....."),
+        ("......x.....", "......x.....", "............"),
+        ("x.x.x.x.x.x.", "x.o.o.x.o.o.", "x...x.x...x."),
+        ("x-----x-----", "x---x-x---x-", "x-----------"),
+        chords=("keys", "pad"), jitter_ms=5.0, beats=2, steps=12,
+        comping=("x-x-x-x-x-x-", "x-----x-----", "..x.x...x.x."),
+    ),
+)  # fmt: skip
+"""Dances and band music, which are played rather than programmed."""
 
 PROGRESSIONS = {
     # Degrees of the scale, 0 is the tonic; one per bar, repeated.

@@ -33,6 +33,7 @@ class Truth:
     tonic: int
     minor: bool
     swing: float
+    meter: int  # beats per bar
     sections: tuple[tuple[float, str], ...]  # begin in seconds, kind
     vocals: tuple[tuple[float, float], ...]
     separate: bool  # analysed as stems, not as one file
@@ -65,16 +66,18 @@ def generate_track(
     sing(composer)
     _finish(composer)
     begins = np.cumsum([0, *(section.bars for section in composer.sections)])
+    last = composer.style.beats * composer.total_bars
     truth = Truth(
         style=composer.style.name,
-        bpm=float(60 / np.median(np.diff(composer.beats[: 4 * composer.total_bars + 1]))),
+        bpm=float(60 / np.median(np.diff(composer.beats[: last + 1]))),
         steady=composer.steady,
-        beats=composer.beats[: 4 * composer.total_bars + 1],
+        beats=composer.beats[: last + 1],
         tonic=composer.tonic,
         minor=composer.minor,
         swing=composer.swing,
+        meter=composer.style.beats,
         sections=tuple(
-            (composer.second(4 * int(begin)), section.kind)
+            (composer.bar_second(int(begin)), section.kind)
             for begin, section in zip(begins[:-1], composer.sections, strict=True)
         ),
         vocals=tuple(composer.vocals),
@@ -96,7 +99,7 @@ def _finish(composer: Composer) -> None:
             np.minimum(part, shape[: len(part)], out=part)
         for name in ("bass", "other"):
             composer.stems[name] *= gain[:, None]
-    late = int(45 / composer.bpm * rate)
+    late = int(3 * composer.step_seconds * rate)
     composer.stems["vocals"][late:] += 0.25 * composer.stems["vocals"][:-late, ::-1]
     floor = 10 ** (random.uniform(-80, -45) / 20)
     noise = floor * random.standard_normal((composer.frames, 2), dtype=np.float32)

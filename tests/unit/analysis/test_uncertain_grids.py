@@ -1,14 +1,21 @@
-"""Beat grids of difficult sounds: two tempi, triple meter, loops with a tail, polarity."""
+"""Beat grids of difficult sounds: two tempi, triple meter, loose timing, loops, polarity."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from crowdstream.analysis.features import extract
+from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.onsets import settle_steady
 from crowdstream.analysis.result import Analysis
 from crowdstream.analysis.source import ArraySound, Mono, Sound
 from crowdstream.analysis.track import analyse
 from tests.support.drum_machine import RATE, beats_at, chords, drums, worst_error
+from tests.support.generated_tracks.styles import DANCES, STYLES
+from tests.support.generated_tracks.tracks import generate_track
 
 
 def analysed(*stems: np.ndarray) -> Analysis:
@@ -32,13 +39,34 @@ def test_a_tempo_change_keeps_the_beats_of_both_parts_and_is_uncertain(
     assert f"changes from {first:g} to {second:g}" in tempo.doubt
 
 
-@pytest.mark.parametrize("bpm", [96.0, 150.0, 176.0])
-def test_triple_meter_is_detected_and_uncertain(bpm: float) -> None:
-    tempo = analysed(drums(bpm, 45.0, beats_per_bar=3)).tempo
-    assert tempo.uncertain
-    assert "three beats" in tempo.doubt
-    assert tempo.bpm == pytest.approx(bpm, abs=0.02)
-    assert worst_error(tempo.anchors, beats_at(bpm, 44.0)) < 0.01
+@pytest.mark.parametrize("bpm", [96.0, 110.0, 150.0, 176.0])
+def test_triple_meter_is_detected(bpm: float) -> None:
+    found = analysed(drums(bpm, 45.0, beats_per_bar=3))
+    assert found.downbeat.meter == 3
+    assert found.tempo.bpm == pytest.approx(bpm, abs=0.02)
+    assert worst_error(found.tempo.anchors, beats_at(bpm, 44.0)) < 0.01
+    assert all(beat % 3 == 0 for beat in found.phrases)
+    assert not found.tempo.uncertain
+
+
+@pytest.mark.parametrize("bpm", [110.0, 150.0, 176.0])
+def test_a_bar_of_three_begins_with_the_kick(bpm: float) -> None:
+    found = analysed(drums(bpm, 45.0, beats_per_bar=3))
+    first = found.tempo.anchors[0][1] * bpm / 60
+    assert abs(first / 3 - round(first / 3)) < 0.02
+
+
+@pytest.mark.parametrize("style", ["house", "hip-hop", "shuffle", "rock"])
+@pytest.mark.parametrize("spread", [8.0, 15.0])
+def test_notes_that_are_early_and_late_do_not_shift_the_grid(style: str, spread: float) -> None:
+    [found] = [one for one in (*STYLES, *DANCES) if one.name == style]
+    track = generate_track(7, 50.0, replace(found, human_ms=spread), steady=True)
+    features = extract([ArraySound("mix", track.mix(), track.rate)])
+    # Only the alignment is tested here: the grid starts in the right place, but 12 ms early.
+    beats = Beats(np.array([0.0, 1.0]), track.truth.beats[:2] - 0.012)
+    beats = settle_steady(features.attacks, beats, features.seconds)
+    errors = beats.time(np.arange(len(track.truth.beats), dtype=float)) - track.truth.beats
+    assert abs(float(np.median(errors))) < 0.5 * spread / 1000 + 0.003
 
 
 @pytest.mark.parametrize("bpm", [88.0, 127.6])

@@ -15,7 +15,7 @@ BEATS: Doubles = 0.25 + np.arange(64, dtype=np.float64) * 0.5
 
 
 def _truth() -> Truth:
-    return Truth("house", 120.0, True, BEATS, 9, True, 0.0, ((0.25, "drop"),), (), False)
+    return Truth("house", 120.0, True, BEATS, 9, True, 0.0, 4, ((0.25, "drop"),), (), False)
 
 
 def _judged(bpm: float, late: float = 0.0, downbeat: int = 0, key: int = 21) -> dict[str, object]:

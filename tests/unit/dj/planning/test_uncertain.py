@@ -45,6 +45,17 @@ def mix() -> Set:
     return Planner(of_analyses(tracks), PlanOptions(minutes=14, seed=3)).plan().mix
 
 
+def test_a_track_whose_bars_have_three_beats_plays_alone() -> None:
+    tracks = {f"/m/{n}.wav": analysis(122.0 + n, level=0.3 + 0.1 * n) for n in range(4)}
+    waltz = tracks["/m/1.wav"]
+    tracks["/m/1.wav"] = replace(waltz, downbeat=replace(waltz.downbeat, meter=3))
+    mix = Planner(of_analyses(tracks), PlanOptions(minutes=9, seed=3)).plan().mix
+    [number] = [n for n, entry in enumerate(mix.entries) if entry.path == "/m/1.wav"]
+    assert mix.entries[number].uncertain and "3 beats" in mix.entries[number].why
+    for entry in mix.entries[max(0, number - 1) : number + 1]:
+        assert entry.transition is None or entry.transition.bars == 0
+
+
 def test_no_track_overlaps_an_uncertain_one(mix: Set) -> None:
     assert sum(entry.uncertain for entry in mix.entries) == 2
     pairs = 0
