@@ -72,7 +72,7 @@ def track_beats(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
     `lines` is a result of `tempo.normalize_onsets`. `said` is the tempo in the track's tags in
     beats per minute, 0 if there is none; it makes its candidate more likely.
     """
-    found = _one_rhythm(features, lines, said=said)
+    found = _one_rhythm(features, lines, said)
     if found is None:
         return None
     kept = grid.worst_fit(lines, found.beats)
@@ -136,11 +136,9 @@ def _is_steady(lines: Floats, rhythm: Rhythm) -> bool:
     return rhythm.steady and grid.coherence(lines, rhythm.beats) >= grid.STEADY
 
 
-def _one_rhythm(
-    features: Features, lines: Floats, hertz: float = 0.0, said: float = 0.0
-) -> Rhythm | None:
-    # The rhythm with a single steady or variable tempo. `hertz`: the approximate tempo in beats
-    # per second if known, else 0. `said`: the tempo in the tags in BPM, else 0.
+def _one_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm | None:
+    # The rhythm with a single steady or variable tempo. `said`: the tempo in the tags in BPM, else
+    # 0.
     found = tempo.candidates(lines)
     if not found:
         return None
@@ -155,7 +153,7 @@ def _one_rhythm(
         chances /= chances.sum()
     best = int(np.argmax(chances))
     chance = float(chances[best])
-    beats, steady = rough_grid(lines, hertz or found[best].hertz)
+    beats, steady = rough_grid(lines, found[best].hertz)
     beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
     meters = weights.METER.chances(downbeat.meter_traits(features, lines, beats))
     meter = downbeat.METERS[int(np.argmax(meters))]

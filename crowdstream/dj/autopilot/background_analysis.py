@@ -50,6 +50,11 @@ class BackgroundAnalysis:
         self._read()
         return self._progress
 
+    @property
+    def running(self) -> bool:
+        """Whether an analysis is running."""
+        return self._process is not None and self._process.poll() is None
+
     def tick(self, now: float, soon: bool) -> None:
         """Start a run when it is due. `now`: monotonic seconds. `soon`: nothing is analysed yet.
 
@@ -59,7 +64,7 @@ class BackgroundAnalysis:
         self._log_progress(now)
         if now < self._begun + (SOON_SECONDS if soon else RESCAN_SECONDS):
             return
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             return
         # Errors in the files are reported once, by the first run.
         errors = None if self._process is None else subprocess.DEVNULL
@@ -128,13 +133,14 @@ def entry_as_it_is(folder: Path, excluded: Container[str]) -> SetEntry | None:
     """
     # Most DJs never need these.
     from crowdstream.audiofile.duration import duration_seconds
+    from crowdstream.dj.planning.candidates import MIN_SECONDS
     from crowdstream.library.scanner import Scanner
 
     found = Scanner(lambda _path, _reason: None, unpacks=False).find([str(folder)])
     candidates = (track for track in found if track.path not in excluded)
     for track in itertools.islice(candidates, MAX_PROBES):
         lengths = [duration_seconds(Path(file.path)) for file in track.files]
-        known = [length for length in lengths if length]
+        known = [length for length in lengths if length and length >= MIN_SECONDS]
         if known:
             beats = max(known) * BEATLESS_BPM / 60
             return SetEntry(

@@ -10,8 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from crowdstream.dj.autopilot.track_selector import (
     SetFileSelector,
     TrackSelector,
 )
+from crowdstream.dj.setfile.model import SetEntry
 from crowdstream.dj.setfile.reader import SetError
 from crowdstream.movement.follower import MovementMap
 from crowdstream.movement.map_file import read_map
@@ -154,7 +154,19 @@ def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) ->
     def energy() -> float:
         return curve.energy((time.monotonic() - begun) / ENERGY_PERIOD_SECONDS % 1.0)
 
+    def unanalysed(excluded: Collection[str]) -> SetEntry | None:
+        # Between two runs of the analysis, no track is new.
+        if analyst is None or not analyst.running:
+            return None
+        # What the library knows and the candidates lack is damaged, silent or too short.
+        analysed: set[str] = set()
+        with contextlib.suppress(LibraryNotFound), Library(place, write=False) as library:
+            for query in (Query(roots=(folder,)), Query(roots=(folder,), bad=True)):
+                analysed |= {path for entry in library.find(query)
+                             for path in (entry.path, entry.play)}  # fmt: skip
+        return entry_as_it_is(options.what, analysed.union(excluded))
+
     return EndlessSelector(
         lambda cards: Planner(cards, PlanOptions(seed=options.seed)), candidates, energy,
-        partial(entry_as_it_is, options.what) if analyst is not None else None,
+        None if analyst is None else unanalysed,
     )  # fmt: skip

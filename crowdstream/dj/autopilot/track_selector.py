@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
@@ -151,7 +151,7 @@ class EndlessSelector:
     def __init__(
         self, planner: Callable[[Candidates], Planner], candidates: Callable[[], Candidates],
         energy: Callable[[], float],
-        unanalysed: Callable[[Container[str]], SetEntry | None] | None = None,
+        unanalysed: Callable[[Collection[str]], SetEntry | None] | None = None,
     ) -> None:  # fmt: skip
         """`energy`: returns the planned energy, 0 to 1, at the present time.
 

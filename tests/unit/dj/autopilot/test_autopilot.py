@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from crowdstream.dj.autopilot.background_analysis import entry_as_it_is
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, SetFileSelector
@@ -121,9 +123,10 @@ def test_a_folder_that_is_not_analysed_is_played_as_it_is_until_it_is(
     assert dj.player.state.mix.entries[0].overlap > 0 and len(sim.gaps) <= 2
 
 
-def test_tracks_that_were_played_or_have_no_known_length_are_not_chosen(tmp_path: Path) -> None:
+def test_played_damaged_and_short_tracks_are_not_chosen(tmp_path: Path) -> None:
     assert entry_as_it_is(tmp_path, ()) is None
     (tmp_path / "0 damaged.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "0 short.wav", np.zeros(44100), 44100)
     tone_set(tmp_path, "ab")
     first = entry_as_it_is(tmp_path, ())
     assert first is not None and Path(first.path).name == "a.wav" and first.uncertain
