@@ -165,6 +165,7 @@ fi
 run=$(mktemp -d "$temporary/cs-XXXXXX")
 mkdir "$run/tmp"
 full=''
+export OPENBLAS_NUM_THREADS=1  # as in the server
 export CROWDSTREAM_TEST_RUN=${run##*/} TMPDIR=$run/tmp COVERAGE_FILE=$run/coverage
 finish() {
     local status=$? left

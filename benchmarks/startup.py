@@ -32,6 +32,7 @@ import gc
 import itertools
 import json
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -63,7 +64,11 @@ VERSION_SECONDS = 0.01  # between two requests for the version
 
 
 def start_server(card: Card, frames: int, path: Path) -> dict[str, float]:
-    """Start a server, play, end it; return seconds to `ready` and to `sound`, and `latency`."""
+    """Start a server, play, end it; return seconds to `ready` and to `sound`, and `latency`.
+
+    `cpu`: seconds of CPU time that its processes used altogether.
+    """
+    before = _children_cpu_seconds()
     port = free_port()
     options = [*card.flags(frames), "--port", str(port), "--stats-interval", "0"]
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +90,14 @@ def start_server(card: Card, frames: int, path: Path) -> dict[str, float]:
                     time.sleep(0.0005)
                 sound = time.monotonic()
                 latency = float(desk.clock["latency"])
-    return {"ready": ready - begin, "sound": sound - begin, "latency": latency}
+    cpu = _children_cpu_seconds() - before
+    return {"ready": ready - begin, "sound": sound - begin, "latency": latency, "cpu": cpu}
+
+
+def _children_cpu_seconds() -> float:
+    # Of processes that have ended, and of their children.
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _replies(client: OscClient) -> bool:
@@ -117,6 +129,7 @@ def measure_server(options: argparse.Namespace) -> bool:
         "median_ready_s": round(common.median([start["ready"] for start in starts]), 3),
         "median_sound_s": round(common.median(sound), 3),
         "max_sound_s": round(max(sound), 3),
+        "median_cpu_s": round(common.median([start["cpu"] for start in starts]), 3),
         "latency_s": round(starts[0]["latency"], 4),
         "period_s": round(options.buffer_size / 44100, 4),
         "goal_s": SERVER_GOAL_SECONDS,

@@ -17,7 +17,7 @@ from benchmarks.long_night.readings import moment
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import PLAYING
 
-KINDS = ("engine", "hang", "standby", "loader", "control", "recorder", "web")
+KINDS = ("engine", "hang", "standby", "loader", "control", "recorder", "web", "fork-server")
 """Kinds of kills: the active engine is killed or stopped (SIGSTOP), the others are killed."""
 
 CLOSE_SECONDS = 3.0  # of close observation, for the length of the gap

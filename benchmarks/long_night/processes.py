@@ -17,6 +17,7 @@ MODULES = {
     "crowdstream.loader.main": "loader",
     "crowdstream.recorder.main": "recorder",
     "crowdstream.control.main": "control",
+    "crowdstream.control.processes.fork_server": "fork-server",
     "crowdstream.web.main": "web",
     "crowdstream.web.waveforms.main": "waves",
 }

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crowdstream import logs
+from crowdstream.control.processes.fork_server import MODULES, ForkServer
 from crowdstream.settings import (
     Resolved,
     SettingError,
@@ -89,6 +90,9 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     begin = time.monotonic()
+    fork_server = ForkServer(store)
+    if resolved:
+        fork_server.begin(MODULES)
     # Imported modules are not garbage; collecting during imports adds a tenth to their duration.
     gc.disable()
     from crowdstream.control.processes.child import ChildError
@@ -103,7 +107,7 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
     gc.enable()
     if resolved:
         log.info("%s", resolved.preset_reason)
-    server = Server(settings, Notifier.of_environment(), store)
+    server = Server(settings, Notifier.of_environment(), fork_server)
     try:
         server.start(ended.is_set)
     except Cancelled:

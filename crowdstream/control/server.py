@@ -14,6 +14,7 @@ from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.control.engine_queue.request import Reply
 from crowdstream.control.processes.child import Child, ControlThreadCaller, stop_all
 from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.fork_server import ForkServer
 from crowdstream.control.processes.recorder import start_recorder
 from crowdstream.control.processes.web_process import WebProcess, start_web
 from crowdstream.control.startup import Startup
@@ -24,7 +25,6 @@ from crowdstream.monitor.health import Processes
 from crowdstream.monitor.watch import HealthMonitor
 from crowdstream.osc.acl import exposure
 from crowdstream.settings import Settings
-from crowdstream.supervisor.fd_store import FdStore
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +44,16 @@ class Server:
         self,
         settings: Settings,
         notifier: Notifier | None = None,
-        store: FdStore | None = None,
+        fork_server: ForkServer | None = None,
     ) -> None:
-        """`notifier` reports to systemd; `store` keeps what outlives this process.
+        """`notifier` reports to systemd; `fork_server` starts processes.
 
-        A server inside a script has neither.
+        A server inside a script has no `notifier`, and a fork server of its own.
         """
         self.settings = settings
         self._notifier = notifier or Notifier()
-        self._store = store or FdStore()
+        self._fork_server = fork_server or ForkServer()
+        self._store = self._fork_server.store
         self.error: BaseException | None = None
         self.port = 0
         self._stopping = False
@@ -67,7 +68,7 @@ class Server:
         then leaves nothing running. If an earlier control process has left its parts in the
         store, they are taken over while they play on.
         """
-        startup = Startup(self.settings, self._store, cancelled, self._notifier.starting)
+        startup = Startup(self.settings, self._fork_server, cancelled, self._notifier.starting)
         parts = startup.adopt() if "desk" in self._store.kept else startup.run()
         self.osc, self.desk, self.until = parts.osc, parts.desk, parts.until
         self._engines, self._loader = parts.engines, parts.loader
@@ -77,15 +78,14 @@ class Server:
             self.port = self.osc.port
             self._caller = ControlThreadCaller(self._thread)
             startup.add_undo(self._caller.close)
-            processes = Processes(
-                {"control": os.getpid(), "loader": self._loader.pid, **self._engines.pids()}
-            )
+            pids = {"control": os.getpid(), "loader": self._loader.pid}
+            processes = Processes({**pids, **self._engines.pids(), **self._fork_server.pids})
             self.core = Dispatcher(
                 self.settings, self.desk, self.osc, self._loader.send, info, processes,
                 notes=parts.notes,
             )
             self.core.reply_ports.own = self.port
-            self.core.recordings.launch = partial(start_recorder, store=self._store)
+            self.core.recordings.launch = partial(start_recorder, self._fork_server)
             self._health = HealthMonitor(
                 self.desk, processes, self.settings.stats_interval, self.core.notify,
                 self.core.storage_health.stall,
@@ -123,7 +123,7 @@ class Server:
         }  # fmt: skip
         if notes.values:
             self.osc.restore(notes.values["osc"])
-            recorder = Child.adopt(self._store, "recorder") if "recorder" in kept else None
+            recorder = Child.adopt(self._fork_server, "recorder") if "recorder" in kept else None
             core.snapshotter.restore(recorder)
             core.adopted()
             self._engines.catch_up()
@@ -134,12 +134,12 @@ class Server:
         self._store.ready()
 
     def _make_web(self) -> WebProcess | None:
-        settings, store = self.settings, self._store
+        settings, forks = self.settings, self._fork_server
         if not settings.http:
             return None
-        child = Child.adopt(store, "web") if "web" in store.kept else None
+        child = Child.adopt(forks, "web") if "web" in self._store.kept else None
         return WebProcess(
-            self.core, self.port, partial(start_web, self.desk, settings, store), child
+            self.core, self.port, partial(start_web, forks, self.desk, settings), child
         )
 
     def stop(self) -> None:
@@ -157,6 +157,7 @@ class Server:
             web = self._web.child if self._web else None
             stop_all([*self._engines.children, self._loader.child, *filter(None, [web])])
             self.core.recordings.close()
+            self._fork_server.close()
             self.osc.close()
             self._caller.free()
             if self.core.snapshotter:
@@ -233,10 +234,12 @@ class Server:
                 self.core.tick()
                 self._loader.tick()
                 self._engines.tick()
+                self._fork_server.tick()
                 if self._web:
                     self._web.tick()
                     self._health.processes.replace(("web",), self._web.pids)
                 self._health.processes.replace(("engine", "standby"), self._engines.pids())
+                self._health.processes.replace(("fork_server",), self._fork_server.pids)
                 self._health.tick(self.core.status.control_readings)
                 self._notifier.tick(self.desk.frame, self.core.status.line)
 

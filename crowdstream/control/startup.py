@@ -13,6 +13,7 @@ from typing import Any
 
 from crowdstream.control.processes.child import Child, ChildError, stop_all
 from crowdstream.control.processes.engine_pool import EnginePool, start_engine
+from crowdstream.control.processes.fork_server import MODULES, ForkServer
 from crowdstream.control.processes.loader_client import LoaderClient, start_loader
 from crowdstream.control.state.state_log import StateLog, create_state_log
 from crowdstream.desk.block import Desk
@@ -21,7 +22,6 @@ from crowdstream.engine.jit.kernel_cache import StallTimeout
 from crowdstream.loader.loader import budget_pages
 from crowdstream.osc.socket import OscSocket
 from crowdstream.settings import Settings
-from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.supervisor.stale_files import remove_stale_files
 
 log = logging.getLogger(__name__)
@@ -62,17 +62,17 @@ class Startup:
     def __init__(
         self,
         settings: Settings,
-        store: FdStore,
+        fork_server: ForkServer,
         cancelled: Callable[[], bool] = lambda: False,
         waiting: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
         """`waiting` receives a progress line and the seconds until the next one at the latest."""
         self._settings = settings
-        self._store = store
+        self._fork_server, self._store = fork_server, fork_server.store
         self._cancelled = cancelled
         self._waiting = waiting
         self._children: list[Child] = []
-        self._undo_steps: list[Callable[[], None]] = []
+        self._undo_steps: list[Callable[[], None]] = [fork_server.close]
 
     def run(self) -> Parts:
         """Start socket, desk, a playing engine and a loader; on failure undoes all and raises."""
@@ -81,14 +81,16 @@ class Startup:
         osc = self._socket()
         self._undo_steps.append(osc.close)
         try:
+            self._fork_server.begin(MODULES)
             store.keep("osc", osc.filenos(), {})
             size = budget_pages(settings.effective_cache_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
             self._undo_steps.append(desk.close)
+            self._fork_server.await_ready()
             engines = self._engines(desk)
             engine = engines.launch().child
             self._children.append(engine)
-            loader = start_loader(desk, settings, store)
+            loader = start_loader(self._fork_server, desk, settings)
             self._children.append(loader)
             engines.on_first_engine_ready(self._await(engine, osc))
             self._await(loader, osc)
@@ -105,11 +107,11 @@ class Startup:
         return OscSocket(settings.osc_host, settings.port, settings.osc_allow, fds)
 
     def _engines(self, desk: Desk) -> EnginePool:
-        launch = partial(start_engine, store=self._store)
-        return EnginePool(desk, self._settings, launch=launch)
+        return EnginePool(desk, self._settings, partial(start_engine, self._fork_server))
 
     def _loader_client(self, loader: Child, desk: Desk) -> LoaderClient:
-        return LoaderClient(loader, desk, partial(start_loader, desk, self._settings, self._store))
+        start = partial(start_loader, self._fork_server, desk, self._settings)
+        return LoaderClient(loader, desk, start)
 
     def _keep(self, desk: Desk, until: float | None) -> StateLog | None:
         if not self._store.connected:
@@ -127,16 +129,17 @@ class Startup:
         Raises `ChildError`, `DeskError` or `KeyError` when that is impossible.
         """
         kept = self._store.kept
+        self._fork_server.begin(MODULES)
         (fd,), about = kept.pop("desk")
         desk = Desk(fd)
         notes = StateLog(kept.pop("notes").fds[0])
         engines = self._engines(desk)
-        engines.adopt(notes.values["engines"], self._store)
+        engines.adopt(notes.values["engines"], self._fork_server)
         there = "loader" in kept  # else it had died and was not yet restarted
         if there:
-            loader = Child.adopt(self._store, "loader")
+            loader = Child.adopt(self._fork_server, "loader")
         else:
-            loader = start_loader(desk, self._settings, self._store)
+            loader = start_loader(self._fork_server, desk, self._settings)
         client = self._loader_client(loader, desk)
         client.restore(notes.values["loader"], fresh=not there)
         return Parts(self._socket(), desk, engines, client, notes, about["until"])

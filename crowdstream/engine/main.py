@@ -30,9 +30,9 @@ from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.callback import Callback, StreamChange, raise_priority
 from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
-from crowdstream.engine.precompiled import kernels
+from crowdstream.engine.precompiled import kernels, load_made
 from crowdstream.engine.standby import StandbyMonitor
-from crowdstream.system.process import send_to_parent
+from crowdstream.system.process import release_pages, send_to_parent
 
 
 class Ended(Exception):
@@ -376,6 +376,7 @@ class Engine:
     def _finish_loading(self) -> None:
         # Afterwards, neither compilation nor garbage collection may delay the callback.
         kernels()
+        release_pages("libllvmlite")
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -383,6 +384,12 @@ class Engine:
     def _stop(self) -> None:
         if self._driver is not None:
             self._driver.stop()
+
+
+def prepare() -> None:
+    """Load the kernels in a process that will fork engines, unless they have yet to be compiled."""
+    if load_made():
+        release_pages("libllvmlite")
 
 
 def main(arguments: list[str]) -> int:

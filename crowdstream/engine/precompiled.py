@@ -63,9 +63,15 @@ class _Code(NamedTuple):
 
 
 @cache
+def load_made() -> Kernels | None:
+    """Load the kernels of the current sources; None if they have not been compiled."""
+    return _made(_file()) or _shipped()
+
+
+@cache
 def kernels() -> Kernels:
     """Return the kernels of the current sources, and compile them if necessary."""
-    return _made(_file()) or _shipped() or compile_here()
+    return load_made() or compile_here()
 
 
 def compile_here() -> Kernels:

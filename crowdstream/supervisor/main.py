@@ -120,6 +120,7 @@ class Supervisor:
         environment = dict(os.environ)
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts threads that nothing needs
         os.set_inheritable(fd, True)
         # -P: a file in the caller's folder must not shadow a module. A session of its own keeps
         # the terminal's signals away from control; the supervisor passes them on.

@@ -1,4 +1,4 @@
-"""The environment of the server's child processes, without its secrets.
+"""The environment of the server's child processes, without its secrets, and their command lines.
 
 Watch for the end of another process.
 
@@ -17,7 +17,7 @@ import os
 import platform
 import select
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,57 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 SECRETS = frozenset({"CROWDSTREAM_HTTP_TOKEN"})
 """Variables needed only by the process that reads the settings."""
 
+ONE_THREAD_VARIABLE = "OPENBLAS_NUM_THREADS"
+
 
 def child_environment(given: Mapping[str, str] | None = None, /, **more: str) -> dict[str, str]:
     """Copy `given`, or this process's environment, with `more` added, for a child process.
 
     The child finds this package wherever it is started. Children often decode untrusted files,
-    so they don't receive the token of the page.
+    so they don't receive the token of the page. numpy starts no threads for linear algebra in
+    them, which would wait for work, and there is none for them.
     """
     environment = dict(os.environ if given is None else given)
     for name in SECRETS:
         environment.pop(name, None)
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
-    return {**environment, **more}
+    return {**environment, ONE_THREAD_VARIABLE: "1", **more}
+
+
+def set_command_line(arguments: Sequence[str]) -> None:
+    """Make `ps` and others show `arguments` as this process's command line.
+
+    They replace the arguments it was started with, and are cut to the length of these.
+    """
+    # proc_pid_stat(5): fields 48 and 49, counted behind the name in parentheses, which is field 2.
+    stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
+    start, end = map(int, stat.rpartition(")")[2].split()[45:47])
+    text = "\0".join(arguments).encode()[: end - start - 1]
+    ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+
+
+MADV_DONTNEED = 4  # madvise(2)
+
+
+def release_pages(library: str) -> None:
+    """Release the memory of a shared library that is hardly used any more.
+
+    Its unchanged pages are read from the file again when they are used. `library`: the beginning of
+    its file name.
+    """
+    libc = ctypes.CDLL(None)
+    start = size = 0
+    with open("/proc/self/smaps", encoding="utf-8", errors="replace") as smaps:
+        for line in smaps:
+            key, *fields = line.split()
+            if not key.endswith(":"):
+                name = fields[-1].rpartition("/")[2] if len(fields) > 4 else ""
+                wanted = name.startswith(library) and "w" not in fields[0]
+                start, end = (int(side, 16) for side in key.split("-"))
+                size = end - start if wanted else 0
+            elif key == "Private_Dirty:" and size and fields[0] == "0":
+                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_DONTNEED)
 
 
 def watch_process(pid: int) -> Callable[[], bool]:

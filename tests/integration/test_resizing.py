@@ -66,6 +66,7 @@ def test_resizing_loses_no_frame_of_the_mix(running: Running, tmp_path: Path) ->
         assert status["budget_ms"] == pytest.approx(1000 * frames / RATE)
         assert status["latency_ms"] == pytest.approx(2000 * frames / RATE, abs=3)
         assert status["deck.A.state"] == "playing" and status["guarded"] == 0
+    until(lambda: client.status()["frame"] > before["frame"] + 2 * RATE)
     client.request("/record/stop", answer="/done")
     listener.close()
     until(lambda: client.status()["recording"] == 0)

@@ -74,7 +74,7 @@ for size in [128, 2048]:
         time.sleep(0.01)
     status = server.status()
     assert status["buffer_size"] == size and status["voices"] == 1
-    assert len(me.children()) >= 2  # engine and loader, and a standby a moment later
+    assert len(me.children(recursive=True)) >= 3  # fork server, engine, loader; later a standby
     server.stop()
     left = (me.children(recursive=True), threading.active_count(), me.num_fds())
     before = before or left

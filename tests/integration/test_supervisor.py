@@ -112,7 +112,7 @@ def test_killing_control_is_inaudible_and_loses_no_state(
     until(lambda: client.status()["standby"] != "none")
     before = client.status()
     others = {one.pid for one in running.children()} - set(controls(running))
-    assert len(others) == 4  # engine, standby, loader, recorder
+    assert len(others) == 5  # fork server, engine, standby, loader, recorder
     # When control dies, one change has reached the engine, and one is still in control.
     client.bundle(time.time() + 0.9 * HORIZON_SECONDS, ("/deck/A/level", 0.5, 0.0))
     client.bundle(time.time() + 3.0 * HORIZON_SECONDS, ("/deck/D/level", 0.5, 0.0))

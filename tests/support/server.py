@@ -24,8 +24,11 @@ __all__ = [
 ]  # fmt: skip
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
-ROLES = {"control": "control", "engine": "engine", "loader": "loader", "web": "web"}
-"""The server's children by package: the name under which they are measured."""
+ROLES = {
+    "control.main": "control", "control.processes.fork_server": "fork_server",
+    "engine.main": "engine", "loader.main": "loader", "web.main": "web",
+}  # fmt: skip
+"""The server's children by module: the name under which they are measured."""
 
 
 class Running:
@@ -54,7 +57,7 @@ class Running:
         return found
 
     def children_named(self, name: str, word: str = "") -> list[psutil.Process]:
-        """Those of them that run `crowdstream.<name>.main`, the oldest first.
+        """Those of them that run `crowdstream.<name>.main`, or that module, the oldest first.
 
         `word`: only those that have it in their command line.
         """
@@ -62,7 +65,8 @@ class Running:
         for one in self.children():
             with contextlib.suppress(psutil.Error):  # it has just ended
                 line = one.cmdline()
-                if f"crowdstream.{name}.main" in line and word in " ".join(line):
+                modules = {f"crowdstream.{name}.main", f"crowdstream.{name}"}
+                if modules & set(line) and word in " ".join(line):
                     found.append((float(one.create_time()), one.pid, one))
         return [one for _time, _pid, one in sorted(found)]
 
@@ -81,13 +85,13 @@ class Running:
             raise ServerError(f"the server has ended: {self.log().strip()}")
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Return the supervisor and its children by role: control, engine, standby, loader, web.
+        """Return the supervisor and its children by role; see `ROLES`. Another engine: "standby".
 
         The older of two engines is "engine": the one that renders, unless it hangs.
         """
         found = {"supervisor": psutil.Process(self.pid)}
-        for package, role in ROLES.items():
-            named = self.children_named(package)
+        for module, role in ROLES.items():
+            named = self.children_named(module)
             found.update(zip((role, "standby"), named, strict=False))
         return found
 

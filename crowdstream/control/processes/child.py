@@ -6,17 +6,13 @@ import contextlib
 import json
 import logging
 import os
-import select
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crowdstream.supervisor.fd_store import FdStore
-from crowdstream.system.process import child_environment
+from crowdstream.control.processes.fork_server import ChildProcess, ForkServer
+from crowdstream.supervisor.fd_store import FdStore, close_all
 
 log = logging.getLogger(__name__)
 
@@ -31,94 +27,50 @@ class ServerGone(RuntimeError):
     """The control thread has ended and runs no more calls."""
 
 
-class AdoptedProcess:
-    """A process started by a predecessor of this control, with the part of `Popen` used here.
-
-    `pidfd` identifies the process even if its number is reused. The exit status is not available.
-    """
-
-    def __init__(self, pid: int, pidfd: int) -> None:
-        self.pid = pid
-        self._pidfd = pidfd
-        self._ended = select.poll()
-        self._ended.register(pidfd, select.POLLIN)
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait up to `seconds` for the process to exit; raises `subprocess.TimeoutExpired`."""
-        if self._pidfd >= 0:
-            if not self._ended.poll(None if seconds is None else seconds * 1000):
-                raise subprocess.TimeoutExpired(str(self.pid), seconds or 0.0)
-            os.close(self._pidfd)
-            self._pidfd = -1
-
-    def kill(self) -> None:
-        """Kill the process."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-
 class Child:
     """A Python module in a process of its own, controlled by JSON lines over pipes.
 
-    A plain subprocess rather than `multiprocessing`: it works without a `__main__` guard in the
-    caller's script, and the child imports none of the caller's modules. Every user of the machine
-    can read `argument`, so secrets are sent over the pipe. The child exits when its standard
-    input closes. With a `store`, its pipes are kept there under `name` and the child outlives
-    control; `adopt` takes it over. Raises `ChildError` when the system can't start the process.
+    A fork rather than `multiprocessing`: it works without a `__main__` guard in the caller's
+    script, and the child has none of the caller's modules. Every user of the machine can read
+    `argument`, so secrets are sent over the pipe. The child exits when its standard input closes.
+    Its pipes are kept in the fork server's store under `name`, and the child outlives control;
+    `adopt` takes it over. Raises `ChildError` when the system can't start the process.
     """
 
     def __init__(
-        self,
-        module: str,
-        argument: str,
-        desk_fd: int,
-        store: FdStore | None = None,
-        name: str = "",
+        self, fork_server: ForkServer, module: str, argument: str, desk_fd: int, name: str
     ) -> None:
+        input_, ours_in = os.pipe()
+        ours_out, output = os.pipe()
         try:
-            process = subprocess.Popen(
-                # -P: a file in the caller's folder must not shadow a module.
-                [sys.executable, "-P", "-m", module, argument],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=[desk_fd],
-                env=child_environment(),
-                # A session of its own, out of reach of the terminal's signals: control ends it.
-                start_new_session=True,
-            )
+            process = fork_server.start(module, argument, [input_, output, desk_fd])
         except OSError as error:
+            close_all([ours_in, ours_out])
             raise ChildError(f"can't start {module}: {error.strerror or error}") from error
-        assert process.stdin and process.stdout
-        # This object owns the duplicated descriptors.
-        pipes = os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
-        process.stdin.close()
-        process.stdout.close()
-        self._set_up(process, module, *pipes, store or FdStore(), name)
-        if self._store.connected:
-            pidfd = os.pidfd_open(self.pid)
-            note = {"pid": self.pid, "module": module}
-            self._store.keep(name, [*pipes, pidfd], note)
-            os.close(pidfd)
+        finally:
+            close_all([input_, output])
+        self._set_up(process, module, ours_in, ours_out, fork_server.store, name)
+        note = {"pid": self.pid, "module": module}
+        self._store.keep(name, [ours_in, ours_out, process.pidfd], note)
 
     @classmethod
-    def adopt(cls, store: FdStore, name: str) -> Child:
+    def adopt(cls, fork_server: ForkServer, name: str) -> Child:
         """Take over the child that an earlier control process left in the store under `name`.
 
         Raises `KeyError` when there is none.
         """
+        store = fork_server.store
         (stdin, stdout, pidfd), note = store.kept.pop(name)
+        process = ChildProcess(note["pid"], pidfd, fork_server)
         child = cls.__new__(cls)
-        child._set_up(
-            AdoptedProcess(note["pid"], pidfd), note["module"], stdin, stdout, store, name
-        )
+        child._set_up(process, note["module"], stdin, stdout, store, name)
         # The predecessor may have died in the middle of a line: end that line first.
         child._unsent += b"\n"
         return child
 
     def _set_up(
         self,
-        process: subprocess.Popen[bytes] | AdoptedProcess,
+        process: ChildProcess,
         module: str,
         stdin: int,
         stdout: int,
@@ -149,13 +101,15 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """Exit status; None while the process runs and for an adopted process."""
-        return None if isinstance(self._process, AdoptedProcess) else self._process.poll()
+        """Exit status, negative for a signal; None while the process runs, or if it is unknown."""
+        with contextlib.suppress(TimeoutError):
+            return self._process.wait(0.0)
+        return None
 
     @property
     def exited(self) -> bool:
         """Whether the process has exited."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(TimeoutError):
             self._process.wait(0.0)
             return True
         return False
@@ -165,7 +119,7 @@ class Child:
         """How the process ended, for a log line."""
         try:
             status = self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             return "it closed its output"
         if status is None:
             return "status unknown"
@@ -227,7 +181,7 @@ class Child:
         self.request_exit()
         try:
             self._process.wait(max(0.0, seconds))
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             self._process.kill()
             self._process.wait()
         if self.out >= 0:

@@ -22,11 +22,11 @@ from typing import Any
 from crowdstream.commands.errors import Refused
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.fork_server import ENGINE_MODULE, ForkServer
 from crowdstream.desk.block import Desk
 from crowdstream.desk.snapshot import read_callback
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.settings import Settings
-from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,10 @@ REASONS = {
 Launch = Callable[[dict[str, Any], Desk], Child]
 
 
-def start_engine(request: dict[str, Any], desk: Desk, store: FdStore | None = None) -> Child:
+def start_engine(fork_server: ForkServer, request: dict[str, Any], desk: Desk) -> Child:
     """Start an engine process. Raises `ChildError`."""
     name = f"{STORE_PREFIX}{request['number']}"
-    return Child("crowdstream.engine.main", json.dumps(request), desk.fd, store, name)
+    return Child(fork_server, ENGINE_MODULE, json.dumps(request), desk.fd, name)
 
 
 @dataclass(eq=False)
@@ -87,9 +87,9 @@ class EnginePool:
         self,
         desk: Desk,
         settings: Settings,
+        launch: Launch,
         changed: Callable[[StreamInfo, str], None] = lambda *_: None,
         lost: Callable[[str], None] = lambda _: None,
-        launch: Launch = start_engine,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk = desk
@@ -159,7 +159,7 @@ class EnginePool:
             "searching": self.searching, "driver": self._driver, "device": self._device,
         }
 
-    def adopt(self, note: dict[str, Any], store: FdStore) -> None:
+    def adopt(self, note: dict[str, Any], fork_server: ForkServer) -> None:
         """Take over the engines of an earlier control process, one of which plays.
 
         `catch_up` then processes the messages that they have sent since.
@@ -169,10 +169,11 @@ class EnginePool:
         self.info = StreamInfo(**note["info"])
         self.frames = self.info.buffer_size
         known = {number: rest for number, *rest in note["engines"]}
-        for name in [name for name in store.kept if name.startswith(STORE_PREFIX)]:
+        kept = fork_server.store.kept
+        for name in [name for name in kept if name.startswith(STORE_PREFIX)]:
             number = int(name.removeprefix(STORE_PREFIX))
             self._numbers = max(self._numbers, number)
-            child = Child.adopt(store, name)
+            child = Child.adopt(fork_server, name)
             role, state, ready = known.get(number, ("standby", "coming", ""))
             self._engines.append(Engine(number, child, role, state, ready))
 

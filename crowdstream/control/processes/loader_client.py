@@ -22,9 +22,9 @@ from typing import Any
 
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.fork_server import LOADER_MODULE, ForkServer
 from crowdstream.desk.block import Desk
 from crowdstream.settings import Settings
-from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.restart_policy import RestartPolicy
 from crowdstream.system.text import printable
 
@@ -304,7 +304,7 @@ MAX_RESTART_DELAY = 10.0  # s
 SETTLED_SECONDS = 30.0  # the death of a loader older than this counts as the first in a row
 
 
-def start_loader(desk: Desk, settings: Settings, store: FdStore | None = None) -> Child:
+def start_loader(fork_server: ForkServer, desk: Desk, settings: Settings) -> Child:
     """Start the loader process. Raises `ChildError`."""
     request = {
         "fd": desk.fd,
@@ -313,8 +313,7 @@ def start_loader(desk: Desk, settings: Settings, store: FdStore | None = None) -
         # Control has checked the path, but its target may change before it is opened.
         "roots": [str(root.expanduser().absolute()) for root in settings.media_root],
     }
-    argument = json.dumps(request)
-    return Child("crowdstream.loader.main", argument, desk.fd, store, "loader")
+    return Child(fork_server, LOADER_MODULE, json.dumps(request), desk.fd, "loader")
 
 
 class LoaderClient:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from crowdstream.commands.errors import Refused
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.control.processes.child import Child, ChildError
+from crowdstream.control.processes.fork_server import RECORDER_MODULE, ForkServer
 from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import CONTROL, RECORDER, release_owner, release_tap, request_tap
-from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,9 @@ class Process(Protocol):
         """Stop the process."""
 
 
-def start_recorder(desk: Desk, store: FdStore | None = None) -> Process:
+def start_recorder(fork_server: ForkServer, desk: Desk) -> Process:
     """Start the recorder process. Raises `ChildError`."""
-    return Child("crowdstream.recorder.main", str(desk.fd), desk.fd, store, "recorder")
+    return Child(fork_server, RECORDER_MODULE, str(desk.fd), desk.fd, "recorder")
 
 
 @dataclass(eq=False)
@@ -116,11 +117,12 @@ class RecorderClient:
         self,
         desk: Desk,
         notify: Callable[..., None],
-        launch: Callable[[Desk], Process] = start_recorder,
+        launch: Callable[[Desk], Process] | None = None,
     ) -> None:
+        """`launch` starts a recorder process or raises `ChildError`; there is one by default."""
         self._desk = desk
         self._notify = notify
-        self.launch = launch
+        self.launch = launch or partial(start_recorder, ForkServer())
         self._process: Process | None = None
         self._sessions: dict[int, Session] = {}
         self._number = 0

@@ -19,6 +19,7 @@ from crowdstream.commands.registry import REQUIRED, TABLE, Command
 from crowdstream.control.engine_queue.request import Reply, discard_reply
 from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
+from crowdstream.control.processes.fork_server import WEB_MODULE, ForkServer
 from crowdstream.control.publish.change_feed import ChangeFeed
 from crowdstream.control.publish.meters import Meters
 from crowdstream.control.publish.state_view import StateView, StateViewSource
@@ -28,7 +29,6 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.taps import LISTENERS, release_owner
 from crowdstream.logs.throttle import print_line
 from crowdstream.settings import Settings
-from crowdstream.supervisor.fd_store import FdStore
 from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ NOT_FOR_PAGES = frozenset(
 )
 
 
-def start_web(desk: Desk, settings: Settings, store: FdStore | None, port: int) -> Child:
+def start_web(fork_server: ForkServer, desk: Desk, settings: Settings, port: int) -> Child:
     """Start the web process. Raises `ChildError`.
 
     `port` is the TCP port that pages used before; 0 if there is none yet.
     """
     held = web_settings_as_json(settings)
     held["http_port"] = port or settings.http_port
-    child = Child("crowdstream.web.main", str(desk.fd), desk.fd, store, "web")
+    child = Child(fork_server, WEB_MODULE, str(desk.fd), desk.fd, "web")
     child.send({"settings": held})  # not as an argument, which other users could read
     return child
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from crowdstream.control.processes.child import Child, ChildError, ControlThreadCaller, ServerGone
+from crowdstream.control.processes.fork_server import ForkServer
 from crowdstream.supervisor.fd_store import FdStore, StoredDescriptor, receive
 from tests.support.server import WAIT_SECONDS, until
 
@@ -21,7 +22,7 @@ def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     reader, writer = os.pipe()
-    child = Child("this", "", reader)  # the Zen of Python is no JSON
+    child = Child(ForkServer(), "tests.support.probe_child", "print", reader, "probe")
     messages: list[Any] = []
 
     def finished() -> bool:
@@ -30,7 +31,7 @@ def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
 
     until(finished)
     assert not messages
-    assert any("Beautiful is better than ugly" in r.getMessage() for r in caplog.records)
+    assert any("no JSON" in r.getMessage() for r in caplog.records)
     assert child.exit_description == "status 0"
     child.stop()
     child.send({"do": "nothing"})  # after its end: goes nowhere, and into no other descriptor
@@ -40,8 +41,10 @@ def test_a_child_that_prints_is_logged_and_one_that_ends_is_seen(
 
 def test_a_child_that_can_not_be_made_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
+    open_before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ChildError, match="can't start this: No such file"):
-        Child("this", "", 0)
+        Child(ForkServer(), "this", "", 0, "x")
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 def test_calls_reach_the_thread_or_fail() -> None:
@@ -84,18 +87,18 @@ def test_a_child_outlives_its_control_and_is_adopted() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.send(b'{"deaths": 0, "reason": ""}')
     desk, other = os.pipe()
-    store = FdStore(theirs)
-    first = Child("crowdstream.recorder.main", "nothing", desk, store, "recorder")
+    forks = ForkServer(FdStore(theirs))
+    first = Child(forks, "crowdstream.recorder.main", "nothing", desk, "recorder")
     message, kept = receive(ours) or ({}, [])
     assert message["keep"] == "recorder" and message["note"]["pid"] == first.pid
     # The first control dies: what it had open is closed.
     for fd in (first._in, first.out):
         os.close(fd)
     first._in = first.out = -1
-    heir = FdStore()
-    heir.kept["recorder"] = StoredDescriptor(kept, message["note"])
+    heir = ForkServer()
+    heir.store.kept["recorder"] = StoredDescriptor(kept, message["note"])
     second = Child.adopt(heir, "recorder")
-    assert second.pid == first.pid and not heir.kept
+    assert second.pid == first.pid and not heir.store.kept
     assert not second.finished
     first._process.kill()
     first._process.wait()
@@ -105,7 +108,7 @@ def test_a_child_outlives_its_control_and_is_adopted() -> None:
         return second.finished
 
     until(over)
-    assert second.exit_description == "status unknown"
+    assert second.exit_description == "status unknown"  # no fork server has reported it
     second.stop()
     for one in (ours, theirs):
         one.close()
@@ -116,12 +119,12 @@ def test_a_child_outlives_its_control_and_is_adopted() -> None:
 def test_an_adopted_child_that_does_not_end_is_killed() -> None:
     sleeper = subprocess.Popen(["sleep", "100"])
     pipes = [*os.pipe(), *os.pipe()]
-    store = FdStore()
+    forks = ForkServer()
     pidfd = os.pidfd_open(sleeper.pid)
-    store.kept["x"] = StoredDescriptor(
+    forks.store.kept["x"] = StoredDescriptor(
         [pipes[1], pipes[2], pidfd], {"pid": sleeper.pid, "module": "sleep"}
     )
-    child = Child.adopt(store, "x")
+    child = Child.adopt(forks, "x")
     child.send({})
     assert os.read(pipes[0], 10) == b"\n{}\n"  # what was begun before is no line
     assert child.exit_description == "it closed its output"

@@ -63,8 +63,9 @@ class PoolHarness:
         self.children: list[FakeChild] = []
         self.notified: list[Any] = []
         self.engines = EnginePool(
-            desk, validate(**settings), lambda info, why: self.notified.append((info.device, why)),
-            self.notified.append, self.launch, lambda: self.now,
+            desk, validate(**settings), self.launch,
+            lambda info, why: self.notified.append((info.device, why)),
+            self.notified.append, lambda: self.now,
         )  # fmt: skip
         self.engines.launch()
         self.engines.on_first_engine_ready({"ready": asdict(CARD)})
