@@ -65,17 +65,22 @@ def release_pages(library: str) -> None:
     its file name.
     """
     libc = ctypes.CDLL(None)
-    start = size = 0
+    unchanged: dict[str, bool] = {}  # by range of addresses
+    current = ""
     with open("/proc/self/smaps", encoding="utf-8", errors="replace") as smaps:
         for line in smaps:
             key, *fields = line.split()
             if not key.endswith(":"):
                 name = fields[-1].rpartition("/")[2] if len(fields) > 4 else ""
-                wanted = name.startswith(library) and "w" not in fields[0]
-                start, end = (int(side, 16) for side in key.split("-"))
-                size = end - start if wanted else 0
-            elif key == "Private_Dirty:" and size and fields[0] == "0":
-                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_DONTNEED)
+                current = key if name.startswith(library) and "w" not in fields[0] else ""
+                unchanged[current] = bool(current)
+            # Pages that were written to, such as addresses that the linker has filled in. Those
+            # that are shared with a parent process count as anonymous, too, but not as private.
+            elif key in ("Anonymous:", "Swap:") and fields[0] != "0":
+                unchanged[current] = False
+    for addresses in filter(unchanged.get, unchanged):
+        start, end = (int(side, 16) for side in addresses.split("-"))
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
 
 
 def watch_process(pid: int) -> Callable[[], bool]:

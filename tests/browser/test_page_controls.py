@@ -232,10 +232,17 @@ def test_a_refused_command_is_announced(page: Page, stage: Running) -> None:
 
 
 def test_a_disconnected_page_is_grey_and_reconnects(page: Page, stage: Running) -> None:
-    live(page, "live._socket.close()")
-    expect(page.locator("#banner")).to_contain_text("No connection")
-    assert page.evaluate("document.body.dataset.link") == "lost"
-    refused = live(page, "live.do('/deck/A/play').then(() => '', (error) => error.message)")
+    # Everything in one step of the page: it reconnects at any time afterwards.
+    banner, refused = live(page, """(new Promise((resolve) => {
+      new MutationObserver(async (_changes, observer) => {
+        if (document.body.dataset.link !== "lost") return;
+        observer.disconnect();
+        const refused = live.do("/deck/A/play").then(() => "", (error) => error.message);
+        resolve([document.querySelector("#banner").textContent, await refused]);
+      }).observe(document.body, { attributeFilter: ["data-link"] });
+      live._socket.close();
+    }))""")
+    assert "No connection" in banner
     assert "not connected" in refused
     expect(page.locator("body")).to_have_attribute("data-link", "open")
     expect(page.locator("#banner")).to_be_hidden()

@@ -52,6 +52,11 @@ class OscClient:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(("127.0.0.1", port))
 
+    def __del__(self) -> None:
+        # A test that fails leaves its clients open. Python would warn of their sockets in another
+        # test, which would then fail, too.
+        self._socket.close()
+
     def send(self, address: str, *arguments: Any) -> None:
         """Send one message."""
         self.send_raw(build(address, arguments))
