@@ -29,6 +29,7 @@ class CorpusTrack:
     bpm: beats per minute; the median of a variable tempo.
     beats, downbeats: seconds.
     meter: beats per bar.
+    compound: each beat is divided in thirds, as in 6/8.
     key: 0 to 11 for major keys from C, 12 to 23 for minor keys; None if unknown.
     """
 
@@ -38,6 +39,7 @@ class CorpusTrack:
     beats: Doubles
     downbeats: Doubles
     meter: int
+    compound: bool
     key: int | None
 
     @property
@@ -68,5 +70,5 @@ def _track(known: dict[str, Any], audio: Path) -> CorpusTrack:
         beats = np.arange(known["first"], known["seconds"], 60 / known["bpm"])
         downbeats = beats[::meter]
     return CorpusTrack(
-        known["name"], audio, known["bpm"], beats, downbeats, meter, known.get("key")
+        known["name"], audio, known["bpm"], beats, downbeats, meter, lower == 8, known.get("key")
     )

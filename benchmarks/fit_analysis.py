@@ -1,15 +1,15 @@
 """Fit the weights of the analysis to generated tracks; write `crowdstream/analysis/weights.py`.
 
-    python benchmarks/fit_analysis.py [--tracks 400] [--corpus FOLDER] [--out FILE]
+    python benchmarks/fit_analysis.py [--tracks 400] [--corpus FOLDER ...] [--out FILE]
 
 These are small linear models: the right tempo of an octave family, the meter, the sixteenth on
-which a bar of each meter starts, the key, and whether a moment of a mix contains vocals. Each is
-fitted by maximum likelihood with a quadratic penalty (softmax over the choices of a track; Adam,
-Kingma and Ba 2015). Half of the tracks are in the styles of DJ music, half are dances and band
-music; their seeds start at 0, and `benchmarks/analysis.py` measures with others.
-`--corpus` adds music with known beats that this project did not make (`benchmarks/corpus.py`), for
-tempo, meter and downbeat. Printed is the accuracy on the folds of tracks that were left out of a
-fit.
+which a bar of each meter starts, the choice between the readings of a track that follow from these,
+the key, and whether a moment of a mix contains vocals. Each is fitted by maximum likelihood with a
+quadratic penalty (softmax over the choices of a track; Adam, Kingma and Ba 2015). Half of the
+tracks are in the styles of DJ music, half are dances and band music; their seeds start at 0, and
+`benchmarks/analysis.py` measures with others. `--corpus` adds music with known beats
+(`benchmarks/corpus.py`), for tempo, meter and downbeat. Printed is the accuracy on the folds of
+tracks that were left out of a fit.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,20 +32,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import Progress, print_heading
 from benchmarks.corpus import CorpusTrack, read_corpus
-from crowdstream.analysis import downbeat, key, rhythm, tempo, vocals
+from crowdstream.analysis import downbeat, key, rhythm, tempo, vocals, weights
 from crowdstream.analysis.features import SLOW_RATE, Features, extract
-from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.model import Model
 from crowdstream.analysis.source import ArraySound, Sound, StemFileSound
 from tests.support.generated_tracks.styles import DANCES
 from tests.support.generated_tracks.tracks import GeneratedTrack, Truth, generate_track
 
 Doubles = npt.NDArray[np.float64]
 OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "weights.py"
+TITLE = "Weights of the models, written by `benchmarks/fit_analysis.py`. Not for editing."
 STEPS, RATE = 2500, 0.03
 PENALTY = {
     "OCTAVE": 0.03, "METER": 0.03, "BAR_4": 0.03, "BAR_3": 0.01, "BAR_2": 0.01, "KEY": 0.01,
     "VOICE": 0.001,
 }  # fmt: skip
+READING_PENALTY = 0.01
+MEASURED_READINGS = 6  # of a track, those that the present weights find likely
 FOLDS = 4
 RARE_TRACKS = 150  # further tracks in bars of two and three beats
 CORPUS_COPIES = 2  # a track of the corpus counts as much as so many generated ones
@@ -72,20 +78,12 @@ def octave_choice(bpm: float, found: list[tempo.Candidate]) -> Choice | None:
     return Choice(np.array([candidate.traits for candidate in found]), int(np.argmin(off)))
 
 
-def grid_of(lines: tempo.Floats, hertz: float) -> Beats:
-    """Return a grid near a tempo whose sixteenths are in phase with the onsets."""
-    beats, _steady = rhythm.rough_grid(lines, hertz)
-    return beats.shifted(downbeat.sixteenth_offset(lines, beats))
-
-
-def bar_choice(
-    downbeats: Doubles, meter: int, features: Features, lines: tempo.Floats, beats: Beats
-) -> Choice:
+def bar_choice(downbeats: Doubles, meter: int, reading: rhythm.Reading) -> Choice:
     """Return the choice of the step on which the bar starts; `downbeats` are in seconds."""
     steps = downbeat.BEAT_STEPS * meter
-    turns = np.exp(2j * np.pi * beats.beat(downbeats) / meter).sum()  # the mean on a circle
+    turns = np.exp(2j * np.pi * reading.beats.beat(downbeats) / meter).sum()  # mean on a circle
     right = round(steps * float(np.angle(turns)) / (2 * np.pi)) % steps
-    return Choice(downbeat.bar_traits(features, lines, beats, meter), right)
+    return Choice(reading.bar_traits[meter], right)
 
 
 def key_choice(truth: Truth, features: Features) -> Choice:
@@ -148,53 +146,109 @@ def checked(choices: list[Choice], penalty: float) -> float:
     return hits / len(choices)
 
 
-def write(path: Path, models: dict[str, tuple[Doubles, float]]) -> None:
-    """Write the module with the weights."""
+def write(path: Path, models: dict[str, tuple[Doubles, float]], title: str) -> None:
+    """Write the module with the weights; `title` is its docstring."""
     lines = [
-        '"""Weights of the models, written by `benchmarks/fit_analysis.py`. Not for editing."""',
+        f'"""{title}"""',
         "",
         "from crowdstream.analysis.model import Model",
         "",
     ]
-    for name, (weights, bias) in models.items():
+    for name, (fitted, bias) in models.items():
         lines.append(f"{name} = Model(\n    (")
-        numbers = [f"{weight:.4g}," for weight in weights]
+        numbers = [f"{weight:.4g}," for weight in fitted]
         for at in range(0, len(numbers), 8):
             lines.append("        " + " ".join(numbers[at : at + 8]))
         lines.append(f"    ),\n    {bias:.4g},\n)  # fmt: skip")
-    lines.append("BARS = {4: BAR_4, 3: BAR_3, 2: BAR_2}")
     path.write_text("\n".join(lines) + "\n")
+
+
+@dataclass
+class Material:
+    """What a track contributes to the fits.
+
+    octave: the choice between the candidate tempi; `readings` are of the likely ones, by index.
+    bar: the choice of the step on which the bar starts, in the right reading.
+    compound: a bar of two beats divides these in thirds; another one has no model.
+    copies: how many tracks it counts as; 0: for models of the bar only.
+    """
+
+    meter: int
+    octave: Choice
+    readings: dict[int, rhythm.Reading]
+    bar: Choice
+    compound: bool = True
+    copies: int = 1
+    key: Choice | None = None
+    voice: Sequence[Choice] = ()
+
+
+def material_of(
+    features: Features, bpm: float, downbeats: Doubles, meter: int, **more: Any
+) -> Material | None:
+    """Return what a track contributes; None if its tempo is not among the candidates."""
+    lines = tempo.normalize_onsets(features.onsets)
+    possible = tempo.candidates(lines)
+    octave = octave_choice(bpm, possible)
+    if octave is None:
+        return None
+    likely = np.argsort(-weights.OCTAVE.score(octave.traits))[:MEASURED_READINGS]
+    readings = {}
+    for at in {*map(int, likely), octave.right}:
+        reading = rhythm.read_as(features, lines, possible[at].hertz)
+        traits = {meter: reading.bar_traits[meter] for meter in downbeat.METERS}
+        readings[at] = replace(reading, bar_traits=traits)
+    bar = bar_choice(downbeats, meter, readings[octave.right])
+    return Material(meter, octave, readings, bar, **more)
 
 
 def main() -> None:
     """Generate tracks, fit the models, print their accuracy and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tracks", type=int, default=400)
-    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--corpus", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
     print_heading("Weights of the analysis")
-    tracks = read_corpus(chosen.corpus) if chosen.corpus else []
-    found: dict[str, list[Choice]] = {name: [] for name in PENALTY}
-    progress = Progress(chosen.tracks + RARE_TRACKS + len(tracks))
+    files = [track for folder in chosen.corpus for track in read_corpus(folder)]
+    found: list[Material] = []
+    progress = Progress(chosen.tracks + RARE_TRACKS + len(files))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for truth, features in pool.map(measure_generated, range(chosen.tracks)):
-            collect(truth, features, found)
+        for material in chain(
+            pool.map(of_generated, range(chosen.tracks)),
+            pool.map(of_rare, range(RARE_TRACKS)),
+            pool.map(of_file, files),
+        ):
             progress.add(1, "making and measuring tracks")
-        # For the downbeat only: how likely a meter is follows from the tracks before.
-        more: dict[str, list[Choice]] = {name: [] for name in PENALTY}
-        for truth, features in pool.map(measure_rare, range(RARE_TRACKS)):
-            collect_rhythm(truth.bpm, truth.beats[:: truth.meter], truth.meter, features, more)
-            progress.add(1, "making and measuring tracks in rare meters")
-        found["BAR_3"] += more["BAR_3"]
-        found["BAR_2"] += more["BAR_2"]
-        for track, features in zip(tracks, pool.map(measure_file, tracks), strict=True):
-            collect_rhythm(
-                track.bpm, track.downbeats, track.meter, features, found, CORPUS_COPIES
-            )
-            progress.add(1, "measuring the corpus")
+            if material is not None:
+                found.append(material)
     progress.close()
     finish(found, chosen.out)
+
+
+def of_generated(seed: int) -> Material | None:
+    """Return what a generated track contributes."""
+    truth, features = measure_generated(seed)
+    return material_of(
+        features, truth.bpm, truth.beats[:: truth.meter], truth.meter,
+        key=key_choice(truth, features), voice=voice_rows(truth, features),
+    )
+
+
+def of_rare(seed: int) -> Material | None:
+    """Return what a track in a rare meter contributes: how likely that is follows from others."""
+    truth, features = measure_rare(seed)
+    downbeats = truth.beats[:: truth.meter]
+    return material_of(features, truth.bpm, downbeats, truth.meter, copies=0)
+
+
+def of_file(track: CorpusTrack) -> Material | None:
+    """Return what a track of a corpus contributes."""
+    return material_of(
+        measure_file(track), track.bpm, track.downbeats, track.meter,
+        compound=track.compound or track.meter != 2,
+        copies=1 if track.source == "bands" else CORPUS_COPIES,
+    )
 
 
 def measure_generated(seed: int) -> tuple[Truth, Features]:
@@ -219,43 +273,74 @@ def measure_file(track: CorpusTrack) -> Features:
         return extract([sound])
 
 
-def collect(truth: Truth, features: Features, found: dict[str, list[Choice]]) -> None:
-    """Add the choices of one generated track."""
-    downbeats = truth.beats[:: truth.meter]
-    collect_rhythm(truth.bpm, downbeats, truth.meter, features, found)
-    found["KEY"].append(key_choice(truth, features))
-    found["VOICE"] += voice_rows(truth, features)
+def choices_of(name: str, found: Sequence[Material]) -> list[Choice]:
+    """Return the choices from which a model is fitted."""
+    made: list[Choice] = []
+    for material in found:
+        copies, meter = material.copies, material.meter
+        if name == "OCTAVE":
+            made += copies * [material.octave]
+        elif name == "METER" and material.compound:
+            traits = material.readings[material.octave.right].meter_traits
+            made += copies * [Choice(traits, downbeat.METERS.index(meter))]
+        elif name == f"BAR_{meter}" and material.compound:
+            made += max(1, copies) * [material.bar]
+        elif name == "KEY" and material.key is not None:
+            made.append(material.key)
+        elif name == "VOICE":
+            made += material.voice
+    return made
 
 
-def collect_rhythm(
-    bpm: float, downbeats: Doubles, meter: int, features: Features, found: dict[str, list[Choice]],
-    copies: int = 1,
-) -> None:
-    """Add the choices of tempo, meter and downbeat of a track, `copies` times."""
-    lines = tempo.normalize_onsets(features.onsets)
-    possible = tempo.candidates(lines)
-    octave = octave_choice(bpm, possible)
-    if octave is None:
-        return
-    beats = grid_of(lines, possible[octave.right].hertz)
-    meters = Choice(
-        downbeat.meter_traits(features, lines, beats), downbeat.METERS.index(meter)
-    )
-    bar = bar_choice(downbeats, meter, features, lines, beats)
-    for name, choice in (("OCTAVE", octave), ("METER", meters), (f"BAR_{meter}", bar)):
-        found[name] += [choice] * copies
+def reading_choice(material: Material, models: dict[str, Model]) -> Choice | None:
+    """Return the choice between the readings, as in the analysis; None if none of them is right."""
+    chances = models["OCTAVE"].chances(material.octave.traits)
+    likely = [int(at) for at in np.argsort(-chances)[: rhythm.MAX_READINGS]]
+    if material.octave.right not in likely or not set(likely) <= set(material.readings):
+        return None
+    bars = {meter: models[f"BAR_{meter}"] for meter in downbeat.METERS}
+    rows = [
+        rhythm.interpret(
+            material.readings[at], float(chances[at]), models["METER"], bars
+        ).traits
+        for at in likely
+    ]  # fmt: skip
+    return Choice(np.array(rows), likely.index(material.octave.right))
 
 
-def finish(found: dict[str, list[Choice]], out: Path) -> None:
+def fit_models(found: Sequence[Material], names: Sequence[str]) -> dict[str, Model]:
+    """Fit the models of these names."""
+    return {
+        name: Model(tuple(fit(choices_of(name, found), PENALTY[name]).tolist())) for name in names
+    }
+
+
+def finish(found: list[Material], out: Path) -> None:
     """Fit all models, print their accuracy and write them."""
-    models = {}
-    for name, choices in found.items():
-        weights = fit(choices, PENALTY[name])
+    models: dict[str, tuple[Doubles, float]] = {}
+    for name, penalty in PENALTY.items():
+        choices = choices_of(name, found)
+        fitted = fit(choices, penalty)
         print(f"{name:7} {len(choices)} choices, right when not fitted to: ", end="")
-        print(f"{checked(choices, PENALTY[name]):.3f}", flush=True)
+        print(f"{checked(choices, penalty):.3f}", flush=True)
         # The last trait of the vocals model is its bias.
-        models[name] = (weights[:-1], float(weights[-1])) if name == "VOICE" else (weights, 0.0)
-    write(out, models)
+        models[name] = (fitted[:-1], float(fitted[-1])) if name == "VOICE" else (fitted, 0.0)
+    # The choice between readings depends on the other models' probabilities, which are too high for
+    # tracks that these were fitted to: so each fold gets them from models of the other folds.
+    readings: list[Choice] = []
+    rhythm_models = ("OCTAVE", "METER", "BAR_4", "BAR_3", "BAR_2")
+    for fold in range(FOLDS):
+        others = [one for at, one in enumerate(found) if at % FOLDS != fold]
+        partial = fit_models(others, rhythm_models)
+        for material in found[fold::FOLDS]:
+            choice = reading_choice(material, partial)
+            readings += material.copies * [choice] if choice is not None else []
+    models["READING"] = fit(readings, READING_PENALTY), 0.0
+    print(f"READING {len(readings)} choices, right when not fitted to: ", end="")
+    print(f"{checked(readings, READING_PENALTY):.3f}")
+    write(out, models, TITLE)
+    with out.open("a", encoding="utf-8") as file:
+        file.write("BARS = {4: BAR_4, 3: BAR_3, 2: BAR_2}\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ class Model:
         scores: Doubles = np.asarray(traits, np.float64) @ np.array(self.weights) + self.bias
         return scores
 
+    def probability(self, traits: Doubles) -> float:
+        """Return the probability of one row, `(traits,)`: the logistic function of its score."""
+        score = float(self.score(traits[None, :])[0])
+        return round(1.0 / (1.0 + float(np.exp(-np.clip(score, -50.0, 50.0)))), 3)
+
     def chances(self, traits: Doubles) -> Doubles:
         """Return the probability of each row if exactly one is correct: softmax of the scores."""
         scores = self.score(traits)

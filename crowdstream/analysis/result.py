@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
-VERSION = 4  # of the method: incremented when results change, so that libraries analyse again
+VERSION = 5  # of the method: incremented when results change, so that libraries analyse again
+
+PHRASE_BARS = 8
+MIN_CERTAIN_DOWNBEAT = 0.5  # probability above which phrases are counted from the downbeat
 
 SectionKind = Literal["intro", "build", "drop", "break", "verse", "outro"]
 
@@ -20,10 +23,12 @@ class Tempo:
     bpm: beats per minute; the median of an unsteady track; 0 for a track without a beat, which
         has no anchors.
     steady: the tempo is constant, and two anchors describe the grid.
-    confidence: 0 to 1.
+    confidence: probability that the tempo is right, 0 to 1.
     anchors: pairs of beat and second; the grid is linear between and beyond them. Beat 0 is the
         first downbeat. Beats are negative if the sound begins before it.
     doubt: why the grid may be wrong, as text; empty if nothing suggests that it is.
+    octave: probability that it is not half, double or another fraction of the right tempo, given
+        that it is one of these.
     """
 
     bpm: float
@@ -31,22 +36,28 @@ class Tempo:
     confidence: float
     anchors: tuple[tuple[float, float], ...]
     doubt: str = ""
+    octave: float = 1.0
 
     @property
     def uncertain(self) -> bool:
-        """Whether the track has a grid whose confidence is below `CERTAIN`."""
+        """Whether the track has a grid that may be wrong."""
         return bool(self.anchors) and self.confidence < MIN_CERTAIN_CONFIDENCE
 
 
 @dataclass(frozen=True)
 class Downbeat:
-    """Confidence that meter and beat 0 as a downbeat are right (0 to 1); beats per bar: 2, 3 or 4.
+    """Probability that meter and beat 0 as a downbeat are right; beats per bar: 2, 3 or 4.
 
     Bars of two beats are those of 6/8: each beat is divided in thirds.
     """
 
     confidence: float
     meter: int = 4
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether another beat is likely to be the downbeat."""
+        return self.confidence < MIN_CERTAIN_DOWNBEAT
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Key:
 
     name: in Camelot notation ("8A" is A minor); empty if the track has no pitched sound.
     tonic: pitch class, 0 is C.
-    confidence: 0 to 1.
+    confidence: probability that it is right, 0 to 1.
     alternatives: names of the next candidates, most likely first.
     cents: deviation of the tuning from A4 = 440 Hz, -50 to 50.
     """
@@ -113,7 +124,7 @@ class Analysis:
     energy, bass: per bar, 0 to 1, relative to the track's loudest bars.
     activity: per stem, the level of each bar, 0 to 1, relative to the stem's loudest bar; empty
         if there is only one file.
-    phrases: beats at which a phrase starts.
+    phrases: beats at which a phrase starts; empty if the downbeat is uncertain.
     fingerprint: hexadecimal, see `fingerprint.py`.
     silences: (begin, end) of silent passages in seconds, ascending; see `structure.py`.
     """
@@ -167,6 +178,14 @@ class Analysis:
             fingerprint=values["fingerprint"],
             silences=_pairs(values["silences"]),
         )
+
+
+def phrase_beats(sections: Iterable[Section], meter: int) -> tuple[int, ...]:
+    """Return the beats at which phrases start: every 8 bars from the start of each section."""
+    return tuple(
+        beat for section in sections
+        for beat in range(section.begin_beat, section.end_beat, meter * PHRASE_BARS)
+    )
 
 
 def _pairs(values: Any) -> tuple[tuple[float, float], ...]:

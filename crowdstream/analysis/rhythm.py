@@ -1,8 +1,10 @@
-"""Beat tracking: tempo, beats and downbeat of a track from its onsets, with confidences."""
+"""Beat tracking: tempo, beats and downbeat of a track from its onsets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,8 +19,9 @@ from crowdstream.analysis import (
 )
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.model import Model
 from crowdstream.analysis.structure import find_silences
-from crowdstream.analysis.tempo import Floats
+from crowdstream.analysis.tempo import Doubles, Floats
 
 MIN_REGULAR = 0.1  # minimum pulse clarity of music with a beat, for long sounds
 # A sound of this length needs a pulse clarity higher by the square root of 2: short sounds may
@@ -35,14 +38,37 @@ LOOP_STEPS = (2, 4, 10)  # loops have tempi in halves, quarters or tenths of a B
 WHOLE_DRIFT = 0.016  # s: a tempo that drifts less from a whole number over the track is rounded
 BEFORE_SOUND = 0.06  # s: the first downbeat may precede the first sound by this much
 CUT, MOVING_CUT = 0.004, 0.02  # s: and the start of the file, in a steady and a variable grid
+# Likely tempi in which a track is heard; the right one is among the first three in 98 %. Those that
+# are much less likely than the first one are not worth the time.
+MAX_READINGS, MIN_READING_SHARE = 3, 0.003
+MIN_CHANCE = 1e-5
+USUAL_METERS = (0.94, 0.03, 0.03)  # probabilities of `downbeat.METERS` where nothing is measured
+MIN_READING_FIT = 0.45  # right grids of bars of three and four beats fit by at least 0.59 in 99 %
+WRONG_READING_FACTOR = 0.05  # likelihood factor of a reading that fits worse
 MAX_STRAY = 0.03  # relative difference of the median of a variable tempo from its candidate
 MAX_FIT_LOSS = 0.2  # the fit of a grid of parts may be this much lower than that of a variable grid
 TAG_TOLERANCE = 0.02  # relative tolerance of a tempo in a tag, which may be rounded or inaccurate
 TAG_FACTOR = 4.0  # likelihood factor of the tempo in a tag
 PAUSE_SECONDS = 4.0  # of silence, after which the beat may resume with another phase
 SAME_TEMPO = 0.001  # relative difference below which parts have the same tempo
-MAX_DOUBTFUL_CONFIDENCE = 0.4  # maximum confidence of a grid that may be wrong
 FIRST_SOUND = 1e-4  # of the loudest power: threshold of the first sound
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a rhythm; `confidence.py` derives probabilities from it.
+
+    octave: probability of the tempo among the candidates, by the model.
+    regular: pulse clarity, relative to the minimum for a track of this length.
+    fit: of the grid in its worst passage, about 1 if no other tempo explains it better.
+    meter, phase: probabilities of the meter and of the downbeat's position, by the models.
+    """
+
+    octave: float
+    regular: float
+    fit: float
+    meter: float
+    phase: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +77,6 @@ class Rhythm:
 
     beats: the grid; beat 0 is the first downbeat.
     bpm: beats per minute; the median of a variable tempo.
-    confidence: of the tempo, 0 to 1.
-    downbeat: confidence of the meter and the downbeat, 0 to 1.
     meter: beats per bar.
     doubt: why the grid may be wrong, as text; empty if nothing suggests that it is.
     """
@@ -60,8 +84,7 @@ class Rhythm:
     beats: Beats
     bpm: float
     steady: bool
-    confidence: float
-    downbeat: float
+    evidence: Evidence
     meter: int = 4
     doubt: str = ""
 
@@ -75,22 +98,16 @@ def track_beats(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
     found = _one_rhythm(features, lines, said)
     if found is None:
         return None
-    kept = grid.worst_fit(lines, found.beats)
+    kept = found.evidence.fit
     if kept < grid.MIN_FIT or not found.steady:
         # A variable grid glides from one tempo to the next. If both are steady, a grid of parts
         # describes the track better.
         changed = _changing_rhythm(features, lines, found.steady)
-        if changed is not None:
-            fit = grid.worst_fit(lines, changed.beats)
-            if fit > kept - MAX_FIT_LOSS:
-                return changed
+        if changed is not None and changed.evidence.fit > kept - MAX_FIT_LOSS:
+            return changed
     if kept < grid.MIN_FIT:
-        return _with_doubt(found, "parts of it do not keep to one tempo")
+        return replace(found, doubt="parts of it do not keep to one tempo")
     return found
-
-
-def _with_doubt(rhythm: Rhythm, doubt: str) -> Rhythm:
-    return replace(rhythm, confidence=min(rhythm.confidence, MAX_DOUBTFUL_CONFIDENCE), doubt=doubt)
 
 
 def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhythm | None:
@@ -120,14 +137,15 @@ def _changing_rhythm(features: Features, lines: Floats, any_part: bool) -> Rhyth
     meter = found[0].meter
     beats = _from_first_downbeat(features, beats, meter)
     tempi = " to ".join(f"{rhythm.bpm:.4g}" for rhythm in found)
-    whole = Rhythm(
-        beats, _bpm(beats, features.seconds), False,
-        min(rhythm.confidence for rhythm in found), min(rhythm.downbeat for rhythm in found), meter,
-    )  # fmt: skip
+    evidence = Evidence(*(min(values) for values in zip(
+        *(astuple(rhythm.evidence) for rhythm in found), strict=True
+    )))  # fmt: skip
+    evidence = replace(evidence, fit=grid.worst_fit(lines, beats))
+    whole = Rhythm(beats, _bpm(beats, features.seconds), False, evidence, meter)
     low, high = min(rhythm.bpm for rhythm in found), max(rhythm.bpm for rhythm in found)
     if high / low - 1 < SAME_TEMPO:
         return whole  # it resumes at the same tempo after a pause
-    return _with_doubt(whole, f"its tempo changes from {tempi}")
+    return replace(whole, doubt=f"its tempo changes from {tempi}")
 
 
 def _is_steady(lines: Floats, rhythm: Rhythm) -> bool:
@@ -147,22 +165,28 @@ def _one_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
     if regular < needed:
         return None
     chances = weights.OCTAVE.chances(np.array([candidate.traits for candidate in found]))
+    tagged = np.ones(len(found))
     if said:
         near = [abs(60 * one.hertz / said - 1) < TAG_TOLERANCE for one in found]
-        chances = np.where(near, TAG_FACTOR * chances, chances)
-        chances /= chances.sum()
-    best = int(np.argmax(chances))
-    chance = float(chances[best])
-    beats, steady = rough_grid(lines, found[best].hertz)
-    beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
-    meters = weights.METER.chances(downbeat.meter_traits(features, lines, beats))
-    meter = downbeat.METERS[int(np.argmax(meters))]
-    phases = weights.BARS[meter].chances(downbeat.bar_traits(features, lines, beats, meter))
-    # Music may stress the off-beat, but nearly always has some notes on the beat.
-    strengths = downbeat.beat_strengths(lines, beats, features.seconds)
-    empty = (strengths < (EMPTY_BEATS, EMPTY_BASS)).any(axis=1)
-    phases[np.tile(empty, meter)] *= EMPTY_BEATS_FACTOR
-    phases /= phases.sum()
+        tagged = np.where(near, TAG_FACTOR, 1.0)
+    prior = chances * tagged
+    likely = np.argsort(-prior, kind="stable")[:MAX_READINGS]
+    likely = likely[prior[likely] >= MIN_READING_SHARE * prior.max()]
+    readings = [read_as(features, lines, found[at].hertz) for at in likely]
+    heard = [
+        interpret(reading, float(chances[at]), weights.METER, weights.BARS)
+        for at, reading in zip(likely, readings, strict=True)
+    ]
+    whole = weights.READING.chances(np.array([one.traits for one in heard])) * tagged[likely]
+    # The fit is measured in halves and quarters of the beat, so it says nothing of 6/8.
+    wrong = [
+        reading.fit < MIN_READING_FIT and one.meter != 2
+        for reading, one in zip(readings, heard, strict=True)
+    ]
+    whole[wrong] *= WRONG_READING_FACTOR
+    best = int(np.argmax(whole))
+    beats, steady, meter = readings[best].beats, readings[best].steady, heard[best].meter
+    phases = heard[best].phases.copy()
     if steady and _is_loop(beats, features.seconds, meter):
         # Loops are usually cut at bar lines.
         start = int(np.rint(downbeat.BEAT_STEPS * beats.beat(np.array([0.0]))[0]))
@@ -175,15 +199,98 @@ def _one_rhythm(features: Features, lines: Floats, said: float = 0.0) -> Rhythm 
     else:
         beats = onsets.settle_moving(features.attacks, beats, features.seconds)
     beats = _from_first_downbeat(features, beats, meter)
-    sure = min(1.0, (regular - needed) / 0.2 + 0.3)
-    return Rhythm(
-        beats=beats,
-        bpm=_bpm(beats, features.seconds),
-        steady=steady,
-        confidence=round(chance * sure, 3),
-        downbeat=round(float(meters.max() * phases.max()), 3),
-        meter=meter,
-    )
+    evidence = Evidence(
+        octave=float(whole[best] / whole.sum()), regular=regular / needed,
+        fit=grid.worst_fit(lines, beats),
+        meter=float(heard[best].meters.max()), phase=float(phases.max()),
+    )  # fmt: skip
+    return Rhythm(beats, _bpm(beats, features.seconds), steady, evidence, meter)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A track, heard in a candidate tempo.
+
+    hertz: the tempo in beats per second.
+    beats: a grid near it, whose sixteenths are in phase with the music.
+    fit, coherence: of a steady grid, see `grid.worst_fit` and `grid.coherence`.
+    strengths, meter_traits: see `downbeat.py`.
+    bar_traits: by meter, see `downbeat.py`.
+    """
+
+    hertz: float
+    beats: Beats
+    steady: bool
+    fit: float
+    coherence: float
+    strengths: Doubles
+    meter_traits: Doubles
+    bar_traits: Mapping[int, Doubles]
+
+
+class _BarTraits(dict[int, Doubles]):
+    # The traits of a meter, measured when they are asked for.
+
+    def __init__(self, features: Features, lines: Floats, beats: Beats) -> None:
+        super().__init__()
+        self._given = features, lines, beats
+
+    def __missing__(self, meter: int) -> Doubles:
+        self[meter] = downbeat.bar_traits(*self._given, meter)
+        return self[meter]
+
+
+def read_as(features: Features, lines: Floats, hertz: float) -> Reading:
+    """Hear a track in a candidate tempo, in beats per second."""
+    beats, steady = rough_grid(lines, hertz)
+    beats = beats.shifted(downbeat.sixteenth_offset(lines, beats))
+    # A grid that moves fits better in any tempo.
+    even = beats if steady else Beats.even(grid.steady_tempo(lines, hertz))
+    return Reading(
+        hertz, beats, steady, grid.worst_fit(lines, even), grid.coherence(lines, even),
+        downbeat.beat_strengths(lines, beats, features.seconds),
+        downbeat.meter_traits(features, lines, beats), _BarTraits(features, lines, beats),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """The meter of a reading, and the probabilities of all meters and of all steps as downbeat.
+
+    traits: what the choice between the readings of a track is made by, `(15,)`.
+    """
+
+    meter: int
+    meters: Doubles
+    phases: Doubles
+    traits: Doubles
+
+
+def interpret(
+    reading: Reading, chance: float, meter_model: Model, bar_models: Mapping[int, Model]
+) -> Interpretation:
+    """Interpret a reading with models of meter and bar; `chance` is that of its tempo alone."""
+    if reading.meter_traits.any():
+        meters = meter_model.chances(reading.meter_traits)
+    else:  # too short to tell
+        meters = np.array(USUAL_METERS)
+    meter = downbeat.METERS[int(np.argmax(meters))]
+    phases = bar_models[meter].chances(reading.bar_traits[meter])
+    # Music may stress the off-beat, but nearly always has some notes on the beat.
+    empty = (reading.strengths < (EMPTY_BEATS, EMPTY_BASS)).any(axis=1)
+    phases[np.tile(empty, meter)] *= EMPTY_BEATS_FACTOR
+    phases /= phases.sum()
+    on_beat = int(np.argmax(phases)) % downbeat.BEAT_STEPS
+    off_beat = (on_beat + downbeat.BEAT_STEPS // 2) % downbeat.BEAT_STEPS
+    octave = float(np.log2(60 * reading.hertz / tempo.CENTRE))
+    traits = np.array([
+        math.log(chance + MIN_CHANCE), math.log(float(meters.max())), math.log(float(phases.max())),
+        reading.fit, reading.coherence, float(reading.steady),
+        *reading.strengths[on_beat], *reading.strengths[off_beat],
+        float(meter == 3), float(meter == 2), octave, octave**2,
+        math.log(float(meters[0]) + MIN_CHANCE),
+    ])  # fmt: skip
+    return Interpretation(meter, meters, phases, traits)
 
 
 def rough_grid(lines: Floats, hertz: float) -> tuple[Beats, bool]:

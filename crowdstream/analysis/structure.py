@@ -27,7 +27,6 @@ MAX_SECTION_BARS = 64
 STEMS_PRICE, MIX_PRICE = 18.0, 5.0
 ODD_PRICE = {0: 0.0, 4: 1.0, 2: 5.0, 6: 5.0}  # by length in bars modulo 8; odd lengths cost ODD
 ODD = 8.0
-PHRASE = 8  # bars
 RANGE_DB = 40.0  # a bar this far below the loudest one has no energy
 LOW_BANDS = 2  # number of slow bands that count as low frequencies: up to 150 Hz
 SILENT_BARS = 35.0  # dB below the loudest bar: quieter bars at the ends are cut off
@@ -205,14 +204,6 @@ def _rise(line: Doubles) -> float:
     # The increase of the mean from the first third to the last third.
     third = max(1, len(line) // 3)
     return float(np.mean(line[-third:]) - np.mean(line[:third])) if len(line) > 1 else 0.0
-
-
-def phrases(found: list[Section], meter: int = BAR) -> list[int]:
-    """Return the beats at which phrases start: every 8 bars from the start of each section."""
-    starts: list[int] = []
-    for section in found:
-        starts += range(section.begin_beat, section.end_beat, meter * PHRASE)
-    return starts
 
 
 SILENT_DB = -60.0  # dBFS, mean square over 46 ms

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from crowdstream.analysis import fingerprint, key, structure, tempo, vocals, weights
+from crowdstream.analysis import confidence, fingerprint, key, structure, tempo, vocals, weights
 from crowdstream.analysis.features import FRAME_RATE, Features, extract
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.result import (
@@ -18,6 +18,7 @@ from crowdstream.analysis.result import (
     Loudness,
     Tempo,
     Vocals,
+    phrase_beats,
 )
 from crowdstream.analysis.rhythm import Rhythm, track_beats
 from crowdstream.analysis.source import Sound, StemFileSound
@@ -78,7 +79,8 @@ def analyse(
     voice = vocals.find_vocals(features)
     sung = vocals.sung(voice, beats.time(bars.begin))
     sections = structure.sections(bars, sung) if rhythm else []
-    phrases = structure.phrases(sections, meter)
+    downbeat = confidence.downbeat_of(rhythm, features.seconds) if rhythm else Downbeat(0.0)
+    phrases = phrase_beats(sections, meter)
     return Analysis(
         version=VERSION,
         seconds=round(features.seconds, 6),
@@ -86,7 +88,7 @@ def analyse(
         stems=features.names,
         silent=False,
         tempo=_tempo(rhythm, features.seconds),
-        downbeat=Downbeat(rhythm.downbeat, rhythm.meter) if rhythm else Downbeat(0.0),
+        downbeat=downbeat,
         key=_key(bass, treble, features, beats, phrases),
         loudness=_loudness(features),
         level=_level(features, lines),
@@ -95,7 +97,7 @@ def analyse(
         bass=_rounded(structure.bar_bass(bars)),
         activity=_activity(features, bars),
         sections=tuple(sections),
-        phrases=tuple(phrases),
+        phrases=() if downbeat.uncertain else phrases,
         vocals=voice,
         fingerprint=fingerprint.fingerprint(features, classes),
         silences=find_silences(features),
@@ -123,15 +125,19 @@ def _tempo(rhythm: Rhythm | None, seconds: float) -> Tempo:
         numbers = numbers if len(numbers) > 1 else np.array([0.0, 1.0])
     times = np.round(beats.time(numbers), 7) + 0.0  # no -0.0
     anchors = tuple((float(n), float(t)) for n, t in zip(numbers, times, strict=True))
-    return Tempo(round(rhythm.bpm, 4), rhythm.steady, rhythm.confidence, anchors, rhythm.doubt)
+    right, octave = confidence.tempo_of(rhythm, seconds)
+    bpm = round(rhythm.bpm, 4)
+    return Tempo(bpm, rhythm.steady, right, anchors, rhythm.doubt, octave)
 
 
-def _key(bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: list[int]) -> Key:
+def _key(
+    bass: Floats, treble: Floats, features: Features, beats: Beats, phrases: Sequence[int]
+) -> Key:
     if key.tonality(bass + treble) < MIN_TONALITY:
         return key.NO_KEY
     begins = beats.time(np.array(phrases, np.float64)) if phrases else np.zeros(0)
     traits, cents = key.track_traits(bass, treble, features.pitches.rate, begins)
-    return key.choose_key(traits, weights.KEY.score(traits), cents)
+    return confidence.key_of(key.choose_key(traits, weights.KEY.score(traits), cents))
 
 
 def _loudness(features: Features) -> Loudness:

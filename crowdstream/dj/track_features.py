@@ -49,11 +49,12 @@ class TrackFeatures:
 
     @property
     def uncertain(self) -> bool:
-        """Whether its bars can't be matched: the beatgrid may be wrong, or bars are not of 4 beats.
+        """Whether its bars can't be matched: an uncertain grid or downbeat, or not 4 beats per bar.
 
         Such a track is not mixed with another.
         """
-        return self.analysis.tempo.uncertain or self.meter != BEATS_PER_BAR
+        found = self.analysis
+        return found.tempo.uncertain or found.downbeat.uncertain or self.meter != BEATS_PER_BAR
 
     @cached_property
     def bpm(self) -> float:

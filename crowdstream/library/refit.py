@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from crowdstream.analysis.result import Analysis, Section, Tempo, second_of
+from crowdstream.analysis.result import Analysis, Section, Tempo, phrase_beats, second_of
 from crowdstream.audiofile.beatgrid import BeatGrid
 
 Anchors = tuple[tuple[float, float], ...]
@@ -33,7 +33,7 @@ def with_tempo(analysis: Analysis, bpm: float) -> Analysis:
     """
     anchors = analysis.tempo.anchors
     if not anchors:
-        return with_grid(analysis, BeatGrid.of_tempo(bpm))
+        return _on_grid(analysis, BeatGrid.of_tempo(bpm))
     ratio = _ratio(bpm / analysis.tempo.bpm)
     if ratio is not None and not analysis.tempo.steady:
         scaled = tuple((beat * float(ratio), second) for beat, second in anchors)
@@ -47,7 +47,7 @@ def with_tempo(analysis: Analysis, bpm: float) -> Analysis:
         downbeat = phase + round((downbeat - phase) / period) * period
     while downbeat < 0.0:
         downbeat += period
-    return with_grid(analysis, BeatGrid.of_tempo(bpm, downbeat))
+    return _on_grid(analysis, BeatGrid.of_tempo(bpm, downbeat))
 
 
 def with_downbeat(analysis: Analysis, second: float) -> Analysis:
@@ -61,12 +61,21 @@ def with_downbeat(analysis: Analysis, second: float) -> Analysis:
     beat = round(_beats(anchors)(second))
     shift = second - second_of(anchors, beat)
     moved = tuple((at - beat, place + shift) for at, place in anchors)
-    return _moved(analysis, moved, analysis.tempo.steady)
+    return _moved(_with_certain_downbeat(analysis), moved, analysis.tempo.steady)
 
 
 def with_grid(analysis: Analysis, grid: BeatGrid) -> Analysis:
     """Return the analysis with a beat grid that a person has entered."""
+    return _on_grid(_with_certain_downbeat(analysis), grid)
+
+
+def _on_grid(analysis: Analysis, grid: BeatGrid) -> Analysis:
     return _moved(analysis, grid.anchors, grid.steady)
+
+
+def _with_certain_downbeat(analysis: Analysis) -> Analysis:
+    # A person has placed it.
+    return replace(analysis, downbeat=replace(analysis.downbeat, confidence=1.0))
 
 
 def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
@@ -90,10 +99,14 @@ def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
             return ()
         return tuple(values[min(max(place, 0), len(values) - 1)] for place in places)
 
-    sections = (
+    sections = [
         Section(on_bar(one.begin_beat), on_bar(one.end_beat), one.kind, one.energy)
         for one in analysis.sections
-    )
+    ]
+    sections = [one for one in sections if one.end_beat > one.begin_beat]
+    phrases = tuple(sorted({on_bar(beat) for beat in analysis.phrases}))
+    if not phrases and not analysis.downbeat.uncertain:  # it was uncertain until now
+        phrases = phrase_beats(sections, meter)
     return replace(
         analysis,
         tempo=tempo,
@@ -101,8 +114,8 @@ def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
         energy=bars(analysis.energy),
         bass=bars(analysis.bass),
         activity={name: bars(values) for name, values in analysis.activity.items()},
-        sections=tuple(one for one in sections if one.end_beat > one.begin_beat),
-        phrases=tuple(sorted({on_bar(beat) for beat in analysis.phrases})),
+        sections=tuple(sections),
+        phrases=phrases,
     )
 
 

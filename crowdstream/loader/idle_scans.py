@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from crowdstream.analysis.confidence import tempo_of
 from crowdstream.analysis.features import extract_in_steps
 from crowdstream.analysis.rhythm import TAG_TOLERANCE, track_beats
 from crowdstream.analysis.tempo import normalize_onsets
@@ -241,15 +242,17 @@ class TempoCheck:
         found = track_beats(features, normalize_onsets(features.onsets), self._said)
         if found is None:
             self.verdict = "refuted"
-        elif abs(found.bpm / self._said - 1) < TAG_TOLERANCE:
+            return
+        sure, _octave = tempo_of(found, features.seconds)
+        if abs(found.bpm / self._said - 1) < TAG_TOLERANCE:
             self.verdict = "confirmed"
             times = found.beats.time(_numbers(found.beats.numbers, found.steady))
             pairs = zip(_numbers(found.beats.numbers, found.steady), times, strict=True)
             inside = [(float(n), float(at)) for n, at in pairs if at >= 0]
             grid = BeatGrid(BeatGrid.through(inside).anchors, found.steady)
-            self.grid = FoundGrid(grid, "tag", found.confidence, found.doubt)
+            self.grid = FoundGrid(grid, "tag", sure, found.doubt)
         else:
-            self.verdict = "refuted" if found.confidence >= MIN_CERTAIN_CONFIDENCE else "open"
+            self.verdict = "refuted" if sure >= MIN_CERTAIN_CONFIDENCE else "open"
 
 
 def _numbers(numbers: npt.NDArray[np.float64], steady: bool) -> npt.NDArray[np.float64]:

@@ -53,8 +53,10 @@ def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> S
     if features.meter != BEATS_PER_BAR:
         why += f"; its bars have {features.meter} beats: it plays alone"
     elif features.uncertain:
-        doubt = features.analysis.tempo.doubt
-        why += f"; its beatgrid is uncertain{f' ({doubt})' if doubt else ''}: it plays alone"
+        tempo = features.analysis.tempo
+        what = "beatgrid" if tempo.uncertain else "downbeat"
+        doubt = f" ({tempo.doubt})" if tempo.doubt else ""
+        why += f"; its {what} is uncertain{doubt}: it plays alone"
     return SetEntry(
         features.path,
         features.anchors,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from crowdstream.analysis.result import Analysis, Tempo, second_of
+from crowdstream.analysis.result import Analysis, Downbeat, Tempo, second_of
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.library.refit import with_downbeat, with_grid, with_tempo
 from tests.support.instant_analysis import made
@@ -75,6 +76,16 @@ def test_a_corrected_downbeat_shifts_and_renumbers_the_beats() -> None:
     assert fixed.sections[0].begin_beat % 4 == 0
     assert abs(seconds_of(fixed)[1][0] - seconds_of(found)[1][0]) <= 1.1
     assert fixed.first_bar_beat in (0, -4)
+
+
+def test_a_downbeat_by_hand_makes_phrases_possible() -> None:
+    found = made(64.5)
+    unsure = replace(found, downbeat=Downbeat(0.3), phrases=())
+    assert with_tempo(unsure, 60.0).phrases == ()
+    fixed = with_downbeat(unsure, second_of(found.tempo.anchors, 4.0))
+    assert not fixed.downbeat.uncertain
+    assert fixed.phrases[0] == fixed.sections[0].begin_beat
+    assert {later - earlier for earlier, later in pairwise(fixed.phrases)} <= {32}
 
 
 def test_a_tempo_gives_a_track_without_a_beat_a_grid() -> None:

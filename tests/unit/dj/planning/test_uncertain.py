@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.analysis.result import Analysis
+from crowdstream.analysis.result import Analysis, Downbeat
 from crowdstream.analysis.source import ArraySound
 from crowdstream.analysis.track import analyse
 from crowdstream.dj.autopilot.resume_state import entry_note, entry_of
@@ -52,6 +52,17 @@ def test_a_track_whose_bars_have_three_beats_plays_alone() -> None:
     mix = Planner(of_analyses(tracks), PlanOptions(minutes=9, seed=3)).plan().mix
     [number] = [n for n, entry in enumerate(mix.entries) if entry.path == "/m/1.wav"]
     assert mix.entries[number].uncertain and "3 beats" in mix.entries[number].why
+    for entry in mix.entries[max(0, number - 1) : number + 1]:
+        assert entry.transition is None or entry.transition.bars == 0
+
+
+def test_a_track_with_an_uncertain_downbeat_plays_alone() -> None:
+    tracks = {f"/m/{n}.wav": analysis(122.0 + n, level=0.3 + 0.1 * n) for n in range(4)}
+    tracks["/m/1.wav"] = replace(tracks["/m/1.wav"], downbeat=Downbeat(0.4))
+    mix = Planner(of_analyses(tracks), PlanOptions(minutes=9, seed=3)).plan().mix
+    [number] = [n for n, entry in enumerate(mix.entries) if entry.path == "/m/1.wav"]
+    assert mix.entries[number].uncertain
+    assert "its downbeat is uncertain" in mix.entries[number].why
     for entry in mix.entries[max(0, number - 1) : number + 1]:
         assert entry.transition is None or entry.transition.bars == 0
 

@@ -1,0 +1,168 @@
+"""Fit and check the confidences of the analysis; write `crowdstream/analysis/calibration.py`.
+
+    python benchmarks/calibrate_analysis.py [--tracks 300] [--corpus FOLDER ...] [--out FILE]
+
+A confidence is the probability that a result is right: the tempo (within 4 percent), its octave
+(the same, among the tracks whose tempo is right but for a factor of 2, 3, 4 or 3/2), the downbeat
+(F-measure of at least 0.8 within 70 ms), and the key. Logistic models derive it from the evidence
+of the finished analysis. They are fitted to one half of the tracks and checked with the other;
+those that are written are fitted to all. The tracks are generated ones, whose seeds start at 30000,
+and those of each `--corpus` (`benchmarks/corpus.py`), which should not be among the tracks of
+`benchmarks/fit_analysis.py`. Printed is, for each tenth of the confidence, how many of the checked
+tracks have it, its mean, and how often the result is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import Progress, print_heading, table
+from benchmarks.corpus import CorpusTrack, read_corpus
+from benchmarks.fit_analysis import Choice, Doubles, fit, measure_file, measure_generated, write
+from crowdstream.analysis import confidence, key, rhythm, tempo, track, weights
+from crowdstream.analysis.features import Features
+
+OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "calibration.py"
+FIRST_SEED = 30000
+SAME_TEMPO = 0.04
+RELATED = (1, 2, 1 / 2, 3, 1 / 3, 3 / 2, 2 / 3, 4, 1 / 4, 4 / 3, 3 / 4)
+RIGHT_F = 0.8  # F-measure of downbeats that count as right
+PENALTY = 0.01
+BINS = 10
+MIN_COUNT = 10  # tracks in a bin whose share means something
+TITLE = "Confidence weights, written by `benchmarks/calibrate_analysis.py`. Not for editing."
+
+
+@dataclass
+class Outcome:
+    """What is known of a track: the traits of its results, and which of these are right."""
+
+    rhythm: Doubles | None = None
+    key: Doubles | None = None
+    right: dict[str, bool] = field(default_factory=dict)
+
+    def traits(self, name: str) -> Doubles | None:
+        """Return the traits of a result, None if there is nothing to judge."""
+        if name not in self.right:
+            return None
+        return self.key if name == "KEY" else self.rhythm
+
+
+def judge(
+    features: Features, bpm: float, downbeats: Doubles, true_key: int | None
+) -> Outcome:
+    """Analyse a track and compare it with the truth."""
+    outcome = Outcome()
+    lines = tempo.normalize_onsets(features.onsets)
+    found = rhythm.track_beats(features, lines)
+    if found is not None:
+        outcome.rhythm = confidence.rhythm_traits(found, features.seconds)
+        outcome.right["TEMPO"] = abs(found.bpm / bpm - 1) < SAME_TEMPO
+        if any(abs(found.bpm * other / bpm - 1) < SAME_TEMPO for other in RELATED):
+            outcome.right["OCTAVE"] = outcome.right["TEMPO"]
+        import mir_eval
+
+        whole = found.beats.whole(features.seconds)
+        bars = found.beats.time(whole[whole % found.meter == 0])
+        score = mir_eval.beat.f_measure(*(mir_eval.beat.trim_beats(t) for t in (downbeats, bars)))
+        outcome.right["DOWNBEAT"] = bool(score >= RIGHT_F)
+    if true_key is not None:
+        bass, treble = features.pitches.bass(), features.pitches.treble()
+        if key.tonality(bass + treble) >= track.MIN_TONALITY:
+            traits, cents = key.track_traits(bass, treble, features.pitches.rate, downbeats[::8])
+            chosen = key.choose_key(traits, weights.KEY.score(traits), cents)
+            outcome.key = confidence.key_traits(chosen)
+            outcome.right["KEY"] = chosen.tonic + 12 * chosen.minor == true_key
+    return outcome
+
+
+def judge_generated(seed: int) -> Outcome:
+    """Judge a generated track."""
+    truth, features = measure_generated(seed)
+    own_key = truth.tonic + 12 * truth.minor
+    return judge(features, truth.bpm, truth.beats[:: truth.meter], own_key)
+
+
+def judge_file(one: CorpusTrack) -> Outcome:
+    """Judge a track of a corpus."""
+    return judge(measure_file(one), one.bpm, one.downbeats, one.key)
+
+
+def choices_of(name: str, outcomes: Sequence[Outcome]) -> list[Choice]:
+    """Return the choices between wrong (zeros) and right (the traits and a bias) of a result."""
+    found = []
+    for outcome in outcomes:
+        traits = outcome.traits(name)
+        if traits is not None:
+            row = np.append(traits, 1.0)
+            found.append(Choice(np.stack([np.zeros(len(row)), row]), int(outcome.right[name])))
+    return found
+
+
+def check(
+    weights_and_bias: Doubles, choices: Sequence[Choice]
+) -> tuple[list[dict[str, object]], float]:
+    """Return a row per bin, and the largest error of the bins with at least `MIN_COUNT` tracks."""
+    scores = np.array([choice.traits[1] @ weights_and_bias for choice in choices])
+    chances = 1 / (1 + np.exp(-scores))
+    right = np.array([choice.right for choice in choices])
+    bins = np.minimum((chances * BINS).astype(int), BINS - 1)
+    rows: list[dict[str, object]] = []
+    worst = 0.0
+    for number in range(BINS):
+        inside = bins == number
+        if not inside.any():
+            continue
+        mean, share = float(chances[inside].mean()), float(right[inside].mean())
+        if inside.sum() >= MIN_COUNT:
+            worst = max(worst, abs(mean - share))
+        bounds = f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}"
+        rows.append({
+            "confidence": bounds, "tracks": int(inside.sum()), "mean": f"{mean:.3f}",
+            "right": f"{share:.3f}",
+        })  # fmt: skip
+    return rows, worst
+
+
+def main() -> None:
+    """Judge all tracks, fit the models, print how they do on the other half, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--tracks", type=int, default=300)
+    parser.add_argument("--corpus", type=Path, action="append", default=[])
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    print_heading("Confidences of the analysis")
+    files = [one for folder in options.corpus for one in read_corpus(folder)]
+    progress = Progress(options.tracks + len(files))
+    outcomes = []
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        seeds = range(FIRST_SEED, FIRST_SEED + options.tracks)
+        for results in (pool.map(judge_generated, seeds), pool.map(judge_file, files)):
+            for outcome in results:
+                outcomes.append(outcome)
+                progress.add(1, "analysing")
+    progress.close()
+    models = {}
+    for name in ("TEMPO", "OCTAVE", "DOWNBEAT", "KEY"):
+        halves = [choices_of(name, outcomes[at::2]) for at in (0, 1)]
+        fitted = fit(halves[0], PENALTY)
+        rows, worst = check(fitted, halves[1])
+        print(f"\n{name.lower()}: largest error of a bin {worst:.3f}")
+        print(table(rows))
+        whole = fit([*halves[0], *halves[1]], PENALTY)
+        models[name] = whole[:-1], float(whole[-1])
+    write(options.out, models, TITLE)
+
+
+if __name__ == "__main__":
+    main()
