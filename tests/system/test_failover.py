@@ -77,20 +77,15 @@ def test_what_is_heard_of_a_kill(tmp_path: Path, pulse_card: PulseNull) -> None:
         assert all(frames < 16 * FRAMES for frames in lost), lost
 
 
-def await_searches(it: Running, seconds: float = 0.2) -> None:
-    """Wait until the engine that looks for the device has worked on that for so much CPU time.
+def await_searches(it: Running, waits: int = 10) -> None:
+    """Wait until the engine that looks for the device has waited so many times.
 
-    A look takes some hundredths of a second; between two of them it sleeps.
+    It waits between two looks, and within a look for the answer of the sound server.
     """
     until(lambda: it.children_named("engine", '"search"'))
     search = it.children_named("engine", '"search"')[-1]
-
-    def worked() -> float:
-        times = search.cpu_times()
-        return float(times.user + times.system)
-
-    end = worked() + seconds
-    until(lambda: worked() >= end)
+    end = search.num_ctx_switches().voluntary + waits
+    until(lambda: search.num_ctx_switches().voluntary >= end)
 
 
 @pytest.mark.parametrize("mode", ["play", "wait"])
