@@ -116,8 +116,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         heard = listener.synchronize()
         listener.close()
         told = [values[0] for address, values in heard if address == "/device"]
-        # An overloaded machine may lose its sound server again, and finds it again.
-        assert told and told == [0, 1] * (len(told) // 2)
+        assert told == [0, 1], it.log()  # which says why it was lost again
 
 
 @pytest.mark.parametrize("allowed", [True, False])
