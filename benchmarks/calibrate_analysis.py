@@ -1,4 +1,4 @@
-"""Fit and check the confidences of the analysis; write `crowdstream/analysis/calibration.py`.
+"""Fit and check the confidences of the analysis; write `analysis/models/calibration.py`.
 
     python benchmarks/calibrate_analysis.py [--tracks 300] [--corpus FOLDER ...] [--out FILE]
 
@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.common import Progress, print_heading, table
 from benchmarks.corpus import CorpusTrack, read_corpus
 from benchmarks.fit_analysis import Choice, Doubles, fit, measure_file, measure_generated, write
-from crowdstream.analysis import confidence, key, rhythm, tempo, track, weights
+from crowdstream.analysis import confidence, key, rhythm, tempo, track
 from crowdstream.analysis.features import Features
+from crowdstream.analysis.models import weights
 
-OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "calibration.py"
+OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "models" / "calibration.py"
 FIRST_SEED = 30000
 SAME_TEMPO = 0.04
 RELATED = (1, 2, 1 / 2, 3, 1 / 3, 3 / 2, 2 / 3, 4, 1 / 4, 4 / 3, 3 / 4)

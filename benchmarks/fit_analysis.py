@@ -1,4 +1,4 @@
-"""Fit the weights of the analysis to generated tracks; write `crowdstream/analysis/weights.py`.
+"""Fit the weights of the analysis to generated tracks; write `analysis/models/weights.py`.
 
     python benchmarks/fit_analysis.py [--tracks 400] [--corpus FOLDER ...] [--out FILE]
 
@@ -32,15 +32,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import Progress, print_heading
 from benchmarks.corpus import CorpusTrack, read_corpus
-from crowdstream.analysis import downbeat, key, rhythm, tempo, vocals, weights
+from crowdstream.analysis import downbeat, key, rhythm, tempo, vocals
 from crowdstream.analysis.features import SLOW_RATE, Features, extract
-from crowdstream.analysis.model import Model
+from crowdstream.analysis.models import weights
+from crowdstream.analysis.models.linear import Model
 from crowdstream.analysis.source import ArraySound, Sound, StemFileSound
 from tests.support.generated_tracks.styles import DANCES
 from tests.support.generated_tracks.tracks import GeneratedTrack, Truth, generate_track
 
 Doubles = npt.NDArray[np.float64]
-OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "weights.py"
+OUT = Path(__file__).resolve().parents[1] / "crowdstream" / "analysis" / "models" / "weights.py"
 TITLE = "Weights of the models, written by `benchmarks/fit_analysis.py`. Not for editing."
 STEPS, RATE = 2500, 0.03
 PENALTY = {
@@ -151,7 +152,7 @@ def write(path: Path, models: dict[str, tuple[Doubles, float]], title: str) -> N
     lines = [
         f'"""{title}"""',
         "",
-        "from crowdstream.analysis.model import Model",
+        "from crowdstream.analysis.models.linear import Model",
         "",
     ]
     for name, (fitted, bias) in models.items():

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from crowdstream.analysis import calibration
+from crowdstream.analysis.models import calibration
 from crowdstream.analysis.result import Downbeat, Key
 from crowdstream.analysis.rhythm import Rhythm
 from crowdstream.analysis.tempo import Doubles

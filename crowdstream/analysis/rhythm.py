@@ -15,11 +15,11 @@ from crowdstream.analysis import (
     onsets,
     tempo,
     variable_tempo,
-    weights,
 )
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, Features
 from crowdstream.analysis.grid import Beats
-from crowdstream.analysis.model import Model
+from crowdstream.analysis.models import weights
+from crowdstream.analysis.models.linear import Model
 from crowdstream.analysis.structure import find_silences
 from crowdstream.analysis.tempo import Doubles, Floats
 

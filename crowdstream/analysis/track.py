@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from crowdstream.analysis import confidence, fingerprint, key, structure, tempo, vocals, weights
+from crowdstream.analysis import confidence, fingerprint, key, structure, tempo, vocals
 from crowdstream.analysis.features import FRAME_RATE, Features, extract
 from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.models import weights
 from crowdstream.analysis.result import (
     VERSION,
     Analysis,

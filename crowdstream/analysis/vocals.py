@@ -87,7 +87,7 @@ def _average(line: Doubles, width: int) -> Doubles:
 
 
 def _estimate(features: Features) -> Vocals:
-    from crowdstream.analysis.weights import VOICE
+    from crowdstream.analysis.models.weights import VOICE
 
     if len(features.voice) < SLOW_RATE:
         return Vocals((), "mix", 0.0)

@@ -1,6 +1,6 @@
 """Confidence weights, written by `benchmarks/calibrate_analysis.py`. Not for editing."""
 
-from crowdstream.analysis.model import Model
+from crowdstream.analysis.models.linear import Model
 
 TEMPO = Model(
     (

@@ -1,6 +1,6 @@
 """Weights of the models, written by `benchmarks/fit_analysis.py`. Not for editing."""
 
-from crowdstream.analysis.model import Model
+from crowdstream.analysis.models.linear import Model
 
 OCTAVE = Model(
     (

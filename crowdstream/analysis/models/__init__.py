@@ -1,0 +1,1 @@
+"""Linear models: what they compute, and their fitted weights."""
