@@ -27,6 +27,7 @@ from crowdstream.analysis.result import (
     Vocals,
 )
 from crowdstream.audiofile.loudness import LoudnessMeter as Meter
+from crowdstream.audiofile.loudness import lufs
 
 RATE = 44100
 STEMS = ("drums", "bass", "vocals", "other")
@@ -100,6 +101,9 @@ def _make(path: Path, seed: int) -> Analysis:
     )
     meter = Meter(RATE)
     meter.feed(np.stack([mix, mix], 1))
+    powers = np.concatenate([[0.0], np.cumsum(meter.powers)])
+    sums = np.interp(edges / meter.hop, np.arange(len(powers)), powers)
+    means = np.diff(sums) / np.diff(edges / meter.hop)
     sung = [
         ((edges[bar]) / RATE, edges[bar + 2] / RATE)
         for bar in range(0, bars - 1, 4) if plays[bar, 2]
@@ -111,7 +115,8 @@ def _make(path: Path, seed: int) -> Analysis:
         key=Key(camelot(tonic, minor), tonic, minor, 1.0),
         loudness=Loudness(meter.integrated(), 20 * math.log10(float(np.abs(mix).max()))),
         level=float(random.random()), first_bar_beat=0, energy=tuple((loud**2).tolist()),
-        bass=activity["bass"], activity=activity, sections=sections,
+        bass=activity["bass"], bar_loudness=tuple(lufs(float(power)) for power in means),
+        activity=activity, sections=sections,
         phrases=tuple(range(0, 4 * bars, 32)),
         vocals=Vocals(tuple(sung), "stem", 1.0), fingerprint="",
     )  # fmt: skip

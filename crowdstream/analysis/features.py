@@ -49,6 +49,7 @@ class Features:
     stems_rate: float
     voice: Floats  # (k, 3), SLOW_RATE: see `_VoicePass`
     pitches: PitchCounter
+    weighted: Floats  # (i,), HOPS_PER_SECOND: see `LoudnessMeter.powers`
     lufs: float
     peak: float
 
@@ -296,6 +297,7 @@ def extract_in_steps(sounds: Sequence[Sound]) -> Generator[float, None, Features
         stems_rate=rate / hop,
         voice=_joined(voice.found, 3),
         pitches=pitches,
+        weighted=loudness.powers.astype(np.float32),
         lufs=loudness.integrated(),
         peak=loudness.peak,
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
-VERSION = 5  # of the method: incremented when results change, so that libraries analyse again
+VERSION = 6  # of the method: incremented when results change, so that libraries analyse again
 
 PHRASE_BARS = 8
 MIN_CERTAIN_DOWNBEAT = 0.5  # probability above which phrases are counted from the downbeat
@@ -122,6 +122,7 @@ class Analysis:
     silent: the loudness does not exceed -70 LUFS.
     level: 0 to 1; how energetic the track is, comparable between tracks.
     energy, bass: per bar, 0 to 1, relative to the track's loudest bars.
+    bar_loudness: per bar, in LUFS, not gated; at least -70.
     activity: per stem, the level of each bar, 0 to 1, relative to the stem's loudest bar; empty
         if there is only one file.
     phrases: beats at which a phrase starts; empty if the downbeat is uncertain.
@@ -142,6 +143,7 @@ class Analysis:
     first_bar_beat: int
     energy: tuple[float, ...]
     bass: tuple[float, ...]
+    bar_loudness: tuple[float, ...]
     activity: dict[str, tuple[float, ...]]
     sections: tuple[Section, ...]
     phrases: tuple[int, ...]
@@ -171,6 +173,7 @@ class Analysis:
             first_bar_beat=values["first_bar_beat"],
             energy=tuple(values["energy"]),
             bass=tuple(values["bass"]),
+            bar_loudness=tuple(values["bar_loudness"]),
             activity={name: tuple(bars) for name, bars in values["activity"].items()},
             sections=tuple(Section(**section) for section in values["sections"]),
             phrases=tuple(values["phrases"]),

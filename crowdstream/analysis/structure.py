@@ -19,6 +19,7 @@ from crowdstream.analysis.features import FRAME_RATE, SLOW_RATE, Features
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.result import Section, SectionKind
 from crowdstream.analysis.tempo import Doubles, Floats
+from crowdstream.audiofile.loudness import HOPS_PER_SECOND, lufs
 
 BAR = 4  # beats of a bar, unless a track has another meter
 MAX_SECTION_BARS = 64
@@ -140,6 +141,18 @@ def bar_bass(bars: Bars) -> Doubles:
     """Return the level of the low frequencies per bar, 0 to 1, relative to the loudest bar."""
     top = float(np.max(bars.low, initial=-200.0))
     return np.clip((bars.low - top) / 30.0 + 1, 0.0, 1.0)
+
+
+def bar_loudness(features: Features, times: Doubles) -> Doubles:
+    """Return the loudness in LUFS between consecutive times in seconds, not gated."""
+    powers = features.weighted
+    if not len(powers):
+        return np.full(len(times) - 1, lufs(0.0))
+    sums = np.concatenate([[0.0], np.cumsum(powers)])
+    at = np.clip(times * HOPS_PER_SECOND, 0.0, len(powers))
+    total = np.diff(np.interp(at, np.arange(len(sums)), sums))
+    means = total / np.maximum(np.diff(at), 1e-9)
+    return np.array([lufs(float(power)) for power in means])
 
 
 def sections(bars: Bars, sung: Doubles) -> list[Section]:

@@ -78,7 +78,8 @@ def analyse(
     classes = key.classes(bass + treble, cents)
     bars = structure.measure_bars(features, lines, beats, classes, meter)
     voice = vocals.find_vocals(features)
-    sung = vocals.sung(voice, beats.time(bars.begin))
+    edges = beats.time(bars.begin)
+    sung = vocals.sung(voice, edges)
     sections = structure.sections(bars, sung) if rhythm else []
     downbeat = confidence.downbeat_of(rhythm, features.seconds) if rhythm else Downbeat(0.0)
     phrases = phrase_beats(sections, meter)
@@ -96,6 +97,7 @@ def analyse(
         first_bar_beat=int(bars.begin[0]) if len(bars.loud) else 0,
         energy=_rounded(structure.bar_energy(bars)),
         bass=_rounded(structure.bar_bass(bars)),
+        bar_loudness=tuple(np.round(structure.bar_loudness(features, edges), 1).tolist()),
         activity=_activity(features, bars),
         sections=tuple(sections),
         phrases=() if downbeat.uncertain else phrases,
@@ -110,7 +112,7 @@ def _silent(features: Features) -> Analysis:
         version=VERSION, seconds=round(features.seconds, 6), sample_rate=features.sample_rate,
         stems=features.names, silent=True, tempo=Tempo(0.0, True, 0.0, ()), downbeat=Downbeat(0.0),
         key=key.NO_KEY, loudness=_loudness(features), level=0.0, first_bar_beat=0, energy=(),
-        bass=(), activity={}, sections=(), phrases=(),
+        bass=(), bar_loudness=(), activity={}, sections=(), phrases=(),
         vocals=Vocals((), "none", 1.0), fingerprint="",
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from crowdstream.analysis import grid
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, SLOW_RATE, Features
 from crowdstream.analysis.grid import HARMONICS, Beats
 from crowdstream.analysis.tempo import Doubles, Floats
+from crowdstream.audiofile.loudness import HOPS_PER_SECOND
 
 Complexes = npt.NDArray[np.complex128]
 
@@ -225,7 +226,9 @@ def part_of(features: Features, begin: float, end: float) -> Features:
         onsets=cut(features.onsets, FRAME_RATE), attacks=cut(features.attacks, ATTACK_RATE),
         bands=cut(features.bands, SLOW_RATE), stems=cut(features.stems, features.stems_rate),
         stems_rate=features.stems_rate, voice=cut(features.voice, SLOW_RATE),
-        pitches=features.pitches.part(begin, end), lufs=features.lufs, peak=features.peak,
+        pitches=features.pitches.part(begin, end),
+        weighted=cut(features.weighted, HOPS_PER_SECOND), lufs=features.lufs,
+        peak=features.peak,
     )  # fmt: skip
 
 

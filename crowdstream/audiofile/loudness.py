@@ -71,6 +71,11 @@ class LoudnessMeter:
         self._powers: list[float] = []
 
     @property
+    def powers(self) -> np.ndarray:
+        """K-weighted mean square of each 100 ms, summed over the channels: `(n,)`, see `lufs`."""
+        return np.array(self._powers)
+
+    @property
     def seconds(self) -> float:
         """Seconds of audio measured so far."""
         return len(self._powers) / HOPS_PER_SECOND
@@ -100,7 +105,7 @@ class LoudnessMeter:
 
     def _windows(self, hops: int) -> np.ndarray:
         # Mean squares of overlapping windows of `hops` hops, or of all audio if it is shorter.
-        powers = np.array(self._powers)
+        powers = self.powers
         hops = min(hops, len(powers))
         if hops == 0:
             return np.zeros(0)

@@ -11,6 +11,7 @@ from itertools import accumulate
 import numpy as np
 
 from crowdstream.analysis.result import Analysis
+from crowdstream.audiofile.loudness import SILENCE
 from crowdstream.dj.setfile.model import BEATS_PER_BAR
 
 BEATLESS_BPM = 120.0  # grid of a track without a beat: bars of 2 s, the same as in its analysis
@@ -21,7 +22,6 @@ VOCAL_THRESHOLD = 0.15
 BASS_THRESHOLD = 0.35  # low-band activity that counts as bass: about 20 dB below the loudest bar
 ACTIVITY_RANGE_DB = 40.0  # the analysis maps this range to a stem activity of 0 to 1
 FIT_ITERATIONS = 40  # iterations of the fit of stem powers
-ENERGY_RANGE_DB = 40.0  # the analysis maps this range to an energy of 0 to 1
 # Longest silence in seconds that is played. At a clock tempo 10 % below the track's, it lasts 2 s.
 MAX_SILENCE = 1.8
 
@@ -200,25 +200,16 @@ class TrackFeatures:
         return self.mean(self.analysis.energy, begin, end)
 
     @cached_property
-    def _powers(self) -> tuple[list[float], float]:
-        # Cumulative sums of bar powers relative to the loudest bar; level of the loud bars in dB.
-        def power(energy: float) -> float:
-            return float(10 ** (ENERGY_RANGE_DB * (math.sqrt(max(energy, 0.0)) - 1) / 10))
-
-        powers = [power(value) for value in self.analysis.energy] or [1.0]
-        loud = sum(value * value for value in powers) / sum(powers)
-        return [0.0, *accumulate(powers)], 10 * math.log10(loud)
+    def _sums(self) -> list[float]:
+        # Cumulative sums of the bars' powers on the LUFS scale.
+        return [0.0, *accumulate(10 ** (bar / 10) for bar in self.analysis.bar_loudness)]
 
     def loudness(self, begin: float, end: float) -> float:
-        """Estimate the loudness between two beats, in LUFS.
-
-        This inverts the analysis's mapping from loudness to energy, assuming a full rhythm, and
-        aligns the loudest bars with the track's integrated loudness.
-        """
-        sums, loud = self._powers
+        """Return the loudness of the bars between two beats in LUFS; -70 if there are none."""
         bars = self.bars(begin, end)
-        mean = (sums[bars.stop] - sums[bars.start]) / len(bars) if bars else 1e-7
-        return self.analysis.loudness.lufs + 10 * math.log10(mean) - loud
+        if not bars:
+            return SILENCE
+        return 10 * math.log10((self._sums[bars.stop] - self._sums[bars.start]) / len(bars))
 
     @cached_property
     def powers(self) -> tuple[tuple[str, np.ndarray], ...]:
@@ -231,9 +222,7 @@ class TrackFeatures:
         the bars' power: non-negative least squares by multiplicative updates (Lee and Seung,
         2001).
         """
-        first = self.analysis.first_bar_beat
-        begins = [first + self.meter * bar for bar in range(self.count)]
-        whole = np.array([10 ** (self.loudness(at, at + self.meter) / 10) for at in begins])
+        whole = np.array([10 ** (bar / 10) for bar in self.analysis.bar_loudness])
         if not self.stems or not self.analysis.activity or not self.count:
             return (("", whole),)
         shares = np.zeros((self.count, len(self.stems)))

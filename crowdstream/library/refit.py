@@ -113,6 +113,7 @@ def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
         first_bar_beat=first,
         energy=bars(analysis.energy),
         bass=bars(analysis.bass),
+        bar_loudness=bars(analysis.bar_loudness),
         activity={name: bars(values) for name, values in analysis.activity.items()},
         sections=tuple(sections),
         phrases=phrases,

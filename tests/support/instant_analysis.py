@@ -33,6 +33,7 @@ def made(
     return Analysis(
         VERSION, seconds, 44100, stems, False, Tempo(bpm, steady, 0.9, anchors), Downbeat(0.8),
         Key("8A", 9, True, 0.7, ("9A", "8B")), Loudness(-9.5, -0.3), 0.6, 0, levels, levels,
+        tuple(-9.5 - 10 * (1 - level) for level in levels),
         dict.fromkeys(stems, levels) if len(stems) > 1 else {},
         (Section(0, bars * 2, "intro", 0.2), Section(bars * 2, bars * 4, "drop", 0.9)),
         (0, 32), Vocals(((1.0, 2.5), (8.0, 9.0)), "mix", 0.4), "0123abcd",

@@ -72,6 +72,14 @@ def test_lists_per_bar_have_an_entry_for_each_bar(found: Analysis) -> None:
     assert all(0 <= value <= 1 for value in (*found.energy, *found.bass, found.level))
 
 
+def test_the_loudness_of_bars_averages_to_that_of_the_track(found: Analysis) -> None:
+    assert len(found.bar_loudness) == len(found.energy)
+    powers = 10 ** (np.array(found.bar_loudness) / 10)
+    # The integrated loudness leaves out what is 10 LU softer than the mean.
+    gated = powers[powers > 0.1 * powers.mean()]
+    assert 10 * np.log10(gated.mean()) == pytest.approx(found.loudness.lufs, abs=0.5)
+
+
 def test_a_result_round_trips_through_json(found: Analysis) -> None:
     assert Analysis.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
