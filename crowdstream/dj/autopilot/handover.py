@@ -22,6 +22,7 @@ LEAD_SECONDS = 2.0  # before a transition: it is decided, and its commands are s
 FIRST_SECONDS = 0.5  # before the first track starts
 SETTLE_SECONDS = 0.4  # from a load to the start: the commands that prepare the track need it
 MAX_HISTORY = 5000  # played tracks to remember
+MAX_KINDS = 16  # transitions whose kinds to remember
 
 
 @dataclass(frozen=True)

@@ -266,6 +266,8 @@ class Player:
             log.info("%s", decision.note)
         elif isinstance(decision, handover.FinishTransition):
             history = (*state.history[-handover.MAX_HISTORY :], decision.mix.entries[0].path)
+            transition = state.playing.transition if state.playing is not None else None
+            kind = (transition.kind,) if transition is not None else ()
             self.state = replace(
                 state.at_stage(Stage.NONE, self._now()),
                 mix=decision.mix,
@@ -276,6 +278,7 @@ class Player:
                 searched_at=0.0,
                 served="",
                 history=history,
+                kinds=(*state.kinds, *kind)[-handover.MAX_KINDS :],
                 note=decision.note,
             )
         elif isinstance(decision, handover.RepeatPhrase):
@@ -319,6 +322,7 @@ class Player:
             requested_path,
             state.banned | bad,
             state.history[:-1],
+            state.kinds,
         )
 
     def _plan(self, now: float) -> None:

@@ -28,7 +28,7 @@ def entry_note(entry: SetEntry) -> dict[str, Any]:
         "path": entry.path, "anchors": entry.anchors, "enter": entry.enter, "leave": entry.leave,
         "ratio": entry.ratio, "gain_db": entry.gain_db, "keylock": entry.keylock,
         "key": entry.key, "stems": entry.stems, "why": entry.why,
-        "confidence": entry.confidence,
+        "confidence": entry.confidence, "pitch": entry.pitch,
     }  # fmt: skip
     if entry.transition is not None:
         transition = entry.transition
@@ -55,6 +55,7 @@ def entry_of(note: dict[str, Any]) -> SetEntry:
         float(note["enter"]), float(note["leave"]), float(note["ratio"]), float(note["gain_db"]),
         bool(note["keylock"]), str(note["key"]), tuple(map(str, note["stems"])),
         str(note["why"]), transition, float(note.get("confidence", 1.0)),
+        float(note.get("pitch", 0.0)),
     )  # fmt: skip
 
 

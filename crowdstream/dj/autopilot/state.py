@@ -64,6 +64,7 @@ class State:
     banned: frozenset[str] = frozenset()
     bad: Mapping[str, float] = field(default_factory=dict)  # tracks that failed to load, and when
     history: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # of the latest transitions
 
     @property
     def next(self) -> int:
@@ -115,6 +116,7 @@ class State:
         return {
             "hold": int(self.holding), "energy": self.energy, "wished": list(self.queue[:10]),
             "banned": sorted(self.banned)[:30], "played": list(self.history[-30:]),
+            "kinds": list(self.kinds),
         }  # fmt: skip
 
     def with_memory(self, previous: Mapping[str, Any]) -> State:
@@ -127,7 +129,7 @@ class State:
             self, holding=note.get("hold") == 1,
             energy=min(1.0, max(0.0, energy)) if isinstance(energy, int | float) else None,
             queue=_texts(note.get("wished")), banned=self.banned | set(_texts(note.get("banned"))),
-            history=_texts(note.get("played")),
+            history=_texts(note.get("played")), kinds=_texts(note.get("kinds")),
         )
 
 

@@ -27,7 +27,7 @@ class SelectionRequest:
 
     `energy`: 0 to 1, None as planned. `tempo`: of the clock in beats per minute, 0 for any.
     `path`: only this track. `banned`: paths to exclude. `before`: paths that were played, the
-    latest last.
+    latest last. `kinds`: the kinds of the latest transitions, the latest last.
     """
 
     energy: float | None = None
@@ -35,6 +35,7 @@ class SelectionRequest:
     path: str = ""
     banned: frozenset[str] = frozenset()
     before: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 class TrackSelector(Protocol):
@@ -178,6 +179,7 @@ class EndlessSelector:
             banned=self._banned(candidates, request),
             allow_repeats=True,
             before=request.before,
+            kinds=request.kinds,
         )
 
     def first(self, request: SelectionRequest) -> Set:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from crowdstream.dj.key_compatibility import key_fit
+from crowdstream.dj.key_compatibility import best_key_fit
 from crowdstream.dj.planning.candidates import Card
 from crowdstream.dj.planning.transition_search import match_tempo_ratio
 
 # Maximum cost of: opposite energies, clashing keys, the largest comfortable change of tempo,
-# tempos too far apart to be mixed, and two tracks by the same artist.
+# tempos too far apart to be mixed, two tracks by the same artist, and a transposition.
 ENERGY_COST, KEY_COST, TEMPO_COST, JUMP_COST, ARTIST_COST = 1.6, 0.9, 0.25, 1.0, 0.2
+SHIFT_COST = 0.6
 CHANCE = 0.12  # range of the random share, set by the seed
 COMFORT = 0.06  # maximum relative change of tempo while two tracks play
 STRETCH = 0.08  # maximum relative deviation from a track's own tempo
@@ -36,7 +37,9 @@ class CostModel:
 
     def energy(self, energy: float, wanted: float) -> float:
         """Return the cost of an energy when `wanted` was asked for, both 0 to 1."""
-        return ENERGY_COST * abs(energy - wanted)
+        apart = abs(energy - wanted)
+        # Slightly convex: two tracks that are nearly right are better than one that is quite wrong.
+        return ENERGY_COST * (0.9 * apart + 0.1 * apart**2)
 
     def step(self, before: Card, after: Card, clock: float, requested: float = 0.0) -> float:
         """Return the cost of keys, tempos and artists.
@@ -45,9 +48,13 @@ class CostModel:
         """
         _, own = match_tempo_ratio(after.tempo, clock, requested)
         change = abs(self.within(own, requested) / clock - 1)
-        tempo = JUMP_COST if change > self.comfort else TEMPO_COST * change / self.comfort
+        # With a tempo ride, each of the two bears half of the change while both play.
+        far = change > (1 + self.comfort) ** 2 - 1
+        tempo = JUMP_COST if far else TEMPO_COST * change / self.comfort
         same = bool(before.artist) and before.artist == after.artist
-        return KEY_COST * key_fit(before.key, after.key).cost + tempo + ARTIST_COST * same
+        fit = best_key_fit(before.key, after.key)
+        key = KEY_COST * fit.cost + (SHIFT_COST if fit.shift else 0.0)
+        return key + tempo + ARTIST_COST * same
 
     def chance(self, path: str, index: int = 0) -> float:
         """Return a random cost from 0 to `CHANCE`, reproducible from the seed and the name."""

@@ -19,13 +19,12 @@ from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 
 from crowdstream.analysis.fingerprint import MAX_SAME_DISTANCE, distance
-from crowdstream.dj.key_compatibility import key_fit
+from crowdstream.dj.key_compatibility import best_key_fit, transposed
 from crowdstream.dj.planning.candidates import Candidates, Card
 from crowdstream.dj.planning.cost_model import COMFORT, STRETCH, CostModel
 from crowdstream.dj.planning.energy_curve import NAMED, Curve
 from crowdstream.dj.planning.track_order import find_order
 from crowdstream.dj.planning.transition_search import (
-    REMEMBERED_KINDS,
     Goal,
     TransitionCandidate,
     find_transition,
@@ -42,8 +41,13 @@ UNMIXED_CONFIDENCE = 0.5  # maximum of a track that plays alone, whatever the re
 PEAK_DB = 3.0  # peak above full scale to which a quiet track may be raised: the limiter handles it
 
 
-def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> SetEntry:
-    """Return a track from a beat of its grid to its end, trimmed to the common loudness."""
+def entry_of(
+    features: TrackFeatures, enter: float, ratio: float, why: str, shift: int = 0
+) -> SetEntry:
+    """Return a track from a beat of its grid to its end, trimmed to the common loudness.
+
+    `shift`: transposition in semitones.
+    """
     loudness = features.analysis.loudness
     gain = min(TARGET_LUFS - loudness.lufs, PEAK_DB - loudness.peak_db, MAX_GAIN_DB)
     unit = BEATS_PER_BAR * max(1.0, ratio)
@@ -65,11 +69,12 @@ def entry_of(features: TrackFeatures, enter: float, ratio: float, why: str) -> S
         ratio,
         round(max(MIN_GAIN_DB, gain), 2),
         True,
-        features.analysis.key.name,
+        transposed(features.analysis.key.name, shift),
         features.stems,
         why,
         confidence=min(features.analysis.tempo.confidence, UNMIXED_CONFIDENCE)
         if features.uncertain else 1.0,
+        pitch=float(shift),
     )
 
 
@@ -132,7 +137,7 @@ class TrackRequest:
     `energy`: 0 to 1. `tempo`: of the clock in beats per minute, 0 for the track's own.
     `seconds`: total playing time of the current track. `banned`: paths to exclude. `allow_repeats`:
     allow repeats of the tracks that were played longest ago. `before`: paths played before the
-    tracks of the set, the latest last.
+    tracks of the set, the latest last. `kinds`: the kinds of their transitions, the latest last.
     """
 
     energy: float = 0.5
@@ -141,6 +146,7 @@ class TrackRequest:
     banned: frozenset[str] = frozenset()
     allow_repeats: bool = False
     before: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -306,14 +312,13 @@ class Planner:
         mix_in_beats = place.mix_in_end - place.begin
         end = tempo.second(place.begin) + request.seconds
         wanted = last.enter + (tempo.beat(end) - place.begin) * last.ratio
-        recent = tuple(
-            entry.transition.kind for entry in mix.entries[-2 : -2 - REMEMBERED_KINDS : -1]
-            if entry.transition
-        )  # fmt: skip
+        own_kinds = (entry.transition.kind for entry in mix.entries[:-1] if entry.transition)
+        recent = (*request.kinds, *own_kinds)[::-1]
 
         def candidate_into(card: Card) -> TransitionCandidate | None:
             ratio, own = match_tempo_ratio(card.tempo, clock, request.tempo)
-            target, key = self._cost_model.within(own, request.tempo), key_fit(last.key, card.key)
+            target = self._cost_model.within(own, request.tempo)
+            key = best_key_fit(last.key, card.key)
             goal = Goal(clock, target, ratio, key, wanted, self._options.comfort, recent)
             return find_transition(
                 features, last, mix_in_beats, self._candidates.features(card.path), goal
@@ -330,11 +335,11 @@ class Planner:
             return None
         found.sort(key=lambda each: (-each[0] - PREFERRED_BONUS * (each[1].path == preferred),
                                      each[1].path))  # fmt: skip
-        return self._choice(last, found, request, clock)
+        return self._choice(mix, found, request, clock)
 
     def _choice(
         self,
-        last: SetEntry,
+        mix: Set,
         found: Sequence[tuple[float, Card, TransitionCandidate]],
         request: TrackRequest,
         clock: float,
@@ -355,9 +360,11 @@ class Planner:
             f"tempo {100 * (place.proposal.context.target / clock - 1):+.1f} %)"
             for worse, other, place in found[1:4]
         )
-        entry = entry_of(features, candidate.enter, context.into.ratio, why)
+        entry = entry_of(features, candidate.enter, context.into.ratio, why, context.key.shift)
         made = candidate.proposal.transition
-        offset_db = loudness_profile.trim_offset(context, last.gain_db, entry.gain_db)
+        offset_db = loudness_profile.trim_offset(
+            context, _trim_at_exit(mix, context.out.beat), entry.gain_db
+        )
         made = replace(
             made,
             rows=(
@@ -415,6 +422,14 @@ class Planner:
 
 def _played(mix: Set, request: TrackRequest) -> list[str]:
     return [*request.before, *(entry.path for entry in mix.entries)]
+
+
+def _trim_at_exit(mix: Set, mix_out: float) -> float:
+    # The trim in dB of the last track at the beat of its grid at which it starts to leave.
+    last = mix.entries[-1]
+    into = mix.entries[-2].transition if len(mix.entries) > 1 else None
+    rows = into.rows if into is not None else ()
+    return loudness_profile.trim_at(rows, last.gain_db, (mix_out - last.enter) / last.ratio)
 
 
 def _count(seconds: float, most: int) -> int:

@@ -1,24 +1,30 @@
 """Optimise the order of a whole set by simulated annealing.
 
 Taking the best next track each time would leave those for the end that go with nothing else. The
-search therefore swaps tracks of the set with each other and with unused ones, and accepts a worse
-order ever more rarely.
+search therefore swaps tracks of the set with each other and with unused ones, reverses parts of it,
+and accepts a worse order ever more rarely.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from crowdstream.dj.planning.candidates import Candidates, Card
 from crowdstream.dj.planning.cost_model import CostModel
 from crowdstream.dj.planning.energy_curve import Curve
 
 MAX_CARDS = 400  # of more tracks, the seed samples this many
-ROUNDS = 400  # steps per place of the set
+ROUNDS = 600  # steps per place of the set
 HOT, COLD = 0.6, 0.01  # first and last temperature: a step that much worse is accepted at 1/e
-REPLACED = 0.5  # share of steps that bring in an unused track, if there is one
+REPLACED = 0.4  # share of steps that bring in an unused track, if there is one
+# Of the other steps: share of those that reverse a part of the order. These keep neighbours that go
+# together (the 2-opt moves of Croes, 1958), and the rest swap two tracks.
+REVERSED = 0.4
+MAX_REVERSED = 16  # tracks
 
 
 def find_order(
@@ -41,6 +47,49 @@ def find_order(
         candidates, cost_model, [curve.energy(share) for share in shares], cards, before
     )
     return [cards[at].path for at in search.best(count)]
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A change of the order, which is its own inverse.
+
+    "replace" exchanges place `one` with spare track `two`; "swap" exchanges two places; "reverse"
+    reverses all places from `one` to `two`.
+    """
+
+    kind: Literal["replace", "swap", "reverse"]
+    one: int
+    two: int
+
+    def touched(self, count: int) -> set[int]:
+        """Return the places of `count` whose tracks or predecessors change."""
+        if self.kind == "replace":
+            found = {self.one, self.one + 1}
+        elif self.one == self.two:
+            return set()
+        elif self.kind == "swap":
+            found = {self.one, self.one + 1, self.two, self.two + 1}
+        else:
+            found = set(range(self.one, self.two + 2))
+        return found - {count}
+
+    def apply(self, order: list[int], spare: list[int]) -> None:
+        """Change the order, and the unused tracks, in place."""
+        if self.kind == "replace":
+            order[self.one], spare[self.two] = spare[self.two], order[self.one]
+        elif self.kind == "swap":
+            order[self.one], order[self.two] = order[self.two], order[self.one]
+        else:
+            order[self.one : self.two + 1] = order[self.one : self.two + 1][::-1]
+
+
+def _random_move(random: Random, count: int, spare: int) -> _Move:
+    one, two = int(random.random() * count), int(random.random() * count)
+    if spare and (random.random() < REPLACED or count == 1):
+        return _Move("replace", one, int(random.random() * spare))
+    one, two = min(one, two), max(one, two)
+    reverses = random.random() < REVERSED and two - one <= MAX_REVERSED
+    return _Move("reverse" if reverses else "swap", one, two)
 
 
 class _Search:
@@ -91,30 +140,17 @@ class _Search:
         rounds = ROUNDS * count
         for number in range(rounds):
             heat = HOT * (COLD / HOT) ** (number / rounds)
-            one, two = int(random.random() * count), int(random.random() * count)
-            replaces = bool(spare) and (random.random() < REPLACED or count == 1)
-            other = int(random.random() * len(spare))
-            if not replaces and one == two:
+            move = _random_move(random, count, len(spare))
+            touched = move.touched(count)
+            if not touched:
                 continue
-            touched = {one, one + 1} if replaces else {one, one + 1, two, two + 1}
-            touched.discard(count)
             before = self._cost(order, touched)
-            self._change(order, spare, one, two, other, replaces)
+            move.apply(order, spare)
             more = self._cost(order, touched) - before
             if more > 0 and random.random() >= math.exp(-more / heat):
-                self._change(order, spare, one, two, other, replaces)
+                move.apply(order, spare)
                 continue
             cost += more
             if cost < least - 1e-9:
                 best, least = list(order), cost
         return best
-
-    @staticmethod
-    def _change(
-        order: list[int], spare: list[int], one: int, two: int, other: int, replaces: bool
-    ) -> None:
-        # This change is its own inverse.
-        if replaces:
-            order[one], spare[other] = spare[other], order[one]
-        else:
-            order[one], order[two] = order[two], order[one]

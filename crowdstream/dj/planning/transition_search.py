@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crowdstream.dj.key_compatibility import KeyFit
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, SetEntry
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import KINDS, Proposal, loudness_profile, propose, rate
-from crowdstream.dj.transitions.base import Side, TransitionContext, TransitionKind
+from crowdstream.dj.transitions.base import (
+    Side,
+    TransitionContext,
+    TransitionKind,
+    can_ride,
+)
 
 MIN_SOLO_BEATS = 32.0  # clock beats that a track plays by itself, if it is long enough
 MAX_EXITS = 6
 BUILD_BARS = (4, 8, 16)  # mix-in points this long before a drop
 RATIOS = (1.0, 0.5, 2.0)
-MAX_RATIO_MISMATCH = 0.1  # relative tempo difference; at more, half and double time are no closer
+# Relative tempo difference up to which tracks play in half or double time: that which a tempo ride
+# bridges at the usual limit.
+MAX_RATIO_MISMATCH = 0.12
 # Costs that are subtracted from the transition's score of 0 to 1.
 TIME_COST = 0.5  # the current track plays for twice the wanted time, or not at all
 SKIP_COST = 0.3  # the mix-in point is at the end of the track
 SHORT_COST = 0.4  # nothing is left of the track after the transition
 LOUDNESS_COST = 0.04  # per dB of difference between the two
+ALONE_COST = 0.2  # the two never play together: that is for the tracks that cannot
 REPEAT_COSTS = (0.2, 0.12, 0.06)  # the same kind as the last transition, the one before, and before
-REMEMBERED_KINDS = len(REPEAT_COSTS)
+# No kind makes up more than a third of this many transitions, unless only it is possible.
+REMEMBERED_KINDS, MAX_KIND_SHARE = 12, 1 / 3
+SHARE_COST = 0.6
 
 
 @dataclass(frozen=True)
@@ -113,9 +123,7 @@ def find_transition(
     found: list[tuple[float, int, TransitionKind, TransitionContext]] = []
     span = max(1.0, goal.wanted - entry.enter)
     starts = entries(into, goal.ratio)
-    repeat_cost: dict[str, float] = defaultdict(float)
-    for name, same in zip(goal.recent, REPEAT_COSTS, strict=False):
-        repeat_cost[name] += same
+    repeat_cost = _repeat_cost(goal.recent)
     for leave in exits(out, entry, mix_in_beats, goal.wanted):
         alone = (leave - entry.enter) / entry.ratio - mix_in_beats
         side = Side(out, leave, entry.ratio, alone)
@@ -129,7 +137,12 @@ def find_transition(
                     context = TransitionContext(
                         side, other, bars, goal.tempo, goal.target, goal.key, goal.limit
                     )
+                    ride = replace(context, ride=True)
                     score = rate(kind, context, goal.limit)[0]
+                    if kind.BEATMATCHED and can_ride(ride):
+                        riding = rate(kind, ride, goal.limit)[0]
+                        if riding > score:
+                            score, context = riding, ride
                     if score <= 0:
                         continue
                     left = (into.end - other.at(context.beats)) / goal.ratio
@@ -137,7 +150,8 @@ def find_transition(
                     at = other.at(context.beats)
                     after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
                     step = LOUDNESS_COST * abs(after - before)
-                    value = score - cost - short - step - repeat_cost[kind.KIND]
+                    alone_cost = 0.0 if bars else ALONE_COST
+                    value = score - cost - short - step - alone_cost - repeat_cost[kind.KIND]
                     found.append((value, len(found), kind, context))
     # Clashes and loudness take longer to compute, so only the best candidates are examined.
     best: TransitionCandidate | None = None
@@ -153,6 +167,18 @@ def find_transition(
                 made, context.out.at(context.beats), context.into.beat, score
             )
     return best
+
+
+def _repeat_cost(recent: Sequence[str]) -> dict[str, float]:
+    cost: dict[str, float] = defaultdict(float)
+    for name, same in zip(recent, REPEAT_COSTS, strict=False):
+        cost[name] += same
+    before = recent[: REMEMBERED_KINDS - 1]
+    for name in set(before):
+        # Of few transitions, one more than a third is no monotony yet.
+        if before.count(name) + 1 > max(2, MAX_KIND_SHARE * (len(before) + 1)):
+            cost[name] += SHARE_COST
+    return cost
 
 
 def _cost_of_entry(into: TrackFeatures, enter: float) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from crowdstream.dj.setfile.model import AutomationPoint, Target
 
+# Typical shares of the EQ's bands in the K-weighted power of a mix: below 250 Hz, above 2.5 kHz,
+# and between.
+BAND_SHARES = (0.3, 0.45, 0.25)
 START = {"filter": 0.0, "echo": 0.0, "reverb": 0.0, "flanger": 0.0, "roll": 0.0, "loop": 0.0}
 
 
@@ -40,8 +44,7 @@ def audible_gain(
     """
     gain = value(rows, target, "level", beat)
     if part == "bass":
-        gain *= value(rows, target, "low", beat)
-        gain *= max(0.0, 1.0 - 2.5 * max(0.0, value(rows, target, "filter", beat)))
+        gain *= _low_gain(rows, target, beat)
     if part == "vocals":
         gain *= value(rows, target, "mid", beat)
     if part in stems:
@@ -49,11 +52,25 @@ def audible_gain(
     return gain
 
 
+def _low_gain(rows: Sequence[AutomationPoint], target: Target, beat: float) -> float:
+    high_pass = max(0.0, value(rows, target, "filter", beat))
+    return value(rows, target, "low", beat) * max(0.0, 1.0 - 2.5 * high_pass)
+
+
 def stem_gain(
     rows: Sequence[AutomationPoint], target: Target, stems: Sequence[str], stem: str, beat: float
 ) -> float:
     """Return the linear gain of a stem on one side; with an empty name, of the whole track."""
-    gain = audible_gain(rows, target, stems, stem if stem in ("bass", "vocals") else "", beat)
-    if stem and stem not in ("bass", "vocals"):
+    if stem in ("bass", "vocals"):
+        return audible_gain(rows, target, stems, stem, beat)
+    gain = audible_gain(rows, target, stems, "", beat)
+    bands = (
+        _low_gain(rows, target, beat),
+        value(rows, target, "mid", beat),
+        value(rows, target, "high", beat),
+    )
+    power = sum(share * band**2 for share, band in zip(BAND_SHARES, bands, strict=True))
+    gain *= math.sqrt(power)
+    if stem:
         gain *= value(rows, target, stem, beat)
     return gain

@@ -64,7 +64,7 @@ class SetEntry:
     grid to play. `ratio`: track beats per clock beat, 0.5, 1 or 2. `gain_db`: trim.
     `stems`: names in the deck's order; empty for a single file. `transition`: into the next
     track; None plays up to `leave`, where the next track starts. `confidence`: of the beatgrid,
-    0 to 1.
+    0 to 1. `pitch`: transposition in semitones; `key` is the one that is heard.
     """
 
     path: str
@@ -79,6 +79,7 @@ class SetEntry:
     why: str = ""
     transition: Transition | None = None
     confidence: float = 1.0
+    pitch: float = 0.0
     line: int = field(default=0, compare=False)
 
     @property

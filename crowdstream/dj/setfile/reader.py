@@ -35,6 +35,7 @@ from crowdstream.audiofile.duration import duration_seconds
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.audiofile.stems.track_files import find_stems_by_audio
 from crowdstream.dj.key_compatibility import is_key
+from crowdstream.dj.setfile.controls import RANGES as CONTROL_RANGES
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Target, Transition
 from crowdstream.library.deck_grids import LibraryGrids
@@ -115,7 +116,7 @@ MAX_BARS = 256
 RATIOS = (0.5, 1.0, 2.0)
 _SET = ("title", "bpm", "why")
 _TRACK = ("path", "bpm", "first_downbeat", "grid", "confidence", "enter", "leave", "ratio",
-          "gain", "keylock", "key", "stems", "why", "transition")  # fmt: skip
+          "gain", "keylock", "pitch", "key", "stems", "why", "transition")  # fmt: skip
 _TRANSITION = ("kind", "bars", "moves", "why")
 _REQUIRED = object()
 
@@ -232,7 +233,9 @@ class _Reader:
             self._number(values, "gain", line("gain"), 0.0, -24, 24), keylock,
             key, names, self._text(values, "why", line("why")),
             self._transition(index, values.get("transition")),
-            self._number(values, "confidence", line("confidence"), sure, 0, 1), line("path"),
+            self._number(values, "confidence", line("confidence"), sure, 0, 1),
+            self._number(values, "pitch", line("pitch"), 0.0, *CONTROL_RANGES["pitch"]),
+            line("path"),
         )  # fmt: skip
         if entry.second(enter) < -1e-6:
             raise self._fail(line("enter"), f"enter {enter:g} is before the file begins")

@@ -202,7 +202,7 @@ def _prepare(mix: Set, place: TrackPlacement) -> Iterator[Command]:
     yield Command(f"{base}/sync/ratio", (float(entry.ratio),))
     yield Command(f"{base}/sync", (1, sync_quantum(entry.enter, place.begin, entry.ratio)))
     yield Command(f"{base}/keylock", (int(entry.keylock),))
-    yield Command(f"{base}/pitch", (0.0,))
+    yield Command(f"{base}/pitch", (float(entry.pitch),))
     yield Command(f"{base}/trim", (float(entry.gain_db),))
     yield Command(f"{base}/level", (1.0,))
     yield Command(f"{base}/eq", (0.0, 0.0, 0.0))

@@ -46,6 +46,8 @@ def _entry_lines(entry: SetEntry, folder: Path | None) -> list[str]:
     lines.append(f"gain = {_short(entry.gain_db)}  # dB")
     if not entry.keylock:
         lines.append("keylock = false")
+    if entry.pitch:
+        lines.append(f"pitch = {_short(entry.pitch)}  # semitones")
     if entry.key:
         lines.append(f"key = {write_value(entry.key)}")
     if entry.stems:

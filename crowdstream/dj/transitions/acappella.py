@@ -5,12 +5,12 @@ from __future__ import annotations
 from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.track_features import VOCAL_THRESHOLD
 from crowdstream.dj.transitions.base import (
-    EASY_CHANGE,
     FADE_LEAD_BEATS,
     FADE_OUT_BEATS,
     Fit,
     TransitionContext,
     tempo_rows,
+    tempo_strain,
 )
 
 KIND = "a cappella"
@@ -35,8 +35,7 @@ def fit(context: TransitionContext) -> Fit:
     if context.key.cost > 0.35:
         return Fit(0.0, f"vocals over {context.key.words}")
     beat = context.into.energy(0, context.beats)
-    tempo_strain = max(0.0, context.change - EASY_CHANGE) / 0.04
-    score = (0.5 + 0.3 * sung + 0.2 * beat) * (1 - 0.5 * min(1.0, tempo_strain))
+    score = (0.5 + 0.3 * sung + 0.2 * beat) * (1 - 0.5 * tempo_strain(context))
     return Fit(score, f"vocals in {sung:.0%} of these bars, over the new beat")
 
 

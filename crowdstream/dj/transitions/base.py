@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,10 +11,12 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
 from crowdstream.dj.track_features import TrackFeatures
 
 EASY_CHANGE = 0.02  # tempo change that nobody notices over a phrase
-RIDE_BEATS = 64.0  # tempo ride before a transition: 4 percent in 30 s are not noticed
+HARD_CHANGE = 0.06  # tempo change at which a transition suits two tracks least
+RIDE_BEATS = 64.0  # tempo ride beside a transition: 4 percent in 30 s are not noticed
 MIN_RIDE_BEATS = 32.0
 FADE_LEAD_BEATS = 1.0  # the outgoing bass starts to fade this long before the incoming one enters
 FADE_OUT_BEATS = 0.75  # length of that fade: the old bass has left the mix when the new one enters
+MID_FADE_BEATS = 0.5  # fade of the outgoing mids, until the incoming ones enter
 HANDOVER_BEATS = 4.0  # fade of vocals or a melody
 
 
@@ -53,6 +56,7 @@ class TransitionContext:
 
     `bars`: length of the overlap in clock bars. `tempo`, `target`: of the clock in beats per
     minute, before and after. `limit`: maximum tempo change while a track plays, 0.06 is 6 percent.
+    `ride`: the tempo changes before and after the overlap instead of during it.
     """
 
     out: Side
@@ -62,6 +66,7 @@ class TransitionContext:
     target: float
     key: KeyFit
     limit: float = 0.06
+    ride: bool = False
 
     @property
     def beats(self) -> float:
@@ -72,6 +77,16 @@ class TransitionContext:
     def change(self) -> float:
         """Relative change of tempo, up or down: 0.02 is 2 percent."""
         return abs(self.target / self.tempo - 1)
+
+    @property
+    def meeting(self) -> float:
+        """Tempo of the clock in beats per minute while both tracks play, if it rides there."""
+        return round(math.sqrt(self.tempo * self.target), 4)
+
+    @property
+    def strain(self) -> float:
+        """Largest tempo change of one of the tracks while both play, 0.02 is 2 percent."""
+        return abs(self.meeting / self.tempo - 1) if self.ride else self.change
 
     @property
     def energy_rise(self) -> float:
@@ -110,14 +125,36 @@ class TransitionKind(Protocol):
         ...
 
 
+def tempo_strain(context: TransitionContext) -> float:
+    """Return how much the change of tempo is noticed while both tracks play, 0 to 1."""
+    return min(1.0, max(0.0, context.strain - EASY_CHANGE) / (HARD_CHANGE - EASY_CHANGE))
+
+
 def tempo_rows(context: TransitionContext) -> list[AutomationPoint]:
-    """Ramp the clock to the incoming track's tempo while both tracks play."""
+    """Ramp the clock to the incoming track's tempo while both tracks play.
+
+    If it rides: before that half of the way, while the outgoing track plays alone, and the other
+    half afterwards. So each of the two bears half of the change while both play.
+    """
     if abs(context.target - context.tempo) < 1e-6:
         return []
-    return [AutomationPoint(0, "clock", "tempo", context.target, context.beats)]
+    if not context.ride:
+        return [AutomationPoint(0, "clock", "tempo", context.target, context.beats)]
+    before = min(RIDE_BEATS, context.out.solo_beats)
+    return [
+        AutomationPoint(-before, "clock", "tempo", context.meeting, before),
+        AutomationPoint(context.beats, "clock", "tempo", context.target, RIDE_BEATS),
+    ]
 
 
-def rides(context: TransitionContext) -> bool:
+def can_ride(context: TransitionContext) -> bool:
+    """Return whether a ride is worthwhile, and both tracks play alone for long enough."""
+    alone = (context.into.features.end - context.into.at(context.beats)) / context.into.ratio
+    alone = min(context.out.solo_beats, alone)
+    return context.change > EASY_CHANGE and alone >= MIN_RIDE_BEATS
+
+
+def rides_alone(context: TransitionContext) -> bool:
     """Return whether the clock can ride to the new tempo unnoticed before the transition."""
     return context.change <= context.limit + 1e-9 and context.out.solo_beats >= MIN_RIDE_BEATS
 
@@ -129,7 +166,7 @@ def lone_tempo_rows(context: TransitionContext) -> list[AutomationPoint]:
     """
     if abs(context.target - context.tempo) < 1e-6:
         return []
-    if rides(context):
+    if rides_alone(context):
         beats = min(RIDE_BEATS, context.out.solo_beats)
         return [AutomationPoint(-beats, "clock", "tempo", context.target, beats)]
     return [AutomationPoint(context.beats, "clock", "tempo", context.target)]

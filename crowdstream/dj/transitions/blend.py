@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
-    EASY_CHANGE,
     Fit,
     TransitionContext,
     swap_bass,
     swap_voices,
     tempo_rows,
+    tempo_strain,
 )
 
 KIND = "bass swap"
@@ -26,8 +26,7 @@ def fit(context: TransitionContext) -> Fit:
     """Rate it: suits tracks with compatible keys and tempos that are both calm there."""
     rest = 1 - 0.5 * (context.out.energy(0, context.beats) + context.into.energy(0, context.beats))
     length = LENGTHS.get(context.bars, 0.8)
-    tempo_strain = max(0.0, context.change - EASY_CHANGE) / 0.04
-    score = (0.7 + 0.3 * rest) * length * (1 - 0.6 * min(1.0, tempo_strain))
+    score = (0.8 + 0.2 * rest) * length * (1 - 0.6 * tempo_strain(context))
     place = "calm" if rest > 0.5 else "driving"
     swap = "stems" if context.out.has("bass") and context.into.has("bass") else "EQ"
     return Fit(score, f"both are {place} there; bass swap by {swap}")

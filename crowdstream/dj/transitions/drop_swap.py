@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
-    EASY_CHANGE,
     FADE_LEAD_BEATS,
     FADE_OUT_BEATS,
     Fit,
@@ -12,6 +11,7 @@ from crowdstream.dj.transitions.base import (
     bass_of,
     swap_voices,
     tempo_rows,
+    tempo_strain,
 )
 
 KIND = "drop swap"
@@ -30,9 +30,8 @@ def fit(context: TransitionContext) -> Fit:
     before = context.into.energy(0, context.beats)
     after = context.into.energy(context.beats, context.beats + 32)
     rise = max(0.0, min(1.0, after - before))
-    tempo_strain = max(0.0, context.change - EASY_CHANGE) / 0.04
     score = (0.7 + 0.3 * rise + 0.1 * max(0.0, context.energy_rise)) * (
-        1 - 0.5 * min(1.0, tempo_strain)
+        1 - 0.5 * tempo_strain(context)
     )
     return Fit(min(1.0, score), "the drop lands on the phrase where the outgoing track ends")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from crowdstream.dj.setfile.model import AutomationPoint
 from crowdstream.dj.transitions.base import (
-    EASY_CHANGE,
     FADE_LEAD_BEATS,
     FADE_OUT_BEATS,
     HANDOVER_BEATS,
     Fit,
     TransitionContext,
     tempo_rows,
+    tempo_strain,
 )
 
 KIND = "drums first"
@@ -31,9 +31,8 @@ def fit(context: TransitionContext) -> Fit:
     drums = features.mean(features.activity("drums"), context.into.at(0), context.into.at(half))
     if drums < 0.3:
         return Fit(0.0, "the incoming track has no drums there")
-    tempo_strain = max(0.0, context.change - EASY_CHANGE) / 0.04
     clash = 0.15 if context.key.cost > 0.3 else 0.0
-    score = (0.45 + 0.2 * drums + clash) * (1 - 0.4 * min(1.0, tempo_strain))
+    score = (0.45 + 0.2 * drums + clash) * (1 - 0.4 * tempo_strain(context))
     return Fit(score, "the incoming drums carry the change; the melodies never overlap")
 
 

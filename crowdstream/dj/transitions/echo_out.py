@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdstream.dj.setfile.model import AutomationPoint
-from crowdstream.dj.transitions.base import Fit, TransitionContext, lone_tempo_rows, rides
+from crowdstream.dj.transitions.base import Fit, TransitionContext, lone_tempo_rows, rides_alone
 
 KIND = "echo out"
 BARS: tuple[float, ...] = (0,)
@@ -37,7 +37,7 @@ def fit(context: TransitionContext) -> Fit:
 
 def rows(context: TransitionContext) -> list[AutomationPoint]:
     """The delay time is set in seconds: the clock's tempo may change while the echo rings."""
-    tempo = context.target if rides(context) else context.tempo
+    tempo = context.target if rides_alone(context) else context.tempo
     return [
         AutomationPoint(-LEAD_BEATS, "out", "echo", 0.0),
         AutomationPoint(-LEAD_BEATS, "out", "echo.seconds", round(60 * ECHO_BEATS / tempo, 4)),

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crowdstream.dj.setfile.automation import stem_gain
+from crowdstream.dj.setfile.automation import stem_gain, value
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
 from crowdstream.dj.transitions.base import Side, TransitionContext
 
 FLOOR = 1e-7
 UNNOTICED_STEP_DB = 1.0  # change of loudness across a transition that nobody notices
-MAX_TRIM_OFFSET_DB = 3.0  # a larger offset would weaken a drop
+MAX_TRIM_OFFSET_DB = 6.0  # the largest difference between sections that usually follow each other
 MAX_PEAK_DB = 4.5  # peak level above full scale that the limiter handles for a while
-TRIM_RAMP_BEATS = 64.0  # ramp back to the track's own trim: 0.1 dB per second
+TRIM_HOLD_BEATS = 32.0  # after the transition, until the ramp back to the track's own trim begins
+MIN_TRIM_RAMP_BEATS, TRIM_RAMP_BEATS_PER_DB = 64.0, 20.0  # about 0.1 dB per second, not noticed
 COMPARED_BEATS = 32.0  # length of the parts before and after whose loudness is compared
 TOLERANCE_DB = 2.0  # deviation of the mix from both sides that costs nothing
 DEVIATION_COST = 0.06  # cost per dB beyond that, on average
@@ -67,8 +68,18 @@ def trim_offset_rows(
         return []
     return [
         AutomationPoint(0, "in", "trim", round(gain + trim_offset, 2)),
-        AutomationPoint(context.beats + TRIM_RAMP_BEATS / 4, "in", "trim", gain, TRIM_RAMP_BEATS),
-    ]
+        AutomationPoint(context.beats + TRIM_HOLD_BEATS, "in", "trim", gain,
+                        max(MIN_TRIM_RAMP_BEATS, TRIM_RAMP_BEATS_PER_DB * abs(trim_offset))),
+    ]  # fmt: skip
+
+
+def trim_at(rows: Sequence[AutomationPoint], gain: float, beat: float) -> float:
+    """Return the trim in dB of a track whose own trim is `gain`, at a beat of its mix-in.
+
+    `rows`: the automation of that transition.
+    """
+    trims = [row for row in rows if row.target == "in" and row.control == "trim"]
+    return value(trims, "in", "trim", beat) if trims else gain
 
 
 def _outer_loudness(context: TransitionContext) -> tuple[float, float]:

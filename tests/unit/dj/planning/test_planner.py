@@ -44,6 +44,40 @@ def test_a_set_has_the_requested_length(mix: Set) -> None:
     assert 0.92 * MINUTES < lasts / 60 < 1.08 * MINUTES
 
 
+@pytest.mark.parametrize("stems", [True, False], ids=["stems", "plain files"])
+def test_most_tracks_overlap_and_no_kind_dominates(stems: bool) -> None:
+    tracks = club(40) if stems else of_analyses({
+        f"/{n:02}": replace(
+            analysis(118.0 + n * 7 % 14, f"{n * 5 % 12 + 1}A", n * 11 % 40 / 40, stems=("track",),
+                     sung=((8, 90),) if n % 2 else ()),
+        )
+        for n in range(40)
+    })  # fmt: skip
+    mix = planned(tracks, 55.0)
+    made = [entry.transition for entry in mix.entries if entry.transition]
+    made = [one for one in made if one.kind != "fade out"]
+    kinds = [one.kind for one in made]
+    assert len(kinds) > 20
+    assert sum(one.bars > 0 for one in made) >= (0.75 if stems else 0.6) * len(made)
+    for at in range(len(kinds) - 11):
+        window = kinds[at : at + 12]
+        assert max(window.count(kind) for kind in window) <= 4, window
+
+
+def test_a_transposed_track_is_played_so(candidates: Candidates) -> None:
+    pair = {"/a": analysis(124.0, "8A", 0.5), "/b": analysis(124.0, "3A", 0.5)}
+    planner = Planner(of_analyses(pair))
+    mix = planner.first(TrackRequest(banned=frozenset({"/b"})))
+    choice = planner.next(mix, TrackRequest())
+    assert choice is not None
+    mix = choice.added_to(mix)
+    assert mix.entries[1].pitch == -1
+    assert mix.entries[1].key == "8A"
+    pitches = [each.args for each in all_commands(mix) if each.address == "/deck/B/pitch"]
+    assert pitches == [(-1.0,)]
+    assert "pitch = -1  # semitones" in write_set(mix)
+
+
 def test_no_track_is_repeated(mix: Set) -> None:
     paths = [entry.path for entry in mix.entries]
     assert len(paths) > 10

@@ -9,7 +9,7 @@ import pytest
 
 from crowdstream.control.engine_queue.request import discard_reply
 from crowdstream.desk.snapshot import read_snapshot
-from crowdstream.dj.key_compatibility import key_fit
+from crowdstream.dj.key_compatibility import best_key_fit, key_fit, transposed
 from crowdstream.dj.planning.candidates import Candidates
 from crowdstream.dj.planning.energy_curve import CurveError, find_curve
 from crowdstream.dj.planning.explain import explain
@@ -31,6 +31,23 @@ def test_key_costs_follow_the_steps_on_the_wheel() -> None:
     assert costs[-1] == 1
     assert 0 < key_fit("", "8A").cost < 1
     assert "boost" in key_fit("11B", "1B").words
+
+
+def test_a_clashing_track_is_transposed_by_up_to_two_semitones() -> None:
+    assert transposed("8A", 1) == "3A"  # A minor to B flat minor
+    assert transposed("8A", -12) == "8A"
+    assert transposed("", 2) == ""
+    keys = [f"{hour}{ring}" for hour in range(1, 13) for ring in "AB"]
+    for key in keys:
+        fit = best_key_fit("8A", key)
+        heard = key_fit("8A", transposed(key, fit.shift))
+        assert fit.cost == pytest.approx(heard.cost + (0, 0.15, 0.25)[abs(fit.shift)])
+        assert fit.cost <= key_fit("8A", key).cost
+        assert fit.cost < 0.7
+    assert [best_key_fit("8A", key).shift for key in ("8A", "9A", "8B", "3A", "1A")] == [
+        0, 0, 0, -1, 1,
+    ]  # fmt: skip
+    assert "transposed by -1: same key, 8A" in best_key_fit("8A", "3A").words
 
 
 def test_named_energy_curves() -> None:

@@ -36,7 +36,9 @@ def test_no_clashing_track_is_left_for_the_end() -> None:
 
 def test_given_a_choice_unsuitable_tracks_are_left_out() -> None:
     good = [(f"/good{n}", 124.0 + n % 3, "8A", 0.5) for n in range(6)]
-    odd = [(f"/odd{n}", 90.0, "2B", 0.5) for n in range(6)]
+    # Neither do they go with each other.
+    keys = ("2B", "6A", "10B", "4A", "12B", "7B")
+    odd = [(f"/odd{n}", 60.0 + 9 * n, key, 0.5) for n, key in enumerate(keys)]
     order = find_order(candidates_of(*good, *odd), CostModel(), FLAT, 6)
     assert sorted(order) == [path for path, *_ in good]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,8 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 def test_a_planned_set_survives_writing_and_reading(tmp_path: Path) -> None:
     mix = Planner(club(5), PlanOptions(8)).plan().mix
+    first, *others = mix.entries
+    mix = replace(mix, entries=(replace(first, pitch=-1.0), *others))
     for entry in mix.entries:
         folder = tmp_path / entry.path.rpartition("/")[2]
         folder.mkdir()
@@ -144,6 +147,7 @@ def test_a_planned_set_survives_writing_and_reading(tmp_path: Path) -> None:
     assert write_set(reread, tmp_path) == text
     for before, after in zip(mix.entries, reread.entries, strict=True):
         assert (before.enter, before.leave, before.ratio) == (after.enter, after.leave, after.ratio)
+        assert (before.pitch, before.key) == (after.pitch, after.key)
         assert before.transition == after.transition
         for beat in (before.enter, before.leave):
             assert after.second(beat) == pytest.approx(before.second(beat), abs=1e-9)

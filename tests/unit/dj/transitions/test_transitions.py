@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crowdstream.dj.key_compatibility import key_fit
@@ -17,12 +19,22 @@ from crowdstream.dj.transitions import (
     drop_swap,
     drums_first,
     echo_out,
+    eq_swap,
+    filter_blend,
+    highs_out,
     loop_build,
+    loudness_profile,
     propose,
     rate,
-    ride,
 )
-from crowdstream.dj.transitions.base import Side, TransitionContext, TransitionKind
+from crowdstream.dj.transitions.base import (
+    MIN_RIDE_BEATS,
+    RIDE_BEATS,
+    Side,
+    TransitionContext,
+    TransitionKind,
+    can_ride,
+)
 from crowdstream.dj.transitions.conflicts import clashes
 from tests.support.track_analyses import STEMS, analysis
 
@@ -116,7 +128,7 @@ def test_drums_first_suits_clashing_keys() -> None:
 def test_tracks_with_distant_tempos_are_not_played_together() -> None:
     far = context(side(256), side(0), 16, 140.0)
     assert rate(blend, far, LIMIT)[0] == 0
-    assert rate(ride, far, LIMIT)[0] == 0
+    assert rate(blend, replace(far, ride=True), LIMIT)[0] == 0
     none = context(side(256), side(0), 0, 140.0)
     assert rate(echo_out, none, LIMIT)[0] > rate(echo_out, context(side(256), side(0), 0), LIMIT)[0]
 
@@ -135,13 +147,84 @@ def test_without_an_overlap_the_tempo_ride_comes_first(kind: TransitionKind) -> 
     assert clock(124.0) == []
 
 
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.BEATMATCHED], ids=lambda kind: kind.KIND
+)
+def test_in_a_ride_each_track_bears_half_of_the_change(kind: TransitionKind) -> None:
+    far = replace(context(side(160), side(32), 8, 136.0), ride=True)
+    assert far.change > 0.09
+    assert far.strain == pytest.approx(0.047, abs=1e-3)
+    clock = [row for row in kind.rows(far) if row.target == "clock"]
+    assert [row.at for row in clock] == [-RIDE_BEATS, far.beats]
+    assert [row.over for row in clock] == [RIDE_BEATS, RIDE_BEATS]
+    assert [row.value for row in clock] == [pytest.approx((124 * 136) ** 0.5), 136.0]
+
+
 def test_a_ride_suits_moderately_different_tempos() -> None:
-    assert rate(ride, context(side(256), side(0), 16, 124.5), LIMIT)[0] == 0
-    between = context(side(256), side(0), 16, 129.0)
-    assert rate(ride, between, LIMIT)[0] > rate(blend, between, LIMIT)[0]
-    ramp = next(row for row in ride.rows(between) if row.target == "clock")
-    assert ramp.at < 0
-    assert ramp.over >= 64
+    assert not can_ride(context(side(256), side(0), 16, 124.5))
+    between = context(side(160), side(32), 16, 129.0)
+    assert can_ride(between)
+    riding = replace(between, ride=True)
+    assert rate(blend, riding, LIMIT)[0] > rate(blend, between, LIMIT)[0]
+    made = propose(blend, riding, LIMIT)
+    assert made is not None
+    assert "the clock rides +4.0 %" in made.transition.why
+
+
+@pytest.mark.parametrize("short", ["out", "into"])
+def test_a_ride_needs_time_before_and_after(short: str) -> None:
+    pair = context(side(160), side(32), 16, 129.0)
+    if short == "out":
+        pair = replace(pair, out=replace(pair.out, solo_beats=MIN_RIDE_BEATS - 4))
+    else:
+        pair = replace(pair, into=side(384 - 64 - MIN_RIDE_BEATS + 4))
+    assert not can_ride(pair)
+
+
+@pytest.mark.parametrize("kind", [eq_swap, highs_out], ids=lambda kind: kind.KIND)
+def test_bands_change_places_so_that_whole_mixes_may_sing_in_any_key(kind: TransitionKind) -> None:
+    sung = [(0, 96)]
+    out, into = side(256, sung=sung, stems=("a",)), side(64, sung=sung, stems=("b",))
+    pair = context(out, into, 8, keys=("8A", "2A"))
+    assert propose(blend, pair, LIMIT) is None
+    made = propose(kind, pair, LIMIT)
+    assert made is not None
+    rows = made.transition.rows
+    for beat in range(0, 32):
+        for band in ("low", "mid"):
+            gains = [value(rows, target, band, beat + 0.3) for target in ("out", "in")]
+            assert min(gains) < 0.1, (band, beat)
+            assert max(gains) > 0.9 or beat == 15, (band, beat)
+
+
+def test_a_filter_blend_removes_the_bass_of_the_track_that_does_not_lead() -> None:
+    out, into = side(256, stems=("a",), sung=[]), side(96, stems=("b",), sung=[])
+    made = propose(filter_blend, context(out, into, 8), LIMIT)
+    assert made is not None
+    rows = made.transition.rows
+    assert audible_gain(rows, "in", (), "bass", 8.0) == 0
+    assert audible_gain(rows, "in", (), "bass", 18.0) > 0.9
+    assert audible_gain(rows, "out", (), "bass", 18.0) == 0
+    assert value(rows, "out", "level", 32.0) == 0
+
+
+def test_the_loudness_of_a_mix_allows_for_its_eq() -> None:
+    pair = context(side(256, stems=("a",)), side(96, stems=("b",)), 8)
+    full = loudness_profile.loudness(pair, [], -2.0)
+    mids = [AutomationPoint(-8, "out", "mid", 0)]
+    assert loudness_profile.loudness(pair, mids, -2.0) == pytest.approx(full - 2.6, abs=0.05)
+    nothing = [AutomationPoint(-8, "out", band, 0) for band in ("low", "mid", "high")]
+    assert loudness_profile.loudness(pair, nothing, -2.0) < full - 40
+
+
+def test_a_trim_offset_holds_through_the_transition_and_fades_slowly() -> None:
+    pair = context(side(256, stems=("a",)), side(96, stems=("b",)), 8)
+    rows = loudness_profile.trim_offset_rows(pair, -2.0, -5.0)
+    assert loudness_profile.trim_at(rows, -2.0, 0.0) == -7.0
+    assert loudness_profile.trim_at(rows, -2.0, pair.beats + 32) == -7.0
+    assert loudness_profile.trim_at(rows, -2.0, pair.beats + 32 + 50) == pytest.approx(-4.5)
+    assert loudness_profile.trim_at(rows, -2.0, pair.beats + 32 + 100) == -2.0
+    assert loudness_profile.trim_at((), -2.0, 8.0) == -2.0
 
 
 def test_a_cappella_suits_vocals_over_a_beat() -> None:
