@@ -294,10 +294,15 @@ def choices_of(name: str, found: Sequence[Material]) -> list[Choice]:
 
 
 def reading_choice(material: Material, models: dict[str, Model]) -> Choice | None:
-    """Return the choice between the readings, as in the analysis; None if none of them is right."""
+    """Return the choice between the readings, as in the analysis; None if none of them is right.
+
+    The models of this fold may find another tempo likely than those with which the track was
+    measured: the likeliest of the measured ones count.
+    """
     chances = models["OCTAVE"].chances(material.octave.traits)
-    likely = [int(at) for at in np.argsort(-chances)[: rhythm.MAX_READINGS]]
-    if material.octave.right not in likely or not set(likely) <= set(material.readings):
+    measured = [int(at) for at in np.argsort(-chances) if int(at) in material.readings]
+    likely = measured[: rhythm.MAX_READINGS]
+    if material.octave.right not in likely:
         return None
     bars = {meter: models[f"BAR_{meter}"] for meter in downbeat.METERS}
     rows = [

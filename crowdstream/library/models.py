@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from crowdstream.analysis.result import Analysis
+from crowdstream.analysis.result import MIN_CERTAIN_DOWNBEAT, Analysis
 from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, BeatGrid, GridError
 from crowdstream.library.corrections import CorrectionError, Corrections, parse_corrections
 from crowdstream.library.key_names import parse_key
@@ -19,7 +19,7 @@ from crowdstream.system.text import normalize_accents, printable
 COLUMNS = (
     "path", "play", "kind", "files", "stamp", "probe", "error", "version", "analysis", "tags",
     "sidecar", "written", "corrections", "corrected", "gone", "name", "title", "artist", "words",
-    "bpm", "key", "level", "lufs", "seconds", "silent", "sure", "doubt",
+    "bpm", "key", "level", "lufs", "seconds", "silent", "sure", "doubt", "downbeat",
 )  # fmt: skip
 _KEPT = COLUMNS[: COLUMNS.index("corrected")]
 
@@ -116,6 +116,7 @@ class Entry:
     error: reason why a bad track cannot be used; all of the numbers above are then None.
     sure: confidence in the beat grid, 0 to 1.
     doubt: why the beat grid may be wrong, as text.
+    downbeat: confidence in the first beat of the bar, 0 to 1.
     """
 
     number: int
@@ -138,11 +139,17 @@ class Entry:
     corrected: bool
     sure: float | None = None
     doubt: str = ""
+    downbeat: float | None = None
 
     @property
     def uncertain(self) -> bool:
         """Whether the track has a beat grid whose confidence is below `CERTAIN`."""
         return bool(self.bpm) and self.sure is not None and self.sure < MIN_CERTAIN_CONFIDENCE
+
+    @property
+    def uncertain_downbeat(self) -> bool:
+        """Whether another beat may well be the first of the bar."""
+        return bool(self.bpm) and self.downbeat is not None and self.downbeat < MIN_CERTAIN_DOWNBEAT
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -227,6 +234,7 @@ def values_of(row: Row) -> list[Any]:
         found.loudness.lufs if found else None, found.seconds if found else None,
         int(found.silent) if found else None, found.tempo.confidence if found else None,
         printable(found.tempo.doubt) if found else None,
+        found.downbeat.confidence if found else None,
     ]  # fmt: skip
 
 
@@ -247,11 +255,11 @@ def known_of(values: Sequence[Any]) -> KnownTrack:
 def entry_of(values: Sequence[Any]) -> Entry:
     """Build an `Entry` from the columns of `queries.ENTRY`."""
     (number, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent,
-     error, gone, files, tags, corrected, sure, doubt) = values  # fmt: skip
+     error, gone, files, tags, corrected, sure, doubt, downbeat) = values  # fmt: skip
     return Entry(
         number, os.fsdecode(path), os.fsdecode(play), kind, name, title, artist, bpm, key, level,
         lufs, seconds, bool(silent), error, bool(gone), _marks(files),
-        json.loads(tags), bool(corrected), sure, doubt or "",
+        json.loads(tags), bool(corrected), sure, doubt or "", downbeat,
     )  # fmt: skip
 
 

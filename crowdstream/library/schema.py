@@ -47,6 +47,9 @@ STEPS: list[str] = [
     ALTER TABLE tracks ADD COLUMN sure REAL;   -- confidence in the beat grid, 0 to 1
     ALTER TABLE tracks ADD COLUMN doubt TEXT;  -- why the grid may be wrong, as text
     """,
+    """
+    ALTER TABLE tracks ADD COLUMN downbeat REAL;  -- confidence in the downbeat, 0 to 1
+    """,
 ]
 
 
@@ -118,7 +121,7 @@ PUT = (
 KNOWN = "SELECT id, path, play, files, stamp, probe, error, version, sidecar, gone FROM tracks"
 ENTRY = (
     "SELECT id, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent, "
-    "error, gone, files, tags, corrected <> '', sure, doubt FROM tracks"
+    "error, gone, files, tags, corrected <> '', sure, doubt, downbeat FROM tracks"
 )
 ANALYSIS = "SELECT iif(corrected = '', analysis, corrected), path FROM tracks WHERE id = ?"
 ALIKE = "SELECT path, probe FROM tracks WHERE stamp = ? AND error = ''"

@@ -38,6 +38,7 @@ class FileInfo:
     bpm: float | None = None
     length: float | None = None
     uncertain: bool = False  # the beat grid may be wrong
+    uncertain_downbeat: bool = False
 
 
 Mark = tuple[str, int, int]
@@ -186,4 +187,5 @@ def _of_entry(entry: Entry, mark: Mark) -> FileInfo | None:
     return FileInfo(
         entry.title, entry.artist, entry.key or "", round(entry.bpm, 2) if entry.bpm else None,
         round(entry.seconds, 2) if entry.seconds else None, entry.uncertain,
+        entry.uncertain_downbeat,
     )  # fmt: skip

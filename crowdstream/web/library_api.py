@@ -271,7 +271,7 @@ def _entry(row: _Row, about: FileInfo | None, name: str = "") -> dict[str, Any]:
         if row.track else [],
         "title": about.title if kind == "file" else "",
         "artist": about.artist, "key": about.key, "bpm": _finite(about.bpm),
-        "uncertain": int(about.uncertain),
+        "uncertain": int(about.uncertain), "uncertain_downbeat": int(about.uncertain_downbeat),
         "length": _finite(about.length),
     }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.library import schema
+from crowdstream.analysis.result import Downbeat
+from crowdstream.library import listing, schema
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import (
     Library,
@@ -162,6 +164,27 @@ def test_a_library_of_a_newer_version_is_refused(place: Path) -> None:
     for write in (True, False):
         with pytest.raises(LibraryError, match="newer version"):
             Library(place, write)
+
+
+def test_doubts_about_grid_and_downbeat_are_listed(place: Path) -> None:
+    found = made()
+    rows = {
+        "/m/certain.wav": found,
+        "/m/downbeat.wav": replace(found, downbeat=Downbeat(0.3)),
+        "/m/grid.wav": replace(found, tempo=replace(found.tempo, confidence=0.2)),
+    }
+    with Library(place) as library:
+        library.put([replace(row(path), analysis=one) for path, one in rows.items()])
+        entries = library.find()
+        assert [(one.uncertain, one.uncertain_downbeat) for one in entries] == [
+            (False, False), (False, True), (True, False),
+        ]  # fmt: skip
+        _, certain, downbeat, grid = listing.lines(entries)
+        assert "uncertain" not in certain
+        assert "(uncertain downbeat)" in downbeat
+        assert "(uncertain grid)" in grid
+        shown = [json.loads(line) for line in listing.json_lines(library, entries)]
+        assert [one["uncertain_downbeat"] for one in shown] == [False, True, False]
 
 
 def test_an_older_library_is_migrated(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,7 @@ export function makeLibrary(live) {
     name.title = entry.path;
     line.append(
       name,
-      h("span", { class: "col-bpm", title: entry.uncertain ? "Uncertain beat grid" : "" },
+      h("span", { class: "col-bpm", title: doubtOf(entry) },
         entry.bpm ? `${Number(entry.bpm.toFixed(1))}${entry.uncertain ? "?" : ""}` : ""),
       h("span", { class: "col-key" }, entry.key || ""),
       h("span", { class: "col-length" }, entry.length ? timeText(entry.length) : ""),
@@ -207,6 +207,11 @@ export function makeLibrary(live) {
 }
 
 const ICONS = { folder: "folder", track: "stems", file: "file" };
+
+function doubtOf(entry) {
+  if (entry.uncertain) return "Uncertain beat grid";
+  return entry.uncertain_downbeat ? "Uncertain downbeat: the automatic DJ plays it alone" : "";
+}
 
 function loadable(entry) {
   return entry.kind !== "folder" || entry.loadable;
