@@ -2,7 +2,7 @@
 
     apt install fluidsynth fluid-soundfont-gm
     pip install -r requirements-bench.txt
-    python benchmarks/midi_corpus.py files FOLDER [--seconds 150]
+    python benchmarks/midi_corpus.py files FOLDER [--packages NAME ...] [--seconds 150]
     python benchmarks/midi_corpus.py bands FOLDER [--count 116] [--first 0]
 
 `files` renders the MIDI files of the Debian packages in `PACKAGES`, as far as these are installed:
@@ -28,7 +28,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +74,9 @@ class Unusable(Exception):
     """The file has no truth that could be relied on."""
 
 
-def midi_files() -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of each MIDI file of the installed packages."""
-    for package in PACKAGES:
+def midi_files(packages: Iterable[str] = PACKAGES) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each MIDI file of these packages, if they are installed."""
+    for package in packages:
         command = ["dpkg", "-L", package]
         listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         for path in map(Path, sorted(listed.splitlines())):
@@ -201,10 +201,10 @@ def make(folder: Path, score: Score, seconds: float) -> None:
     path.write_text(json.dumps(truth), encoding="utf-8")
 
 
-def scores_of_files() -> Iterator[Score]:
+def scores_of_files(packages: Iterable[str] = PACKAGES) -> Iterator[Score]:
     """Yield the scores of the packages' files; prints why others are left out."""
     known = set()
-    for name, data in midi_files():
+    for name, data in midi_files(packages):
         if data in known:
             continue
         known.add(data)
@@ -227,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
     files = commands.add_parser("files", help="render the MIDI files of Debian packages")
+    files.add_argument("--packages", nargs="+", choices=PACKAGES, default=PACKAGES, metavar="NAME")
     files.add_argument("--seconds", type=float, default=150.0, help="longest length of a track")
     bands = commands.add_parser("bands", help="render generated accompaniments")
     bands.add_argument("--count", type=int, default=4 * len(BANDS))
@@ -236,7 +237,7 @@ def main() -> None:
     options = parser.parse_args()
     (options.folder / "truth").mkdir(parents=True, exist_ok=True)
     if options.command == "files":
-        scores, seconds = list(scores_of_files()), float(options.seconds)
+        scores, seconds = list(scores_of_files(options.packages)), float(options.seconds)
     else:
         scores, seconds = list(scores_of_bands(options.first, options.count)), math.inf
     progress = Progress(len(scores))

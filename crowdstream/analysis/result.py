@@ -10,7 +10,7 @@ from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
 VERSION = 6  # of the method: incremented when results change, so that libraries analyse again
 
-PHRASE_BARS = 8
+PHRASE_BARS = 8  # usual length of a phrase
 MIN_CERTAIN_DOWNBEAT = 0.5  # probability above which phrases are counted from the downbeat
 
 SectionKind = Literal["intro", "build", "drop", "break", "verse", "outro"]
@@ -125,6 +125,7 @@ class Analysis:
     bar_loudness: per bar, in LUFS, not gated; at least -70.
     activity: per stem, the level of each bar, 0 to 1, relative to the stem's loudest bar; empty
         if there is only one file.
+    phrase_bars: length of a phrase in bars.
     phrases: beats at which a phrase starts; empty if the downbeat is uncertain.
     fingerprint: hexadecimal, see `fingerprint.py`.
     silences: (begin, end) of silent passages in seconds, ascending; see `structure.py`.
@@ -150,6 +151,7 @@ class Analysis:
     vocals: Vocals
     fingerprint: str
     silences: tuple[tuple[float, float], ...] = ()
+    phrase_bars: int = PHRASE_BARS
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to dictionaries, lists, strings and numbers, for JSON."""
@@ -180,14 +182,17 @@ class Analysis:
             vocals=Vocals(**{**vocals, "spans": _pairs(vocals["spans"])}),
             fingerprint=values["fingerprint"],
             silences=_pairs(values["silences"]),
+            phrase_bars=values["phrase_bars"],
         )
 
 
-def phrase_beats(sections: Iterable[Section], meter: int) -> tuple[int, ...]:
-    """Return the beats at which phrases start: every 8 bars from the start of each section."""
+def phrase_beats(
+    sections: Iterable[Section], meter: int, phrase_bars: int = PHRASE_BARS
+) -> tuple[int, ...]:
+    """Return the beats at which phrases start, counted from the start of each section."""
     return tuple(
         beat for section in sections
-        for beat in range(section.begin_beat, section.end_beat, meter * PHRASE_BARS)
+        for beat in range(section.begin_beat, section.end_beat, meter * phrase_bars)
     )
 
 

@@ -80,9 +80,10 @@ def analyse(
     voice = vocals.find_vocals(features)
     edges = beats.time(bars.begin)
     sung = vocals.sung(voice, edges)
-    sections = structure.sections(bars, sung) if rhythm else []
+    phrase_bars = structure.phrase_length(bars)
+    sections = structure.sections(bars, sung, phrase_bars) if rhythm else []
     downbeat = confidence.downbeat_of(rhythm, features.seconds) if rhythm else Downbeat(0.0)
-    phrases = phrase_beats(sections, meter)
+    phrases = phrase_beats(sections, meter, phrase_bars)
     return Analysis(
         version=VERSION,
         seconds=round(features.seconds, 6),
@@ -104,6 +105,7 @@ def analyse(
         vocals=voice,
         fingerprint=fingerprint.fingerprint(features, classes),
         silences=find_silences(features),
+        phrase_bars=phrase_bars,
     )
 
 

@@ -16,7 +16,6 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR
 
 BEATLESS_BPM = 120.0  # grid of a track without a beat: bars of 2 s, the same as in its analysis
 MAX_ANCHORS = 512  # the most that a deck's beatgrid holds
-PHRASE_BARS = 8
 # share of a bar with vocals, or activity of a stem, above which the bar counts
 VOCAL_THRESHOLD = 0.15
 BASS_THRESHOLD = 0.35  # low-band activity that counts as bass: about 20 dB below the loudest bar
@@ -136,7 +135,7 @@ class TrackFeatures:
         phrases = sorted({beat for beat in self.analysis.phrases if self.begin <= beat <= self.end})
         phrases = [beat for beat in phrases if beat % self.meter == 0]
         if len(phrases) < 2:
-            step = self.meter * PHRASE_BARS
+            step = self.meter * self.analysis.phrase_bars
             phrases = [*range(max(0, self.begin), self.end, step)] or [self.begin]
         if self.end - phrases[-1] >= self.meter:
             phrases.append(self.end)

@@ -106,7 +106,7 @@ def _moved(analysis: Analysis, anchors: Anchors, steady: bool) -> Analysis:
     sections = [one for one in sections if one.end_beat > one.begin_beat]
     phrases = tuple(sorted({on_bar(beat) for beat in analysis.phrases}))
     if not phrases and not analysis.downbeat.uncertain:  # it was uncertain until now
-        phrases = phrase_beats(sections, meter)
+        phrases = phrase_beats(sections, meter, analysis.phrase_bars)
     return replace(
         analysis,
         tempo=tempo,

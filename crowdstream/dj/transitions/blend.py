@@ -13,7 +13,7 @@ from crowdstream.dj.transitions.base import (
 )
 
 KIND = "bass swap"
-LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 32: 0.9}  # bars: factor on the score
+LENGTHS: dict[float, float] = {8: 0.8, 16: 1.0, 24: 0.95, 32: 0.9}  # bars: factor on the score
 BARS = tuple(LENGTHS)
 LEAD_AT = 0.5
 MELODY_OVERLAP = 0.8

@@ -14,7 +14,7 @@ from crowdstream.dj.transitions.base import (
 )
 
 KIND = "EQ swap"
-LENGTHS: dict[float, float] = {8: 0.95, 16: 1.0, 32: 0.8}  # bars: factor on the score
+LENGTHS: dict[float, float] = {8: 0.95, 16: 1.0, 24: 0.9, 32: 0.8}  # bars: factor on the score
 BARS = tuple(LENGTHS)
 LEAD_AT = 0.5
 # Hi-hats and the overtones above 2.5 kHz are all that is heard of one track beside the other.
