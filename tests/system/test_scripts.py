@@ -682,6 +682,16 @@ def test_a_tier_installs_its_own_programs_only(sandbox: Sandbox) -> None:
     assert packages(sandbox) == {"chromium"}
 
 
+def test_where_there_is_a_browser_without_windows_it_is_installed(sandbox: Sandbox) -> None:
+    name = "chromium-headless-shell"
+    sandbox.fake("apt-cache", f'#!/bin/bash\n[ "$2" != {name} ] || echo "$2:"\n')
+    sandbox.run("run-tests.sh", "browser")
+    assert packages(sandbox) == {name}
+    sandbox.fake(name, "#!/bin/bash\n")
+    sandbox.run("run-tests.sh", "browser")
+    assert not packages(sandbox)
+
+
 def test_arguments_install_what_the_tests_that_they_select_need(sandbox: Sandbox) -> None:
     sandbox.without("chromium")
     selected = {"SELECTED": "tests/browser/test_page_dj.py::test_x"}
