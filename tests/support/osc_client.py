@@ -15,9 +15,10 @@ from crowdstream.control.state.snapshotter import REST_SECONDS
 from crowdstream.osc.socket import build
 
 WAIT_SECONDS = 120.0  # timeout of all waits; generous, because the machine may be busy
-# Between two checks of a condition. A check costs the server and this process about a millisecond
-# each, which is negligible if the interval is a tenth of the time waited so far.
-MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS, PAUSE_SHARE = 0.005, 0.025, 0.1
+# Between two checks of a condition. A check costs the server and this process a millisecond or two
+# each, which is negligible if the interval is a tenth of the time waited so far. Forty checks per
+# second of a long wait would be a tenth of a core.
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS, PAUSE_SHARE = 0.005, 0.1, 0.1
 
 
 class ServerError(RuntimeError):
