@@ -1,4 +1,4 @@
-"""Tiers, a clean environment for every test, and the fixtures that several tiers use."""
+"""Tiers, a clean environment for all tests, and the fixtures that several tiers use."""
 
 from __future__ import annotations
 
@@ -113,25 +113,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         _unit_test = ""
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Tests see no CROWDSTREAM_... variables, configuration or library of who runs them."""
-    for name in list(os.environ):
-        ours = name.startswith("CROWDSTREAM_") or name == "AUDIO_BUFFER_SIZE"
-        if ours and name not in (GIVE_WAY_VARIABLE, processes.MARK):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
-    monkeypatch.setenv("XDG_DATA_HOME", str(_empty_folder(tmp_path_factory)))
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests see no CROWDSTREAM_... variables, configuration or library of who runs them.
+
+    Once for all of them: a test that sets variables restores them.
+    """
+    empty = tmp_path_factory.mktemp("no-configuration", numbered=False)
     verdicts = tmp_path_factory.getbasetemp() / "cache" / "crowdstream" / "folders"
-    monkeypatch.setattr(folder_cache, "cache_folder", lambda: verdicts)
-
-
-def _empty_folder(factory: pytest.TempPathFactory) -> Path:
-    folder = factory.getbasetemp() / "no-configuration"
-    folder.mkdir(exist_ok=True)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            ours = name.startswith("CROWDSTREAM_") or name == "AUDIO_BUFFER_SIZE"
+            if ours and name not in (GIVE_WAY_VARIABLE, processes.MARK):
+                patch.delenv(name)
+        patch.setenv("XDG_CONFIG_HOME", str(empty))
+        patch.setenv("XDG_DATA_HOME", str(empty))
+        patch.setattr(folder_cache, "cache_folder", lambda: verdicts)
+        yield
 
 
 @pytest.fixture
