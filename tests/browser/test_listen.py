@@ -160,7 +160,10 @@ def in_tune(page: Page, hertz: float = 1000.0, seconds: float = 2.0) -> bool:
     found = steady(page, seconds)
     if found is None:
         return True
-    frequency = tone(found.left[-int(found.rate) :], found.rate, hertz)[0]
+    samples = found.left[-int(found.rate) :]
+    if not samples[: len(samples) // 2].any():  # silence has no frequency: measured again, too
+        return False
+    frequency = tone(samples, found.rate, hertz)[0]
     if len(found.clocks):
         frequency = found.real(frequency, seconds)
     return abs(frequency - hertz) < 0.5
