@@ -116,7 +116,8 @@ def lower_priority() -> None:
     if os.environ.get(GIVE_WAY_VARIABLE) == "no":
         return
     with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+        # Not `nice`, which is relative: a service may run at a negative niceness.
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):
