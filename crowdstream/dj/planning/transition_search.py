@@ -29,7 +29,10 @@ TIME_COST = 0.5  # the current track plays for twice the wanted time, or not at 
 SKIP_COST = 0.3  # the mix-in point is at the end of the track
 SHORT_COST = 0.4  # nothing is left of the track after the transition
 LOUDNESS_COST = 0.04  # per dB of difference between the two
-ALONE_COST = 0.2  # the two never play together: that is for the tracks that cannot
+# Beyond this difference, trims do not even it out: 1 dB goes unnoticed, and a full-scale peak can
+# be raised by 4.5 dB.
+EVEN_DB, UNEVEN_COST = 5.0, 0.15  # per dB beyond
+ALONE_COST = 0.28  # the two never play together: that is for the tracks that cannot
 REPEAT_COSTS = (0.2, 0.12, 0.06)  # the same kind as the last transition, the one before, and before
 # No kind makes up more than a third of this many transitions, unless only it is possible.
 REMEMBERED_KINDS, MAX_KIND_SHARE = 12, 1 / 3
@@ -149,7 +152,8 @@ def find_transition(
                     short = SHORT_COST * max(0.0, 1 - left / (2 * MIN_SOLO_BEATS))
                     at = other.at(context.beats)
                     after = into.loudness(at, at + 32) - into.analysis.loudness.lufs
-                    step = LOUDNESS_COST * abs(after - before)
+                    apart = abs(after - before)
+                    step = LOUDNESS_COST * apart + UNEVEN_COST * max(0.0, apart - EVEN_DB)
                     alone_cost = 0.0 if bars else ALONE_COST
                     value = score - cost - short - step - alone_cost - repeat_cost[kind.KIND]
                     found.append((value, len(found), kind, context))
