@@ -1,10 +1,10 @@
 """Mix with Mixxx: Auto DJ on a virtual screen, with JACK's dummy card, recorded by Mixxx itself.
 
 Mixxx plays in real time. It gets a settings folder of its own: the first start creates the
-database, the second one scans the tracks, and the third one plays the Auto DJ playlist, which is
-written to the database before. The settings are the defaults, except that both decks have sync and
-quantize switched on (by keys, as a user would), waveforms are off, and it records in WAV. The
-recording begins when the first two tracks are analysed, while the first one plays.
+database, the second one scans the tracks, the third one analyses all of them, and the fourth one
+plays the Auto DJ playlist, which is written to the database before. The settings are the defaults,
+except that both decks have sync and quantize switched on (by keys, as a user would), waveforms are
+off, and it records in WAV. The recording begins some seconds after the first track.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ RATE = 44100
 PERIOD = 1024  # frames: reliable on a busy machine, and shorter than any musical error
 WAIT_SECONDS = 180.0  # for a start or a scan
 SETTLE_SECONDS = 15.0  # after a change of the database, until Mixxx is idle
-ANALYSE_SECONDS = 50.0  # for two tracks, on a busy machine
+ANALYSE_SECONDS = 40.0  # for the last two tracks, on a busy machine
+FADE_SECONDS = 13.0  # Auto DJ's fade takes 10 s
+END_SECONDS = 30.0
 TITLE_SECONDS = 12.0
 HOLD_SECONDS = 1.5  # sync stays on if the key is held; a short press syncs once
 TAIL_SECONDS = 20.0
@@ -55,13 +57,16 @@ FileSize 4 GB
 Enabled 1
 """
 KEYS = """[Channel1]
+stop F2
 sync_enabled F5
 quantize F6
 [Channel2]
+stop F3
 sync_enabled F7
 quantize F8
 [AutoDJ]
 enabled F9
+fade_now F4
 [Recording]
 toggle_recording F10
 """
@@ -120,9 +125,15 @@ class Screen:
         time.sleep(SETTLE_SECONDS)
 
     def stop_mixxx(self) -> None:
-        """End Mixxx."""
+        """End Mixxx, as a user does once its main window is there: it then writes its results."""
         assert self._mixxx is not None
-        _stop(self._mixxx)
+        mixxx = self._mixxx
+        if self._windows():
+            for key in ("F2", "F3", "ctrl+q"):  # it asks before it ends while a deck plays
+                self.press(key)
+            with suppress(BenchmarkError):
+                wait("the end of Mixxx", lambda: mixxx.poll() is not None, END_SECONDS)
+        _stop(mixxx)
 
     def press(self, key: str, seconds: float = 0.1) -> None:
         """Press a key in Mixxx's main window for this long."""
@@ -210,12 +221,10 @@ def mix(tracks: Sequence[Path], folder: Path, out: Path, display: int, nice: int
         wait("the scanned tracks", lambda: _count(screen) >= len(tracks))
         time.sleep(SETTLE_SECONDS)
         screen.stop_mixxx()
+        _analyse(screen, tracks)
         _write_playlist(screen, tracks)
         screen.start_mixxx()
         screen.start_auto_dj(tracks[0])
-        # A track is analysed as it is loaded, a whole track before it plays. The first one plays
-        # meanwhile: the recording begins when its tempo and loudness are known.
-        time.sleep(ANALYSE_SECONDS)
         for key in ("F10", "F6", "F8"):
             screen.press(key)
         for key in ("F5", "F7"):  # now that both decks are loaded: an empty one cannot be synced
@@ -226,6 +235,25 @@ def mix(tracks: Sequence[Path], folder: Path, out: Path, display: int, nice: int
         time.sleep(2.0)
         screen.stop_mixxx()
     shutil.copyfile(max(recordings.glob("*.wav")), out)
+
+
+def _analyse(screen: Screen, tracks: Sequence[Path]) -> None:
+    # A track is analysed as Auto DJ loads it. Only the tempo and the loudness that are known
+    # before that are used: sync switches itself off for a track without a tempo.
+    for _attempt in range(3):
+        _write_playlist(screen, tracks)
+        screen.start_mixxx()
+        screen.start_auto_dj(tracks[0])
+        for _track in tracks[1:]:
+            screen.press("F4")
+            time.sleep(FADE_SECONDS)
+        time.sleep(ANALYSE_SECONDS)
+        screen.press("F9")
+        screen.stop_mixxx()
+        [[done]] = screen.query("SELECT COUNT(*) FROM library WHERE bpm > 0 AND replaygain <> 0")
+        if done == len(tracks):
+            return
+    raise BenchmarkError(f"Mixxx has analysed {done} of {len(tracks)} tracks")
 
 
 def _count(screen: Screen) -> int:
