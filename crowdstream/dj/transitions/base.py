@@ -89,6 +89,11 @@ class TransitionContext:
         return abs(self.meeting / self.tempo - 1) if self.ride else self.change
 
     @property
+    def drive(self) -> float:
+        """Mean energy of both tracks during the overlap, 0 to 1."""
+        return 0.5 * (self.out.energy(0, self.beats) + self.into.energy(0, self.beats))
+
+    @property
     def energy_rise(self) -> float:
         """Rise in energy from the outgoing to the incoming track, -1 to 1."""
         return self.into.features.analysis.level - self.out.features.analysis.level

@@ -24,7 +24,7 @@ CENTRE_GAIN = 0.8
 
 def fit(context: TransitionContext) -> Fit:
     """Rate it: suits tracks with compatible keys and tempos that are both calm there."""
-    rest = 1 - 0.5 * (context.out.energy(0, context.beats) + context.into.energy(0, context.beats))
+    rest = 1 - context.drive
     length = LENGTHS.get(context.bars, 0.8)
     score = (0.8 + 0.2 * rest) * length * (1 - 0.6 * tempo_strain(context))
     place = "calm" if rest > 0.5 else "driving"

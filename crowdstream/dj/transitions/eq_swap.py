@@ -25,8 +25,7 @@ UNDER_GAIN = 0.7  # linear gain of one track's highs under the other one
 
 def fit(context: TransitionContext) -> Fit:
     """Rate it: suits any keys, and vocals on both sides; both tracks need to have some rhythm."""
-    drive = 0.5 * (context.out.energy(0, context.beats) + context.into.energy(0, context.beats))
-    score = (0.5 + 0.2 * drive) * LENGTHS.get(context.bars, 0.8)
+    score = (0.5 + 0.2 * context.drive) * LENGTHS.get(context.bars, 0.8)
     score *= 1 - 0.4 * tempo_strain(context)
     return Fit(score, "the bands change places on one beat, so the melodies never overlap")
 

@@ -25,8 +25,7 @@ OPEN_BEATS = 4.0  # in which the filter opens once the incoming track leads
 
 def fit(context: TransitionContext) -> Fit:
     """Rate it: suits driving sections in compatible keys, in which a sweep adds tension."""
-    drive = 0.5 * (context.out.energy(0, context.beats) + context.into.energy(0, context.beats))
-    score = (0.6 + 0.25 * drive) * LENGTHS.get(context.bars, 0.8)
+    score = (0.6 + 0.25 * context.drive) * LENGTHS.get(context.bars, 0.8)
     score *= 1 - 0.5 * tempo_strain(context)
     return Fit(score, "one high-pass filter opens as the other one closes")
 
