@@ -270,10 +270,15 @@ def _transition(before: Play, after: Play, file: soundfile.SoundFile) -> Transit
     if len(before.source.beats) > 1 and len(after.source.beats) > 1:
         if join.overlap:
             join.offsets = _offsets(before, outgoing, after, incoming, both)
-        join.bar = _coincide(before.source.downbeats, outgoing, after.source.downbeats, incoming,
-                             begin, end, before.source.beats)  # fmt: skip
-        join.phrase = _coincide(before.source.phrases, outgoing, after.source.phrases, incoming,
-                                begin, end, before.source.beats)  # fmt: skip
+        beat = float(np.median(np.diff(outgoing.map.time(before.source.beats))))
+        span = begin - HIT_BEATS * beat, end
+        left = before.end
+        bars = before.source.downbeats, after.source.downbeats
+        phrases = before.source.phrases, after.source.phrases
+        join.bar, join.phrase = (
+            _coincide(_grid(ours, outgoing, left), incoming.map.time(theirs), span, beat)
+            for ours, theirs in (bars, phrases)
+        )
     join.two_basses = _at_once(before.bass, after.bass)
     if before.voice is not None and after.voice is not None:
         join.two_voices = float((before.voice & after.voice).sum()) * STEP_SECONDS
@@ -309,31 +314,28 @@ def _offsets(
     return [offset for offset in offsets if abs(offset) <= half]
 
 
-def _grid(times: Doubles, passage: Passage, begin: float, end: float) -> Doubles:
-    # The grid in seconds of the recording, extended as far as it is needed.
+def _grid(times: Doubles, passage: Passage, left: float) -> Doubles:
+    # Bars or phrases of a track in seconds of the recording, continued for a minute after it has
+    # left, with the last length that was heard: its file may go on in another way.
     grid = passage.map.time(times)
-    if len(grid) < 2:
+    heard = grid[grid <= left]
+    if len(heard) < 2:
         return grid
-    first, last = grid[1] - grid[0], grid[-1] - grid[-2]
-    before = np.arange(int(max(0.0, grid[0] - begin) / first) + 2, 0, -1)
-    after = np.arange(1, int(max(0.0, end - grid[-1]) / last) + 3)
-    return np.concatenate([grid[0] - first * before, grid, grid[-1] + last * after])
+    before = np.arange(60, 0, -1) * (heard[1] - heard[0])
+    after = np.arange(1.0, 60.0 / max(0.1, heard[-1] - heard[-2]) + 2) * (heard[-1] - heard[-2])
+    return np.concatenate([heard[0] - before, heard, heard[-1] + after])
 
 
 def _coincide(
-    ours: Doubles, outgoing: Passage, theirs: Doubles, incoming: Passage, begin: float, end: float,
-    beats: Doubles,
+    mine: Doubles, theirs: Doubles, span: tuple[float, float], beat: float
 ) -> bool | None:
-    # Whether most of the incoming track's times in the transition, or else its first one after the
-    # beginning of the transition, coincide with times of the outgoing track.
-    if len(ours) < 2 or len(theirs) < 2:
+    # Whether most of the incoming track's times in a span, or else the first one after its
+    # beginning, are within a part of a beat (s) of one of the outgoing track's.
+    if len(mine) < 2 or len(theirs) < 2:
         return None
-    mine = _grid(ours, outgoing, begin, end + 60.0)
-    other = incoming.map.time(theirs)
-    beat = float(np.median(np.diff(outgoing.map.time(beats))))
-    heard = other[(other >= begin - HIT_BEATS * beat) & (other < end)]
+    heard = theirs[(theirs >= span[0]) & (theirs < span[1])]
     if not len(heard):
-        heard = other[other >= begin - HIT_BEATS * beat][:1]
+        heard = theirs[theirs >= span[0]][:1]
     if not len(heard):
         return None
     hits = [bool(np.abs(mine - time).min() <= HIT_BEATS * beat) for time in heard]

@@ -29,7 +29,9 @@ BANDS = 36
 LOWEST_HZ = 80.0
 BANDS_PER_OCTAVE = 6
 AROUND = 12  # frames on either side whose mean is subtracted
-TEMPOS = tuple(np.round(np.arange(0.84, 1.165, 0.02), 2).tolist())
+# From 3/4 to 4/3 and a little more: a program that counts a track in two thirds of its tempo may
+# play it that far away from its own.
+TEMPOS = tuple(np.round(1.02 ** np.arange(-17, 18), 4).tolist())
 SHIFTS = (0.0,)  # semitones of transposition that are tried in addition to varispeed
 PLAYS = 0.17  # correlation above which a track is taken to play; unrelated music stays below
 TOGETHER = 8  # tempos whose spectra are in memory at the same time
@@ -138,7 +140,7 @@ class Recording:
                 better = score > best
                 best[better] = score[better]
                 tempo_of[better], pitch_of[better] = tempo, pitch
-        return _paths(track, best, tempo_of, pitch_of, self.middles)
+        return _paths(track, best, tempo_of, pitch_of, self.middles, (min(tempos), max(tempos)))
 
 
 def _normalised(
@@ -157,10 +159,11 @@ def _normalised(
 
 
 def _paths(
-    track: int, score: Floats, tempo_of: Floats, pitch_of: Floats, middles: Doubles
+    track: int, score: Floats, tempo_of: Floats, pitch_of: Floats, middles: Doubles,
+    tempos: tuple[float, float],
 ) -> list[RoughPassage]:
     windows, positions = score.shape
-    advances = np.arange(int(STEP * 0.84), int(np.ceil(STEP * 1.16)) + 1)
+    advances = np.arange(int(STEP * tempos[0]), int(np.ceil(STEP * tempos[1])) + 1)
     gain = score - PLAYS
     value = np.full(positions, -np.inf)
     off = 0.0
