@@ -1,9 +1,8 @@
 """axe finds nothing in any state of the page: in Chromium, in Firefox and in WebKit.
 
-Chromium looks at each state in a wide window and on a phone, and in two more sizes at what their
-layout changes. The layout is the same in all browsers, and axe takes seconds: of the two others
-each looks at half of the states in a wide window and at the other half on a phone. A state is
-checked in the part of the page that it changes.
+Chromium looks at each state in each size of window. The layout is the same in all browsers, and
+axe takes seconds: of the two others each looks at half of the states in a wide window and at the
+other half on a phone. A state is checked in the part of the page that it changes.
 """
 
 from __future__ import annotations
@@ -117,9 +116,8 @@ LOST = State(
     holds="document.body.dataset.link === 'lost'",
 )
 SMALL = ("phone", "sideways")
-FULL = ("wide", "phone")  # one size of each layout; the others are checked in test_page_layout.py
 BROWSERS = ("chromium", "firefox", "webkit")
-ONCE = {"firefox": "wide", "webkit": "phone"}  # where those two look at an empty or lost page
+ONCE = {"firefox": "wide", "webkit": "phone"}  # where those two look at an empty page
 
 
 @pytest.fixture(scope="module")
@@ -198,8 +196,6 @@ def show(window: Window, url: str, size: str) -> None:
 
 def states_of(window: Window, size: str) -> dict[str, State]:
     """The states to check in a browser window of that size."""
-    if size not in FULL:  # what is inside popovers and panels is the same as in the other size
-        return {"playing": EVERYWHERE["playing"], **(VIEWS if size in SMALL else {})}
     states = {**EVERYWHERE, **(VIEWS if size in SMALL else PANELS)}
     if window.name == "chromium":
         return states
@@ -230,7 +226,7 @@ def test_axe_detects_known_faults(window: Window, stage: Running) -> None:
 
 def test_axe_finds_nothing_in_any_state(window: Window, stage: Running) -> None:
     found: dict[str, list[str]] = {}
-    for size in SIZES if window.name == "chromium" else FULL:
+    for size in SIZES if window.name == "chromium" else ("wide", "phone"):
         show(window, stage.page(), size)
         found |= look(window, states_of(window, size), size)
     assert found == {}
@@ -240,7 +236,7 @@ def test_axe_finds_nothing_in_a_disconnected_page(
     window: Window, stage: Running
 ) -> None:
     found: dict[str, list[str]] = {}
-    for size in FULL if window.name == "chromium" else (ONCE[window.name],):
+    for size in SIZES if window.name == "chromium" else ("wide", "phone"):
         show(window, stage.page(), size)
         found |= look(window, {"lost": LOST}, size)
     window.open("about:blank")  # ends its connection
@@ -252,9 +248,8 @@ def test_axe_finds_nothing_in_an_empty_view_only_page(
 ) -> None:
     found: dict[str, list[str]] = {}
     read_only = State("null", holds="document.body.classList.contains('read-only')")
-    for size in FULL if window.name == "chromium" else (ONCE[window.name],):
+    for size in ("wide", "phone") if window.name == "chromium" else (ONCE[window.name],):
         show(window, bare.page(), size)
-        # In Chromium, which looks twice, the panels in the wide window only.
-        empty = PANELS if size == "wide" else {} if window.name == "chromium" else VIEWS
+        empty = VIEWS if size in SMALL else PANELS
         found |= look(window, {"read-only": read_only, **empty}, size)
     assert found == {}

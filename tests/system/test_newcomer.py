@@ -4,13 +4,11 @@ The other of the README's two commands is what runs this. These are the only tes
 real: what they need comes through the network, in the way that this machine's own settings for pip
 say. The clone has one effect more than the project, so the compilation that a first start makes
 also shows that adding an effect is adding a file; and its demo has shorter tracks, which are made
-sooner. The other parts of the kernels have been compiled for all tests: they are there, as after an
-update.
+sooner.
 """
 
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from contrib.soundcard import no_card
-from crowdstream.engine.jit import kernel_cache
 from tests.support.environment import PROJECT
 
 INSTALLING = "checking what is missing"
@@ -131,11 +128,7 @@ def commit(folder: Path, env: dict[str, str], path: Path, subject: str) -> None:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     folder = tmp_path_factory.mktemp("newcomer")
     home = folder / "home"
-    parts = kernel_cache.parts_folder()
-    shutil.copytree(parts, home / ".cache" / "crowdstream" / "kernels" / parts.name)
-    for private in home.rglob("*"):
-        if private.is_dir():
-            private.chmod(0o700)
+    home.mkdir()
     env = newcomer(home)
     project = folder / "crowdstream"
     cloned = run(folder, env, "git", "clone", "--quiet", str(PROJECT), str(project))
