@@ -22,8 +22,8 @@ from tests.support.long_night.offline import OfflineNight
 from tests.support.long_night.plan import NightPlan
 from tests.support.offline_server import count, place, write
 
-HOURS = 0.5
-WARM_HOURS = 0.15
+HOURS = 0.6
+WARM_HOURS = 0.2
 # Low, so that it takes seconds; nothing in the engine knows of a rate that it is made for.
 RATE = 8000
 MEMORY = 24_000_000
