@@ -111,4 +111,4 @@ def set_after_restart(state: State, beat: float, bpm: float) -> Set | None:
     entry = from_phrase(mix.entries[number], track_beat(mix, number, beat))
     log.info("the server has restarted: continuing the mix with %s", name_of(entry.path))
     entries = (entry, *mix.entries[number + 1 :])
-    return replace(mix, bpm=bpm, entries=entries, begin=0.0, mix_in_beats=0.0)
+    return replace(mix, bpm=bpm, entries=entries, begin=0.0, mix_in_beats=0.0, mix_in_rows=())

@@ -54,7 +54,9 @@ def check_silence(state: State, audible: bool, bpm: float, now: float) -> Silenc
     if number >= len(entries) or state.stage == Stage.MIXING:
         number = max(0, min(number, len(entries) - 1))
     log.warning("no deck is audible: starting %s", name_of(entries[number].path))
-    begin = replace(state.mix, bpm=bpm, entries=entries[number:], begin=0.0, mix_in_beats=0.0)
+    begin = replace(
+        state.mix, bpm=bpm, entries=entries[number:], begin=0.0, mix_in_beats=0.0, mix_in_rows=()
+    )
     return Silence(since, begin)
 
 

@@ -32,10 +32,10 @@ def entry_note(entry: SetEntry) -> dict[str, Any]:
     }  # fmt: skip
     if entry.transition is not None:
         transition = entry.transition
-        rows = [[row.at, row.target, row.control, row.value, row.over] for row in transition.rows]
         note["transition"] = {
-            "kind": transition.kind, "bars": transition.bars, "why": transition.why, "rows": rows,
-        }
+            "kind": transition.kind, "bars": transition.bars, "why": transition.why,
+            "rows": _row_notes(transition.rows),
+        }  # fmt: skip
     return note
 
 
@@ -44,10 +44,7 @@ def entry_of(note: dict[str, Any]) -> SetEntry:
     stored = note.get("transition")
     transition = None
     if stored is not None:
-        rows = tuple(
-            AutomationPoint(float(at), target, str(control), float(value), float(over))
-            for at, target, control, value, over in stored["rows"]
-        )
+        rows = _rows_of(stored["rows"])
         kind, bars, why = str(stored["kind"]), float(stored["bars"]), str(stored["why"])
         transition = Transition(kind, bars, rows, why)
     return SetEntry(
@@ -59,12 +56,23 @@ def entry_of(note: dict[str, Any]) -> SetEntry:
     )  # fmt: skip
 
 
+def _row_notes(rows: tuple[AutomationPoint, ...]) -> list[list[Any]]:
+    return [[row.at, row.target, row.control, row.value, row.over] for row in rows]
+
+
+def _rows_of(notes: list[list[Any]]) -> tuple[AutomationPoint, ...]:
+    return tuple(
+        AutomationPoint(float(at), target, str(control), float(value), float(over))
+        for at, target, control, value, over in notes
+    )
+
+
 def resume_note(at: ResumeState) -> dict[str, Any]:
     """Return what another DJ needs to resume: the current and next track, and their position."""
     mix = at.mix
     return {
         "bpm": mix.bpm, "begin": mix.begin, "came": mix.mix_in_beats, "offset": at.offset,
-        "deck": at.deck, "following": at.following,
+        "deck": at.deck, "following": at.following, "mix_in": _row_notes(mix.mix_in_rows),
         "entries": [entry_note(entry) for entry in mix.entries[:2]],
     }  # fmt: skip
 
@@ -76,7 +84,10 @@ def resume_of(note: object) -> ResumeState | None:
             return None
         entries = tuple(entry_of(one) for one in note["entries"])
         begin, mix_in_beats = float(note["begin"]), float(note["came"])
-        mix = Set(float(note["bpm"]), entries, begin=begin, mix_in_beats=mix_in_beats)
+        mix = Set(
+            float(note["bpm"]), entries, begin=begin, mix_in_beats=mix_in_beats,
+            mix_in_rows=_rows_of(note.get("mix_in", [])),
+        )  # fmt: skip
         if not entries:
             return None
         return ResumeState(mix, float(note["offset"]), str(note["deck"]), str(note["following"]))

@@ -26,7 +26,7 @@ def without_first(mix: Set) -> Set:
     begin = place_of(mix, 1).begin
     return replace(
         mix, bpm=[mix.bpm, *tempi][-1], entries=mix.entries[1:], begin=begin,
-        mix_in_beats=mix.entries[0].overlap,
+        mix_in_beats=mix.entries[0].overlap, mix_in_rows=tuple(_rows(mix.entries[0].transition)),
     )  # fmt: skip
 
 

@@ -427,8 +427,11 @@ def _played(mix: Set, request: TrackRequest) -> list[str]:
 def _trim_at_exit(mix: Set, mix_out: float) -> float:
     # The trim in dB of the last track at the beat of its grid at which it starts to leave.
     last = mix.entries[-1]
-    into = mix.entries[-2].transition if len(mix.entries) > 1 else None
-    rows = into.rows if into is not None else ()
+    if len(mix.entries) > 1:
+        into = mix.entries[-2].transition
+        rows = into.rows if into is not None else ()
+    else:
+        rows = mix.mix_in_rows
     return loudness_profile.trim_at(rows, last.gain_db, (mix_out - last.enter) / last.ratio)
 
 

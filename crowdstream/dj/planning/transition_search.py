@@ -140,9 +140,9 @@ def find_transition(
                     context = TransitionContext(
                         side, other, bars, goal.tempo, goal.target, goal.key, goal.limit
                     )
-                    ride = replace(context, ride=True)
                     score = rate(kind, context, goal.limit)[0]
-                    if kind.BEATMATCHED and can_ride(ride):
+                    if kind.BEATMATCHED and can_ride(context):
+                        ride = replace(context, ride=True)
                         riding = rate(kind, ride, goal.limit)[0]
                         if riding > score:
                             score, context = riding, ride

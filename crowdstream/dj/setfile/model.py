@@ -116,7 +116,8 @@ class Set:
     """A set. `bpm`: initial tempo of the clock.
 
     The autopilot drops tracks that have been played. `begin` is then the clock beat at which the
-    first remaining track started, and `mix_in_beats` the length of its mix-in in beats.
+    first remaining track started, `mix_in_beats` the length of its mix-in in beats, and
+    `mix_in_rows` the automation of that transition.
     """
 
     bpm: float
@@ -125,6 +126,7 @@ class Set:
     why: str = ""
     begin: float = 0.0
     mix_in_beats: float = 0.0
+    mix_in_rows: tuple[AutomationPoint, ...] = ()
 
     def appended(self, transition: Transition | None, leave: float, entry: SetEntry) -> Self:
         """Return the set with another track; `leave` and `transition` apply to the last one."""

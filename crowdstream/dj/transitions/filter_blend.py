@@ -20,7 +20,7 @@ MELODY_OVERLAP = 0.6
 BEATMATCHED = True
 CLOSED = 0.55  # position of the filter knob, 0 to 1, at which a track has neither bass nor body
 RESONANCE = 0.25
-OPEN_BEATS = 4.0  # in which the filter opens once the incoming track leads
+OPEN_BEATS = 4.0  # in which the filter opens, before the incoming track leads
 
 
 def fit(context: TransitionContext) -> Fit:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from crowdstream.analysis.result import Loudness
+from crowdstream.dj.autopilot.resume_state import ResumeState, resume_note, resume_of
+from crowdstream.dj.autopilot.timing import without_first
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Candidates, of_analyses
 from crowdstream.dj.planning.energy_curve import NAMED, Curve
 from crowdstream.dj.planning.planner import PlanError, Planner, PlanOptions, TrackRequest
 from crowdstream.dj.planning.transition_search import match_tempo_ratio
-from crowdstream.dj.setfile.model import Set
+from crowdstream.dj.setfile.model import AutomationPoint, Set
 from crowdstream.dj.setfile.timed_commands import all_commands, placements, tempo_map
 from crowdstream.dj.setfile.writer import write_set
 from crowdstream.dj.transitions.base import Side, TransitionContext
@@ -62,6 +65,34 @@ def test_most_tracks_overlap_and_no_kind_dominates(stems: bool) -> None:
     for at in range(len(kinds) - 11):
         window = kinds[at : at + 12]
         assert max(window.count(kind) for kind in window) <= 4, window
+
+
+def test_the_next_trim_starts_from_that_of_a_track_whose_ramp_is_not_over() -> None:
+    tracks = {f"/{name}": analysis(124.0, sung=()) for name in "abc"}
+    planner = Planner(of_analyses(tracks))
+    mix = planner.first(TrackRequest())
+    choice = planner.next(mix, TrackRequest())
+    assert choice is not None
+    mix = choice.added_to(mix)
+    own = mix.entries[1].gain_db
+    # The second track is 6 dB softer for as long as it plays.
+    softer = (AutomationPoint(0, "in", "trim", own - 6),)
+    first = replace(mix.entries[0], transition=replace(choice.transition, rows=softer))
+    planned = replace(mix, entries=(first, mix.entries[1]))
+    # A running DJ has dropped the first track.
+    playing = without_first(planned)
+    trims = []
+    for known in (planned, playing, replace(playing, mix_in_rows=())):
+        found = planner.next(known, TrackRequest(banned=frozenset({first.path})))
+        assert found is not None
+        trims.append([row.value for row in found.transition.rows if row.control == "trim"])
+    # As far as a change of 1 dB goes unnoticed.
+    assert trims[0] == trims[1] == [pytest.approx(own - 5), own]
+    assert trims[2] != trims[0]
+    state = ResumeState(playing, 0.0, "A")
+    resumed = resume_of(json.loads(json.dumps(resume_note(state))))
+    assert resumed is not None
+    assert resumed.mix.mix_in_rows == softer
 
 
 def test_a_transposed_track_is_played_so(candidates: Candidates) -> None:
