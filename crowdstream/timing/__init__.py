@@ -1,0 +1,1 @@
+"""Musical time for processes that follow the music: the audible frame, and the beat at it."""
