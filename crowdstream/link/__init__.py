@@ -1,0 +1,1 @@
+"""Ableton Link: the process that takes part in a Link session."""
