@@ -1,0 +1,1 @@
+"""Decks, stems and buses as ports of a JACK or PipeWire server."""
