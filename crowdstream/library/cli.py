@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,7 @@ from crowdstream.library.corrections import (
 )
 from crowdstream.library.database import Library, LibraryError, default_path, move_aside
 from crowdstream.library.key_names import parse_key
-from crowdstream.library.listing import json_lines, lines
-from crowdstream.library.models import Query, Row
+from crowdstream.library.models import Entry, Query, Row
 from crowdstream.library.run_view import Reporter, TerminalView, notes, summary_line
 from crowdstream.library.scanner import spelled_path
 from crowdstream.library.stem_mp4 import default_cache
@@ -33,6 +34,7 @@ from crowdstream.library.worker_pool import PoolError, WorkerPool
 from crowdstream.settings import SettingError
 from crowdstream.settings.errors import Parser
 from crowdstream.settings.resolve import resolve
+from crowdstream.system.progress_bar import format_duration
 from crowdstream.system.text import printable
 
 GOOD, FAULT, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -159,7 +161,7 @@ def _list(options: argparse.Namespace, place: Path) -> int:
     )  # fmt: skip
     with Library(place, write=False) as library:
         entries = library.find(query)
-        made = json_lines(library, entries) if options.json else lines(entries)
+        made = listing_json(library, entries) if options.json else listing_lines(entries)
         try:
             for line in made:
                 print(line)
@@ -299,3 +301,43 @@ def _keys(text: str) -> tuple[str, ...]:
             raise argparse.ArgumentTypeError(f"{part!r} is not a musical key; write 8A, Am or F#")
         keys.append(named[0])
     return tuple(keys)
+
+
+def listing_lines(entries: list[Entry]) -> Iterator[str]:
+    """Yield a line per track: tempo, key, energy, loudness, length and name.
+
+    The line of a bad track gives the reason instead. If the beat grid is uncertain, the tempo has
+    a question mark, and the line ends with the reason. An uncertain downbeat is noted as well.
+    """
+    if entries and not entries[0].error:
+        yield f"{'BPM':>6}  {'key':<3}  {'energy':>6}  {'LUFS':>5}  {'length':>7}  track"
+    for entry in entries:
+        if entry.error:
+            yield f"{printable(entry.path)}: {entry.error}"
+            continue
+        title = " - ".join(text for text in (entry.artist, entry.title) if text) or entry.name
+        bpm = f"{entry.bpm:6.2f}" if entry.bpm else f"{'-':>6}"
+        bpm += "?" if entry.uncertain else " "
+        loud = "silent" if entry.silent else f"{entry.lufs or 0:5.1f}"
+        note = "  (corrected)" if entry.corrected else ""
+        if entry.uncertain:
+            note += f"  (uncertain grid{': ' if entry.doubt else ''}{printable(entry.doubt)})"
+        elif entry.uncertain_downbeat:
+            note += "  (uncertain downbeat)"
+        yield (
+            f"{bpm} {entry.key or '-':<3}  {entry.level or 0:6.2f}  {loud:>5}  "
+            f"{format_duration(entry.seconds or 0):>7}  {printable(title)}{note}  "
+            f"{printable(entry.path)}"
+        )
+
+
+def listing_json(library: Library, entries: list[Entry]) -> Iterator[str]:
+    """Yield a JSON object per track: the fields of `Entry`, and `analysis` for a good track."""
+    for entry in entries:
+        about = {
+            **asdict(entry), "stems": entry.stems, "uncertain": entry.uncertain,
+            "uncertain_downbeat": entry.uncertain_downbeat,
+        }  # fmt: skip
+        if not entry.error:
+            about["analysis"] = library.analysis(entry.number).to_dict()
+        yield json.dumps(about)

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -256,22 +257,7 @@ class Library:
         return self._guard(transaction)
 
     def _guard(self, work: Callable[[], T]) -> T:
-        shown = printable(self.path)
-        try:
-            return work()
-        except SchemaTooNew:
-            raise LibraryError(
-                f"{shown}: a newer version of CrowdStream has written it; use that version, "
-                "or another file (--library FILE)"
-            ) from None
-        except sqlite3.OperationalError as error:
-            if str(error).startswith(("no such table", "no such column")):
-                raise self._damaged(error) from None
-            raise LibraryError(f"{shown}: it can't be used ({error})") from None
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(error) from None
-        except OSError as error:
-            raise LibraryError(f"{shown}: it can't be used ({error.strerror})") from None
+        return _guard(self.path, work)
 
     def _destroyed(self, path: str) -> LibraryDamaged:
         return LibraryDamaged(
@@ -279,8 +265,66 @@ class Library:
             "analyse that track with --again"
         )
 
-    def _damaged(self, error: Exception) -> LibraryDamaged:
-        return LibraryDamaged(
-            f"{printable(self.path)}: this is not a library, or it is damaged ({error}); "
-            "--new-library moves it aside and starts a new one"
-        )
+
+def _guard(path: Path, work: Callable[[], T]) -> T:
+    shown = printable(path)
+    try:
+        return work()
+    except SchemaTooNew:
+        raise LibraryError(
+            f"{shown}: a newer version of CrowdStream has written it; use that version, "
+            "or another file (--library FILE)"
+        ) from None
+    except sqlite3.OperationalError as error:
+        if str(error).startswith(("no such table", "no such column")):
+            raise _damaged(path, error) from None
+        raise LibraryError(f"{shown}: it can't be used ({error})") from None
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, error) from None
+    except OSError as error:
+        raise LibraryError(f"{shown}: it can't be used ({error.strerror})") from None
+
+
+def _damaged(path: Path, error: object) -> LibraryDamaged:
+    return LibraryDamaged(
+        f"{printable(path)}: this is not a library, or it is damaged ({error}); "
+        "--new-library moves it aside and starts a new one"
+    )
+
+
+@dataclass(frozen=True)
+class LibraryCondition:
+    """What `examine_library` found.
+
+    `current`: the schema is that of this version; an older one is migrated when it is used.
+    `tracks`: all of them, by path.
+    """
+
+    version: int
+    current: bool
+    tracks: dict[str, KnownTrack]
+
+
+def examine_library(path: Path, immutable: bool = False) -> LibraryCondition:
+    """Read and verify a library without changing it, not even by a migration.
+
+    `immutable`: no other process uses the file, and none of SQLite's own files may be created
+    beside it. Raises `LibraryDamaged`, `LibraryNotFound` and `LibraryError`, as `Library` does.
+    """
+    if not path.exists():
+        raise LibraryNotFound(f"{printable(path)}: there is no library")
+
+    def work() -> LibraryCondition:
+        name = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * immutable}"
+        database = sqlite3.connect(name, timeout=PATIENCE_SECONDS, uri=True)
+        with contextlib.closing(database):
+            version = version_of(database)
+            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            tracks = map(known_of, database.execute(schema.KNOWN)) if version else ()
+            return LibraryCondition(
+                version, is_current(database), {track.path: track for track in tracks}
+            )
+
+    return _guard(path, work)

@@ -1,4 +1,4 @@
-"""Look up the beat grids of files in the library, for a deck that loads them."""
+"""Look up beat grids and analyses of files in the library, for decks that load them."""
 
 from __future__ import annotations
 
@@ -41,21 +41,31 @@ class LibraryGrids:
         Returns (False, None) if the library has no analysis of
         the files, or if they have changed since.
         """
+        found = self._find(stems)
+        return (True, grid_of_analysis(*found)) if found else (False, None)
+
+    def analysis(self, stems: Sequence[Path]) -> Analysis | None:
+        """Look up the analysis of a track, given the paths of its stems; None if there is none."""
+        found = self._find(stems)
+        return found[0] if found else None
+
+    def _find(self, stems: Sequence[Path]) -> tuple[Analysis, bool] | None:
+        # The analysis, and whether a person has corrected its grid.
         if self._library is None and time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             with contextlib.suppress(LibraryError):
                 self._library = Library(self._place or default_path(), write=False)
         if self._library is None:
-            return False, None
+            return None
         try:
             return self._look_up(self._library, stems)
         except (LibraryError, KeyError):
             # The library is being replaced, or is damaged, which `analyze` reports. The track
             # plays without its grid.
             self.close()
-        return False, None
+        return None
 
-    def _look_up(self, library: Library, stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
+    def _look_up(self, library: Library, stems: Sequence[Path]) -> tuple[Analysis, bool] | None:
         first = stems[0]
         for path in (first.parent, first) if len(stems) > 1 else (first, first.parent):
             entry = library.find_by_path(os.path.realpath(path))
@@ -65,8 +75,8 @@ class LibraryGrids:
                     {"grid", "bpm", "first_downbeat"}
                     & set(row.written.over(row.corrections).names())
                 )
-                return True, grid_of_analysis(library.analysis(entry.number), corrected)
-        return False, None
+                return library.analysis(entry.number), corrected
+        return None
 
 
 def look_up_grid(stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:

@@ -13,13 +13,13 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from crowdstream.dj.setfile.model import SetEntry
 from crowdstream.dj.track_features import BEATLESS_BPM
-from crowdstream.system.process import child_environment
+from crowdstream.system.process import child_environment, lower_priority_of
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ RESCAN_SECONDS = 60.0  # between two scans of the folder; one without new tracks
 SOON_SECONDS = 5.0  # the same while there is nothing to play
 NICE = 10  # playback has priority
 LOG_SECONDS = 5.0  # between two lines of progress
+END_SECONDS = 5.0  # until a run that was asked to end is killed
 MAX_PROBES = 50  # tracks whose length is looked up at a time, until one is known
 
 
@@ -78,9 +79,7 @@ class BackgroundAnalysis:
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._rest = b""
-        # A DJ started with `nice -n 15` may not raise its child to 10: the child stays at 15.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
+        lower_priority_of(self._process.pid, NICE)
 
     def _log_progress(self, now: float) -> None:
         progress = self._progress
@@ -115,21 +114,27 @@ class BackgroundAnalysis:
                 )
 
     def end(self) -> None:
-        """Stop a running analysis; finished tracks stay in the library."""
+        """Stop a running analysis; finished tracks stay in the library.
+
+        A process that waits for a device that no longer answers cannot end: it is left alone.
+        """
         if self._process is None:
             return
         if self._process.poll() is None:
             self._process.terminate()
-            self._process.wait()
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
 
 
-def entry_as_it_is(folder: Path, excluded: Container[str]) -> SetEntry | None:
-    """Return a track of the folder to play without an analysis; None if there is no other one.
+def entries_as_they_are(folder: Path, excluded: Container[str]) -> Iterator[SetEntry]:
+    """Yield tracks of the folder to play without an analysis.
 
-    It has no beat grid, so it plays from its beginning to its end, and nothing overlaps with it.
-    `excluded`: paths that must not be chosen.
+    Such a track has no beat grid, so it plays from its beginning to its end, and nothing overlaps
+    with it. `excluded`: paths that must not be chosen.
     """
     # Most DJs never need these.
     from crowdstream.audiofile.duration import duration_seconds
@@ -143,8 +148,12 @@ def entry_as_it_is(folder: Path, excluded: Container[str]) -> SetEntry | None:
         known = [length for length in lengths if length and length >= MIN_SECONDS]
         if known:
             beats = max(known) * BEATLESS_BPM / 60
-            return SetEntry(
+            yield SetEntry(
                 track.path, ((0.0, 0.0), (1.0, 60 / BEATLESS_BPM)), 0.0, beats,
                 why="not analysed yet: it plays as it is", confidence=0.0,
             )  # fmt: skip
-    return None
+
+
+def entry_as_it_is(folder: Path, excluded: Container[str]) -> SetEntry | None:
+    """Return the first of `entries_as_they_are`; None if there is none."""
+    return next(entries_as_they_are(folder, excluded), None)

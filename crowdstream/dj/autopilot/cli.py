@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import math
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crowdstream.dj.autopilot.background_analysis import BackgroundAnalysis, entry_as_it_is
+from crowdstream.client.poller import connect
+from crowdstream.dj.autopilot.background_analysis import BackgroundAnalysis
 from crowdstream.dj.autopilot.crowd import CrowdInput
-from crowdstream.dj.autopilot.server_link import ServerLink, connect
+from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.session import Session
 from crowdstream.dj.autopilot.track_selector import (
     EndlessSelector,
@@ -24,19 +24,23 @@ from crowdstream.dj.autopilot.track_selector import (
     SetFileSelector,
     TrackSelector,
 )
-from crowdstream.dj.setfile.model import SetEntry
+from crowdstream.dj.autopilot.version_change import VersionChange
 from crowdstream.dj.setfile.reader import SetError
 from crowdstream.movement.follower import MovementMap
 from crowdstream.movement.map_file import read_map
 from crowdstream.settings import SettingError
 from crowdstream.settings.errors import Parser
-from crowdstream.settings.files import PRESETS
+from crowdstream.settings.files import PRESETS, state_folder
+from crowdstream.system.installation import record_path
 from crowdstream.system.process import watch_process
+from crowdstream.system.removable import LABEL, Place, parse_place
 from crowdstream.system.safe_open import nearest_spelling
 from crowdstream.system.text import printable
 
+if TYPE_CHECKING:
+    from crowdstream.dj.autopilot.music_folder import MusicSources
+
 CROWD = PRESETS / "crowd.toml"
-RESCAN_SECONDS = 10.0  # between two checks of the library for newly analysed tracks
 ENERGY_PERIOD_SECONDS = 3600.0  # period of the planned energy curve
 BASE_BPM = 120.0
 
@@ -49,7 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="See docs/concepts/the-dj.md.",
     )  # fmt: skip
     add = parser.add_argument
-    add("what", metavar="FOLDER|SET.toml", type=Path, help="a folder of tracks, or a set file")
+    add("what", metavar="FOLDER|label:NAME|SET.toml",
+        help="a folder of tracks, the label of a file system with tracks, or a set file")
+    add("--dj-fallback", metavar="FOLDER", type=_place,
+        help="play this folder while the other one is missing, empty or unreadable")  # fmt: skip
     add("--host", default="127.0.0.1", help="host of the server (%(default)s)")
     add("--port", type=int, default=57120, help="OSC port of the server (%(default)s)")
     add("--crowd", type=Path, default=CROWD, metavar="FILE",
@@ -62,26 +69,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _place(text: str) -> Place:
+    try:
+        return parse_place(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def run_dj(arguments: Sequence[str]) -> int:
     """Run `crowdstream dj` and return its exit status: 2 for bad input, 1 for an OS error."""
     options = build_parser().parse_args(arguments)
-    options.what = nearest_spelling(options.what.expanduser())
     logging.basicConfig(level=logging.INFO, format="crowdstream dj: %(message)s")
-    analyst: BackgroundAnalysis | None = None
+    sources: MusicSources | None = None
     try:
         movement_map = None if options.no_crowd else read_map(options.crowd, BASE_BPM)
-        if options.what.suffix == ".toml":
+        if options.what.endswith(".toml") and not options.what.startswith(LABEL):
             from crowdstream.dj.setfile.reader import read_set
 
-            selector: TrackSelector = SetFileSelector(read_set(options.what))
+            if options.dj_fallback is not None:
+                raise NothingToPlay("--dj-fallback requires a folder to play, not a set file")
+            path = nearest_spelling(Path(options.what).expanduser())
+            selector: TrackSelector = SetFileSelector(read_set(path))
         else:
-            if not options.what.is_dir():
-                raise NothingToPlay(f"{printable(options.what)} is neither a folder nor a set file")
-            analyst = (
-                None if options.no_analysis else BackgroundAnalysis(options.what, options.library)
-            )
-            selector = _endless(options, analyst)
-        return _play(options, selector, movement_map, analyst)
+            _check_place(options)
+            sources = _sources(options)
+            selector = _endless(options, sources)
+            sources.start()
+        change = VersionChange(_record(options), arguments)
+        return _play(options, selector, movement_map, sources, change)
     except (SetError, SettingError, NothingToPlay) as error:
         print(f"crowdstream dj: {error}", file=sys.stderr)
         return 2
@@ -89,15 +104,32 @@ def run_dj(arguments: Sequence[str]) -> int:
         print(f"crowdstream dj: {printable(str(error))}", file=sys.stderr)
         return 1
     finally:
-        if analyst is not None:
-            analyst.end()
+        if sources is not None:
+            sources.end()
+
+
+def _check_place(options: argparse.Namespace) -> None:
+    # A label may appear at any time. A folder that is not there is a typing error, unless there is
+    # other music to play until it is.
+    try:
+        options.place = place = parse_place(options.what)
+    except ValueError as error:
+        raise NothingToPlay(str(error)) from None
+    for one in (place, options.dj_fallback):
+        if one is None or one.label or nearest_spelling(one.path).is_dir():
+            continue
+        if one is place and options.dj_fallback is not None and not one.path.exists():
+            continue
+        what = "neither a folder nor a set file" if one is place else "not a folder"
+        raise NothingToPlay(f"{one} is {what}")
 
 
 def _play(
     options: argparse.Namespace,
     selector: TrackSelector,
     movement_map: MovementMap | None,
-    analyst: BackgroundAnalysis | None,
+    sources: MusicSources | None,
+    change: VersionChange,
 ) -> int:
     stop = threading.Event()
     parent_ended = watch_process(options.with_pid) if options.with_pid is not None else None
@@ -110,63 +142,52 @@ def _play(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    link = ServerLink(connect(options.host, options.port))
-    analysis = (lambda: analyst.progress) if analyst is not None else dict
-    Session(link, selector, CrowdInput(movement_map), analysis=analysis).run(is_over)
-    return 0
+    analysis = sources.progress if sources is not None else dict
+
+    def watch() -> bool:
+        change.tick()
+        return is_over()
+
+    while True:
+        link = ServerLink(connect(options.host, options.port))
+        Session(link, selector, CrowdInput(movement_map), analysis=analysis).run(watch)
+        if not change.started:
+            return 0
+        status = change.wait(is_over)
+        if status is not None:
+            return status
 
 
-def _written(library: Path) -> float:
-    # Time of the last write to the library; recent writes go to the write-ahead log beside it.
-    times = [0.0]
-    for path in (library, library.with_name(library.name + "-wal")):
-        with contextlib.suppress(OSError):
-            times.append(path.stat().st_mtime)
-    return max(times)
+def _record(options: argparse.Namespace) -> Path | None:
+    # Where a server on this machine records which version it runs.
+    if options.host not in ("127.0.0.1", "localhost", "::1"):
+        return None
+    return record_path(state_folder(os.environ), options.port)
 
 
-def _endless(options: argparse.Namespace, analyst: BackgroundAnalysis | None) -> EndlessSelector:
-    from crowdstream.dj.planning.candidates import Candidates, of_analyses, of_library
+def _sources(options: argparse.Namespace) -> MusicSources:
+    from crowdstream.dj.autopilot.music_folder import MusicFolder, MusicSources
+
+    def folder(place: Place) -> MusicFolder:
+        return MusicFolder(
+            place, options.library, None if options.no_analysis else BackgroundAnalysis
+        )
+
+    fallback = folder(options.dj_fallback) if options.dj_fallback else None
+    return MusicSources(folder(options.place), fallback)
+
+
+def _endless(options: argparse.Namespace, sources: MusicSources) -> EndlessSelector:
     from crowdstream.dj.planning.energy_curve import NAMED, Curve
     from crowdstream.dj.planning.planner import Planner, PlanOptions
-    from crowdstream.library import Library, LibraryNotFound, Query, default_path
 
     curve = Curve("wave", NAMED["wave"])
     begun = time.monotonic()
-    place = options.library or default_path()
-    folder = str(options.what.resolve())
-    known: list[Any] = [-math.inf, of_analyses({}), 0.0]
-
-    def candidates() -> Candidates:
-        now = time.monotonic()
-        if analyst is not None:
-            analyst.tick(now, not known[1].cards)
-        if now - known[0] > RESCAN_SECONDS or not known[1].cards:
-            known[0] = now
-            written = _written(place)
-            with contextlib.suppress(LibraryNotFound):  # until the first track is analysed
-                if written != known[2]:
-                    known[1] = of_library(Library(place, write=False), Query(roots=(folder,)))
-                    known[2] = written
-        found: Candidates = known[1]
-        return found
 
     def energy() -> float:
         return curve.energy((time.monotonic() - begun) / ENERGY_PERIOD_SECONDS % 1.0)
 
-    def unanalysed(excluded: Collection[str]) -> SetEntry | None:
-        # Between two runs of the analysis, no track is new.
-        if analyst is None or not analyst.running:
-            return None
-        # What the library knows and the candidates lack is damaged, silent or too short.
-        analysed: set[str] = set()
-        with contextlib.suppress(LibraryNotFound), Library(place, write=False) as library:
-            for query in (Query(roots=(folder,)), Query(roots=(folder,), bad=True)):
-                analysed |= {path for entry in library.find(query)
-                             for path in (entry.path, entry.play)}  # fmt: skip
-        return entry_as_it_is(options.what, analysed.union(excluded))
-
     return EndlessSelector(
-        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), candidates, energy,
-        None if analyst is None else unanalysed,
+        lambda cards: Planner(cards, PlanOptions(seed=options.seed)), sources.candidates, energy,
+        sources=sources,
     )  # fmt: skip

@@ -64,7 +64,9 @@ def begin(
     taken = _takeover(link, found) if found is not None else None
     if taken is not None:
         return taken
-    others = tuple(deck for deck in DECKS if link.audible(deck))
+    others = tuple(
+        deck for deck in DECKS if link.audible(deck) and deck not in state.fading
+    )
     take = not state.searched_at
     if others and (take or any(deck in manual for deck in others)):
         return Busy(others, take)
@@ -80,7 +82,7 @@ def _takeover(link: ServerLink, found: ResumeState) -> TakeOver | None:
     def plays(number: int, deck: str) -> bool:
         name = str(link.deck(deck, "track"))
         return (
-            number < len(mix.entries) and link.deck(deck, "state") == "playing" and bool(name)
+            number < len(mix.entries) and link.runs(deck) and bool(name)
             and name_of(mix.entries[number].path).startswith(name)
         )  # fmt: skip
 

@@ -38,6 +38,8 @@ class HandoverContext:
     """Whether the set has an end."""
     effective_set: Callable[[], Set]
     """Return the set as it is played: at one tempo while the tempo is not the plan's."""
+    problem: Callable[[], str] = lambda: ""
+    """Return why no track can be chosen, if that is known."""
 
     @property
     def pace(self) -> float:
@@ -125,23 +127,26 @@ def decide(state: State, context: HandoverContext) -> Decision | None:
         return _start(state, mix, context)
     if left > SETTLE_SECONDS:
         return None
-    reason = _repeat_reason(state, context.manual)
+    reason = _repeat_reason(state, context)
     note = f"{name_of(mix.entries[state.index].path)} loops: {reason}"
-    return RepeatPhrase(state.offset + loop_beats(place), note)
+    return RepeatPhrase(state.offset + loop_beats(place, state.loop_limit), note)
 
 
 def _blocked(state: State, manual: Container[str]) -> bool:
     return state.holding or state.decks.get(state.index, "") in manual
 
 
-def _repeat_reason(state: State, manual: Container[str]) -> str:
+def _repeat_reason(state: State, context: HandoverContext) -> str:
     if state.holding:
         return "the DJ is on hold"
     for deck in state.decks.values():
-        if deck in manual:
+        if deck in context.manual:
             return f"deck {deck} is under manual control"
     loading = state.stage == Stage.LOADING
-    return "the next track is still loading" if loading else "no track follows yet"
+    if loading:
+        return "the next track is still loading"
+    problem = context.problem() if state.next_entry is None else ""
+    return f"there is nothing else to play ({problem})" if problem else "no track follows yet"
 
 
 def _ends(state: State, mix_out: float, context: HandoverContext) -> bool:
@@ -169,7 +174,12 @@ def _loop_exit(state: State, mix: Set, mix_out: float) -> list[TimedCommand]:
 def _first_start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
     begin = next_bar(context.beat + FIRST_SECONDS * context.pace)
     placed = replace(state, offset=begin - place_of(mix, 0).begin)
-    return _start(placed, mix, context)
+    started = _start(placed, mix, context)
+    stops = [
+        TimedCommand(begin, f"/deck/{deck}/stop", ())
+        for deck in sorted(state.fading) if deck not in context.manual
+    ]  # fmt: skip
+    return replace(started, commands=(*started.commands, *stops))
 
 
 def _start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
@@ -189,7 +199,7 @@ def _start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
 
 def _finish(state: State, mix: Set) -> FinishTransition:
     number = state.next
-    left = frozenset({state.decks[state.index]} if number else ())
+    left = frozenset({state.decks[state.index]} if number else state.fading)
     played = without_first(mix) if number else mix
     entry = played.entries[0]
     return FinishTransition(
@@ -205,5 +215,5 @@ def pending_loop(state: State, manual: Container[str]) -> tuple[str, float, floa
     if state.mix is None or state.index < 0 or state.stage == Stage.MIXING or state.closing:
         return None
     deck = state.decks[state.index]
-    wanted = (deck, *safety_loop(state.mix, state.index))
+    wanted = (deck, *safety_loop(state.mix, state.index, state.loop_limit))
     return wanted if wanted != state.armed and deck not in manual else None

@@ -8,20 +8,28 @@ the same: the phrase repeats.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from crowdstream.dj.autopilot import first_track, handover, recovery
-from crowdstream.dj.autopilot.command_scheduler import CommandScheduler
 from crowdstream.dj.autopilot.crowd import STEP_SECONDS, CrowdInput
 from crowdstream.dj.autopilot.first_track import RETRY_SECONDS
+from crowdstream.dj.autopilot.handover import LEAD_SECONDS
 from crowdstream.dj.autopilot.manual_override import DECKS, TEMPO, ManualOverride, affected
 from crowdstream.dj.autopilot.resume_state import name_of
-from crowdstream.dj.autopilot.server_link import ServerLink
+from crowdstream.dj.autopilot.server_link import STALE_SECONDS, CommandScheduler, ServerLink
 from crowdstream.dj.autopilot.state import Stage, State
-from crowdstream.dj.autopilot.timing import at_constant_tempo, place_of, reassigned, with_mix_out
+from crowdstream.dj.autopilot.timing import (
+    PHRASE_BEATS,
+    at_constant_tempo,
+    beat_at,
+    place_of,
+    reassigned,
+    with_mix_out,
+)
 from crowdstream.dj.autopilot.track_selector import (
     NothingToPlay,
     SelectionRequest,
@@ -40,6 +48,7 @@ MIN_LOAD_SECONDS = 10.0  # before a transition; enough to load a different track
 TAIL_SECONDS = 5.0  # time for the previous track to end before the next one is loaded
 MAX_LATE_LAPS = 2  # repeats of the phrase until a load is given up
 RETRY_BAD_SECONDS = 600.0  # until a track that failed to load is tried again
+END_SECONDS = 0.005  # of a file that are not played, as the server rounds its length
 STRETCH = 0.08  # maximum relative deviation from a track's own tempo
 
 
@@ -64,6 +73,7 @@ class Player:
         self._now = monotonic
         self.state = State(since=monotonic())
         self._ready_at: float | None = None
+        self._reported = ""  # the latest problem in the log
         self._last = (0.0, 120.0)  # the server's beat and tempo
 
     def tick(self) -> list[tuple[str, tuple[Any, ...]]]:
@@ -82,7 +92,9 @@ class Player:
             self._rebuild()
         self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
         self.crowd.tick(now)
-        if self.state.mix is None:
+        if self.state.mix is None and self.state.closed:
+            self._set_note("closed")
+        elif self.state.mix is None:
             self._begin(now, self._ready_at)
         elif not self.state.finished:
             self._control(now, self.link.beat)
@@ -136,6 +148,11 @@ class Player:
             return
         previous_state, self.previous_state = self.previous_state or {}, {}
         decision = first_track.begin(self.state, self.link, self.override, previous_state, now)
+        hours = State().with_memory(previous_state)
+        if previous_state and not isinstance(decision, first_track.TakeOver):
+            self.state = replace(self.state, closed=hours.closed, folders=hours.folders)
+            if hours.closed:
+                return
         if isinstance(decision, first_track.TakeOver):
             self._take_over(decision)
             self.state = self.state.with_memory(previous_state)
@@ -151,9 +168,13 @@ class Player:
             try:
                 self._start(self.selector.first(self.selection_request(now)))
             except NothingToPlay as error:
-                if str(error) != self.state.note:
-                    log.warning("%s", error)
-                self._set_note(str(error))
+                self._report_problem(error)
+
+    def _report_problem(self, error: NothingToPlay) -> None:
+        if str(error) != self._reported:
+            log.warning("%s", error)
+        self._reported = str(error)
+        self._set_note(str(error))
 
     def set_previous_state(self, previous_state: dict[str, Any]) -> None:
         """Take the state of an earlier DJ, empty if there was none."""
@@ -212,6 +233,57 @@ class Player:
         """Set the energy of the next tracks, 0 to 1; None follows the crowd."""
         self.state = replace(self.state, energy=energy)
 
+    def set_hours(self, is_open: bool) -> None:
+        """Open, or close: the present track plays to its end, and no other one follows."""
+        state = self.state
+        if is_open == (not state.closed):
+            return
+        self.state = state = replace(state, closed=not is_open, searched_at=0.0)
+        if is_open or state.mix is None:
+            return
+        if state.index < 0 and state.stage != Stage.MIXING:
+            # Nothing plays yet.
+            self.state = self._idle()
+            return
+        if state.next_entry is not None and state.stage != Stage.MIXING:
+            self.reconsider()
+        self._end_with_track()
+
+    def _end_with_track(self) -> None:
+        # Let the playing track play to the end of its file.
+        state = self.state
+        if state.mix is None or state.index < 0 or state.next_entry is not None:
+            return
+        entry = state.mix.entries[state.index]
+        length = float(self.link.deck(state.decks.get(state.index, ""), "length") or 0.0)
+        last = beat_at(entry, length - END_SECONDS) if length else entry.leave
+        if last > entry.leave and entry.transition is None:
+            entries = (*state.mix.entries[: state.index], replace(entry, leave=last))
+            self.state = replace(state, mix=replace(state.mix, entries=entries))
+
+    def _idle(self) -> State:
+        # The state of a DJ that plays nothing and remembers people's requests.
+        state = self.state
+        memory = {"memory": state.memory()}
+        used = state.used | set(state.decks.values())
+        idle = State(since=self._now(), used=frozenset(used), bad=state.bad).with_memory(memory)
+        return replace(idle, banned=state.banned, closed=state.closed, note="closed")
+
+    def set_folders(self, folders: tuple[str, ...]) -> None:
+        """Choose only tracks below these folders from the next one on; empty: any."""
+        state = self.state
+        if folders == state.folders:
+            return
+        self.state = replace(state, folders=folders)
+        next_entry = state.next_entry
+        if next_entry is None or state.stage == Stage.MIXING or state.index < 0:
+            return
+        if self.selector.ends:
+            return
+        inside = self.selection_request(self._now()).allows(next_entry.path)
+        if not inside and self.time_left() > MIN_LOAD_SECONDS:
+            self.reconsider()
+
     def ban(self, path: str) -> None:
         """Exclude a track from playing."""
         self.state = replace(self.state, banned=self.state.banned | {path})
@@ -226,6 +298,17 @@ class Player:
         assert self.state.mix is not None
         mix = with_mix_out(self.state.mix, self.state.index, mix_out)
         self.state = replace(self.state, mix=mix)
+
+    def bring_forward(self) -> None:
+        """Start the next track, which is loaded, at the next phrase of the playing one."""
+        state = self.state
+        assert state.mix is not None
+        place = place_of(state.mix, state.index)
+        soon = self.link.beat - state.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
+        passed = max(0.0, soon - place.begin)
+        mix_out = place.begin + -(-passed // PHRASE_BEATS) * PHRASE_BEATS
+        if mix_out < place.mix_out:
+            self.end_at(max(mix_out, place.mix_in_end))
 
     def release(self, what: str) -> None:
         """Release a deck, the tempo or `all` from manual control."""
@@ -243,21 +326,24 @@ class Player:
     # Tasks of each tick
 
     def _control(self, now: float, beat: float) -> None:
+        self._check_memory(now)
         self._plan(now)
         self._load(now)
+        self._return_to_folder()
         self._hand_over(now, beat)
         self._set_loop()
         self.scheduler.tick(beat)
         self._follow_crowd(now, beat)
-        standing = {deck for deck in DECKS if self.link.deck(deck, "state") != "playing"}
+        standing = {deck for deck in DECKS if not self.link.runs(deck)}
         for deck in self.override.tick(now, standing):
             self._released(deck)
         self._check_silence(now)
 
     def _hand_over(self, now: float, beat: float) -> None:
         context = handover.HandoverContext(
-            now, beat, self.link.bpm, self.override, self.selector.ends, self._effective_set
-        )
+            now, beat, self.link.bpm, self.override, self.selector.ends or self.state.closed,
+            self._effective_set, self.selector.problem,
+        )  # fmt: skip
         state, decision = self.state, handover.decide(self.state, context)
         if isinstance(decision, handover.StartTransition):
             self.scheduler.add(decision.commands)
@@ -275,6 +361,8 @@ class Player:
                 decks={0: decision.deck},
                 used=state.used | decision.left,
                 before=None,
+                loop_limit=math.inf,
+                fading=frozenset(),
                 searched_at=0.0,
                 served="",
                 history=history,
@@ -288,6 +376,8 @@ class Player:
         elif isinstance(decision, handover.EndSet):
             self.scheduler.add(decision.commands)
             self.state = replace(state, closing=True)
+        elif isinstance(decision, handover.SetFinished) and state.closed:
+            self.state = self._idle()
         elif isinstance(decision, handover.SetFinished):
             self.state = replace(state, finished=True)
 
@@ -303,6 +393,51 @@ class Player:
         self.state = replace(self.state, silent_since=silence.since)
         if silence.begin is not None:
             self._start(silence.begin)
+
+    def _check_memory(self, now: float) -> None:
+        # Files that can no longer be read: of the next track, which has to be another one, and of
+        # the playing one, which has to be left in time.
+        state = self.state
+        # The status may still be that of the deck's earlier track.
+        ready = state.stage == Stage.READY and now > state.since + STALE_SECONDS
+        if ready and self.link.deck(state.decks[state.next], "state") == "broken":
+            self._skip("its file cannot be read any more", now)
+        deck = self.state.decks.get(self.state.index, "")
+        if deck in self.override:
+            return
+        decision = recovery.check_memory(self.state, self.link)
+        if isinstance(decision, recovery.PlayFromMemory):
+            if state.loop_limit == math.inf:
+                log.warning("%s", decision.note)
+            self.state = replace(
+                self.state, mix=decision.mix, loop_limit=decision.loop_limit, note=decision.note
+            )
+        elif isinstance(decision, recovery.StartOver):
+            self._start_over(decision.fading, now)
+
+    def _start_over(self, fading: frozenset[str], now: float) -> None:
+        if now < self.state.searched_at + RETRY_SECONDS:
+            return
+        self.state = replace(self.state, searched_at=now)
+        try:
+            mix = self.selector.first(self.selection_request(now))
+        except NothingToPlay as error:
+            self._report_problem(error)
+            return
+        log.warning("what plays cannot be read any more: starting %s", name_of(mix.entries[0].path))
+        self._start(mix)
+        # These decks play what is left of them in memory meanwhile, so nothing waits for them.
+        self.state = replace(self.state, fading=fading, used=self.state.used - fading)
+
+    def _return_to_folder(self) -> None:
+        state = self.state
+        playing, following = state.playing, state.next_entry
+        if state.stage != Stage.READY or state.holding or playing is None or following is None:
+            return
+        if state.decks.get(state.index, "") in self.override:
+            return
+        if self.selector.overdue(playing.path, following.path):
+            self.bring_forward()
 
     def _effective_set(self) -> Set:
         # The set as it is played: at one tempo while the tempo is not the plan's.
@@ -321,8 +456,9 @@ class Player:
             self.crowd.wanted_bpm(now) or 0.0,
             requested_path,
             state.banned | bad,
-            state.history[:-1],
+            state.history[:-1] if state.index >= 0 else state.history,
             state.kinds,
+            state.folders,
         )
 
     def _plan(self, now: float) -> None:
@@ -331,7 +467,8 @@ class Player:
         next_entry = state.next_entry
         requested = bool(state.queue) and state.stage == Stage.NONE and state.index >= 0
         requested = requested and not (next_entry and next_entry.path == state.served)
-        if state.closing:
+        if state.closing or (state.closed and next_entry is None):
+            self._end_with_track()
             return
         if next_entry and not requested:
             self._recheck(next_entry.path, now)
@@ -343,6 +480,10 @@ class Player:
             replace(effective_set, entries=effective_set.entries[: state.next]), request
         )
         state = replace(state, searched_at=now)
+        problem = self.selector.problem() if made is None else ""
+        if problem and problem != self._reported:
+            log.warning("there is nothing else to play: %s", problem)
+        self._reported = problem
         if request.path:
             state = replace(state, served=state.queue[0], queue=state.queue[1:])
             if made is None:
@@ -430,7 +571,7 @@ class Player:
         leaving = set(self.state.leaving)
         for deck in sorted(used):
             # Memory may be short, and a loaded track occupies some.
-            if self.link.deck(deck, "state") not in ("empty", "playing", "broken"):
+            if self.link.deck(deck, "state") != "empty" and not self._runs(deck):
                 self.link.send(f"/deck/{deck}/unload")
                 leaving.add(deck)
         wait = bool(leaving) and tail  # their memory is released in a moment
@@ -440,7 +581,7 @@ class Player:
         return not wait
 
     def _runs(self, deck: str) -> bool:
-        return self.link.deck(deck, "state") in ("playing", "broken")
+        return self.link.runs(deck)
 
     def _loaded(self) -> None:
         state = self.state
@@ -459,7 +600,9 @@ class Player:
         path = state.next_entry.path
         log.warning("%s is skipped: %s", path, reason)
         note = f"{name_of(path)} is skipped: {reason}"
-        self.state = replace(state, note=note, bad={**state.bad, path: now})
+        # The tracks of a missing folder are not bad, and are no candidates until it is back.
+        bad = state.bad if self.selector.is_lost(path) else {**state.bad, path: now}
+        self.state = replace(state, note=note, bad=bad)
         self.drop_next()
 
     def reconsider(self) -> None:

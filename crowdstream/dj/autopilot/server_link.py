@@ -8,18 +8,20 @@ therefore kept until the server reports it; any other report stems from another 
 
 from __future__ import annotations
 
-import contextlib
 import math
-import socket
 import struct
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from crowdstream.osc.codec import Double, Malformed, build, parse
+from crowdstream.client.poller import Seen, ServerPoller, Transport
+from crowdstream.client.results import Status
+from crowdstream.dj.setfile.timed_commands import TimedCommand
+from crowdstream.osc.codec import Double
 
 KEPT_SECONDS = 120.0  # after which an unreported command is forgotten
+HORIZON_SECONDS = 1.5  # look-ahead: after a person takes a deck, sent commands act this long
 
 Key = tuple[str, tuple[Any, ...]]
 
@@ -83,33 +85,8 @@ SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may have been r
 CONFIRM_SECONDS = 1.0  # after which an unreported command counts as lost
 MAX_TRIES = 3
 MAX_A_TICK = 8  # packets sent per tick: in a flood, the server reports fewer changes
-MAX_PACKETS = 500  # received per tick
-MAX_PACKET_BYTES = 65536
-STATUS_POSITIONAL_FIELDS = 9  # of a status, before the named fields
 
 Event = tuple[str, tuple[Any, ...]]
-
-
-class Transport(Protocol):
-    """The transport for packets: a non-blocking socket."""
-
-    def send(self, data: bytes, /) -> int:
-        """Send a packet. Raise OSError."""
-
-    def recv(self, size: int, /) -> bytes:
-        """Return the next packet. Raise BlockingIOError if there is none, or OSError."""
-
-    def close(self) -> None:
-        """Close the transport."""
-
-
-def connect(host: str, port: int) -> socket.socket:
-    """Return a UDP socket to a server. Raise OSError if the host is unknown."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    found = socket.socket(family, kind, protocol)
-    found.setblocking(False)
-    found.connect(address)
-    return found
 
 
 class ServerLink:
@@ -118,16 +95,12 @@ class ServerLink:
     def __init__(
         self, transport: Transport, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._socket = transport
+        self.poller = ServerPoller(transport, SILENT_SECONDS)
         self._now = monotonic
         self.own_commands = OwnCommandFilter()
-        self.status: dict[str, Any] = {}
-        self.connected = False
         self.restarted = False
         """The server has restarted since this was set to False."""
-        self.problem = "no answer yet"
-        self._replied_at = -math.inf
-        self._polled_at = self._subscribed_at = self._heartbeat_at = -math.inf
+        self._subscribed_at = self._heartbeat_at = -math.inf
         self._unsent: deque[tuple[str, tuple[Any, ...], bool]] = deque()
         self._waiting: dict[Key, list[tuple[float, int]]] = {}
 
@@ -149,21 +122,17 @@ class ServerLink:
             if not tries:
                 self.own_commands.expect(address, arguments, now)
             self._waiting.setdefault(key(address, arguments), []).append((now, tries))
-        with contextlib.suppress(OSError):  # the next status reply shows whether it is connected
-            self._socket.send(build(address, arguments))
+        self.poller.send(address, *arguments)  # the next status shows whether it is connected
 
     # Receiving
 
     def tick(self) -> list[Event]:
         """Send queued commands and status requests; return the messages that have arrived."""
         now = self._now()
-        events = self._receive(now)
-        if self.connected and now - self._replied_at > SILENT_SECONDS:
-            self.connected = False
-            self.problem = "the server does not answer"
-        if now - self._polled_at >= STATUS_SECONDS:
-            self._polled_at = now
-            self._transmit("/status", (), False, 0)
+        events: list[Event] = []
+        for address, values in self.poller.receive(now):
+            self._take(address, values, now, events)
+        self.poller.poll(now, STATUS_SECONDS)
         if self.connected:
             self._introduce(now)
             for _ in range(min(MAX_A_TICK, len(self._unsent))):
@@ -203,36 +172,9 @@ class ServerLink:
             if not self._waiting[one]:
                 del self._waiting[one]
 
-    def _receive(self, now: float) -> list[Event]:
-        events: list[Event] = []
-        for _ in range(MAX_PACKETS):
-            try:
-                packet = self._socket.recv(MAX_PACKET_BYTES)
-            except BlockingIOError:
-                break
-            except ConnectionRefusedError:
-                self.problem = "no server listens on this port"
-                continue
-            except OSError as error:
-                self.problem = error.strerror or "the network is unreachable"
-                break
-            with contextlib.suppress(Malformed):
-                for _tag, message in parse(packet):
-                    self._take(message.address, message.params, now, events)
-        return events
-
     def _take(self, address: str, values: tuple[Any, ...], now: float, events: list[Event]) -> None:
         if address == "/status.reply":
-            self._take_status(
-                dict(
-                    zip(
-                        values[STATUS_POSITIONAL_FIELDS::2],
-                        values[STATUS_POSITIONAL_FIELDS + 1 :: 2],
-                        strict=False,
-                    )
-                ),
-                now,
-            )
+            self._take_status(values, now)
         elif address == "/changed" and values:
             self._confirm(key(str(values[0]), values[1:]))
             if not self.own_commands.own(str(values[0]), values[1:]):
@@ -252,24 +194,29 @@ class ServerLink:
             if not waiting:
                 del self._waiting[one]
 
-    def _take_status(self, status: dict[str, Any], now: float) -> None:
-        if self.status and self._is_restarted(status, now - self._replied_at):
+    def _take_status(self, values: tuple[Any, ...], now: float) -> None:
+        if self.poller.take_status(values, now) is Seen.RESTARTED:
             self.restarted = True
             self._subscribed_at = -math.inf
             self._unsent.clear()
             self._waiting.clear()
-        self._replied_at = now
-        self.status = status
-        self.connected = True
-
-    def _is_restarted(self, status: dict[str, Any], passed: float) -> bool:
-        # The frame counter must have advanced by the elapsed time.
-        more = int(status.get("frame", 0)) - int(self.status.get("frame", 0))
-        expected = passed * float(status.get("sample_rate", 44100.0))
-        stalled = passed > SILENT_SECONDS and more < expected / 2 and not status.get("device_lost")
-        return more < 0 or stalled
 
     # Status
+
+    @property
+    def status(self) -> Status:
+        """The named values of the last status."""
+        return self.poller.status
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server answers."""
+        return self.poller.connected
+
+    @property
+    def problem(self) -> str:
+        """The reason why the server does not answer."""
+        return self.poller.problem
 
     @property
     def bpm(self) -> float:
@@ -279,21 +226,25 @@ class ServerLink:
     @property
     def beat(self) -> float:
         """Present beat of the server's clock, extrapolated from the last status."""
-        passed = self._now() - self._replied_at
+        passed = self._now() - self.poller.replied_at
         return float(self.status.get("beat", 0.0)) + passed * self.bpm / 60.0
 
     def fresh(self) -> bool:
         """Return whether the status is recent enough to decide from."""
-        return self.connected and self._now() - self._replied_at < STALE_SECONDS
+        return self.connected and self._now() - self.poller.replied_at < STALE_SECONDS
 
     def deck(self, letter: str, name: str) -> Any:
         """Return a field of a deck, such as `deck.A.state`, from the status."""
         return self.status.get(f"deck.{letter}.{name}", 0)
 
+    def runs(self, letter: str) -> bool:
+        """Return whether a deck is playing; one whose file is broken, within the part in memory."""
+        state, buffered = self.deck(letter, "state"), float(self.deck(letter, "buffered"))
+        return state == "playing" or (state == "broken" and buffered > 0)
+
     def audible(self, letter: str) -> bool:
         """Return whether a deck is playing with its fader up."""
-        playing = self.deck(letter, "state") in ("playing", "broken")
-        return playing and float(self.deck(letter, "level")) > 0.01
+        return self.runs(letter) and float(self.deck(letter, "level")) > 0.01
 
     def close(self) -> None:
         """Sign off and close the socket."""
@@ -301,4 +252,46 @@ class ServerLink:
             self._transmit("/dj/register", ("end",), False, 0)
             self._transmit("/changes/subscribe", (0,), False, 0)
             self._transmit("/notify", (0,), False, 0)
-        self._socket.close()
+        self.poller.close()
+
+
+class CommandScheduler:
+    """Sends commands shortly before their beats. `ours`: whether a command is still the DJ's."""
+
+    def __init__(self, link: ServerLink, ours: Callable[[TimedCommand], bool]) -> None:
+        self._link = link
+        self._ours = ours
+        self._commands: list[TimedCommand] = []
+
+    def add(self, commands: Iterable[TimedCommand]) -> None:
+        """Schedule commands."""
+        self._commands += commands
+        self._commands.sort(key=lambda command: command.beat)
+
+    def clear(self) -> None:
+        """Drop all commands that have not been sent."""
+        self._commands = []
+
+    def decks(self) -> Iterator[str]:
+        """Yield the decks with commands that have not been sent."""
+        return (command.address[6:7] for command in self._commands)
+
+    def now(self, commands: Iterable[TimedCommand]) -> None:
+        """Send commands at once, ignoring their beats."""
+        for command in commands:
+            if self._ours(command):
+                self._link.send(command.address, *command.args)
+
+    def tick(self, beat: float) -> None:
+        """Send commands that are due soon; those that take no beat are sent when they are due."""
+        soon = beat + HORIZON_SECONDS * self._link.bpm / 60.0
+        left = []
+        for command in self._commands:
+            if command.beat > (soon if command.takes_beat else beat):
+                left.append(command)
+            elif self._ours(command):
+                if command.takes_beat:
+                    self._link.schedule(command.beat, command.address, *command.args)
+                else:
+                    self._link.send(command.address, *command.args)
+        self._commands = left

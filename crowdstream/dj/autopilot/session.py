@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from crowdstream.dj.autopilot.crowd import CrowdInput
-from crowdstream.dj.autopilot.handover import LEAD_SECONDS
 from crowdstream.dj.autopilot.player import MIN_LOAD_SECONDS, Player
 from crowdstream.dj.autopilot.resume_state import name_of, resume_note
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.state import Stage
-from crowdstream.dj.autopilot.timing import PHRASE_BEATS, place_of
+from crowdstream.dj.autopilot.timing import place_of
 from crowdstream.dj.autopilot.track_selector import TrackSelector
 
 TICK_SECONDS = 0.025
@@ -66,6 +65,7 @@ class Session:
         handlers: dict[str, Callable[..., str]] = {
             "next": self._next, "skip": self._skip, "hold": self._hold, "energy": self._energy,
             "queue": self._queue, "ban": self._ban, "give": self._release,
+            "hours": self._hours, "folders": self._folders,
         }  # fmt: skip
         return handlers[name](*arguments) if name in handlers else f"unknown DJ command {name!r}"
 
@@ -78,12 +78,7 @@ class Session:
         if state.stage != Stage.READY:
             return "the next track is not loaded yet: try again in a moment"
         self.player.hold(False)
-        place = place_of(state.mix, state.index)
-        soon = self.link.beat - state.offset + (LEAD_SECONDS + 1) * self.link.bpm / 60.0
-        passed = max(0.0, soon - place.begin)
-        mix_out = place.begin + -(-passed // PHRASE_BEATS) * PHRASE_BEATS
-        if mix_out < place.mix_out:
-            self.player.end_at(max(mix_out, place.mix_in_end))
+        self.player.bring_forward()
         return ""
 
     def _skip(self) -> str:
@@ -138,6 +133,14 @@ class Session:
             player.drop_next()
         return ""
 
+    def _hours(self, is_open: int) -> str:
+        self.player.set_hours(bool(is_open))
+        return ""
+
+    def _folders(self, *folders: str) -> str:
+        self.player.set_folders(tuple(map(str, folders)))
+        return ""
+
     def _release(self, what: str) -> str:
         self.player.release(what)
         return ""
@@ -180,11 +183,12 @@ class Session:
         mix = state.mix
         shown: dict[str, Any] = {
             "note": state.note, "hold": int(state.holding), "energy": state.energy,
+            "closed": int(state.closed),
             "persons": list(player.override), "queue": [name_of(path) for path in state.queue],
             "history": [name_of(path) for path in state.history[-HISTORY_SHOWN:]],
             "movement": round(player.crowd.movement, 2),
             "crowd": int(player.crowd.leads(self._now())), "memory": state.memory(),
-            "analysis": self._analysis(),
+            "analysis": self._analysis(), "problem": player.selector.problem(),
         }  # fmt: skip
         if mix is None or state.index < 0:
             return shown

@@ -7,17 +7,15 @@ determines all of it.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import random
 import signal
-import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from crowdstream.osc.codec import Malformed, build, parse
+from crowdstream.client.poller import ServerPoller, connect
 from crowdstream.settings.cli import add_duration, duration_of
 from crowdstream.settings.errors import Parser
 
@@ -98,42 +96,23 @@ def run_simulation(arguments: Sequence[str]) -> int:
         signal.signal(number, end)
     crowd = Crowd(options.seed, options.size)
     try:
-        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_DGRAM)[0]
+        server = ServerPoller(connect(options.host, options.port), 5.0)
     except OSError as error:
         print(f"crowdstream simulate-crowd: {options.host}: {error.strerror}")
         return 1
     deadline = time.monotonic() + duration
-    with socket.socket(found[0], found[1]) as sock:
-        sock.connect(found[4])
-        sock.setblocking(False)
-        energy, requested_at = 0.0, -math.inf
-        while time.monotonic() < deadline and not ended.is_set():
-            if time.monotonic() - requested_at > 5.0:
-                requested_at = time.monotonic()
-                _send(sock, "/meters", RATE)
-            for loudness in _loudness(sock):
-                energy = (loudness - QUIET_LUFS) / (LOUD_LUFS - QUIET_LUFS)
-            movement = crowd.step(min(1.0, max(0.0, energy)), options.speed / RATE)
-            _send(sock, options.address, movement)
-            ended.wait(1.0 / RATE)
-        _send(sock, "/meters", 0.0)
+    energy, requested_at = 0.0, -math.inf
+    while time.monotonic() < deadline and not ended.is_set():
+        now = time.monotonic()
+        if now - requested_at > 5.0:
+            requested_at = now
+            server.send("/meters", RATE)
+        for address, values in server.receive(now):
+            if address == "/meter" and values[:1] == ("master",):
+                energy = (float(values[3]) - QUIET_LUFS) / (LOUD_LUFS - QUIET_LUFS)
+        movement = crowd.step(min(1.0, max(0.0, energy)), options.speed / RATE)
+        server.send(options.address, movement)
+        ended.wait(1.0 / RATE)
+    server.send("/meters", 0.0)
+    server.close()
     return 0
-
-
-def _send(sock: socket.socket, address: str, *arguments: Any) -> None:
-    with contextlib.suppress(OSError):  # the server may be restarting
-        sock.send(build(address, arguments))
-
-
-def _loudness(sock: socket.socket) -> Iterator[float]:
-    while True:
-        try:
-            packet = sock.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            continue
-        with contextlib.suppress(Malformed):
-            for _tag, message in parse(packet):
-                if message.address == "/meter" and message.params[:1] == ("master",):
-                    yield float(message.params[3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -49,6 +50,8 @@ class State:
     finished: bool = False
     laps: int = 0  # repeats of the playing track's last phrase while the next is not ready
     armed: tuple[Any, ...] = ()  # deck and safety loop that were sent last
+    loop_limit: float = math.inf  # clock beats of the playing track that its loop may contain
+    fading: frozenset[str] = frozenset()  # decks that stop when the first track of the set starts
     silent_since: float | None = None  # start time of a silence
     used: frozenset[str] = frozenset()  # decks with tracks that the DJ no longer needs
     leaving: frozenset[str] = frozenset()  # decks that are being unloaded
@@ -59,6 +62,8 @@ class State:
     note: str = "looking for the server"
     # Requests by people, and what became of tracks.
     holding: bool = False
+    closed: bool = False  # play the present track to its end, then nothing
+    folders: tuple[str, ...] = ()  # play only tracks below these; empty: all
     energy: float | None = None
     queue: tuple[str, ...] = ()
     banned: frozenset[str] = frozenset()
@@ -92,7 +97,7 @@ class State:
         return replace(
             self.at_stage(Stage.NONE, now), mix=mix, index=-1, decks={}, armed=(), before=None,
             closing=False, silent_since=None, laps=0, superseded=frozenset(),
-            used=self.used | set(self.decks.values()),
+            loop_limit=math.inf, fading=frozenset(), used=self.used | set(self.decks.values()),
         )
 
     def without_deck(self, now: float) -> State:
@@ -114,7 +119,8 @@ class State:
     def memory(self) -> dict[str, Any]:
         """Return people's requests and the latest tracks as JSON values; see `with_memory`."""
         return {
-            "hold": int(self.holding), "energy": self.energy, "wished": list(self.queue[:10]),
+            "hold": int(self.holding), "closed": int(self.closed),
+            "folders": list(self.folders), "energy": self.energy, "wished": list(self.queue[:10]),
             "banned": sorted(self.banned)[:30], "played": list(self.history[-30:]),
             "kinds": list(self.kinds),
         }  # fmt: skip
@@ -126,7 +132,8 @@ class State:
             return self
         energy = note.get("energy")
         return replace(
-            self, holding=note.get("hold") == 1,
+            self, holding=note.get("hold") == 1, closed=note.get("closed") == 1,
+            folders=_texts(note.get("folders")),
             energy=min(1.0, max(0.0, energy)) if isinstance(energy, int | float) else None,
             queue=_texts(note.get("wished")), banned=self.banned | set(_texts(note.get("banned"))),
             history=_texts(note.get("played")), kinds=_texts(note.get("kinds")),

@@ -11,6 +11,7 @@ from crowdstream.dj.setfile.timed_commands import DECKS, TimedCommand, TrackPlac
 from crowdstream.osc.codec import Double
 
 LOOP_BEATS = (32.0, 16.0, 8.0, 4.0)  # lengths of the safety loop in clock beats
+SHORT_LOOP_BEATS = (2.0, 1.0, 0.5)  # the same where less of a track is in memory
 PHRASE_BEATS = 16.0  # clock beats; a request for the next track takes effect at a multiple of this
 
 
@@ -40,30 +41,42 @@ def track_beat(mix: Set, index: int, beat: float) -> float:
     return entry.enter + (beat - place_of(mix, index).begin) * entry.ratio
 
 
+def beat_at(entry: SetEntry, second: float) -> float:
+    """Return the beat of a track's own grid at a position in its file, in seconds."""
+    pairs = entry.anchors
+    at = next((n for n in range(1, len(pairs) - 1) if pairs[n][1] >= second), len(pairs) - 1)
+    (left, begin), (right, end) = pairs[at - 1], pairs[at]
+    return left + (second - begin) * (right - left) / (end - begin)
+
+
 def set_beat(mix: Set, index: int, beat: float) -> float:
     """Return the beat of the set at which a beat of a track's own grid is due."""
     entry = mix.entries[index]
     return place_of(mix, index).begin + (beat - entry.enter) / entry.ratio
 
 
-def loop_beats(place: TrackPlacement) -> float:
-    """Return the length of a track's safety loop in clock beats.
+def loop_beats(place: TrackPlacement, limit: float = math.inf) -> float:
+    """Return the length of a track's safety loop in clock beats, `limit` at most.
 
     It is a phrase, or less if the track plays alone for less than a phrase.
     """
     alone = place.mix_out - place.mix_in_end
-    return next((beats for beats in LOOP_BEATS if beats <= alone), LOOP_BEATS[-1])
+    usual = next((beats for beats in LOOP_BEATS if beats <= alone), LOOP_BEATS[-1])
+    if usual <= limit:
+        return usual
+    lengths = (*LOOP_BEATS, *SHORT_LOOP_BEATS)
+    return next((beats for beats in lengths if beats <= limit), lengths[-1])
 
 
-def safety_loop(mix: Set, index: int) -> tuple[float, float]:
+def safety_loop(mix: Set, index: int, limit: float = math.inf) -> tuple[float, float]:
     """Return the begin and end of a track's safety loop, in seconds in the file.
 
-    The server repeats it without the DJ: set before the playhead gets there, it keeps playing
-    until it is released.
+    `limit`: see `loop_beats`. The server repeats it without the DJ: set before the playhead gets
+    there, it keeps playing until it is released.
     """
     entry, place = mix.entries[index], place_of(mix, index)
     end = track_beat(mix, index, place.mix_out)
-    begin = max(entry.enter, end - loop_beats(place) * entry.ratio)
+    begin = max(entry.enter, end - loop_beats(place, limit) * entry.ratio)
     return max(0.0, entry.second(begin)), entry.second(end)
 
 

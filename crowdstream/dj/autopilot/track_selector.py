@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
+from crowdstream.library import LibraryError
 from crowdstream.system.text import normalize_accents
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class SelectionRequest:
 
     `energy`: 0 to 1, None as planned. `tempo`: of the clock in beats per minute, 0 for any.
     `path`: only this track. `banned`: paths to exclude. `before`: paths that were played, the
-    latest last. `kinds`: the kinds of the latest transitions, the latest last.
+    latest last. `kinds`: the kinds of the latest transitions, the latest last. `folders`: choose
+    only tracks below these folders; empty: any.
     """
 
     energy: float | None = None
@@ -36,6 +38,13 @@ class SelectionRequest:
     banned: frozenset[str] = frozenset()
     before: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+    def allows(self, path: str) -> bool:
+        """Return whether a path is below one of the folders, if there are any."""
+        return not self.folders or any(
+            path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in self.folders
+        )
 
 
 class TrackSelector(Protocol):
@@ -60,6 +69,71 @@ class TrackSelector(Protocol):
 
     def find(self, text: str) -> str:
         """Return the path of the track that a person names. Raise LookupError with the reason."""
+
+    def is_lost(self, path: str) -> bool:
+        """Return whether a track cannot be read because its whole folder is missing."""
+
+    def problem(self) -> str:
+        """Return which folder is missing, and why; empty if none is."""
+
+    def overdue(self, playing: str, following: str) -> bool:
+        """Return whether the playing track is to end soon, for the sake of the following one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder to choose from.
+
+    `excluded`: tracks that are not in it. `contains`: returns whether a path is in it.
+    `unanalysed`: returns a track that is not analysed yet and not among the given paths, or None.
+    `choose`: called with the path of a track that was chosen from this source.
+    """
+
+    excluded: frozenset[str]
+    unanalysed: Callable[[Collection[str]], SetEntry | None] | None
+    choose: Callable[[str], None] = lambda _path: None
+    contains: Callable[[str], bool] = lambda _path: True
+
+
+class Sources(Protocol):
+    """Where music comes from; see `music_folder.MusicSources`."""
+
+    def candidates(self) -> Candidates:
+        """Return the tracks of all sources, available or not."""
+
+    def sources(self, banned: frozenset[str]) -> Sequence[Source]:
+        """Return the sources that have something to play, the preferred one first."""
+
+    def problem(self) -> str:
+        """See `TrackSelector`."""
+
+    def is_lost(self, path: str) -> bool:
+        """See `TrackSelector`."""
+
+    def overdue(self, playing: str, following: str) -> bool:
+        """See `TrackSelector`."""
+
+
+class _OneSource:
+    # A folder that is always there.
+    def __init__(
+        self, candidates: Callable[[], Candidates],
+        unanalysed: Callable[[Collection[str]], SetEntry | None] | None,
+    ) -> None:  # fmt: skip
+        self.candidates = candidates
+        self._source = Source(frozenset(), unanalysed)
+
+    def sources(self, banned: frozenset[str]) -> Sequence[Source]:
+        return (self._source,)
+
+    def problem(self) -> str:
+        return ""
+
+    def is_lost(self, path: str) -> bool:
+        return False
+
+    def overdue(self, playing: str, following: str) -> bool:
+        return False
 
 
 def found(paths: list[str], text: str) -> str:
@@ -115,6 +189,18 @@ class SetFileSelector:
         """See `TrackSelector`."""
         return found([entry.path for entry in self._mix.entries], text)
 
+    def is_lost(self, path: str) -> bool:
+        """Return False: each track of a set file is tried."""
+        return False
+
+    def problem(self) -> str:
+        """Return an empty string: the tracks of a set file may be in several folders."""
+        return ""
+
+    def overdue(self, playing: str, following: str) -> bool:
+        """Return False: a set file has its own times."""
+        return False
+
 
 def without(mix: Set, path: str, after: int = -1) -> Set:
     """Return the set without a track, where it comes later than number `after`.
@@ -153,20 +239,26 @@ class EndlessSelector:
         self, planner: Callable[[Candidates], Planner], candidates: Callable[[], Candidates],
         energy: Callable[[], float],
         unanalysed: Callable[[Collection[str]], SetEntry | None] | None = None,
+        sources: Sources | None = None,
     ) -> None:  # fmt: skip
         """`energy`: returns the planned energy, 0 to 1, at the present time.
 
         `unanalysed`: returns a track that is not analysed yet and not among the given paths, or
-        None; None instead of the function if nothing analyses the folder.
+        None; None instead of the function if nothing analyses the folder. `sources`: used instead
+        of `candidates` and `unanalysed`, for folders that may be missing.
         """
         self._make_planner = planner
-        self._candidates = candidates
+        self._sources = sources or _OneSource(candidates, unanalysed)
+        self._candidates = self._sources.candidates
         self._energy = energy
-        self._unanalysed = unanalysed
+        self._analyses = sources is not None or unanalysed is not None
 
     def _banned(self, candidates: Candidates, request: SelectionRequest) -> frozenset[str]:
         if not request.path:
-            return request.banned
+            inside = {card.path for card in candidates.cards if request.allows(card.path)}
+            if not inside - request.banned:
+                return request.banned  # music of other folders is better than silence
+            return request.banned | {card.path for card in candidates.cards} - inside
         return frozenset(card.path for card in candidates.cards if card.path != request.path)
 
     def _track_request(self, candidates: Candidates, request: SelectionRequest) -> TrackRequest:
@@ -182,33 +274,61 @@ class EndlessSelector:
             kinds=request.kinds,
         )
 
+    def _limited(self, request: SelectionRequest) -> list[tuple[Source, SelectionRequest]]:
+        # The request to each source, which excludes the tracks of all others.
+        return [
+            (source, replace(request, banned=request.banned | source.excluded))
+            for source in self._sources.sources(request.banned)
+        ]
+
     def first(self, request: SelectionRequest) -> Set:
         """See `TrackSelector`."""
+        candidates = self._candidates()
+        problem: NothingToPlay | None = None
+        for source, limited in self._limited(request):
+            try:
+                mix = self._first(candidates, source, limited)
+            except NothingToPlay as error:
+                problem = problem or error
+            else:
+                source.choose(mix.entries[0].path)
+                return mix
+        missing = self._sources.problem()
+        if missing:
+            raise NothingToPlay(f"there is nothing to play ({missing}); the DJ looks again every "
+                                "few seconds")  # fmt: skip
+        raise problem or NothingToPlay(self._no_track(candidates))
+
+    def _first(self, candidates: Candidates, source: Source, request: SelectionRequest) -> Set:
         from crowdstream.dj.planning.planner import PlanError
 
-        candidates = self._candidates()
         if self._only_repeats(candidates, request):
-            entry = self._as_it_is(candidates, request)
+            entry = self._as_it_is(candidates, source, request)
             if entry is not None:
                 return Set(entry.bpm, (entry,))
         try:
             return self._make_planner(candidates).first(self._track_request(candidates, request))
-        except PlanError as error:
-            if self._unanalysed is None or candidates.cards or candidates.left_out:
+        except (PlanError, LibraryError) as error:
+            if candidates.cards or candidates.left_out or not self._analyses:
                 raise NothingToPlay(str(error)) from None
-            raise NothingToPlay(
-                "no track was found; the folder is searched again every few seconds"
-            ) from None
+            raise NothingToPlay(self._no_track(candidates)) from None
+
+    def _no_track(self, candidates: Candidates) -> str:
+        if self._analyses and not candidates.cards and not candidates.left_out:
+            return "no track was found; the folder is searched again every few seconds"
+        return "none of the tracks can be played; the folder is searched again every few seconds"
 
     def _only_repeats(self, candidates: Candidates, request: SelectionRequest) -> bool:
         played = {*request.before, *request.banned}
         return not request.path and all(card.path in played for card in candidates.cards)
 
-    def _as_it_is(self, candidates: Candidates, request: SelectionRequest) -> SetEntry | None:
-        if self._unanalysed is None:
+    def _as_it_is(
+        self, candidates: Candidates, source: Source, request: SelectionRequest
+    ) -> SetEntry | None:
+        if source.unanalysed is None:
             return None
-        known = {card.path for card in candidates.cards}
-        return self._unanalysed({*known, *request.before, *request.banned})
+        known = {card.path for card in candidates.cards if card.path not in source.excluded}
+        return source.unanalysed({*known, *request.before, *request.banned} - source.excluded)
 
     def next(self, mix: Set, request: SelectionRequest) -> Set | None:
         """See `TrackSelector`. No track is repeated while unplayed ones are available.
@@ -217,9 +337,19 @@ class EndlessSelector:
 
         If the planner finds no transition, one track ends and the next one starts.
         """
+        candidates = self._candidates()
+        for source, limited in self._limited(request):
+            made = self._next(candidates, source, mix, limited)
+            if made is not None:
+                source.choose(made.entries[-1].path)
+                return made
+        return None
+
+    def _next(
+        self, candidates: Candidates, source: Source, mix: Set, request: SelectionRequest
+    ) -> Set | None:
         from crowdstream.dj.planning.planner import PlanError
 
-        candidates = self._candidates()
         planner, track_request = (
             self._make_planner(candidates),
             self._track_request(candidates, request),
@@ -228,15 +358,15 @@ class EndlessSelector:
         played = replace(request, before=(*request.before, last.path))
         into = None
         if self._only_repeats(candidates, played):
-            entry = self._as_it_is(candidates, played)
+            entry = self._as_it_is(candidates, source, played)
             into = Set(entry.bpm, (entry,)) if entry is not None else None
         if into is None:
-            choice = planner.next(mix, track_request)
-            if choice is not None:
-                return choice.added_to(mix)
             try:
+                choice = planner.next(mix, track_request)
+                if choice is not None:
+                    return choice.added_to(mix)
                 into = planner.first(self._track_request(candidates, played))
-            except PlanError:
+            except (PlanError, LibraryError):
                 return None
         rows = (AutomationPoint(0.0, "clock", "tempo", into.bpm),)
         why = "no other transition fits these two tracks"
@@ -246,10 +376,16 @@ class EndlessSelector:
         return mix.appended(cut, last.leave, into.entries[0])
 
     def stale(self, request: SelectionRequest, path: str) -> bool:
-        """See `TrackSelector`: more tracks may have been analysed since."""
-        played = {*request.before, *request.banned}
-        cards = {card.path for card in self._candidates().cards}
-        return (path in played or path not in cards) and bool(cards - played)
+        """See `TrackSelector`: more tracks may have been analysed since, or a folder is back."""
+        candidates = self._candidates()
+        for source, limited in self._limited(request):
+            played = {*limited.before, *limited.banned}
+            cards = {card.path for card in candidates.cards}
+            if not source.contains(path):
+                entry = self._as_it_is(candidates, source, limited)
+                return bool(cards - played) or entry is not None
+            return (path in played or path not in cards) and bool(cards - played)
+        return False
 
     def resumed(self, mix: Set) -> Set:
         """See `TrackSelector`."""
@@ -258,3 +394,15 @@ class EndlessSelector:
     def find(self, text: str) -> str:
         """See `TrackSelector`."""
         return found([card.path for card in self._candidates().cards], text)
+
+    def is_lost(self, path: str) -> bool:
+        """See `TrackSelector`."""
+        return self._sources.is_lost(path)
+
+    def problem(self) -> str:
+        """See `TrackSelector`."""
+        return self._sources.problem()
+
+    def overdue(self, playing: str, following: str) -> bool:
+        """See `TrackSelector`."""
+        return self._sources.overdue(playing, following)

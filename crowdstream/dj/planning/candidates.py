@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from crowdstream.analysis.result import Analysis
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
-from crowdstream.library import Library, Query
+from crowdstream.library import Entry, Library, Query
 from crowdstream.library.refit import with_grid
 
 MIN_SECONDS = 4.0  # two bars; anything shorter is not a track
@@ -76,6 +76,10 @@ class Candidates:
         """Return the features of a track. Raise KeyError if the path is unknown."""
         return self._read(path)
 
+    def analysis(self, path: str) -> Analysis:
+        """Return the analysis of a track. Raise KeyError if the path is unknown."""
+        return self._source(path)
+
     def _features(self, path: str) -> TrackFeatures:
         return TrackFeatures(path, self._by_path[path].name, at_own_speed(self._source(path)))
 
@@ -92,8 +96,37 @@ class Candidates:
         return (low + high - 1) / 2 / (len(levels) - 1)
 
 
-def of_library(library: Library, query: Query | None = None) -> Candidates:
-    """Return the playable tracks of a library, or of those that match `query`."""
+def merged(parts: Sequence[Candidates]) -> Candidates:
+    """Return the tracks of several candidates; of those with the same path, the first one."""
+    owners: dict[str, Candidates] = {}
+    for part in parts:
+        for card in part.cards:
+            owners.setdefault(card.path, part)
+    cards = [owner.card(path) for path, owner in owners.items()]
+    left_out = [reason for part in parts for reason in part.left_out]
+    return Candidates(cards, lambda path: owners[path].analysis(path), left_out)
+
+
+def is_unchanged(entry: Entry) -> bool:
+    """Return whether the files of a track are still those that were analysed."""
+    try:
+        for file in entry.files:
+            status = os.stat(file.path)
+            if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def of_library(
+    library: Library, query: Query | None = None, unchanged: bool = False
+) -> Candidates:
+    """Return the playable tracks of a library, or of those that match `query`.
+
+    `unchanged`: only those whose files are still the analysed ones. Another stick in the same place
+    may have other music under the same names.
+    """
     cards: list[Card] = []
     left_out: list[str] = []
     numbers: dict[str, int] = {}
@@ -107,6 +140,8 @@ def of_library(library: Library, query: Query | None = None) -> Candidates:
             left_out.append(f"{entry.name}: the track lasts only {seconds:.1f} s")
         elif not os.path.exists(entry.play):
             left_out.append(f"{entry.name}: the file no longer exists")
+        elif unchanged and not is_unchanged(entry):
+            left_out.append(f"{entry.name}: the file has changed since it was analysed")
         elif entry.play not in numbers:
             numbers[entry.play] = entry.number
             name = entry.title or entry.name

@@ -100,6 +100,13 @@ class SetEntry:
         (left, begin), (right, end) = pairs[at - 1], pairs[at]
         return begin + (beat - left) * (end - begin) / (right - left)
 
+    def beat(self, second: float) -> float:
+        """Return the beat of the grid at a position in the file. Inverse of `second`."""
+        pairs = self.anchors
+        at = next((n for n in range(1, len(pairs) - 1) if pairs[n][1] >= second), len(pairs) - 1)
+        (left, begin), (right, end) = pairs[at - 1], pairs[at]
+        return left + (second - begin) * (right - left) / (end - begin)
+
     @property
     def beats(self) -> float:
         """Playing time in clock beats."""

@@ -12,7 +12,7 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
 from crowdstream.dj.transitions.base import Side, TransitionContext
 
 FLOOR = 1e-7
-UNNOTICED_STEP_DB = 1.0  # change of loudness across a transition that nobody notices
+UNNOTICED_STEP_DB = 0.3  # change of loudness across a transition that needs no trim
 MAX_TRIM_OFFSET_DB = 6.0  # the largest difference between sections that usually follow each other
 MAX_PEAK_DB = 4.5  # peak level above full scale that the limiter handles for a while
 TRIM_HOLD_BEATS = 32.0  # after the transition, until the ramp back to the track's own trim begins
