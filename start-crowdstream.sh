@@ -20,7 +20,10 @@ Usage: start-crowdstream.sh [FOLDER | --demo | --install-only | --install-servic
   (nothing)        install what is missing, then start the server with the preset
                    that suits this machine
   FOLDER           play the tracks in this folder indefinitely, or a set: SET.toml;
-                   --dj FOLDER is the same
+                   --dj FOLDER is the same; label:NAME is the file system with that
+                   label, such as a USB stick, which may be plugged in later
+  --dj-fallback FOLDER  play this folder while the other one is missing, empty or
+                   unreadable
   --demo           mix four generated tracks; --duration N ends after N seconds
   --install-only   install what is missing and exit
   --install-service    make systemd start the server with these options, now and at
@@ -50,31 +53,49 @@ words_of() { # option
     case $1 in
     --*=* | --http | --no-http | --http-require-token | --no-http-require-token | \
         --http-private | --no-http-private | --device-fallback | --no-device-fallback | \
-        --print-beats | --no-print-beats | --watch | --no-watch | --list-devices | \
-        --show-config | --tracks-only) words=0 ;;
+        --jack-transport | --no-jack-transport | --print-beats | --no-print-beats | \
+        --watch | --no-watch | --list-devices | --show-config | --tracks-only) words=0 ;;
     --levels) words=4 ;;
-    --osc-allow | --http-allowed-hosts | --http-names) words=1000 ;;
+    --osc-allow | --http-allowed-hosts | --http-names | --alert-url | --lights | \
+        --jack-ports) words=1000 ;;
     *) words=1 ;;
     esac
 }
 
 mode=serve
 arguments=()
-folder='' given='' yes='' words=0 option=''
+folder='' given='' fallback='' yes='' words=0 option=''
 port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-}
+
+# The shell does not expand a ~ after `=`.
+expand() { # path; sets expanded
+    case $1 in "~" | "~/"*) expanded=$HOME${1#"~"} ;; *) expanded=$1 ;; esac
+}
 
 play() { # folder or set, the option that names it
     given=${2-}
     [ -n "$1" ] || refuse "--dj needs a folder with tracks, or a set file"
     [ -z "$folder" ] || refuse "only one folder or set can be played, not both ${folder@Q} and ${1@Q}"
-    # The shell does not expand a ~ after `=`.
-    case $1 in "~" | "~/"*) folder=$HOME${1#"~"} ;; *) folder=$1 ;; esac
+    expand "$1"
+    folder=$expanded
+}
+
+set_fallback() { # folder
+    [ -n "$1" ] || refuse "--dj-fallback needs a folder with tracks"
+    [ -z "$fallback" ] || refuse "only one fallback can be played, not both ${fallback@Q} and ${1@Q}"
+    expand "$1"
+    fallback=$expanded
+}
+
+# An option without the folder that it needs.
+check_named() {
+    [ "$words" -eq 0 ] || case $option in --dj) play '' ;; --dj-fallback) set_fallback '' ;; esac
 }
 
 for argument in "$@"; do
     case $argument in
     --*)
-        [ "$option" != --dj ] || [ "$words" -eq 0 ] || play ''
+        check_named
         words_of "$argument"
         option=$argument
         ;;
@@ -90,6 +111,10 @@ for argument in "$@"; do
             play "$argument" "--dj: "
             continue
             ;;
+        --dj-fallback)
+            set_fallback "$argument"
+            continue
+            ;;
         --port) port=$argument ;;
         --movement-map) crowd=$argument ;;
         esac
@@ -98,8 +123,9 @@ for argument in "$@"; do
         ;;
     esac
     case $argument in
-    --dj) ;;
+    --dj | --dj-fallback) ;;
     --dj=*) play "${argument#--dj=}" "--dj: " ;;
+    --dj-fallback=*) set_fallback "${argument#--dj-fallback=}" ;;
     --port=*)
         port=${argument#--port=}
         arguments+=("$argument")
@@ -128,7 +154,7 @@ if [ "$mode" = help ]; then
     printf '\n'
     exec "$venv/bin/python" "$project/audio_server.py" --help
 fi
-[ "$option" != --dj ] || [ "$words" -eq 0 ] || play ''
+check_named
 
 # Paths are checked before anything is installed, started or written to a unit.
 wrong_path() { # option, path, what it must be
@@ -144,7 +170,7 @@ check_path() { # option, path
     --deck-[abcd] | --[abcd]) # the second is an alias
         [ -r "$path" ] || wrong_path "$1" "$2" "a readable file or folder"
         ;;
-    --config | --http-cert | --http-key | --movement-map)
+    --config | --http-cert | --http-key | --movement-map | --schedule)
         [ "$1 $path" != "--http-cert auto" ] || return 0
         [ -f "$path" ] && [ -r "$path" ] || wrong_path "$1" "$2" "a readable file"
         ;;
@@ -172,7 +198,7 @@ check_paths() { # options of the server
 }
 
 if [ "$mode" = uninstall ]; then
-    [ -z "${arguments[*]-}$folder" ] || refuse "--uninstall takes no other option than --yes"
+    [ -z "${arguments[*]-}$folder$fallback" ] || refuse "--uninstall takes no other option than --yes"
     uninstall_all "$yes"
     exit
 fi
@@ -184,14 +210,28 @@ if [ -n "$folder" ]; then
     *) refuse "${folder@Q} is not expected here; see --help" ;;
     esac
     case $folder in
-    *.toml) [ -f "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a readable set file" ;;
-    *) [ -d "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a folder with tracks, or a set file" ;;
+    label:) refuse "$given${folder@Q}: the label of a file system is missing" ;;
+    label:*) ;; # it may be plugged in later
+    *.toml)
+        [ -z "$fallback" ] || refuse "--dj-fallback needs a folder to play, not a set file"
+        [ -f "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a readable set file"
+        ;;
+    *) # with other music to play until it is there, a folder may be missing
+        if [ -z "$fallback" ] || [ -e "$folder" ]; then
+            [ -d "$folder" ] && [ -r "$folder" ] || refuse "$given${folder@Q} is not a folder with tracks, or a set file"
+        fi
+        ;;
     esac
 fi
+case $fallback in
+"" | label:?*) ;;
+*) [ -d "$fallback" ] && [ -r "$fallback" ] || refuse "--dj-fallback: ${fallback@Q} is not a folder with tracks" ;;
+esac
+[ -z "$fallback" ] || [ -n "$folder" ] || refuse "--dj-fallback needs a folder to play first: --dj FOLDER"
 
 case $mode in
 service)
-    install_service "$folder" ${arguments[@]+"${arguments[@]}"}
+    install_service "$folder" "$fallback" ${arguments[@]+"${arguments[@]}"}
     exit
     ;;
 no-service)
@@ -210,7 +250,7 @@ play_along() {
     while kill -0 $$ 2>/dev/null; do
         status=0
         nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --crowd "$crowd" \
-            --with $$ ||
+            ${fallback:+--dj-fallback "$fallback"} --with $$ ||
             status=$?
         # A wrong argument stays wrong, so it is not retried.
         [ $status -ne 0 ] && [ $status -ne 2 ] || return 0

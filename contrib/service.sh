@@ -8,22 +8,26 @@
 # Otherwise: a user service, with the user's sound server.
 
 unit_name=crowdstream.service
+dj_folder=''  # what the DJ plays, once it is known
 dj_name=crowdstream-dj.service
+governor_name=crowdstream-governor.service
 
-# Sets kind, account (the user of the service, empty for a dynamic one), and the files unit and
-# dj_unit.
+# Sets kind, account (the user of the service, empty for a dynamic one), and the files unit, dj_unit
+# and governor_unit.
 choose_kind() {
     if [ "$(id -u)" -ne 0 ]; then
         kind=user
         account=
         unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/$unit_name
         dj_unit=${unit%/*}/$dj_name
+        governor_unit=  # only root may set it
         manager=(systemctl --user)
         return
     fi
     kind=system
     unit=${DESTDIR:-}/etc/systemd/system/$unit_name
     dj_unit=${unit%/*}/$dj_name
+    governor_unit=${unit%/*}/$governor_name
     manager=(systemctl)
     account=${SUDO_USER:-root}
     [ "$account" != root ] || account=$(stat -c %U -- "$project")
@@ -93,6 +97,14 @@ library_line() {
     fi
 }
 
+# Prints lines that let a system service keep the library of a stick on it. One that is mounted
+# later is not covered by ProtectSystem; one that is mounted before the service starts is.
+stick_lines() { # folder of the DJ
+    local name
+    case $1 in label:* | /media/* | /run/media/* | /mnt/*) ;; *) return 0 ;; esac
+    for name in /media /run/media /mnt; do printf 'ReadWritePaths=-%s\n' "$name"; done
+}
+
 # Prints the value of a setting from the output of --show-config, or the default if it is missing.
 setting() { # output of --show-config, name, default
     local value=$3 line text="^$2 += \"([^\"\\]*)\" +# " number="^$2 += ([0-9]+) +# "
@@ -104,7 +116,7 @@ setting() { # output of --show-config, name, default
 
 # Prints a unit. $1: server or dj; $2: the output of --show-config; the rest: its command.
 render_unit() {
-    local line word command='' folder user_line writable part=$1 shown=$2
+    local line word command='' folder user_line writable stick part=$1 shown=$2
     shift 2
     for word in "$@"; do command+="${command:+ }$(unit_word "$word")"; done
     folder=${PWD//%/%%}
@@ -113,6 +125,7 @@ render_unit() {
     [ "$part" = server ] || user_line=User=${unit_name%.service}$'\n'$user_line
     [ -z "$account" ] || user_line=User=$account
     writable=$(writable_lines "$shown")
+    stick=$(stick_lines "$dj_folder")
     while IFS= read -r line; do
         case $line in
         "@server "* | "@dj "*) [[ $line = "@$part "* ]] || continue ;;
@@ -130,14 +143,15 @@ render_unit() {
         @WRITABLE@)
             line=$writable
             [ "$kind" = user ] || line+=${line:+$'\n'}$(library_line)
+            [ "$kind$part" != systemdj ] || line+=${stick:+$'\n'$stick}
             ;;
         esac
         printf '%s\n' "$line"
-    done < <(template_body)
+    done < <(template_body "$unit_name")
 }
 
-# The template without its introductory comment.
-template_body() {
+# A template without its introductory comment.
+template_body() { # name
     local line head=yes
     while IFS= read -r line; do
         case $head$line in
@@ -145,16 +159,18 @@ template_body() {
         yes*) continue ;;
         esac
         printf '%s\n' "$line"
-    done <"$project/contrib/crowdstream.service"
+    done <"$project/contrib/$1"
 }
 
-install_service() { # folder or set of a DJ or nothing, options of the server
-    local shown name folder=$1 units=("$unit_name") crowd_options=() dj_options=()
-    shift
+install_service() { # folder or set of a DJ or nothing, its fallback or nothing, options of the server
+    local shown name same folder=$1 fallback=$2 units=("$unit_name") crowd_options=() dj_options=()
+    shift 2
     choose_kind
     need_systemd
     unset "${!CROWDSTREAM_@}"  # the service does not inherit them
-    case $folder in "" | /*) ;; *) folder=$PWD/$folder ;; esac
+    case $folder in "" | /* | label:*) ;; *) folder=$PWD/$folder ;; esac
+    dj_folder=$folder
+    case $fallback in "" | /* | label:*) ;; *) fallback=$PWD/$fallback ;; esac
     if [ -n "$account" ]; then
         # New files in .venv/ must belong to the user.
         as_account "$self" --install-only || fail "the server could not be installed; see above."
@@ -169,11 +185,13 @@ install_service() { # folder or set of a DJ or nothing, options of the server
             ;;
         esac
     fi
+    same=
     shown=$(as_account "$venv/bin/python" "$project/audio_server.py" --show-config "$@") ||
         fail "the service was not installed: its options are wrong; see above."
     [ -z "$folder" ] || choose_dj "$shown" "$@"
     write_unit "$unit" server "$shown" "$venv/bin/python" "$project/audio_server.py" \
         "$@" ${crowd_options[@]+"${crowd_options[@]}"}
+    same=$unchanged
     if [ -n "$folder" ]; then
         units+=("$dj_name")
         write_unit "$dj_unit" dj "$shown" "$venv/bin/python" -P -m crowdstream dj "$folder" \
@@ -184,10 +202,17 @@ install_service() { # folder or set of a DJ or nothing, options of the server
         say "no folder was given, so there is no DJ any more: removed $dj_unit"
     fi
     compile_for_service
+    install_governor
     "${manager[@]}" daemon-reload
     "${manager[@]}" enable "${units[@]}"
-    # The command returns when the server is ready to play; a running server is restarted.
+    # The command returns when the server is ready to play. A running server is restarted, except
+    # if only what the DJ plays has changed: then the music plays on.
     for name in "${units[@]}"; do
+        if [ "$name$same" = "${unit_name}yes" ] && "${manager[@]}" is-active --quiet "$name"; then
+            "${manager[@]}" reload "$name" || true
+            say "unchanged, so it plays on: $name (to restart it: ${manager[*]} restart $name)"
+            continue
+        fi
         "${manager[@]}" restart "$name" || fail "$name does not start; for the reason, see:" \
             "    ${journal[*]} -n 30"
     done
@@ -195,18 +220,33 @@ install_service() { # folder or set of a DJ or nothing, options of the server
     advise
 }
 
-write_unit() { # file, server or dj, output of --show-config, command
+# Sets the CPU frequency's governor now and at each boot, where the system has one.
+install_governor() {
+    local policies=("${DESTDIR:-}"/sys/devices/system/cpu/cpufreq/policy*/scaling_governor)
+    [ -n "$governor_unit" ] && [ -e "${policies[0]}" ] || return 0
+    template_body "$governor_name" >"$governor_unit.new"
+    mv "$governor_unit.new" "$governor_unit"
+    say "written: $governor_unit"
+    "${manager[@]}" daemon-reload
+    "${manager[@]}" enable "$governor_name"
+    "${manager[@]}" restart "$governor_name" ||
+        say "the CPU governor could not be set; see: journalctl -u ${governor_name%.service}"
+}
+
+write_unit() { # file, server or dj, output of --show-config, command; sets unchanged
     local file=$1
     shift
     mkdir -p "${file%/*}"
     render_unit "$@" >"$file.new"
+    unchanged=
+    if [ -e "$file" ] && [ "$(<"$file")" = "$(<"$file.new")" ]; then unchanged=yes; fi
     mv "$file.new" "$file"
     say "written: $file"
 }
 
 # Sets dj_options, and the server's crowd_options: both use the same movement map.
 choose_dj() { # output of --show-config; options of the server
-    local shown=$1 host port crowd
+    local shown=$1 host port crowd folder_name
     port=$(setting "$shown" port 57120)
     [ "$port" != 0 ] || fail "the DJ must know the server's port: --port 0 takes any"
     crowd=$(setting "$shown" movement_map '')
@@ -218,9 +258,15 @@ choose_dj() { # output of --show-config; options of the server
     dj_options=(--port "$port" --crowd "$crowd")
     host=$(setting "$shown" osc_host 127.0.0.1)
     case $host in 127.0.0.1 | localhost | 0.0.0.0 | ::) ;; *) dj_options+=(--host "$host") ;; esac
-    # Checked now, because later only the log would show it.
-    as_account test -r "$folder" || fail "$account may not read $folder: the DJ would play nothing." \
-        "Nothing was installed."
+    [ -z "$fallback" ] || dj_options+=(--dj-fallback "$fallback")
+    # Checked now, because later only the log would show it. A folder that is missing has a fallback.
+    for folder_name in "$folder" "$fallback"; do
+        case $folder_name in "" | label:*) continue ;; esac
+        [ -e "$folder_name" ] || continue
+        as_account test -r "$folder_name" ||
+            fail "$account may not read $folder_name: the DJ would play nothing." \
+                "Nothing was installed."
+    done
 }
 
 # Compiles the kernels into the service's own cache, so that its first start is fast. For a dynamic
@@ -265,6 +311,10 @@ uninstall_service() {
         "${manager[@]}" disable --now "$dj_name" || true
     fi
     "${manager[@]}" disable --now "$unit_name" || true
+    if [ -n "$governor_unit" ] && [ -e "$governor_unit" ]; then
+        "${manager[@]}" disable --now "$governor_name" || true  # which restores the earlier one
+        rm -f -- "$governor_unit"
+    fi
     rm -f -- "$unit" "$dj_unit"
     "${manager[@]}" daemon-reload
     say "the service was removed. Recordings, settings and compiled kernels are kept."

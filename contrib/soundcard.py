@@ -1,11 +1,12 @@
 """Virtual sound cards for tests and benchmarks on machines without one.
 
-Two cards, each a private sound server that runs during its ``with`` block:
+Each is a private sound server that runs during its ``with`` block:
 
 - `JackDummy`: a JACK server with the dummy driver. It has a real-time clock, so a late callback
-  is flagged as an underflow, as on a real card. It cannot be recorded.
+  is flagged as an underflow, as on a real card. Another client of the server records it.
 - `PulseNull`: a PulseAudio server with a null sink, reached through ALSA. The output is recorded
   from the sink's monitor, so a test receives what a listener would hear.
+- `PipeWireGraph`: a PipeWire server without devices, for the ports of JACK clients.
 
 A program uses a card through the environment variables in ``card.env``. They must be set before
 PortAudio is initialised, so pass them to a child process instead of setting ``os.environ``. Several
@@ -27,6 +28,8 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from contrib.jack_recorder import OUTPUTS, JackRecorder
 
 Samples = npt.NDArray[np.float32]
 
@@ -185,24 +188,32 @@ class JackDummy(_Card):
     """A JACK server with the dummy driver, under a unique name.
 
     ``rate`` is in frames per second. ``frames`` is JACK's period: PortAudio's callback receives
-    multiples of it. JACK runs without real-time priority, as on a machine that does not grant it.
+    multiples of it. JACK and its clients have real-time priority only if ``realtime``, which not
+    every machine grants.
     """
 
-    def __init__(self, rate: int = 44100, frames: int = 128, channels: int = 2) -> None:
+    def __init__(
+        self, rate: int = 44100, frames: int = 128, channels: int = 2, realtime: bool = False
+    ) -> None:
         super().__init__(rate, channels)
         self.frames = frames
+        self.realtime = realtime
+        self.log = Path()
+        """The server's output, until the card is closed."""
         self.name = f"crowdstream-{os.getpid()}-{next(_serial)}"
 
     def _start(self, folder: Path) -> None:
         # Without any other card, PortAudio uses JACK as its default.
+        self._folder = folder
         self.env = {**no_card(folder), "JACK_DEFAULT_SERVER": self.name}
         jackd = _program("jackd", "jackd2")
-        command = [jackd, "--name", self.name, "-r"]
+        command = [jackd, "--name", self.name, "-R" if self.realtime else "-r"]
         command += ["-d", "dummy", "-r", str(self.rate), "-p", str(self.frames)]
         command += ["-P", str(self.channels)]
 
         def launch() -> _Server:
-            return _Server(command, self.env, folder / "jackd.log")
+            self.log = folder / "jackd.log"
+            return _Server(command, self.env, self.log)
 
         client_env = {**os.environ, **self.env}
 
@@ -215,16 +226,22 @@ class JackDummy(_Card):
 
         self._serve(launch, ready)
 
+    def recorder(self) -> JackRecorder:
+        """Start a recording of what is played; needs the package JACK-Client, see there."""
+        recorder = JackRecorder(self.env, self._folder, OUTPUTS[: self.channels])
+        self._resources.callback(recorder.__exit__, None, None, None)
+        return recorder
+
     def _shared_files(self) -> list[Path]:
         # The shared-memory files of a server with this name.
         shared = Path("/dev/shm")  # nosec B108  # where JACK has it, and only names are read
         return list(shared.glob(f"jack*_{self.name}_*"))
 
     def _stop(self, server: _Server) -> None:
-        if server.stop():
+        if server.stop() and server.process.returncode == 0:
             return
-        # A killed server leaves its socket and semaphores, and occupies one of JACK's eight server
-        # slots until a server of the same name has ended normally.
+        # A killed or crashed server leaves its socket and semaphores, and occupies one of JACK's
+        # eight server slots until a server of the same name has ended normally.
         for left in self._shared_files():
             left.unlink(missing_ok=True)
         again = self._launch()
@@ -232,21 +249,57 @@ class JackDummy(_Card):
         again.stop()
 
 
+class PipeWireGraph(_Card):
+    """A private PipeWire server without devices, for JACK clients: its dummy node drives them.
+
+    ``rate`` is in frames per second, ``frames`` the period. It is no card for PortAudio.
+    """
+
+    def __init__(self, rate: int = 48000, frames: int = 1024) -> None:
+        super().__init__(rate, 0)
+        self.frames = frames
+
+    def _start(self, folder: Path) -> None:
+        pipewire = _program("pipewire", "pipewire")
+        libraries = sorted(Path("/usr/lib").glob("*/pipewire-0.3/jack"))
+        if not libraries:
+            raise SoundCardError(
+                "PipeWire's JACK library is not installed; install it with: "
+                "sudo apt-get install -y pipewire-jack"
+            )
+        self.env = {
+            **no_card(folder),
+            "XDG_RUNTIME_DIR": str(folder),
+            "PIPEWIRE_RUNTIME_DIR": str(folder),
+            "PIPEWIRE_LATENCY": f"{self.frames}/{self.rate}",
+            "LD_LIBRARY_PATH": str(libraries[0]),
+        }
+        self._serve(
+            lambda: _Server([pipewire], self.env, folder / "pipewire.log"),
+            (folder / "pipewire-0").is_socket,
+        )
+
+
 class Recorder:
     """A running recording of a `PulseNull`; `stop` ends it and returns the samples."""
 
     def __init__(self, server: _Server, file: Path, channels: int) -> None:
         self._server = server
-        self._file = file
-        self._channels = channels
+        self.file = file
+        """Interleaved float32 samples, until the card is closed."""
+        self.channels = channels
+
+    def end(self) -> None:
+        """End the recording."""
+        self._server.stop()
 
     def stop(self) -> Samples:
         """End the recording. Returns float32 of shape ``(frames, channels)``, full scale 1.0."""
-        self._server.stop()
-        data = self._file.read_bytes()
-        frame_bytes = 4 * self._channels
+        self.end()
+        data = self.file.read_bytes()
+        frame_bytes = 4 * self.channels
         whole = len(data) // frame_bytes * frame_bytes
-        return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, self._channels).copy()
+        return np.frombuffer(data[:whole], dtype="<f4").reshape(-1, self.channels).copy()
 
     def stop_after(self, frames: int) -> Samples:
         """End the recording after ``frames`` more frames and return it."""
@@ -256,7 +309,7 @@ class Recorder:
 
     def frames(self) -> int:
         """Return the number of frames recorded so far."""
-        return self._file.stat().st_size // (4 * self._channels)
+        return self.file.stat().st_size // (4 * self.channels)
 
 
 class PulseNull(_Card):
@@ -275,9 +328,11 @@ class PulseNull(_Card):
         # The channel order of ALSA programs; PulseAudio's own order of four channels differs.
         return ",".join(_PLACES[: self.channels])
 
-    def __init__(self, rate: int = 44100, channels: int = 2) -> None:
+    def __init__(self, rate: int = 44100, channels: int = 2, realtime: bool = False) -> None:
+        """``realtime``: the server has priority, as on a desktop, if the system grants it."""
         super().__init__(rate, channels)
         self._folder = Path()
+        self._priority = "yes" if realtime else "no"
 
     def _start(self, folder: Path) -> None:
         self._folder = folder
@@ -309,7 +364,8 @@ class PulseNull(_Card):
         form += f" channel_map={self._places}"
         command = [
             pulseaudio, "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1",
-            "--realtime=no", "--high-priority=no", "--disable-shm=yes",
+            f"--realtime={self._priority}", f"--high-priority={self._priority}",
+            "--disable-shm=yes",
             "-L", f"module-null-sink sink_name={self.sink} {form}",
             "-L", f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
         ]  # fmt: skip

@@ -21,8 +21,11 @@ find_installed() {
         found "$file" "library of analysed tracks (sidecars beside the music stay)"
     done
     found "$settings" "settings and the token of the page"
+    for file in "${XDG_STATE_HOME:-$HOME/.local/state}/crowdstream"/events.jsonl*; do
+        found "$file" "event log"
+    done
     for file in "${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"/{"$dj_name","$unit_name"} \
-        "${DESTDIR:-}/etc/systemd/system"/{"$dj_name","$unit_name"}; do
+        "${DESTDIR:-}/etc/systemd/system"/{"$dj_name","$unit_name","$governor_name"}; do
         found "$file" "service"
         [ ! -e "$file" ] || units+=("$file")
     done
@@ -30,6 +33,9 @@ find_installed() {
         found "${DESTDIR:-}/var/cache/crowdstream" "compiled kernels of the service"
         for file in "${DESTDIR:-}/var/lib/crowdstream"/*.log*; do
             found "$file" "log of the service"
+        done
+        for file in "${DESTDIR:-}/var/lib/crowdstream"/events.jsonl*; do
+            found "$file" "event log of the service"
         done
     fi
 }
@@ -68,6 +74,7 @@ uninstall_all() { # "yes" to remove without asking
     done
     # Folders that are now empty.
     rmdir -- "${XDG_DATA_HOME:-$HOME/.local/share}/crowdstream" 2>/dev/null || true
+    rmdir -- "${XDG_STATE_HOME:-$HOME/.local/state}/crowdstream" 2>/dev/null || true
     [ ${#left[@]} -eq 0 ] || fail "these belong to another user or are in use:" "${left[@]/#/    }"
     say "removed."
 }

@@ -81,9 +81,29 @@ COMMANDS = {
         "show decks, meters and health of a running server",
         "crowdstream.top.cli:top", "crowdstream.top.cli:build_parser",
     ),
+    "fleet": Command(
+        "show several servers, and send commands, files and upgrades to them",
+        "crowdstream.fleet.cli:run_fleet", "crowdstream.fleet.cli:build_parser",
+    ),
+    "mcp": Command(
+        "offer a running server's commands as tools of the Model Context Protocol",
+        "crowdstream.mcp.cli:run_mcp", "crowdstream.mcp.cli:build_parser",
+    ),
     "doctor": Command(
         "check this machine and recommend changes",
         "crowdstream.doctor.cli:doctor", "crowdstream.doctor.cli:build_parser",
+    ),
+    "upgrade": Command(
+        "hand a running server over to another version while it plays",
+        "crowdstream.upgrade.cli:upgrade", "crowdstream.upgrade.cli:build_parser",
+    ),
+    "backup": Command(
+        "save library, settings, schedule and sets in one file",
+        "crowdstream.backup:backup", "crowdstream.backup:build_backup_parser",
+    ),
+    "restore": Command(
+        "restore what backup has saved",
+        "crowdstream.backup:restore", "crowdstream.backup:build_restore_parser",
     ),
     "compile": Command(
         "compile the kernels, so that the first start is as fast as later ones",

@@ -18,7 +18,10 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
-from crowdstream.cli import COMMANDS, build_reference_parser
+from crowdstream.cli import COMMANDS as SUBCOMMANDS
+from crowdstream.cli import build_reference_parser
+from crowdstream.client import AsyncClient
+from crowdstream.client.command_table import COMMANDS
 from crowdstream.commands.registry import TABLE
 from crowdstream.control.osc_reference import osc_pages
 from crowdstream.library.database import default_path
@@ -34,7 +37,7 @@ OSC_FOLDER = "osc"
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 PARSERS = {
     name: command.build_parser
-    for name, command in COMMANDS.items()
+    for name, command in SUBCOMMANDS.items()
     if name not in ("serve", "doctor", "compile", "reference")
 }
 """The parsers of the commands whose options are listed on the page of the command line.
@@ -100,10 +103,10 @@ def _settings() -> str:
     for title, names in GROUPS.items():
         rows = [
             (_key(OPTIONS[name]), _flag(OPTIONS[name]), OPTIONS[name].help,
-             _allowed(OPTIONS[name]), _default(OPTIONS[name]))
+             _allowed(OPTIONS[name]), _default(OPTIONS[name]), "live" if OPTIONS[name].live else "")
             for name in names
         ]  # fmt: skip
-        head = ("key", "flag", "meaning", "allowed", "default")
+        head = ("key", "flag", "meaning", "allowed", "default", "reload")
         parts.append(f"## {title}\n\n{table(head, rows)}")
     return "\n".join(parts)
 
@@ -202,6 +205,22 @@ def _python() -> str:
     return table(("method", "address", "arguments"), rows)
 
 
+def _client() -> str:
+    rows = []
+    for command in COMMANDS:
+        if hasattr(AsyncClient, command.name):
+            words = [*command.places]
+            for arg in command.args:
+                star = "*" if arg.rest else ""
+                optional = "" if arg.required or arg.rest else "="
+                words.append(f"{star}{arg.name}{optional}")
+            lost = "repeated" if command.repeatable else "sent once"
+            when = "yes" if command.scheduled else ""
+            call = f"`{command.name}({', '.join(words)})`"
+            rows.append((call, f"`{command.address}`", when, lost))
+    return table(("method", "address", "`at`, `at_beat`", "lost"), rows)
+
+
 def _http() -> str:
     rows = []
     for command in TABLE.commands:
@@ -246,8 +265,8 @@ def _metrics() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "settings": _settings, "places": _places, "commands": _commands, "serve": _serve,
-    "python": _python, "http": _http, "paths": _places_of_paths, "refusals": _refusals,
-    "metrics": _metrics,
+    "python": _python, "client": _client, "http": _http, "paths": _places_of_paths,
+    "refusals": _refusals, "metrics": _metrics,
 }  # fmt: skip
 """The function that generates each part, by the part's name."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from crowdstream.commands.errors import BadArgument, Refused, UnknownAddress
 from crowdstream.commands.patterns import is_pattern, parts_of
-from crowdstream.desk.constants import BUSES, DECKS
+from crowdstream.desk.constants import BUSES, DECKS, INPUTS, SAMPLE_PADS
 
 DECK_LETTERS = "ABCD"[:DECKS]
 BANDS = ("low", "mid", "high")
@@ -28,6 +28,8 @@ PLACES = {
         for case in (letter, letter.lower())
     ],
     "bus": [(str(number + 1), number) for number in range(BUSES)],
+    "sample": [(str(number + 1), number) for number in range(SAMPLE_PADS)],
+    "input": [(str(number + 1), number) for number in range(INPUTS)],
 }
 
 HINT_SECONDS = 0.1  # at most ten suggestions a second
@@ -35,7 +37,7 @@ MAX_MATCHES = 128  # commands that one pattern may match: /deck/*/stem/*/eq/* ma
 REMEMBERED_PATTERNS = 256  # a controller sends the same few over and over
 
 Place = dict[str, Any]
-"""The values that an address itself contains: the number of its deck or bus, by name."""
+"""The values in an address itself: the number of its deck, bus, sample or input, by name."""
 
 MAX_TEXT_LENGTH = 4096  # characters: Linux opens no longer path
 MAX_REST_COUNT = 64  # values of an argument that takes all remaining ones
@@ -173,17 +175,18 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """One address, or one per deck or bus if it contains `{deck}` or `{bus}`.
+    """One address, or one per deck, bus, pad or input if it contains `{deck}` or the like.
 
     - `handler(request, **arguments)` carries the command out.
     - `answers` describes the replies to the sender, apart from `/fail`.
     - `scheduled`: the command acts exactly at the frame of a bundle's time tag.
     - `quantized`: sent for immediate execution, it waits for the quantum of
-      `/deck/{deck}/quantize`.
+      `/deck/{deck}/quantize` or `/sample/{sample}/quantize`.
     - `control_only`: it needs nothing from the engine, so it is answered even while the engine's
       queue is full.
     - `changes`: it may change visible state, so subscribers of `/changes/subscribe` are notified.
     - `button`: a button may send it although it has arguments; see `pressed`.
+    - `idempotent`: a second copy of the message changes nothing. None: see `repeatable`.
     - `python`: its Python name, where the name derived from the address is taken.
     - `aliases`: former addresses, with the same placeholders. A message to one of them is handled
       in the same way, and its replies repeat the alias. State is published under `address`.
@@ -199,6 +202,7 @@ class Command:
     control_only: bool = False
     changes: bool = True
     button: bool = False
+    idempotent: bool | None = None
     python: str = ""
     aliases: tuple[str, ...] = ()
     reorder: Callable[[Sequence[Any]], Sequence[Any]] | None = None
@@ -212,6 +216,21 @@ class Command:
     def names(self) -> dict[str, str]:
         """The address, then the aliases, by their Python names."""
         return {self.name: self.address, **{_python_name(one): one for one in self.aliases}}
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a client may send the command again when a reply is lost.
+
+        Unless `idempotent` decides, queries and subscriptions are, and commands that set a value:
+        those that act at a frame, wait for no quantum, have no button, and require an argument or
+        have a switch.
+        """
+        if self.idempotent is not None:
+            return self.idempotent
+        if not self.changes:
+            return True
+        sets_value = any(arg.default is REQUIRED or arg.switch for arg in self.args)
+        return self.scheduled and not self.quantized and not self.button and sets_value
 
     @property
     def is_button(self) -> bool:

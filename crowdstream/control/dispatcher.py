@@ -20,11 +20,14 @@ from crowdstream.commands.patterns import PATTERN_COST, is_pattern
 from crowdstream.commands.registry import DECK_LETTERS, TABLE, Command, Place
 from crowdstream.control.clock.clock import MAX_AHEAD, BeatClock, ClockUpdates, FrameClock, Quantize
 from crowdstream.control.clock.midi_ticks import MidiTicks
+from crowdstream.control.decks.announcer import Announcer
 from crowdstream.control.decks.channel_strip import ChannelStrips
 from crowdstream.control.decks.deck_manager import RAMP_SECONDS, DeckManager
 from crowdstream.control.decks.effects import Effects
+from crowdstream.control.decks.live_inputs import LiveInputs
 from crowdstream.control.decks.pitch import PitchSettings
 from crowdstream.control.decks.routing import Routing
+from crowdstream.control.decks.sampler import Sampler
 from crowdstream.control.decks.track import first_buffer
 from crowdstream.control.decks.track_table import TrackTable
 from crowdstream.control.decks.voice_allocator import VoiceAllocator
@@ -33,10 +36,18 @@ from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.engine_queue.request import Reply, Request, discard_reply
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.load_shedding import LoadShedding
+from crowdstream.control.opening_hours import OpeningHours
+from crowdstream.control.peers.broadcasts import Broadcasts, check_broadcasts
+from crowdstream.control.peers.jack_ports import JackPorts
+from crowdstream.control.peers.lights import Lights
+from crowdstream.control.peers.link import LinkSync
+from crowdstream.control.peers.midi import MIDI_SENDER, Midi
 from crowdstream.control.processes.engine_pool import REASONS, Done
 from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.processes.storage_health import StorageHealth
 from crowdstream.control.publish.change_feed import ChangeFeed
+from crowdstream.control.publish.event_log import EventLog
+from crowdstream.control.publish.event_sources import EventSources
 from crowdstream.control.publish.feedback import Feedback
 from crowdstream.control.publish.meters import Meters
 from crowdstream.control.publish.reply_ports import ReplyPorts
@@ -44,6 +55,7 @@ from crowdstream.control.publish.status import Status
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.control.replies import Replies, once
 from crowdstream.control.scheduler import Entry, Scheduler
+from crowdstream.control.settings_reload import Reloaded
 from crowdstream.control.state.snapshotter import Snapshotter
 from crowdstream.control.state.state_log import StateLog
 from crowdstream.desk.block import Desk
@@ -55,16 +67,19 @@ from crowdstream.logs.throttle import LineThrottle, LogBurstLimiter, print_line
 from crowdstream.monitor.health import Processes
 from crowdstream.movement.follower import MOVEMENT, MovementFollower
 from crowdstream.movement.map_file import read_map
-from crowdstream.osc.acl import AllowList
+from crowdstream.opening_hours import Schedule, ScheduleError, read_schedule
+from crowdstream.osc.acl import AllowList, is_local
 from crowdstream.osc.codec import read
 from crowdstream.osc.socket import ReplySocket
-from crowdstream.settings import Settings
+from crowdstream.settings import SettingError, Settings
 from crowdstream.system.network_address import format_address
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
 EVENTS_PER_READ = 512
+TICK_SECONDS = 0.01  # between two ticks while something waits
+REST_SECONDS = 0.2  # the same if nothing does
 MAX_REASON = 1000  # characters: a reply is a single packet
 MAX_ADDRESS = 200
 
@@ -72,6 +87,20 @@ MAX_ADDRESS = 200
 def no_device(_frames: int, _done: Done, _fail: Callable[[str], None]) -> None:
     """Refuse a change of the buffer size, because there is no sound device."""
     raise Refused("there is no sound device here: the buffer size can't be changed")
+
+
+def no_source(_request: Request) -> Reloaded:
+    """Refuse a reload, because this server's settings come from a program."""
+    raise Refused("the program that runs this server has set its settings: set them there")
+
+
+def _schedule_of(settings: Settings) -> Schedule | None:
+    if settings.schedule is None:
+        return None
+    try:
+        return read_schedule(settings.schedule)
+    except ScheduleError as error:
+        raise SettingError(f"schedule: {error}") from None
 
 
 class Dispatcher:
@@ -92,11 +121,12 @@ class Dispatcher:
         wall: Callable[[], float] = time.time,
         notes: StateLog | None = None,
     ) -> None:
-        """Set up all parts; raise `SettingError` for an invalid movement map.
+        """Set up all parts; raise `SettingError` for an invalid movement map or schedule.
 
         `notes`: the log in which all state is saved. If an earlier control process has saved state
         there, this one takes over a desk that is playing.
         """
+        check_broadcasts(settings.broadcast)
         self.settings = settings
         self.desk = desk
         self.osc = osc
@@ -104,6 +134,9 @@ class Dispatcher:
         check = self.replies.check_subscription
         self.subscribers = Subscribers(monotonic, check)
         self.notify = self.subscribers.notify
+        self.events = EventLog(self.notify, monotonic, wall)
+        self.event_sources = EventSources(self)
+        self.subscribers.listen(self.event_sources.on_notification)
         self.reply_ports = ReplyPorts(settings.port)
         self.changes = ChangeFeed(osc.answer_packet, monotonic, check)
         self.info = info
@@ -115,6 +148,7 @@ class Dispatcher:
         self.malformed = 0
         self.engine_readings: Callable[[], dict[str, Any]] = dict
         self.resize: Callable[[int, Done, Callable[[str], None]], None] = no_device
+        self.reload_settings: Callable[[Request], Reloaded] = no_source
         self.monotonic = monotonic
         chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
         self.follower = MovementFollower(chart)
@@ -138,12 +172,40 @@ class Dispatcher:
             self.pitches,
             monotonic,
         )
+        self.sampler = Sampler(
+            desk, self.engine_queue, self.track_table, self.voice_allocator, self.deck_manager
+        )
+        self.announcer = Announcer(
+            desk, self.track_table, self.deck_manager, self.notify,
+            lambda: ServerRequest(self, "/announce"),
+        )
+        self.live_inputs = LiveInputs(
+            desk, self.engine_queue, self.deck_manager, self.notify, self.events.report,
+            lambda: ServerRequest(self, "guard"),
+        )
+        self.jack = JackPorts(
+            desk, settings.jack_ports, settings.jack_transport, len(settings.input),
+            self.events.report, self._roll, self._follow_tempo,
+        )
+        self.lights = Lights(
+            desk, self.beat_clock, self.voice_allocator, self.notify, self.events.report
+        )
+        self.midi = Midi(
+            self._perform_midi, self._subscribe_midi, self.notify, self.events.report
+        )
         self.storage_health = StorageHealth(desk, processes, self.notify, monotonic)
         self.meters = Meters(desk)
         self.channel_strips = ChannelStrips(
             desk, self.engine_queue, self.deck_manager, self.track_table, settings.target_lufs
         )
         self.recordings = RecorderClient(desk, self.notify)
+        self.opening_hours = OpeningHours(
+            self, _schedule_of(settings), lambda: ServerRequest(self, "schedule")
+        )
+        self.recordings.report = self.events.report
+        self.broadcasts = Broadcasts(
+            desk, self.voice_allocator, self.notify, self.events.report, monotonic
+        )
         self.effects = Effects(desk, self.engine_queue)
         self.routing = Routing(desk)
         self.load_shedding = LoadShedding(desk, self.engine_queue, self.notify)
@@ -151,10 +213,12 @@ class Dispatcher:
         self.quantize = Quantize()
         self.scheduler = Scheduler(self)
         self.feedback = Feedback(self)
+        self.link = LinkSync(self, settings.link, self.notify, self.events.report)
         self.midi_ticks = MidiTicks(desk, self.beat_clock, self.clock, monotonic, self.reply_to)
         self._quiet = LineThrottle(monotonic)
         self._burst = LogBurstLimiter(monotonic)
         self._last_beat = -1
+        self._ticked = 0.0
         self.restarts = 0  # of control
         self.state_changed = False  # state may have changed and has to be saved
         self.snapshotter = Snapshotter(self, notes) if notes is not None else None
@@ -171,9 +235,12 @@ class Dispatcher:
         self.info = info
         self._save_engines()
         self.clock.reset_estimate()
-        if why == "resized":
+        if why in ("resized", "upgraded"):
             gap = int(self.desk.lease["silence_ns"]) / 1e6
-            log.info("the buffer size is now %d, after %.1f ms of silence", info.buffer_size, gap)
+            what = REASONS[why]
+            if why == "resized":
+                what = f"the buffer size is now {info.buffer_size}"
+            log.info("%s, after %.1f ms of silence", what, gap)
         else:
             gap = int(self.desk.lease["gap_ns"]) / 1e6 if why != "found" else 0.0
             log.warning(
@@ -181,6 +248,7 @@ class Dispatcher:
             )
         if info.note:
             log.warning("%s", info.note)
+        self.jack.stream_changed(info)
         self.notify("/engine", why, gap, info.driver, info.device)
         if why in ("device", "found"):
             self.notify_device(why == "found")
@@ -213,6 +281,19 @@ class Dispatcher:
         self.restarts = times
         self.notify("/restarted", what)
 
+    def _roll(self, rolling: bool) -> None:
+        # The JACK transport has started or stopped.
+        command = "play" if rolling else "stop"
+        batch: list[Entry] = []
+        for deck, letter in enumerate(DECK_LETTERS):
+            track = self.status.track_of(deck)
+            if track is not None and track.sounding != rolling and track.state == "ready":
+                batch.append((f"/deck/{letter}/{command}", (), discard_reply, None))
+        self.perform(batch)
+
+    def _follow_tempo(self, bpm: float) -> None:
+        self.perform([("/clock/tempo", (bpm,), discard_reply, None)])
+
     # Messages --------------------------------------------------------------------------
 
     def handle_packet(self, packet: bytes, sender: Any) -> None:
@@ -239,7 +320,7 @@ class Dispatcher:
 
     def reply_to(self, sender: Any) -> Reply:
         """Return a reply function for a sender without a packet at hand; trusted senders only."""
-        if sender is None or not self.replies.trusts(sender):
+        if is_local(sender) or not self.replies.trusts(sender):
             return discard_reply
         return partial(self.osc.answer, sender)
 
@@ -250,6 +331,19 @@ class Dispatcher:
         self.feedback.unsubscribe(sender)
         self.meters.unsubscribe(sender)
         self.midi_ticks.forget(sender)
+
+    def allow_senders(self, networks: Sequence[str]) -> None:
+        """Trust the senders of these networks, and end the subscriptions of all others."""
+        self.replies.allow(networks)
+        subscribed = [
+            sender
+            for one in (self.subscribers, self.changes.watchers, self.feedback.subscribers)
+            for sender, _reply in one.replies()
+        ]
+        for sender in {*subscribed, *self.meters.senders(), *self.midi_ticks.senders()}:
+            if not self.replies.trusts(sender):
+                self.unsubscribe(sender)
+        self.dj.check_trust()
 
     def perform(
         self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
@@ -341,7 +435,7 @@ class Dispatcher:
         quantum = 0.0
         for command, place, values, _count, _context in bound:
             if command.quantized and not values.get("start_at", 0.0) > 0.0:
-                own = self.quantize.beats(place.get("deck"), self.beat_clock.meter)
+                own = self.quantize.beats_at(place, self.beat_clock.meter)
                 quantum = max(quantum, own)
         if quantum:
             self.wait_for_next(quantum, entry, now)
@@ -396,6 +490,11 @@ class Dispatcher:
         starter = ServerRequest(self, "start", discard_reply)
         self.channel_strips.apply_settings(starter, settings)
         self.load_shedding.apply_settings(starter, settings)
+        self.live_inputs.apply_settings(starter)
+        self.broadcasts.set_configured(settings.broadcast)
+        self.lights.set_targets(settings.lights)
+        self.lights.set_lead(settings.lights_lead)
+        self._apply_midi(settings)
         if settings.bpm != settings.base_bpm:
             self.perform([("/set_tempo", (settings.bpm,), discard_reply, None)])
         for deck, level in enumerate(settings.levels):
@@ -412,12 +511,72 @@ class Dispatcher:
                     starter.fail(str(error))
         self.engine_queue.flush()
 
+    def _apply_midi(self, settings: Settings) -> None:
+        starter = ServerRequest(self, "MIDI", discard_reply)
+        for values in (
+            {"clock": settings.midi_clock or "", "follow": settings.midi_follow or ""},
+            {"maps": settings.midi_map}, {"api": settings.midi_api},
+        ):
+            try:
+                self.midi.configure(**values)
+            except CommandError as error:
+                starter.fail(str(error))
+
+    def _perform_midi(self, address: str, arguments: tuple[Any, ...]) -> None:
+        self.perform([(address, arguments, discard_reply, MIDI_SENDER)])
+
+    def _subscribe_midi(self, addresses: tuple[str, ...], reply: Reply) -> None:
+        self.feedback.unsubscribe(MIDI_SENDER)
+        if addresses:
+            request = ServerRequest(self, "/feedback", reply, MIDI_SENDER)
+            self.feedback.subscribe(request, True, addresses)
+
     def tick(self) -> None:
         """Do all periodic work: engine events, scheduled messages, ticks and subscriptions.
 
-        Call it about every 10 ms.
+        Call it when it is `due`, or earlier.
         """
+        self._ticked = self.monotonic()
         self.clock.read()
+        self.engine_events()
+        self.scheduler.release()
+        self.opening_hours.tick()
+        self.announcer.tick()
+        self.deck_manager.tick()
+        self.recordings.tick()
+        self.broadcasts.tick()
+        self.lights.tick()
+        self.midi_ticks.send()
+        self.meters.tick(self.monotonic())
+        self.changes.tick()
+        self.feedback.tick()
+        self.dj.tick()
+        self.link.tick()
+        self.event_sources.tick()
+        self._log_left_out()
+        if self.watch:
+            self._print_beat()
+
+    def due(self, wanted: float = math.inf) -> float:
+        """Return when the next `tick` is due (monotonic seconds).
+
+        Every `REST_SECONDS`, and more often only while there is a reason; `wanted` is the time at
+        which the caller has one.
+        """
+        if (
+            self.deck_manager.busy or self.engine_queue.waiting or self.announcer.active
+            or self.recordings.pending or self.watch
+        ):
+            return self._ticked + TICK_SECONDS
+        wanted = min(
+            wanted, self.scheduler.due(), self.meters.due(), self.changes.due(),
+            self.feedback.due(), self.link.due(),
+        )
+        # Not at once: work that can't be done yet must not keep the processor busy.
+        return min(max(wanted, self._ticked + TICK_SECONDS), self._ticked + REST_SECONDS)
+
+    def engine_events(self) -> None:
+        """Handle the engine's events."""
         events = pop_events(self.desk, EVENTS_PER_READ)
         while len(events):
             self.state_changed = True
@@ -425,17 +584,6 @@ class Dispatcher:
             self.effects.engine_events(events)
             self.load_shedding.engine_events(events)
             events = pop_events(self.desk, EVENTS_PER_READ)
-        self.scheduler.release()
-        self.deck_manager.tick()
-        self.recordings.tick()
-        self.midi_ticks.send()
-        self.meters.tick(self.monotonic())
-        self.changes.tick()
-        self.feedback.tick()
-        self.dj.tick()
-        self._log_left_out()
-        if self.watch:
-            self._print_beat()
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Handle an event from the loader."""
@@ -473,8 +621,10 @@ class Dispatcher:
         """Ramp the tempo to `bpm` over `beats` beats, or if that is 0, over `seconds`.
 
         Decks that are not synced follow at `bpm / base_bpm`. Raises `Refused` if too many changes
-        of the clock are pending.
+        of the clock are pending, or if the clock follows a Link session.
         """
+        if self.link.take_tempo(request, bpm):
+            return
         if self.beat_clock.full(self.desk.frame):
             raise Refused(f"{MAX_AHEAD} tempo changes are pending already: send this one later")
         # An immediate change also needs a definite frame.
@@ -483,6 +633,7 @@ class Dispatcher:
         updates = self.beat_clock.set_tempo(
             bpm, frame, self.desk.frame, frames=frames, beats=beats, beat=request.beat
         )
+        self.link.clock_changed()
         self.publish_clock(updates, request)
 
     def reset_clock(self, request: Request) -> None:
@@ -493,6 +644,7 @@ class Dispatcher:
         if self.beat_clock.full(self.desk.frame):
             raise Refused(f"{MAX_AHEAD} tempo changes are pending already: send this one later")
         updates = self.beat_clock.reset(request.frame or request.now, self.desk.frame)
+        self.link.clock_changed()
         # An immediate reset is not late, even if the frame of its arrival is already rendered.
         self.publish_clock(updates, request if request.frame else None)
 

@@ -27,6 +27,14 @@ HIDDEN_PARTS = ("resume", "memory")  # parts of the state that only a succeeding
 PART_LENGTH = 1000  # characters of a part: a packet that the network does not fragment
 
 
+class TempoSource(Protocol):
+    """A Link session, as the DJ client sees it."""
+
+    @property
+    def following(self) -> bool:
+        """Whether the clock takes its tempo from there."""
+
+
 class Host(RequestReporter, Protocol):
     """The parts of the server that the DJ client needs, as `Dispatcher` provides them."""
 
@@ -36,6 +44,10 @@ class Host(RequestReporter, Protocol):
     follower: MovementFollower
     monotonic: Callable[[], float]
     notify: Callable[..., None]
+
+    @property
+    def link(self) -> TempoSource:
+        """The Link session."""
 
     def set_tempo(
         self, request: Request, bpm: float, beats: float = 0.0, seconds: float = 0.0
@@ -56,6 +68,7 @@ class DjClient:
         self._parts: list[str] = []
         self._text = ""
         self.connected = False
+        self.timed_out = False  # the latest DJ did not unregister: it stopped sending heartbeats
         self.state: dict[str, Any] = {}
         """The state it published last: the playing track, the next one and the reason for it."""
         self.revision = 0  # number of changes, by which observers detect them
@@ -72,6 +85,7 @@ class DjClient:
             self._reply("/dj/replaced")
         self._sender, self._reply = request.sender, request.reply
         self._last_seen = self._core.monotonic()
+        self.timed_out = False
         self._set_connected(True)
 
     def heartbeat(self, request: Request) -> None:
@@ -129,6 +143,11 @@ class DjClient:
         self.state, self._text = state, whole
         self.revision += 1
 
+    def check_trust(self) -> None:
+        """Disconnect a DJ that is no longer trusted."""
+        if self.connected and not self._core.replies.trusts(self._sender):
+            self._disconnect()
+
     def _check(self, request: Request) -> None:
         if not self.connected or request.sender != self._sender:
             raise Refused("you are not registered as the DJ: send /dj/register begin first")
@@ -164,6 +183,7 @@ class DjClient:
         """Check time-outs, and without a DJ follow the movement. Call it about every 10 ms."""
         core, now = self._core, self._core.monotonic()
         if self.connected and now > self._last_seen + HEARTBEAT_TIMEOUT_SECONDS:
+            self.timed_out = True
             self._disconnect()
         late = [
             number for number, (sent_at, _) in self._pending.items()
@@ -171,7 +191,8 @@ class DjClient:
         ]
         for number in late:
             self._pending.pop(number)[1].fail("the DJ did not answer in time")
-        bpm = None if self.connected else core.follower.next_tempo(core.beat_clock.bpm, now)
+        held = self.connected or core.link.following
+        bpm = None if held else core.follower.next_tempo(core.beat_clock.bpm, now)
         if bpm is not None:
             request = Request(core, "movement", now=core.clock.now())
             core.set_tempo(request, bpm, seconds=STEP_SECONDS)

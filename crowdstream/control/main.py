@@ -14,9 +14,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import crowdstream
 from crowdstream import logs
 from crowdstream.control.processes.fork_server import MODULES, ForkServer
 from crowdstream.settings import (
@@ -30,6 +32,7 @@ from crowdstream.settings import (
 from crowdstream.supervisor.fd_store import FdStore, end_with_parent
 from crowdstream.system.process import exit_quietly_on_broken_pipe
 
+YIELDED = 0  # exit status of a control process that makes way for another version's
 BROKEN = 70  # exit status of a control process that has failed and is to be restarted
 
 log = logging.getLogger("crowdstream")
@@ -38,12 +41,13 @@ log = logging.getLogger("crowdstream")
 def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None = None) -> int:
     """Run the server until a signal, or for `--duration`; returns the exit status."""
     store = store or FdStore()
+    read_settings = partial(_read_settings, argv, prog)
     earlier = store.kept.get("desk")
     if earlier:
-        # The settings of the first start, even if files and variables have changed since.
+        # The settings in effect, even if files and variables have changed since.
         settings = validate(**earlier.note["settings"])
         logs.set_up(settings)
-        return _run(settings, store)
+        return _run(settings, store, read_settings)
     try:
         resolved = resolve(argv, prog=prog)
     except SettingError as error:
@@ -55,40 +59,65 @@ def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None 
     if resolved.list_devices:
         return list_devices()
     logs.set_up(resolved.settings)
-    return _run(resolved.settings, store, resolved)
+    return _run(resolved.settings, store, read_settings, resolved)
+
+
+def _read_settings(argv: Sequence[str], prog: str) -> Settings:
+    # The settings as at a start. An update may have removed an option.
+    try:
+        return resolve(argv, prog=prog).settings
+    except SystemExit:
+        raise SettingError("the command line is not valid any more; see above") from None
 
 
 def list_devices() -> int:
-    """Print the output devices."""
+    """Print the output devices, then the input devices."""
     from crowdstream.desk.stream_info import DeviceError
     from crowdstream.engine.drivers.portaudio import list_devices as found
 
     try:
-        devices = found()
+        devices, inputs = found(), found("Input")
     except DeviceError as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
     for entry in devices:
-        mark = "*" if entry["default"] else " "
-        print(
-            f"{mark}{entry['number']:3}  {entry['name']}  ({entry['host']}, "
-            f"{entry['channels']} channels, {entry['sample_rate']:g} Hz, "
-            f"{entry['latency'] * 1000:.1f} ms)"
-        )
+        _print_device(entry)
     if not devices:
         print("no output devices; the server runs on its built-in clock (--driver null)")
+    if inputs:
+        print("inputs, for --input:")
+    for entry in inputs:
+        _print_device(entry)
     return 0
 
 
-def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -> int:
-    ended = threading.Event()
+def _print_device(entry: dict[str, Any]) -> None:
+    mark = "*" if entry["default"] else " "
+    print(
+        f"{mark}{entry['number']:3}  {entry['name']}  ({entry['host']}, "
+        f"{entry['channels']} channels, {entry['sample_rate']:g} Hz, "
+        f"{entry['latency'] * 1000:.1f} ms)"
+    )
+
+
+def _run(
+    settings: Settings, store: FdStore, read_settings: Callable[[], Settings],
+    resolved: Resolved | None = None,
+) -> int:
+    ended, reload, news = threading.Event(), threading.Event(), threading.Event()
 
     def end(_signal: int, _frame: Any) -> None:
         ended.set()
+        news.set()
+
+    def request_reload(_signal: int, _frame: Any) -> None:
+        reload.set()
+        news.set()
 
     # Before the imports, which take a second on a small machine.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    signal.signal(signal.SIGHUP, request_reload)
     begin = time.monotonic()
     fork_server = ForkServer(store)
     if resolved:
@@ -107,7 +136,7 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
     gc.enable()
     if resolved:
         log.info("%s", resolved.preset_reason)
-    server = Server(settings, Notifier.of_environment(), fork_server)
+    server = Server(settings, Notifier.of_environment(), fork_server, read_settings)
     try:
         server.start(ended.is_set)
     except Cancelled:
@@ -118,19 +147,34 @@ def _run(settings: Settings, store: FdStore, resolved: Resolved | None = None) -
     except (PortTaken, DeviceError, DeskError, ChildError) as error:
         logs.fatal(str(error))
         return 1
-    if store.deaths:
+    if store.upgrade is not None:
+        log.info(
+            "control of version %s has taken over %.1f s after starting",
+            crowdstream.__version__, time.monotonic() - begin,
+        )
+    elif store.deaths:
         log.warning(
             "control has died (%s): its replacement has taken over %.1f s after starting",
             store.reason, time.monotonic() - begin,
         )
-    deadline = server.until
+    server.on_end = news.set
     while server.running and not ended.is_set():
-        left = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
-        if left <= 0:
+        left = None if server.until is None else server.until - time.monotonic()
+        if left is not None and left <= 0:
             break
-        ended.wait(left)
+        news.wait(left)
+        news.clear()
+        if reload.is_set():
+            reload.clear()
+            server.request_reload()
     failed = not server.running
-    if server.error is not None and store.connected:
+    if server.yielded:
+        # All state is kept for the control process of another version.
+        server.release()
+        logging.shutdown()
+        os._exit(YIELDED)
+    on_trial = store.upgrade is not None and store.upgrade["stage"] == "rollout"
+    if store.connected and (server.error is not None or (failed and on_trial)):
         # All state is kept for the next control process: skip the cleanup, which could damage it.
         logging.shutdown()
         os._exit(BROKEN)

@@ -15,8 +15,10 @@ from crowdstream.effects import MODULES
 
 MARK = "<!-- Generated: `crowdstream reference docs/reference`. A test fails when it is stale. -->"
 
-_CHAIN = re.compile(r"^/(deck/\{deck\}|bus/\{bus\}|mix)(?=/fx/)|^(deck|bus|mix)(?=_fx_)")
-CHAINS = ("/deck/{deck}", "/bus/{bus}", "/mix")
+_CHAIN = re.compile(
+    r"^/(deck/\{deck\}|bus/\{bus\}|mix|input/\{input\})(?=/fx/)|^(deck|bus|mix|input)(?=_fx_)"
+)
+CHAINS = ("/deck/{deck}", "/bus/{bus}", "/mix", "/input/{input}")
 _ROUTES = ("/mix/route", "/deck/{deck}/send", "/deck/{deck}/send/pre")
 
 
@@ -63,6 +65,30 @@ SUBJECTS = (
     ),
     EFFECTS,
     Subject(
+        "samples", "Sample pads and announcements",
+        "Short files at the press of a pad, and files that are played over the ducked mix. "
+        "[Samples and announcements](../../how-to/play-samples-and-announcements.md) has examples.",
+        ("/sample/{", "/mix/samples", "/announce", "/mix/announcements"),
+    ),
+    Subject(
+        "inputs", "Live inputs",
+        "Microphones, instruments and other sources on the inputs of `--input`. "
+        "[Live inputs](../../how-to/use-live-inputs.md) has examples.",
+        ("/input/{",),
+    ),
+    Subject(
+        "jack", "JACK ports",
+        "Decks, stems and buses as ports of a JACK or PipeWire server. "
+        "[JACK ports](../../how-to/use-jack-ports.md) describes them.",
+        ("/jack/",),
+    ),
+    Subject(
+        "link", "Ableton Link",
+        "Follow a session in the network, or lead it. "
+        "[Ableton Link](../../how-to/use-ableton-link.md) describes the setup.",
+        ("/link/",),
+    ),
+    Subject(
         "decks-and-mixer", "Decks, stems and the mix",
         "Loading, starting, levels, EQ and filters. "
         "[Decks and stems](../../concepts/decks-and-stems.md) introduces them.",
@@ -71,6 +97,27 @@ SUBJECTS = (
     Subject(
         "recording", "Recording",
         "[Record](../../how-to/record.md) describes formats and possible failures.", ("/record/",),
+    ),
+    Subject(
+        "broadcast", "Broadcast",
+        "Icecast, HLS and Snapcast. [Broadcast](../../how-to/broadcast.md) has examples.",
+        ("/broadcast/",),
+    ),
+    Subject(
+        "lights", "Lights",
+        "Outputs of beats, sections, energy and levels. "
+        "[Drive lights](../../how-to/drive-lights.md) has examples.",
+        ("/lights/",),
+    ),
+    Subject(
+        "midi", "MIDI",
+        "MIDI clock and controllers. [Use MIDI](../../how-to/use-midi.md) has examples.",
+        ("/midi/",),
+    ),
+    Subject(
+        "opening-hours", "Opening hours",
+        "[Keep opening hours](../../how-to/keep-opening-hours.md) describes schedules.",
+        ("/schedule/",),
     ),
     Subject(
         "dj", "The automatic DJ",
@@ -85,7 +132,7 @@ SUBJECTS = (
         "`/status.reply`.",
         (
             "/status", "/notify", "/changes/", "/feedback", "/waiting", "/cancel", "/sync",
-            "/version", "/quality", "/buffer_size",
+            "/ping", "/version", "/quality", "/buffer_size", "/events", "/settings/",
         ),
     ),
 )  # fmt: skip
@@ -125,7 +172,8 @@ def _entry(same: Sequence[Command]) -> str:
     for alias in command.aliases:
         lines += [f"Alias: `{_merged(alias)}`.", ""]
     if "/fx/" in command.address and command.address != _merged(command.address):
-        lines += ["`{chain}` stands for `/deck/{deck}`, `/bus/{bus}` or `/mix`.", ""]
+        lines += ["`{chain}` stands for `/deck/{deck}`, `/bus/{bus}`, `/mix` or "
+                  "`/input/{input}`.", ""]
     elif _merged(command.address) != command.address:
         lines += [f"`{{number}}` stands for 1 to {STEMS}.", ""]
     if command.args:
@@ -169,7 +217,8 @@ def _module(module: Module) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def _subject(command: Command) -> Subject:
+def subject_of(command: Command) -> Subject:
+    """Return the page that describes a command."""
     if "/fx/" in command.address or command.address in _ROUTES:
         return EFFECTS
     for subject in SUBJECTS:
@@ -183,7 +232,7 @@ def _page(subject: Subject) -> str:
     # The same command of all stems, or of all chains, is one entry.
     entries: dict[str, list[Command]] = {}
     for command in TABLE.commands:
-        if _subject(command) is subject:
+        if subject_of(command) is subject:
             entries.setdefault(_merged(command.usage()), []).append(command)
     parts += [_entry(same) + "\n" for same in entries.values()]
     if subject is EFFECTS:

@@ -7,7 +7,7 @@ the packet, and an untrusted sender can't subscribe to anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from crowdstream.commands.errors import Refused
@@ -37,6 +37,10 @@ class Replies:
         self._send = send
         self._matches = TokenBucket(STRANGERS_MATCHES, STRANGERS_MATCHES_BURST, now=0.0)
         self.withheld = 0
+
+    def allow(self, networks: Sequence[str]) -> None:
+        """Trust the senders of these networks from now on; see `AllowList`."""
+        self._allow.change(networks)
 
     def trusts(self, sender: Any) -> bool:
         """Whether a sender is this machine or on the allow list (`--osc-allow`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -186,6 +187,16 @@ class Scheduler:
             self._forget(order)
             self._perform(order, batch, core.clock.frame_of_tag(moment, due))
         self.release_beats()
+
+    def due(self) -> float:
+        """Return when `release` has work (monotonic seconds); infinity if nothing is scheduled."""
+        core = self._core
+        at = self._bundles[0][0] if self._bundles else math.inf
+        if self._beats:
+            now = core.clock.now()
+            frame = core.beat_clock.frame_of_command(self._beats[0][0], core.desk.frame)
+            at = min(at, core.monotonic() + (frame - now) / core.desk.sample_rate)
+        return at - HORIZON_SECONDS
 
     def _perform(
         self, order: int, batch: list[Entry], frame: int, beat: float | None = None

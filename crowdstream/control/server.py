@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from crowdstream import logs
+from crowdstream.commands.errors import CommandError
 from crowdstream.control.dispatcher import Dispatcher
-from crowdstream.control.engine_queue.request import Reply
+from crowdstream.control.engine_queue.request import Reply, Request, discard_reply
+from crowdstream.control.peers.broadcasts import broadcast_process, start_broadcast
+from crowdstream.control.peers.jack_ports import start_jack
+from crowdstream.control.peers.lights import lights_process, start_lights
+from crowdstream.control.peers.link import link_process, start_link
+from crowdstream.control.peers.midi import midi_process, start_midi
+from crowdstream.control.processes.captures import capture_processes, start_capture
 from crowdstream.control.processes.child import Child, ControlThreadCaller, stop_all
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.processes.fork_server import ForkServer
 from crowdstream.control.processes.recorder import start_recorder
+from crowdstream.control.processes.rollout import Rollout, SilenceDetector
+from crowdstream.control.processes.storage_health import DiskWatch, WatchedDisk
+from crowdstream.control.processes.supervised import SupervisedProcess
 from crowdstream.control.processes.web_process import WebProcess, start_web
-from crowdstream.control.startup import Startup
+from crowdstream.control.publish.event_file import NAME as EVENT_FILE
+from crowdstream.control.publish.event_file import EventFile
+from crowdstream.control.publish.event_log import Event
+from crowdstream.control.settings_reload import Reloaded, SettingsReload
+from crowdstream.control.startup import Startup, desk_note
 from crowdstream.control.state.state_log import StateLog
 from crowdstream.control.systemd import Notifier
+from crowdstream.desk.dtypes import CLOCK
+from crowdstream.desk.layout import REGIONS, fingerprint
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.monitor.health import Processes
 from crowdstream.monitor.watch import HealthMonitor
 from crowdstream.osc.acl import exposure
-from crowdstream.settings import Settings
+from crowdstream.settings import Settings, state_folder
+from crowdstream.settings.schema import OPTIONS
+from crowdstream.system.installation import Installation, record_path, write_record
+
+if TYPE_CHECKING:
+    from crowdstream.control.publish.alerts import Alerts
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.01
+YIELD_SECONDS = 1.0  # for handling received packets before another version's control takes over
 PACKETS_A_TURN = 64  # handled between two polls of the socket
 
 
@@ -45,19 +69,29 @@ class Server:
         settings: Settings,
         notifier: Notifier | None = None,
         fork_server: ForkServer | None = None,
+        read_settings: Callable[[], Settings] | None = None,
     ) -> None:
         """`notifier` reports to systemd; `fork_server` starts processes.
 
-        A server inside a script has no `notifier`, and a fork server of its own.
+        `read_settings` reads the settings again, as at a start. A server inside a script has
+        neither that nor a `notifier`, and a fork server of its own.
         """
         self.settings = settings
         self._notifier = notifier or Notifier()
         self._fork_server = fork_server or ForkServer()
         self._store = self._fork_server.store
+        self._read_settings = read_settings
+        self._reload_requested = False
         self.error: BaseException | None = None
+        self.yielded = False
+        """Whether this process has ended so that another version's takes over."""
+        self._rollout: Rollout | None = None
+        self._silence: SilenceDetector | None = None
         self.port = 0
-        self._stopping = False
+        self._stopping = self._ended = False
         self._stopped = threading.Lock()
+        self.on_end: Callable[[], None] = lambda: None
+        """Called on the control thread when it ends, for whatever reason."""
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> StreamInfo:
@@ -95,8 +129,15 @@ class Server:
             self._engines.resizing.announce = partial(self.core.notify, "/buffer_size")
             self._engines.changed = self._engine_changed
             self._engines.lost = self._device_lost
+            self._keep_events(startup)
             self._restore_state(parts.notes)
+            self._supervised = self._make_supervised()
             self._web = self._make_web()
+            self._certificate = self._certificate_stamp()
+            if self._read_settings is not None:
+                self._reload = self._make_reload(self._read_settings)
+                self.core.reload_settings = self._reload_settings
+            self._begin_rollout()
             self._thread.start()
         except BaseException:
             startup.undo()
@@ -113,10 +154,64 @@ class Server:
         self._notifier.ready(self.desk.frame, self.core.status.line())
         return info
 
+    def _keep_events(self, startup: Startup) -> None:
+        settings, events = self.settings, self.core.events
+        self._event_file = EventFile(
+            state_folder(os.environ) / EVENT_FILE, self.port,
+            lambda reason: log.warning("event log: %s", reason),
+        )
+        startup.add_undo(self._event_file.close)
+        events.add_receiver(self._event_file.write)
+        self._alerts = self._make_alerts(settings)
+        if self._alerts:
+            startup.add_undo(self._alerts.close)
+        events.add_receiver(self._post_alert)
+        self._disks = DiskWatch(self._watched_disks, events.report)
+        startup.add_undo(self._disks.close)
+        self._disks.start()
+        self._earlier_alerts = dict.fromkeys(("alerts_sent", "alerts_failed"), 0)
+        events.counters = self._event_counters
+
+    def _watched_disks(self) -> list[WatchedDisk]:
+        settings = self.core.settings
+        found = [WatchedDisk.of_state(state_folder(os.environ))]
+        if settings.record_folder is not None:
+            folder, reserve = settings.record_folder.expanduser(), settings.record_reserve << 20
+            found.append(WatchedDisk.of_recordings(folder.absolute(), reserve))
+        return found
+
+    def _make_alerts(self, settings: Settings) -> Alerts | None:
+        if not settings.alert_url:
+            return None
+        # Imported here: it takes some milliseconds and megabytes that few servers need.
+        from crowdstream.control.publish.alerts import Alerts
+
+        return Alerts(settings.alert_url, settings.alert_format, settings.alert_level, self.port)
+
+    def _post_alert(self, event: Event) -> None:
+        if self._alerts:
+            self._alerts.receive(event)
+
+    def _read_earlier_events(self) -> None:
+        earlier = self._event_file.take_earlier()
+        if earlier is not None:
+            self.core.events.add_earlier(earlier)
+            if self._alerts:
+                self._alerts.count_earlier(earlier, time.time())
+
+    def _event_counters(self) -> dict[str, int]:
+        counts = {"alerts_sent": 0, "alerts_failed": 0, "alerts_waiting": 0}
+        if self._alerts:
+            counts = self._alerts.counters()
+        for name, count in self._earlier_alerts.items():
+            counts[name] += count
+        return {"events_unwritten": self._event_file.unwritten, **counts}
+
     def _restore_state(self, notes: StateLog | None) -> None:
         core, kept = self.core, self._store.kept
         if core.snapshotter is None or notes is None:
             core.apply_settings()
+            self._report_start()
             return
         core.snapshotter.others = {
             "engines": self._engines, "loader": self._loader, "osc": self.osc,
@@ -127,11 +222,100 @@ class Server:
             core.snapshotter.restore(recorder)
             core.adopted()
             self._engines.catch_up()
-            core.restarted("control", self._store.deaths)
+            core.restarts = self._store.deaths
+            if self._store.upgrade is None or self._store.upgrade["stage"] == "waiting":
+                core.restarted("control", self._store.deaths)
         else:
             core.apply_settings()
             core.snapshotter.begin()
-        self._store.ready()
+            self._report_start()
+        frame_at = REGIONS["clock"].offset + dict(CLOCK.fields or {})["frame"][1]
+        self._store.ready(port=self.port, frame_at=frame_at, layout=fingerprint())
+
+    def _begin_rollout(self) -> None:
+        note = self._store.upgrade
+        if note is None and not self._store.deaths:
+            self._record_installation(False)
+        elif note is not None and note["stage"] == "waiting":
+            self._silence = SilenceDetector(self.desk)
+        elif note is not None:
+            self._rollout = Rollout(
+                note, self.desk, self._fork_server, self._engines, self._loader, self._web,
+                self._supervised, self._store.report_upgrade,
+            )
+            if note["stage"] == "rollback":
+                log.error("version %s has failed: %s", note["to"], note["reason"])
+                self.core.events.report(
+                    "upgrade_failed",
+                    f"the upgrade to version {note['to']} has failed: {note['reason']}; version "
+                    f"{note['from']} plays on",
+                )
+
+    def _record_installation(self, on: bool = True) -> None:
+        # The DJ follows a server that was upgraded.
+        if self._store.connected:
+            path = record_path(state_folder(os.environ), self.port)
+            write_record(path, Installation.own() if on else None)
+
+    def _handle_supervisor(self) -> None:
+        for message in self._store.messages():
+            if "wait_for_silence" in message:
+                log.warning(
+                    "an upgrade waits until nothing is audible, and then restarts the server"
+                )
+                self._silence = SilenceDetector(self.desk)
+            elif "yield" in message:
+                self._yield()
+            elif "trial_passed" in message and self._rollout is not None:
+                note, self._rollout = self._rollout.note, None
+                self._engines.remove_foreign()
+                log.info("upgraded from version %s to %s", note["from"], note["to"])
+                self.core.events.report(
+                    "upgraded", f"upgraded from version {note['from']} to {note['to']}"
+                )
+
+    def _yield(self) -> None:
+        # End this process for its successor of another version. What has been read from the socket
+        # is handled; what arrives from now on waits in the kernel.
+        deadline = time.monotonic() + YIELD_SECONDS
+        while self.osc.ready and time.monotonic() < deadline:
+            for data, sender in self.osc.take(PACKETS_A_TURN):
+                self.core.handle_packet(data, sender)
+        if self.core.snapshotter:
+            self.core.snapshotter.save()
+        self.yielded = True
+
+    def _report_start(self) -> None:
+        info = self.core.info
+        self.core.events.report(
+            "started", f"the server has started: {info.driver}, {info.device}, OSC port {self.port}"
+        )
+
+    def _make_supervised(self) -> list[SupervisedProcess]:
+        # The processes of optional parts: what they are for plays on without them.
+        settings, forks = self.settings, self._fork_server
+        start = partial(start_capture, forks, self.desk, settings.buffer_size)
+        made = capture_processes(self.desk, self.core.live_inputs, settings.input, start)
+        made.append(
+            self.core.jack.supervise(
+                partial(start_jack, forks, self.desk), lambda: self.core.info
+            )
+        )
+        broadcasts = self.core.broadcasts
+        made.append(
+            broadcast_process(self.desk, broadcasts, partial(start_broadcast, forks, self.desk))
+        )
+        link = self.core.link
+        made.append(link_process(link, partial(start_link, forks, self.desk, link)))
+        made.append(lights_process(self.core.lights, partial(start_lights, forks, self.desk)))
+        made.append(midi_process(self.core.midi, partial(start_midi, forks, self.desk)))
+        for one in made:
+            if one.name in self._store.kept:
+                one.adopt(Child.adopt(forks, one.name))
+                if one.name == "midi":  # its values are subscribed to again
+                    self.core.midi.process_started()
+        broadcasts.started()  # a process that was taken over; another one is sent this later
+        return made
 
     def _make_web(self) -> WebProcess | None:
         settings, forks = self.settings, self._fork_server
@@ -141,6 +325,97 @@ class Server:
         return WebProcess(
             self.core, self.port, partial(start_web, forks, self.desk, settings), child
         )
+
+    # Settings --------------------------------------------------------------------------
+
+    def request_reload(self) -> None:
+        """Read the settings again soon; from any thread, signal handlers included."""
+        self._reload_requested = True
+
+    def _make_reload(self, read: Callable[[], Settings]) -> SettingsReload:
+        made = SettingsReload(self.core, read)
+        made.add_action(("osc_allow",), self._allow_senders)
+        made.add_action(("stats_interval",), lambda new: self._health.set_stats_interval(
+            new.stats_interval
+        ))
+        made.add_action(("log_level", "log_format", "log_file"), self._change_logs)
+        made.add_action(("alert_url", "alert_format", "alert_level"), self._change_alerts)
+        made.add_action([name for name in OPTIONS if name.startswith("http")], self._change_web)
+        return made
+
+    def _reload_settings(self, request: Request) -> Reloaded:
+        before = self.core.settings
+        self._notifier.reloading()
+        status = ""
+        try:
+            reloaded = self._reload.run(request)
+        except CommandError as error:
+            status = f"settings were not changed: {error}"
+            raise
+        finally:
+            self._notifier.reloaded(status or self.core.status.line())
+        self.settings = self.core.settings
+        if self.settings != before and self._store.connected:
+            # The next control process continues with these.
+            self._store.keep("desk", [self.desk.fd], desk_note(self.settings, self.until))
+        if self._web and self._certificate != self._certificate_stamp():
+            log.info("settings: the certificate has changed, the web process is restarted")
+            self._change_web(self.settings)
+        return reloaded
+
+    def _allow_senders(self, settings: Settings) -> None:
+        self.osc.allow(settings.osc_allow)
+        exposed = exposure(settings.osc_host, settings.osc_allow, settings.media_root)
+        if exposed:
+            log.warning("%s", exposed)
+
+    def _change_logs(self, settings: Settings) -> None:
+        before = self.settings
+        if (before.log_format, before.log_file) == (settings.log_format, settings.log_file):
+            logging.getLogger().setLevel(settings.log_level.upper())
+        else:  # in a thread: a pipe that is not read may delay the end of the earlier log
+            threading.Thread(
+                target=logs.set_up, args=(settings,), name="change log", daemon=True
+            ).start()
+
+    def _change_alerts(self, settings: Settings) -> None:
+        earlier, self._alerts = self._alerts, self._make_alerts(settings)
+        if self._alerts:
+            self._alerts.count_earlier(self.core.events.latest(), time.time())
+        if earlier is None:
+            return
+        counts = earlier.counters()
+        for name in self._earlier_alerts:
+            self._earlier_alerts[name] += counts[name]
+        # In a thread: it posts what waits, for up to two seconds.
+        threading.Thread(target=earlier.close, name="close alerts", daemon=True).start()
+
+    def _change_web(self, settings: Settings) -> None:
+        self._certificate = self._certificate_stamp(settings)
+        start = partial(start_web, self._fork_server, self.desk, settings)
+        if self._web is None:
+            if settings.http:
+                self._web = WebProcess(self.core, self.port, start)
+                self._web.listen(self._event_loop)
+            return
+        same_port = settings.http_port == self.settings.http_port
+        self._web.replace(start if settings.http else None, same_port)
+
+    def _certificate_stamp(self, settings: Settings | None = None) -> list[tuple[int, int]]:
+        # Size and time of the certificate's files: a renewed one takes effect with a reload.
+        held = settings or self.settings
+        found = []
+        for path in (held.http_cert, held.http_key):
+            with contextlib.suppress(OSError):
+                if path is not None:
+                    status = path.expanduser().stat()
+                    found.append((status.st_size, status.st_mtime_ns))
+        return found
+    def release(self) -> None:
+        """Write what waits for a disk or the network, once `yielded` is true."""
+        self._event_file.close()
+        if self._alerts:
+            self._alerts.close()
 
     def stop(self) -> None:
         """Stop playback and all processes and close the port. May be called more than once."""
@@ -153,7 +428,11 @@ class Server:
             self._notifier.stopping()
             self._caller.close()  # wakes the control thread and fails pending calls
             self._thread.join()
+            self.core.events.report("stopped", "the server has stopped")
+            self._record_installation(False)
             self._engines.close()
+            for one in self._supervised:
+                one.close()
             web = self._web.child if self._web else None
             stop_all([*self._engines.children, self._loader.child, *filter(None, [web])])
             self.core.recordings.close()
@@ -163,6 +442,10 @@ class Server:
             if self.core.snapshotter:
                 self.core.snapshotter.close()
             self.desk.close()
+            self._event_file.close()
+            self._disks.close()
+            if self._alerts:
+                self._alerts.close()
 
     def call(self, action: Callable[[], Any]) -> Any:
         """Run `action` on the control thread and return its result or raise its exception.
@@ -194,7 +477,7 @@ class Server:
     @property
     def running(self) -> bool:
         """Whether the control thread is running."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._ended
 
     # The loop --------------------------------------------------------------------------
 
@@ -205,6 +488,8 @@ class Server:
                 self._event_loop.add_reader(fd, self.osc.drain)
             self._loader.listen(self._event_loop, self.core.loader_event)
             self._engines.listen(self._event_loop)
+            for one in self._supervised:
+                one.listen(self._event_loop)
             if self._web:
                 self._web.listen(self._event_loop)
             self._event_loop.add_reader(self._caller.reader, self._caller.run_waiting)
@@ -215,26 +500,41 @@ class Server:
         finally:
             self._event_loop.close()
             self._caller.close()
+            self._ended = True
+            self.on_end()
 
     def _loop(self) -> None:
-        next_tick = 0.0
         packet = self.core.handle_packet
-        while not self._stopping and not self._child_died():
-            wait = 0.0 if self.osc.ready else max(0.0, self._due(next_tick) - time.monotonic())
-            self._event_loop.wait(wait)
+        while not self._stopping and not self.yielded and not self._child_died():
+            wait = 0.0 if self.osc.ready else max(0.0, self._due() - time.monotonic())
+            self._event_loop.wait(wait)  # until then, or until a process or a sender has news
             for data, sender in self.osc.take(PACKETS_A_TURN):
                 packet(data, sender)
+            self.core.engine_events()
             self.core.midi_ticks.send()
             self.core.changes.tick()
             if self.core.snapshotter:
                 self.core.snapshotter.save_if_due()
             self._store.send_heartbeat()
-            if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + TICK_SECONDS
+            self._handle_supervisor()
+            if time.monotonic() >= self._tick_due():
                 self.core.tick()
+                if self._reload_requested:
+                    self._reload_requested = False
+                    self.core.perform([("/settings/reload", (), discard_reply, None)])
+                self._read_earlier_events()
+                self._disks.tick()
                 self._loader.tick()
                 self._engines.tick()
                 self._fork_server.tick()
+                if self._rollout and self._rollout.tick():
+                    self._record_installation()
+                if self._silence and self._silence.check():
+                    self._silence = None
+                    self._store.report_upgrade(silent=True)
+                for one in self._supervised:
+                    one.tick()
+                    self._health.processes.replace((one.name,), one.pids)
                 if self._web:
                     self._web.tick()
                     self._health.processes.replace(("web",), self._web.pids)
@@ -243,14 +543,20 @@ class Server:
                 self._health.tick(self.core.status.control_readings)
                 self._notifier.tick(self.desk.frame, self.core.status.line)
 
-    def _due(self, next_tick: float) -> float:
-        # MIDI clock ticks are sent when they are due, not with the next tick of the loop.
-        due = self.core.midi_ticks.due()
-        return next_tick if due is None else min(next_tick, due)
+    def _tick_due(self) -> float:
+        web = self._web.due() if self._web else math.inf
+        busy = self._loader.waiting or self._rollout or self._silence
+        return self.core.due(0.0 if busy else min([web, *(one.due() for one in self._supervised)]))
+
+    def _due(self) -> float:
+        # MIDI clock ticks, changes and saves do not wait for the next tick of the loop.
+        due = min(self._tick_due(), self.core.midi_ticks.due(), self.core.changes.due())
+        return min(due, self.core.snapshotter.due()) if self.core.snapshotter else due
 
     def _child_died(self) -> bool:
         if self._engines.failed and not self._stopping:
             log.error("%s: the server is shutting down, start it again", self._engines.failed)
+            self.core.events.report("failed", f"{self._engines.failed}: the server shuts down")
             return True
         return False
 

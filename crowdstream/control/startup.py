@@ -18,6 +18,7 @@ from crowdstream.control.processes.loader_client import LoaderClient, start_load
 from crowdstream.control.state.state_log import StateLog, create_state_log
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.desk.inputs import InputWriter
 from crowdstream.engine.jit.kernel_cache import StallTimeout
 from crowdstream.loader.loader import budget_pages
 from crowdstream.osc.socket import OscSocket
@@ -56,6 +57,11 @@ def settings_as_json(settings: Settings) -> dict[str, Any]:
     return {one.name: value(getattr(settings, one.name)) for one in fields(settings)}
 
 
+def desk_note(settings: Settings, until: float | None) -> dict[str, Any]:
+    """What the supervisor keeps with the desk for the next control process."""
+    return {"settings": settings_as_json(settings), "until": until}
+
+
 class Startup:
     """Starts the parts of a server, or leaves nothing running."""
 
@@ -85,6 +91,7 @@ class Startup:
             store.keep("osc", osc.filenos(), {})
             size = budget_pages(settings.effective_cache_mb) * PAGE_BYTES
             desk = Desk.create(size, settings.sample_rate)
+            InputWriter.configure(desk, len(settings.input))
             self._undo_steps.append(desk.close)
             self._fork_server.await_ready()
             engines = self._engines(desk)
@@ -119,8 +126,7 @@ class Startup:
         notes = StateLog(create_state_log())
         self._undo_steps.append(notes.close)
         self._store.keep("notes", [notes.fd], {})
-        about = {"settings": settings_as_json(self._settings), "until": until}
-        self._store.keep("desk", [desk.fd], about)
+        self._store.keep("desk", [desk.fd], desk_note(self._settings, until))
         return notes
 
     def adopt(self) -> Parts:

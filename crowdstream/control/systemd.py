@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+CLOCK = time.CLOCK_MONOTONIC  # by which the manager recognizes a reload that it has requested
 STATUS_SECONDS = 5.0  # between two status messages, where there is no watchdog
 
 
@@ -60,6 +61,18 @@ class Notifier:
         self._frame = frame
         self._status = status
         self._next = self._monotonic() + self._interval
+        self._send("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """Report that the settings are being read again; see `reloaded`."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(CLOCK) // 1000}")
+
+    def reloaded(self, status: str) -> None:
+        """Report that the settings have been read, with one line for `systemctl status`.
+
+        The keep-alive stays due: frequent reloads must not delay it.
+        """
+        self._status = status
         self._send("READY=1", f"STATUS={status}")
 
     def tick(self, frame: int, status: Callable[[], str]) -> None:

@@ -1,20 +1,14 @@
-"""A small OSC client: one UDP socket that sends messages and bundles, and receives replies."""
+"""The demo's connection: sends messages and bundles, and returns what has been received."""
 
 from __future__ import annotations
 
-import select
-import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pythonosc.osc_bundle_builder import OscBundleBuilder
-from pythonosc.osc_message import OscMessage
-from pythonosc.osc_message_builder import OscMessageBuilder
-from pythonosc.osc_packet import OscPacket, ParseError
-
+from crowdstream.client.endpoint import Endpoint
 from crowdstream.demo.plan import Argument, Message
-
-MAX_DATAGRAM = 65536
+from crowdstream.osc.codec import Malformed, build, bundle, parse
 
 
 @dataclass(frozen=True)
@@ -25,21 +19,12 @@ class Answer:
     arguments: tuple[object, ...]
 
 
-def _built(address: str, arguments: Iterable[Argument]) -> OscMessage:
-    builder = OscMessageBuilder(address=address)
-    for argument in arguments:
-        builder.add_arg(argument)
-    return builder.build()
-
-
 class OscClient:
     """Client of a server on this machine. It owns its socket: `close` it, or use ``with``."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.target = (host, port)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("", 0) if host != "127.0.0.1" else (host, 0))
-        self._socket.setblocking(False)
+        self._endpoint = Endpoint(host, port)
+        self.port = self._endpoint.port
 
     def __enter__(self) -> OscClient:
         return self
@@ -49,33 +34,36 @@ class OscClient:
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self._endpoint.close()
 
     def send(self, address: str, *arguments: Argument) -> None:
         """Send one message that takes effect on arrival."""
-        self._socket.sendto(_built(address, arguments).dgram, self.target)
+        self._send(build(address, arguments))
 
     def send_at(self, at: float, messages: Iterable[Message]) -> None:
         """Send a bundle whose messages take effect exactly at the Unix time `at`, in seconds."""
-        builder = OscBundleBuilder(at)  # type: ignore[arg-type]  # takes Unix seconds as well
-        for message in messages:
-            builder.add_content(_built(message.address, message.arguments))
-        self._socket.sendto(builder.build().dgram, self.target)
+        self._send(bundle([build(one.address, one.arguments) for one in messages], at))
+
+    def _send(self, packet: bytes) -> None:
+        try:
+            self._endpoint.send(packet)
+        except ConnectionRefusedError:  # reports an earlier packet; this one was not sent
+            self._endpoint.send(packet)
 
     def receive(self, wait: float) -> list[Answer]:
         """Return received messages, waiting up to `wait` seconds for one; skip malformed ones."""
         received: list[Answer] = []
-        ready, _, _ = select.select([self._socket], [], [], max(wait, 0.0))
-        while ready:
+        until = time.monotonic() + wait
+        while True:
+            left = 0.0 if received else max(0.0, until - time.monotonic())
             try:
-                datagram = self._socket.recv(MAX_DATAGRAM)
-            except (BlockingIOError, ConnectionError):
-                break
-            try:
-                timed = OscPacket(datagram).messages
-            except ParseError:
+                packet = self._endpoint.receive(left)
+            except ConnectionRefusedError:  # the server is still starting
                 continue
-            received.extend(
-                Answer(item.message.address, tuple(item.message.params)) for item in timed
-            )
-        return received
+            if packet is None:
+                return received
+            try:
+                messages = parse(packet)
+            except Malformed:
+                continue
+            received += [Answer(message.address, message.params) for _time, message in messages]

@@ -15,6 +15,11 @@ from crowdstream.desk.constants import ATTACK_BYTES, ATTACKS, PAGE_BYTES
 from crowdstream.desk.layout import ARENA_OFFSET, REGIONS
 from crowdstream.desk.ramps import NEUTRAL
 
+SPARSE = frozenset(
+    {"undo", "commands", "pending", "grids", "effect_memory", "tap_rings", "page_table"}
+)
+"""Regions of which only a part is ever used."""
+
 
 class DeskError(RuntimeError):
     """The block cannot be created, or does not match this version of the program."""
@@ -83,6 +88,12 @@ class Desk:
     quality: Any
     taps: np.ndarray
     tap_rings: np.ndarray
+    captures: np.ndarray
+    inputs: np.ndarray
+    input_clock: Any
+    input_rings: np.ndarray
+    input_lanes: np.ndarray
+    input_eq_use: np.ndarray
     eq_use: np.ndarray
     stem_eq_use: np.ndarray
     stem_filter: np.ndarray
@@ -95,6 +106,7 @@ class Desk:
     meter_ring: np.ndarray
     meter_weights: np.ndarray
     cue_out: np.ndarray
+    handover: np.ndarray
     filter_table: np.ndarray
     chains: np.ndarray
     effects: np.ndarray
@@ -210,6 +222,17 @@ class Desk:
     def frame(self) -> int:
         """The first frame of the next block."""
         return int(self.clock["frame"])
+
+    def touch(self) -> None:
+        """Map the memory that rendering uses into this process, so that the first block does not.
+
+        Regions that are large and mostly unused are left out: touching would allocate them.
+        """
+        for name, region in REGIONS.items():
+            if name not in SPARSE:
+                nbytes = region.dtype.itemsize * int(np.prod(region.shape))
+                pages = np.ndarray((nbytes,), np.uint8, self._map, region.offset)
+                pages[:: mmap.PAGESIZE].max()
 
     def discard(self, part: np.ndarray) -> None:
         """Zero a contiguous view of the desk and return its memory to the system.

@@ -46,8 +46,17 @@ STEM_GROUP = PAIRS  # stems that are filtered side by side
 STEM_GROUPS = STEMS // STEM_GROUP
 
 BUSES = 2  # send buses
-CHAINS = DECKS + BUSES + 1  # effect chains: decks, buses, master
+# Voices that belong to no deck: sample pads, and announcements over the ducked mix. Their numbers
+# continue those of the decks.
+SAMPLER, ANNOUNCER = DECKS, DECKS + 1
+PLAYERS = 2
+SAMPLE_PADS = 16
+INPUTS = 2  # live inputs
+# Frames per ring of an input, at the rate of its device: 1.4 s at 48 kHz; a power of two.
+INPUT_FRAMES = 65536
+CHAINS = DECKS + BUSES + 1 + INPUTS  # effect chains: decks, buses, master, inputs
 CHAIN_BUS, CHAIN_MASTER = DECKS, DECKS + BUSES
+CHAIN_INPUT = CHAIN_MASTER + 1
 GRIDS = 1024  # beat grids of loaded tracks
 GRID_POINTS = 512  # pairs of beat and file frame per grid; linear between them
 
@@ -55,10 +64,13 @@ GRID_POINTS = 512  # pairs of beat and file frame per grid; linear between them
 TAP_FRAMES = 131072  # frames per ring: 3 s at 44.1 kHz; a power of two
 # Frames past `head` that the engine may already be writing: its longest block.
 TAP_MARGIN = 16384
+HANDOVER_FRAMES = 128  # frames that two engines play together when one hands over: 3 ms
 TAP_MASTER, TAP_CUE = 0, 1
 TAP_DECK = 2  # + deck: after its EQ and effects, before its level
+TAP_INPUT = 6  # + input: after its EQ and effects, before its level
 TAP_STEM = 8  # + 8 * deck + stem: the stem alone, as it enters the deck
-TAPS = TAP_STEM + STEMS * DECKS
+TAP_MUSIC = TAP_STEM + STEMS * DECKS  # everything but inputs and announcements, after the ducking
+TAPS = TAP_MUSIC + 1
 
 HISTOGRAM = 64  # bins of the histograms of render time and callback interval
 GAPS = 256  # number of most recent gaps that are kept with their causes
@@ -74,7 +86,7 @@ BANKS = len(BANK_RATES)
 MIN_RATE, MAX_RATE = 0.25, 4.0
 CURVES = 3
 # Meters: groups of four stereo signals, and the groups that can be requested.
-METER_DECKS, METER_OUTPUTS, METER_STEMS = 0, 1, 2  # outputs: master, cue; stems: + group
+METER_DECKS, METER_OUTPUTS, METER_STEMS = 0, 1, 2  # outputs: master, cue, inputs; stems: + group
 METER_GROUPS = METER_STEMS + STEMS * DECKS // PAIRS
 UNDO_ENTRIES = 8192  # most pieces of memory that a turn may change, and their total size
 UNDO_WORDS = 1 << 21

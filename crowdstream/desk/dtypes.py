@@ -65,6 +65,10 @@ LEASE = _record(
     # Frames that the outgoing engine renders in advance and still plays: the stream of the incoming
     # engine may take longer to become audible.
     ("ahead", "i8"),
+    # Frames after those that both engines play, fading from one stream to the other.
+    ("fade", "i8"),
+    ("fade_ns", "i8"),  # monotonic time at which the first of these is heard
+    ("fade_offset", "i8"),  # its frame in the outgoing engine's block
 )
 
 # A turn is rendered completely or not at all; see engine/undo_log.py.
@@ -120,7 +124,7 @@ EVENT = _record(
 
 VOICE = _record(
     ("state", "i4"),
-    ("deck", "i4"),
+    ("deck", "i4"),  # or SAMPLER, ANNOUNCER
     ("stems", "i4"),
     ("loop", "i4"),
     ("direction", "i4"),  # 1 forward, -1 backward
@@ -246,6 +250,67 @@ LIMITER = _record(
     ("oldest", "i8"),  # of the gains below 1 in the look-ahead
     ("newest", "i8"),
     ("held", "f8"),  # gain after the release, before smoothing
+)
+
+# What a capture process writes about an input. The counter of frames has its own cache line.
+CAPTURE = _record(
+    ("configured", "i8"),  # 1: the server has this input; set before anything plays
+    ("source", "i8"),  # one of CAPTURE_*
+    ("serial", "i8"),  # of the stream: it differs after each start
+    ("rate", "f8"),  # nominal sample rate of the device, Hz
+    ("block", "i8"),  # frames that arrive at a time
+    ("origin", "i8"),  # of a file: frame of the mix at which its first frame is due
+    ("overflows", "i8"),  # blocks before which the device lost frames
+    ("stamp", "i8"),  # odd while the time mark is being written
+    ("mark_frame", "i8"),  # frames captured at `mark_ns`
+    ("mark_ns", "f8"),  # monotonic time, smoothed
+    ("mark_period", "f8"),  # ns per frame, smoothed
+    ("pad", "i8", (5,)),
+    ("head", "i8"),  # frames captured; store-release
+    ("pad_head", "i8", (7,)),
+)
+
+# An input as the engine plays it.
+INPUT = _record(
+    ("serial", "i8"),  # of the stream that is played
+    ("locked", "i8"),  # 1: the ring is being read
+    ("bank", "i8"),  # of the interpolator
+    ("place", "i8"),  # frame of the ring under the playhead
+    ("fraction", "f8"),
+    ("ratio", "f8"),  # frames of the ring per frame of the mix
+    ("drift", "f8"),  # learnt difference of the clocks, relative: 1e-6 is 1 ppm
+    ("target", "f8"),  # frames by which the playhead follows the capture
+    ("margin", "f8"),  # of them, frames added because they were missing once
+    ("behind", "f8"),  # frames by which it follows now
+    ("seconds", "f8"),  # since it began to play
+    ("steered", "i8"),  # frame of the mix at which the ratio was last set
+    ("mark_frame", "i8"),  # the latest time mark
+    ("mark_ns", "f8"),
+    ("mark_period", "f8"),
+    ("faded", "i8"),  # frames of the fade-in so far
+    ("held", "i8"),  # frames left in which the last sample decays
+    ("last", "f4", (2,)),  # that sample
+    ("gaps", "i8"),  # times it ran out of frames
+    ("locks", "i8"),  # times it began to play
+    ("talk_on", "i8"),  # talkover: 1 the level is followed
+    ("talking", "i8"),  # 1: the music is ducked
+    ("talk_open", "f8"),  # level that opens it
+    ("talk_close", "f8"),  # level that closes it, after the hold
+    ("talk_gain", "f8"),  # of the music
+    ("talk_attack", "i8"),  # frames
+    ("talk_hold", "i8"),
+    ("talk_release", "i8"),
+    ("envelope", "f8"),
+    ("quiet", "i8"),  # frames for which it has been below the closing level
+)
+
+# The output's clock, smoothed: the time at which a block is requested jitters.
+INPUT_CLOCK = _record(
+    ("frame", "i8"),
+    ("ns", "f8"),
+    ("period", "f8"),  # ns per frame
+    ("seconds", "f8"),  # since it was started
+    ("astray", "f8"),  # seconds for which its blocks have been too late to be jitter
 )
 
 METERING = _record(

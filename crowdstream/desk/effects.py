@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EFFECTS = 48  # instances: 28 slots, and 20 whose tails may still be ringing
+EFFECTS = 56  # instances: 36 slots, and 20 whose tails may still be ringing
 CHAIN_SLOTS = 4
 ROWS = 16  # ramps per instance:
 ROW_MIX, ROW_ON, ROW_FIRST = 0, 1, 2  # its mix, its on switch, then its own parameters

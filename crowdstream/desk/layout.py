@@ -7,6 +7,7 @@ here, so nothing has to be kept in step by hand.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,10 @@ from crowdstream.desk.constants import (
     FILTER_TABLE,
     GAPS,
     GRIDS,
+    HANDOVER_FRAMES,
     HISTORY,
+    INPUT_FRAMES,
+    INPUTS,
     LANES,
     MAX_PAGES,
     METER_GROUPS,
@@ -34,6 +38,7 @@ from crowdstream.desk.constants import (
     PAIRS,
     PEAK_TAPS,
     PENDING,
+    PLAYERS,
     SEGMENT,
     SLOTS,
     SOURCES,
@@ -51,6 +56,7 @@ from crowdstream.desk.constants import (
     WAVE,
 )
 from crowdstream.desk.dtypes import (
+    CAPTURE,
     CLOCK,
     COMMAND,
     DECK,
@@ -60,6 +66,8 @@ from crowdstream.desk.dtypes import (
     GAP,
     GRID,
     HEADER,
+    INPUT,
+    INPUT_CLOCK,
     LEASE,
     LEDGER,
     LIMITER,
@@ -79,7 +87,7 @@ from crowdstream.desk.load_shedding import QUALITY
 from crowdstream.desk.opcodes import INT16
 from crowdstream.desk.ramps import RAMPS
 
-VERSION = 4
+VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,23 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("wet", np.dtype("f4"), (SEGMENT, LANES)),
         ("mix", np.dtype("f4"), (SEGMENT, 2)),  # input of the master
         ("bus", np.dtype("f4"), (BUSES, SEGMENT, 2)),  # inputs of the send buses
+        ("players", np.dtype("f4"), (PLAYERS, SEGMENT, 2)),  # sample pads, announcements
+        ("captures", CAPTURE, (INPUTS,)),
+        ("inputs", INPUT, (INPUTS,)),
+        ("input_clock", INPUT_CLOCK, (1,)),
+        ("input_lanes", np.dtype("f4"), (SEGMENT, LANES)),  # the inputs are the first pairs
+        ("input_out", np.dtype("f4"), (INPUTS, SEGMENT, 2)),  # after their levels
+        ("input_eq", np.dtype("f4"), (EQ_SECTIONS, 2, LANES)),
+        ("input_eq_use", EQ_USE, (INPUTS,)),
+        ("input_filter", FILTER, (1,)),
+        # Gain of the music: for announcements, for each input's talkover.
+        ("ducks", np.dtype("f4"), (1 + INPUTS, SEGMENT)),
         ("cue", np.dtype("f4"), (SEGMENT, 2)),  # signal of the second output pair
         ("stem_out", np.dtype("f4"), (DECKS * STEMS, SEGMENT, 2)),  # stems whose tap is on
         ("cue_line", np.dtype("f4"), (DELAY_FRAMES, 2)),
         ("cue_out", np.dtype("f4"), (TAP_MARGIN, 2)),  # the block's cue bus, for the device
+        # Frames of both output pairs that one engine has rendered for its successor to fade in.
+        ("handover", np.dtype("f4"), (HANDOVER_FRAMES, 4)),
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands
         ("gain", np.dtype("f4"), (2, SEGMENT)),
         ("speed", np.dtype("f8"), (2, SEGMENT)),  # tempo factor; tape frames per frame of the voice
@@ -182,6 +203,7 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("grids", GRID, (GRIDS,)),
         ("taps", TAP, (TAPS,)),
         ("tap_rings", np.dtype("f4"), (TAPS, TAP_FRAMES, 2)),
+        ("input_rings", np.dtype("f4"), (INPUTS, INPUT_FRAMES, 2)),
         ("page_table", np.dtype("i4"), (SOURCES, MAX_PAGES)),
     ]
     regions: dict[str, Region] = {}
@@ -194,6 +216,18 @@ def _regions() -> tuple[dict[str, Region], int]:
 
 
 REGIONS, ARENA_OFFSET = _regions()
+
+
+def fingerprint() -> str:
+    """Return a hash of the version and of all regions and fields, as 16 hexadecimal digits.
+
+    Processes of two versions can share a desk if theirs are equal.
+    """
+    parts = [
+        (one.name, one.dtype.descr if one.dtype.names else one.dtype.str, one.shape, one.offset)
+        for one in REGIONS.values()
+    ]
+    return hashlib.sha256(repr((VERSION, ARENA_OFFSET, parts)).encode()).hexdigest()[:16]
 
 
 def frames_per_page_shift(fmt: int, channels: int) -> int:

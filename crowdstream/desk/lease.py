@@ -12,6 +12,7 @@ import threading
 
 from crowdstream.desk.atomics import load_acquire, store_release
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import HANDOVER_FRAMES
 from crowdstream.desk.dtypes import LEASE
 from crowdstream.desk.layout import REGIONS
 
@@ -59,7 +60,7 @@ class Lease:
         """Take the lease. No other engine may be rendering."""
         self._record["thread"] = 0
         self._record["pid"] = os.getpid()
-        self._record["wanted"] = 0
+        self._record["wanted"] = self._record["fade"] = 0
         store_release(self._owner, self._number)
 
     @property
@@ -67,9 +68,36 @@ class Lease:
         """Frames that the outgoing engine renders in advance and plays itself."""
         return int(self._record["ahead"])
 
-    def request_handover(self, ahead: int = 0) -> None:
-        """Request that the rendering engine hand over to this one, `ahead` frames later."""
+    @property
+    def fade(self) -> int:
+        """Frames after those that both engines play, fading from one stream to the other."""
+        return int(self._record["fade"])
+
+    @property
+    def fade_ns(self) -> int:
+        """Monotonic time in ns at which the first of those frames is heard."""
+        return int(self._record["fade_ns"])
+
+    @fade_ns.setter
+    def fade_ns(self, moment: int) -> None:
+        self._record["fade_ns"] = moment
+
+    @property
+    def fade_offset(self) -> int:
+        """Frame of the outgoing engine's block at which the first of those frames is played."""
+        return int(self._record["fade_offset"])
+
+    @fade_offset.setter
+    def fade_offset(self, frame: int) -> None:
+        self._record["fade_offset"] = frame
+
+    def request_handover(self, ahead: int = 0, fade: bool = False) -> None:
+        """Request that the rendering engine hand over to this one, `ahead` frames later.
+
+        With `fade`, both then play the same `HANDOVER_FRAMES` frames.
+        """
         self._record["ahead"] = ahead
+        self._record["fade"] = HANDOVER_FRAMES if fade else 0
         store_release(self._wanted, self._number)
 
     def handover_requested(self) -> bool:

@@ -39,6 +39,9 @@ OP_EFFECT = 32
 OP_EFFECT_MOVE = 33  # index: instance; start: the instance it will follow, -1 the beginning
 OP_LOOKAHEAD = 40  # x: the limiter's look-ahead in frames, 0 for none
 OP_QUALITY = 41  # index: the load-shedding level to hold, -1: it follows the load
+# target: input; index: on; x: level that opens it, y: level that closes it, z: gain of the music
+# while it is open, all linear; start: attack, loop_in: hold, loop_out: release, in frames.
+OP_TALKOVER = 42
 
 # Actions of OP_LOOP.
 LOOP_EXIT = 0  # plays on past the loop's end
@@ -73,6 +76,9 @@ METERS_MIX, METERS_STEMS = 1, 2
 # State of the stream before a block is rendered: normal, the device reports an underflow, an engine
 # has taken over from one that stopped, the device was lost, the block size changes with this block.
 FLAG_NONE, FLAG_UNDERFLOW, FLAG_TAKEN, FLAG_LOST, FLAG_RESIZED = range(5)
+
+# What is in an input's ring: nothing, a device's frames on its own clock, or a file's on the mix's.
+CAPTURE_NONE, CAPTURE_DEVICE, CAPTURE_FILE = range(3)
 
 # Causes of a gap.
 CAUSE_CALLBACK, CAUSE_RENDER, CAUSE_DEVICE, CAUSE_PAGE, CAUSE_ENGINE, CAUSE_LOST = range(6)

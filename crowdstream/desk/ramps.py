@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.desk.constants import BUSES, DECKS, SLOTS, STEMS
+from crowdstream.desk.constants import BUSES, DECKS, INPUTS, PAIRS, SLOTS, STEMS
 from crowdstream.desk.effects import EFFECTS, ROWS
 from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT
 
@@ -10,6 +10,10 @@ from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT
 RAMP_MASTER = 0
 RAMP_CROSSFADER = 2  # 0: all of the left side, 1: all of the right side
 RAMP_CUE = 3  # level of the cue bus
+RAMP_SAMPLES = 4  # level of all sample pads
+RAMP_ANNOUNCEMENTS = 5  # level of announcements
+RAMP_DUCK = 6  # gain of the mix without announcements
+RAMP_HOUSE = 7  # gain of everything that the opening hours set: fade-in, loudness limits
 RAMP_DECK = 8  # + deck: level
 RAMP_TRIM = 12  # + deck: linear gain before the EQ
 RAMP_EQ = 16  # + 4 * deck + band
@@ -22,6 +26,14 @@ RAMP_RIGHT = 116  # + deck: to its right side; the remainder to 1 bypasses the c
 RAMP_CURVE = 120  # + one of CURVE_*: its weight in the crossfader's curve; their sum is 1
 RAMP_CEILING = 123  # of the limiter, linear
 RAMP_PREFADER = 72  # + BUSES * deck + bus: 0 sent post-fader, 1 sent pre-fader
+RAMP_INPUT_LEVEL = 80  # + input
+RAMP_INPUT_MUTE = 82  # + input: 0 muted, 1 open
+RAMP_INPUT_GAIN = 84  # + input: linear gain before the EQ
+RAMP_INPUT_PFL = 86  # + input
+RAMP_INPUT_EQ = 88  # + 4 * input + band
+RAMP_INPUT_FILTER = 96  # + input: as RAMP_FILTER; four rows, because the filter has four pairs
+RAMP_INPUT_RESONANCE = 100  # + input, four rows
+RAMP_TALKOVER = 104  # + input: gain of the music while somebody talks; moved by the engine
 RAMP_EFFECT = 128  # + ROWS * instance + row
 RAMP_VOICE = RAMP_EFFECT + ROWS * EFFECTS  # + VOICE_ROWS * slot + one of:
 VOICE_ROWS = 96
@@ -56,6 +68,9 @@ NEUTRAL = {
         for destination in (0, 1, 3)
     },
     **dict.fromkeys(range(RAMP_PREFADER, RAMP_PREFADER + DECKS * BUSES), 0.0),
+    **dict.fromkeys(range(RAMP_INPUT_PFL, RAMP_INPUT_PFL + INPUTS), 0.0),
+    **dict.fromkeys(range(RAMP_INPUT_FILTER, RAMP_INPUT_FILTER + PAIRS), 0.0),
+    **dict.fromkeys(range(RAMP_INPUT_RESONANCE, RAMP_INPUT_RESONANCE + PAIRS), 0.0),
     **{
         RAMP_VOICE + VOICE_ROWS * slot + row: 0.0
         for slot in range(SLOTS)
@@ -73,6 +88,11 @@ def deck_level_ramp(deck: int) -> int:
 def eq_ramp(deck: int, band: int) -> int:
     """Row of the linear gain of a deck's EQ band (0 low, 1 mid, 2 high)."""
     return RAMP_EQ + 4 * deck + band
+
+
+def input_eq_ramp(number: int, band: int) -> int:
+    """Row of the linear gain of an input's EQ band (0 low, 1 mid, 2 high)."""
+    return RAMP_INPUT_EQ + 4 * number + band
 
 
 def voice_ramp(slot: int, which: int) -> int:

@@ -47,6 +47,8 @@ def pop_events(desk: Desk, room: int = EVENT_RING) -> np.ndarray:
     tail = load_acquire(desk.address + EVENT_TAIL)
     head = load_acquire(desk.address + EVENT_HEAD)
     count = min(room, head - tail)
+    if not count:
+        return desk.events[:0]
     batch: np.ndarray = desk.events[np.arange(tail, tail + count) % EVENT_RING]
     store_release(desk.address + EVENT_TAIL, tail + count)
     return batch

@@ -19,6 +19,8 @@ from crowdstream.desk.layout import REGIONS
 # Owners of tap requests. Each process counts its requests in eight bits of `on`, so that the
 # requests of a killed process can be withdrawn.
 CONTROL, RECORDER, LISTENERS = 0, 1, 2
+CAPTURES = 3  # + input
+BROADCAST, LIGHTS, JACK = 5, 6, 7
 _BITS = 8
 
 _FIELDS = TAP.fields

@@ -16,6 +16,7 @@ from crowdstream.doctor import (
     memory,
     network,
     scheduling,
+    service,
     software,
     sound,
 )
@@ -30,7 +31,8 @@ HELP = """\
 usage: crowdstream doctor [--json] [options of the server]
 
 Checks this machine. Prints one line for each subject, which is in order (ok), could be better
-(warn) or will not work (fail), with the remedy. Pass the same options as to the server.
+(warn) or will not work (fail), with the remedy. Pass the same options as to the server; without
+options, those of the installed service apply.
 
   --json    one JSON object instead: {"state": ..., "checks": [{"name", "state", "text", "fix",
             "data"}, ...]}
@@ -44,6 +46,7 @@ def _checks(
     machine: Machine, settings: Settings
 ) -> Iterator[tuple[str, Callable[[], Check | None]]]:
     """All checks, with the name under which a failure of the check itself is reported."""
+    found = service.installed(machine)
     yield "Python", software.python
     yield "libraries", software.libraries
     yield "file formats", software.formats
@@ -59,6 +62,7 @@ def _checks(
     yield "temperature", lambda: scheduling.temperature(machine)
     yield "clock source", lambda: scheduling.clock_source(machine)
     yield "NTP", lambda: scheduling.synchronized(machine)
+    yield "clock", lambda: scheduling.clock(machine, settings)
     yield "shared memory", lambda: memory.shared_memory(machine, settings)
     yield "free memory", lambda: memory.free_memory(machine, settings)
     yield "swap", lambda: memory.swap(machine)
@@ -69,7 +73,13 @@ def _checks(
     for folder in disk.folders(settings)["recordings"]:
         yield "free space", partial(disk.free_space, folder)
     yield "network", lambda: network.exposure(settings)
-    yield "port", lambda: network.port(machine, settings)
+    yield "port", lambda: network.port(machine, settings, service.running(machine, found))
+    yield "service", lambda: service.units(machine, found)
+    for unit in found:
+        yield unit.name, partial(service.state, machine, unit)
+        if unit.name == service.DJ:
+            yield "DJ's music", partial(service.music, machine, unit)
+    yield "library", lambda: service.library(machine, found)
 
 
 def examine(machine: Machine, settings: Settings) -> Iterator[Check]:
@@ -128,13 +138,15 @@ def doctor(argv: Sequence[str], machine: Machine | None = None) -> int:
         return 0
     as_json = "--json" in arguments
     arguments = [word for word in arguments if word != "--json"]
+    machine = machine or Machine()
+    arguments = arguments or service.server_options(service.installed(machine))
     try:
         settings = resolve(arguments, prog="crowdstream doctor").settings
     except SettingError as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 2
     checks = []
-    for check in examine(machine or Machine(), settings):
+    for check in examine(machine, settings):
         checks.append(check)
         if not as_json:
             _print(line(check))

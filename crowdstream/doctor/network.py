@@ -25,8 +25,11 @@ def exposure(settings: Settings) -> Check:
                  "--osc-host", data)
 
 
-def port(machine: Machine, settings: Settings) -> Check:
-    """Check whether the port is free, and if not, which program uses it."""
+def port(machine: Machine, settings: Settings, service: bool = False) -> Check:
+    """Check whether the port is free, and if not, which program uses it.
+
+    `service`: the installed server is running, with these settings.
+    """
     name, number = "port", settings.port
     data: dict[str, object] = {"port": number}
     if number == 0:
@@ -37,6 +40,8 @@ def port(machine: Machine, settings: Settings) -> Check:
             trial.bind((settings.osc_host, number))
         except (OSError, OverflowError) as error:
             if getattr(error, "errno", None) == errno.EADDRINUSE:
+                if service:
+                    return Check(name, OK, f"UDP {number} is in use by the service", data=data)
                 holders = port_holders("udp", number, machine.root)
                 data["held_by"] = holders
                 who = ", ".join(holders) or "another user's program"

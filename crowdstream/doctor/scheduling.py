@@ -7,13 +7,19 @@ Real-time priority of the audio thread, and the limit on locked memory.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import resource
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
+from crowdstream.settings import Settings
 
 CLOCKS = "/sys/devices/system/clocksource/clocksource0"
 SLOW = frozenset({"hpet", "acpi_pm", "pit", "jiffies", "refined-jiffies"})
@@ -38,13 +44,31 @@ def clock_source(machine: Machine) -> Check:
     return Check(name, WARN, f"{source}: slow to read", fix, data)
 
 
-def synchronized(machine: Machine) -> Check:
+STA_UNSYNC = 0x40  # bit of the kernel's clock status, see adjtimex(2)
+_TIMEX_BYTES, _STATUS_BYTES = 256, slice(40, 44)  # of struct timex with 64-bit words
+
+
+def kernel_synchronized() -> bool | None:
+    """Whether the kernel considers its clock synchronized; None if it does not say."""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # zeros: change nothing
+    try:
+        state = ctypes.CDLL(None).adjtimex(timex)
+    except (OSError, AttributeError):
+        return None
+    if state < 0:
+        return None
+    return not int.from_bytes(timex.raw[_STATUS_BYTES], sys.byteorder) & STA_UNSYNC
+
+
+def synchronized(
+    machine: Machine, kernel: Callable[[], bool | None] = kernel_synchronized
+) -> Check:
     """Check whether the system clock is synchronized; time tags of other machines depend on it."""
     name = "NTP"
     output = machine.run(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     if not output:
         there = machine.resolve("/run/systemd/timesync/synchronized").exists()
-        output = "yes" if there else ""
+        output = "yes" if there else {True: "yes", False: "no", None: ""}[kernel()]
     data = {"synchronized": {"yes": True, "no": False}.get(output)}
     if output == "yes":
         return Check(name, OK, "the clock is synchronized", data=data)
@@ -52,6 +76,79 @@ def synchronized(machine: Machine) -> Check:
         return Check(name, WARN, "the clock is not synchronized: time tags from other machines "
                      "are off by its error", "sudo timedatectl set-ntp true", data)
     return Check(name, OK, "the system does not report it", data=data)
+
+
+CREDIBLE = 1_767_225_600.0  # Unix time, the beginning of 2026, as in control/opening_hours.py
+JUMP_SECONDS = 60.0  # since boot; less is the error of a clock chip
+RTC_SECONDS = 60.0  # difference between the two clocks
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The present times: `wall` in Unix seconds, `awake` in seconds since boot without suspension,
+    `since_boot` with it."""
+
+    wall: float
+    awake: float
+    since_boot: float
+
+    @classmethod
+    def now(cls) -> Clocks:
+        """Read the clocks."""
+        return cls(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def clock(machine: Machine, settings: Settings, now: Clocks | None = None) -> Check:
+    """Check the time of day, on which opening hours depend, also after a power failure."""
+    now = now or Clocks.now()
+    name = "clock"
+    rtc = machine.read("/sys/class/rtc/rtc0/since_epoch")
+    local = machine.run(["timedatectl", "show", "--property=LocalRTC", "--value"]) == "yes"
+    jump = _jump_since_boot(machine, now)
+    data = {"rtc": rtc is not None, "jump_seconds": jump, "schedule": str(settings.schedule or "")}
+    if now.wall < CREDIBLE:
+        return Check(
+            name, FAIL if settings.schedule else WARN,
+            "the time is not set: opening hours wait, and the music plays at the lowest loudness "
+            "limits", "connect the network, or: sudo timedatectl set-time 'YYYY-MM-DD hh:mm'", data,
+        )
+    found = []
+    if jump is not None and abs(jump) >= JUMP_SECONDS:
+        found.append(f"it was {_span(abs(jump))} {'behind' if jump > 0 else 'ahead'} at boot")
+    if rtc is None:
+        found.append("there is no battery-backed clock")
+    elif not local and abs(float(rtc) - now.wall) > RTC_SECONDS:
+        found.append(f"the battery-backed clock is off by {_span(abs(float(rtc) - now.wall))}")
+    if not found:
+        return Check(name, OK, "it keeps the time without power", data=data)
+    text = "; ".join(found)
+    if settings.schedule is None:
+        return Check(name, OK, text, data=data)
+    return Check(
+        name, WARN, f"{text}: after a power failure, opening hours wait for the network's time",
+        "keep the network's time reachable, or add a clock with a battery; sudo hwclock --systohc "
+        "sets it" if rtc is None else "sudo hwclock --systohc, or replace its battery", data,
+    )
+
+
+def _jump_since_boot(machine: Machine, now: Clocks) -> float | None:
+    # By how much the clock was set since the service manager started, which noted both clocks.
+    manager = "org.freedesktop.systemd1"
+    get = ["busctl", "get-property", manager, "/org/freedesktop/systemd1", f"{manager}.Manager"]
+    output = machine.run([*get, "UserspaceTimestamp", "UserspaceTimestampMonotonic"])
+    numbers = re.findall(r"^t (\d+)$", output or "", re.MULTILINE)
+    if len(numbers) != 2 or not int(numbers[0]):
+        return None
+    wall, awake = (int(number) / 1e6 for number in numbers)
+    suspended = now.since_boot - now.awake
+    return now.wall - (wall + now.awake - awake + suspended)
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400 * 365.25, "years"), (86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and unit in ("h", "min")):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 HOT = 80.0  # degrees Celsius at which a Raspberry Pi starts to throttle
@@ -71,15 +168,25 @@ def governor(machine: Machine) -> Check:
     """Check how the processor frequency is selected."""
     name = "CPU governor"
     files = machine.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
-    found = Counter(file.read_text(encoding="utf-8").strip() for file in files)
-    data = {"governors": dict(found)}
+    by_core = {
+        int(file.parts[-3].removeprefix("cpu")): file.read_text(encoding="utf-8").strip()
+        for file in files
+    }
+    found = Counter(by_core.values())
+    data = {"governors": dict(found), "cores": dict(sorted(by_core.items()))}
     if not found:
         return Check(name, OK, "the system does not change the frequency", data=data)
     if set(found) == {"performance"}:
         return Check(name, OK, "performance", data=data)
-    summary = ", ".join(f"{kind} on {count}" for kind, count in sorted(found.items()))
+    slow = {kind for kind in found if kind != "performance"}
+    summary = ", ".join(
+        f"{kind} on CPU {', '.join(str(core) for core in sorted(by_core) if by_core[core] == kind)}"
+        for kind in sorted(slow)
+    )
     fix = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-    return Check(name, WARN, f"{summary} of {found.total()} CPUs: blocks are late while the "
+    if machine.read("/etc/systemd/system/crowdstream-governor.service") is None:
+        fix += "; at each boot: sudo ./start-crowdstream.sh --install-service"
+    return Check(name, WARN, f"{summary} (of {found.total()}): blocks are late while the "
                  "frequency rises", fix, data)
 
 

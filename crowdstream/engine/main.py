@@ -1,10 +1,12 @@
 """The engine process: opens the device and sleeps while its callback renders the desk.
 
-Control starts it with the desk's file descriptor, in one of four roles: the first engine, which
+Control starts it with the desk's file descriptor, in one of five roles: the first engine, which
 begins to play; a standby, ready to take over; an engine that searches for a lost device and
-resumes there; and one that resumes with another block size. Standard input is its lifeline: when
-it is closed, the server shuts down or does not need this engine any more. The engine reports to
-control in JSON lines on standard output, and does not depend on a reader.
+resumes there; one that resumes with another block size; and one of another version of the program,
+which resumes with the same block size. An engine that has handed over to another version stands by
+while that is on trial. Standard input is its lifeline: when it is closed, the server shuts down or
+does not need this engine any more. The engine reports to control in JSON lines on standard output,
+and does not depend on a reader.
 
 An engine's pipes: reports to control, and standard input, which keeps it alive.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import select
 import signal
@@ -28,6 +31,7 @@ from crowdstream.desk.opcodes import FLAG_LOST, FLAG_RESIZED, FLAG_TAKEN
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.engine.drivers import Driver
 from crowdstream.engine.drivers.callback import Callback, StreamChange, raise_priority
+from crowdstream.engine.drivers.devices import JACK
 from crowdstream.engine.drivers.internal_clock import InternalClockDriver
 from crowdstream.engine.drivers.portaudio import PortAudioDriver
 from crowdstream.engine.precompiled import kernels, load_made
@@ -44,6 +48,14 @@ def report(message: dict[str, Any]) -> None:
     # Control may have died; its successor reads the state from the desk.
     with contextlib.suppress(OSError):
         send_to_parent(message)
+
+
+def wake_control() -> None:
+    """Make control look for events of the engine: an empty line. Never blocks."""
+    try:  # noqa: SIM105  (`suppress` allocates an object, and the callback may not)
+        os.write(1, b"\n")
+    except OSError:  # the pipe is full, so control will look, or control has died
+        pass
 
 
 def pause(seconds: float | None) -> None:
@@ -63,16 +75,13 @@ def wait_for_message() -> None:
             return
 
 
-def sleep_until_ended() -> NoReturn:
-    """Sleep until standard input is closed. Raises `Ended`."""
-    while True:  # a restarted control process writes a newline
-        pause(None)
-
-
 SEARCH_SECONDS = 1.0  # between attempts to open a lost device
 HANDOVER_SECONDS = 1.0  # that an engine may take to hand over on request
 CHANGE_SECONDS = 3.0  # within which a stream renders its first block after a handover
 HANDOVER_MARGIN_SECONDS = 0.003  # by which a handover is requested before a block is due
+FADE_MARGIN_SECONDS = 0.02  # by which this engine is ready before the other one begins to fade
+JACK_CYCLE_FRAMES = 64  # a divisor of JACK's usual periods
+TIMING_SECONDS = 20.0  # of silence, in which an engine learns when its stream is heard
 POLL_SECONDS = 0.005  # between checks for a condition
 REOPEN_SECONDS = 1.0  # for which a device may still be held by the engine that died
 REOPEN_INTERVAL_SECONDS = 0.002
@@ -89,10 +98,15 @@ class Engine:
         self._frames = int(request["buffer_size"])
         self._desk = Desk(int(request["fd"]))
         self._lease = Lease(self._desk, int(request["number"]))
-        self._callback = Callback(self._desk, self._frames, int(request["number"]))
+        self._callback = self._make_callback()
         self._callback.warm_up()
         self._driver: Driver | None = None
         self._info: StreamInfo | None = None
+
+    def _make_callback(self) -> Callback:
+        made = Callback(self._desk, self._frames, int(self._request["number"]))
+        made.announce = wake_control
+        return made
 
     def run(self) -> int:
         """Run in the requested role. Returns the exit status when there is nothing left to do."""
@@ -102,10 +116,11 @@ class Engine:
                 return self._run_first()
             if role == "search":
                 self._run_search()
-            elif role == "resize":
-                self._run_resize()
+            elif role in ("resize", "upgrade"):
+                self._run_successor()
             else:
                 self._run_standby()
+            self._keep_playing()
         except Ended:
             pass
         finally:
@@ -124,8 +139,9 @@ class Engine:
         self._finish_loading()
         self._driver.start()
         raise_priority()  # of this thread, too: a killed process then ends sooner
+        self._info = info
         report({"ready": asdict(info)})
-        sleep_until_ended()
+        self._keep_playing()
 
     def _first_driver(self) -> tuple[Driver, StreamInfo]:
         request, desk = self._request, self._desk
@@ -150,22 +166,35 @@ class Engine:
     # Standby -----------------------------------------------------------------------------
 
     def _run_standby(self) -> None:
-        self._info, running = self._prepare(self._request["standby"] == "warm")
+        # The built-in clock needs no stream of this engine's own to be started at once.
+        warm = self._request["standby"] == "warm" or self._wanted_driver() == "null"
+        self._info, running = self._prepare(warm)
         self._finish_loading()
         raise_priority()  # of this thread: it decides on a takeover, and must not be delayed
         report({"standby": "running" if running else "warm"})
+        self._stand_by(running)
+
+    def _stand_by(self, running: bool) -> None:
+        # Wait until the active engine has to be replaced, and replace it; `running`: this engine's
+        # own stream is. Raises `Ended`.
+        device = self._wanted_driver() != "null"
         active = self._driver.alive if self._driver is not None else bool
-        monitor = StandbyMonitor(self._desk, self._lease, self._callback, running, active)
+        monitor = StandbyMonitor(
+            self._desk, self._lease, self._callback, running, active, device
+        )
         why = monitor.wait()
         if why == "ended":
+            raise Ended
+        if why == "message":
+            self._take_planned(monitor, running, "upgraded")
             return
         flag = FLAG_LOST if why == "device" else FLAG_TAKEN
-        lost = why == "device" or not self._reopen_device()
+        lost = why == "device" or not (running or self._reopen_device())
         if lost and self._request["lost"] == "wait":
             report({"lost": "device"})
-            return
+            raise Ended
         before = int(self._desk.lease["takeovers"])
-        if lost:
+        if lost or not device:
             clock = self._continue_on_internal_clock(flag)
             monitor.take_over()
             clock.start()
@@ -174,10 +203,21 @@ class Engine:
             monitor.take_over()
             if not running and self._driver is not None:
                 self._driver.start()
+        assert self._info is not None
         self._describe(self._info)
         self._wait_for_first_block(before)
         report({"took": asdict(self._info), "why": why, "lost": lost})
-        sleep_until_ended()
+
+    def _keep_playing(self) -> NoReturn:
+        # Sleep while the callback renders. After a handover to an engine of another version, stand
+        # by in case that one fails. Raises `Ended`.
+        while True:
+            wait_for_message()
+            if self._lease.held():
+                continue
+            self._callback.change = None
+            report({"standby": "running"})
+            self._stand_by(running=True)
 
     def _continue_on_internal_clock(self, flag: int) -> InternalClockDriver:
         # The built-in clock catches up on the time lost.
@@ -191,7 +231,7 @@ class Engine:
     def _replace_callback(self) -> None:
         # A stream that only stalled may call its callback again, but only one thread may render.
         self._callback.retired = True
-        self._callback = Callback(self._desk, self._frames, int(self._request["number"]))
+        self._callback = self._make_callback()
 
     def _wait_for_first_block(self, takeovers: int) -> None:
         # The first block records how much time was lost.
@@ -204,6 +244,8 @@ class Engine:
         # Run a silent stream beside the audible one if the device accepts two, unless this engine
         # is to be `warm` only.
         if self._request["driver"] == "null":
+            if warm:
+                return self._clock_info(), False
             clock = InternalClockDriver(self._callback, self._rate, self._frames)
             clock.start()
             self._driver = clock
@@ -258,11 +300,12 @@ class Engine:
             monitor.take_over()
         self._describe(self._info)
         report({"took": asdict(self._info), "why": "found", "lost": False})
-        sleep_until_ended()
 
-    def _request_handover(self, monitor: StandbyMonitor, ahead: int = 0) -> None:
+    def _request_handover(
+        self, monitor: StandbyMonitor, ahead: int = 0, fade: bool = False
+    ) -> None:
         # Request the other engine to hand over, or kill it: afterwards this one renders.
-        self._lease.request_handover(ahead)
+        self._lease.request_handover(ahead, fade)
         waited = 0.0
         while not self._lease.held():
             pause(POLL_SECONDS)
@@ -288,20 +331,34 @@ class Engine:
             driver.stop()
         return False
 
-    # Change of the block size ------------------------------------------------------------
+    # Change of the block size or of the version ------------------------------------------
 
-    def _run_resize(self) -> None:
+    def _run_successor(self) -> None:
         self._info, beside = self._prepare(warm=False)
         self._finish_loading()
+        if beside and self._request["role"] == "upgrade":
+            pause(TIMING_SECONDS)
         report({"prepared": asdict(self._info) if beside else None})
         wait_for_message()
         raise_priority()
         monitor = StandbyMonitor(self._desk, self._lease, self._callback, beside)
+        why = "resized" if self._request["role"] == "resize" else "upgraded"
+        self._take_planned(monitor, beside, why)
+
+    def _take_planned(self, monitor: StandbyMonitor, beside: bool, why: str) -> None:
+        # Take over from an engine that plays. Raises `Ended`.
+        if not beside and self._wanted_driver() == "null":
+            self._info, beside = self._prepare(warm=False)
+        assert self._info is not None
+        fade = beside and self._frames == int(self._desk.header["block_frames"])
         self._callback.first_flag = FLAG_RESIZED
         if beside:
             self._callback.change = StreamChange(self._frames, self._info.latency)
+            # JACK calls all clients in the same cycles, which are multiples of 64 frames.
+            jack = JACK in self._info.device
+            self._callback.grid = math.gcd(self._frames, JACK_CYCLE_FRAMES) if jack else 0
         if monitor.alive():
-            self._request_handover(monitor, self._handover_frames() if beside else 0)
+            self._request_handover(monitor, self._handover_frames(fade) if beside else 0, fade)
         else:
             self._callback.first_flag, self._callback.change = FLAG_TAKEN, None
             self._describe(self._info)
@@ -309,24 +366,26 @@ class Engine:
         lost = not beside and not self._reopen_resized(monitor)
         if lost and self._request["lost"] == "wait":
             report({"lost": "device"})
-            return
+            raise Ended
         deadline = time.monotonic() + CHANGE_SECONDS
         while not self._callback.renders and time.monotonic() < deadline:
             pause(POLL_SECONDS)
         self._describe(self._info)
-        report({"took": asdict(self._info), "why": "resized", "lost": lost})
-        sleep_until_ended()
+        report({"took": asdict(self._info), "why": why, "lost": lost})
 
-    def _handover_frames(self) -> int:
-        # Frames that the other engine must play from its handover until this one is heard. If its
-        # blocks are longer, this engine requests the handover shortly before its own next block is
-        # due.
+    def _handover_frames(self, fade: bool) -> int:
+        # Frames that the other engine must play from its handover until this one is heard. With a
+        # fade, this one must be ready before that, and waits for the frame. Otherwise, if the
+        # blocks of the other are longer, this engine requests the handover shortly before its own
+        # next block is due.
         assert self._info is not None
         theirs, own = (
             frames / self._rate for frames in (self._desk.header["block_frames"], self._frames)
         )
         until = 0.5 * own
-        if own > theirs:
+        if fade:
+            until = 2.0 * own + FADE_MARGIN_SECONDS
+        elif own > theirs:
             until = 0.5 * (theirs + HANDOVER_MARGIN_SECONDS)
             due = self._callback.called_ns * 1e-9 + own - theirs - HANDOVER_MARGIN_SECONDS
             pause(max(0.0, due - time.monotonic()))
@@ -376,6 +435,7 @@ class Engine:
     def _finish_loading(self) -> None:
         # Afterwards, neither compilation nor garbage collection may delay the callback.
         kernels()
+        self._desk.touch()
         release_pages("libllvmlite")
         gc.collect()
         gc.freeze()
@@ -396,6 +456,7 @@ def main(arguments: list[str]) -> int:
     """Run until standard input is closed. `arguments`: the request as one JSON text."""
     # A terminal's Ctrl-C reaches the whole process group, but ending the engine is up to control.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.set_blocking(1, False)  # the callback writes to it
     return Engine(json.loads(arguments[0])).run()
 
 

@@ -9,7 +9,16 @@ import numpy as np
 from numba import types
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import LANES, MAX_RATE, MIN_RATE, SEGMENT, SLOTS, TURN, VOICES
+from crowdstream.desk.constants import (
+    DECKS,
+    LANES,
+    MAX_RATE,
+    MIN_RATE,
+    SEGMENT,
+    SLOTS,
+    TURN,
+    VOICES,
+)
 from crowdstream.desk.opcodes import (
     EV_MARK,
     FREE,
@@ -34,25 +43,32 @@ from crowdstream.desk.opcodes import (
     OP_STOP,
     OP_STOP_ALL,
     OP_SYNC,
+    OP_TALKOVER,
     OP_TONE,
 )
 from crowdstream.desk.ramps import RAMP_VOICE, VOICE_RATE, VOICE_ROWS, VOICE_STEM
-from crowdstream.engine.dsp.equalizer import equalize
-from crowdstream.engine.dsp.filter import filter_decks
+from crowdstream.engine.dsp.equalizer import equalize, equalize_inputs
+from crowdstream.engine.dsp.filter import filter_decks, filter_inputs
 from crowdstream.engine.dsp.limiter import set_lookahead
 from crowdstream.engine.dsp.ramps import set_ramp
 from crowdstream.engine.effects.chain import (
     change_chain,
     move_effect,
-    run_deck_chains,
+    run_strip_chains,
     update_effects,
 )
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import flush_denormals, restore_control
 from crowdstream.engine.jit.compile import entry, kernel
-from crowdstream.engine.mixer.buses import mix_down
-from crowdstream.engine.mixer.cue import add_pfl_decks, finish_cue
-from crowdstream.engine.mixer.fader import move_crossfader, trim_decks
+from crowdstream.engine.mixer.buses import clear_players, mix_down
+from crowdstream.engine.mixer.cue import add_pfl_decks, add_pfl_inputs, finish_cue
+from crowdstream.engine.mixer.fader import move_crossfader, trim_decks, trim_inputs
+from crowdstream.engine.mixer.inputs import (
+    any_input,
+    play_inputs,
+    set_talkover,
+    steer_inputs,
+)
 from crowdstream.engine.mixer.master import finish, start_tone, stop_tone
 from crowdstream.engine.mixer.meters import meter_outputs, meter_sources
 from crowdstream.engine.mixer.taps import tap_outputs, tap_sources
@@ -90,11 +106,12 @@ def _ramp_frames(address, row, frames):
     if row < RAMP_VOICE or (row - RAMP_VOICE) % VOICE_ROWS < VOICE_STEM:
         return frames
     slot = (row - RAMP_VOICE) // VOICE_ROWS
-    if views.voices(address)[slot].state == FREE:
+    voice = views.voices(address)[slot]
+    if voice.state == FREE:
         return 0
     ramps = views.ramps(address)
     clock = views.clock(address)[0]
-    tempo = clock.tempo_end / clock.tempo_base
+    tempo = clock.tempo_end / clock.tempo_base if voice.deck < DECKS else 1.0
     rate = ramps[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value * tempo
     return max(1, int(frames * min(max(rate, MIN_RATE), MAX_RATE)))
 
@@ -152,6 +169,8 @@ def _apply(address, index, frame):
         set_lookahead(address, int(command.x))
     elif op == OP_QUALITY:
         hold_quality(address, command.index, frame)
+    elif op == OP_TALKOVER:
+        set_talkover(address, command)
     elif op == OP_MARK:
         push_event(address, EV_MARK, command.target, command.serial, frame, command.frame, 0.0)
 
@@ -165,22 +184,36 @@ def _segment(address, out, at, count, frame):
     clear_outputs(address, count)
     tempo_moving = fill_tempo(address, frame, count)
     all_voices = views.voices(address)
+    players = 0
+    for slot in range(SLOTS):
+        if all_voices[slot].state != FREE and all_voices[slot].deck >= DECKS:
+            players |= 1 << all_voices[slot].deck
+    if players:
+        clear_players(address, count)
     for slot in range(SLOTS):
         if all_voices[slot].state != FREE:
             render_voice(address, slot, count, frame, tempo_moving)
     trim_decks(address, count)
     equalize(address, count)
     filter_decks(address, count)
-    run_deck_chains(address, frame, count)
-    tap_sources(address, count, frame)
+    inputs = any_input(address)
+    if inputs:
+        play_inputs(address, frame, count)
+        trim_inputs(address, count)
+        equalize_inputs(address, count)
+        filter_inputs(address, count)
+    run_strip_chains(address, inputs, frame, count)
+    tap_sources(address, inputs, count, frame)
     meter_sources(address, count, frame)
     move_crossfader(address, count)
     add_pfl_decks(address, count)
-    mix_down(address, count)
+    if inputs:
+        add_pfl_inputs(address, count)
+    mix_down(address, players, inputs, count, frame)
     finish_cue(address, at, count)
     finish(address, out, at, count)
     tap_outputs(address, out, at, count, frame)
-    meter_outputs(address, out, at, count, frame)
+    meter_outputs(address, inputs, out, at, count, frame)
 
 
 @kernel
@@ -189,6 +222,7 @@ def _turn(address, out, at, frames):
     frame = views.clock(address)[0].frame
     apply_quality(address, frame)
     receive_commands(address, frame)
+    steer_inputs(address, frame)
     done = 0
     while done < frames:
         due = next_frame(address)

@@ -23,11 +23,14 @@ HANG_PERIODS = 2.5
 HANG_SECONDS = 0.017
 # Callbacks of this engine's own stream meanwhile, which prove that the device is running.
 HANG_CALLS = 3
+# Without a device: checks by this engine meanwhile, which prove that the machine is not stalled.
+HANG_CHECKS = 10
 # After this long without a callback, the active engine is checked more closely.
 ALARM_PERIODS = 1.5
 ALARM_SECONDS = 0.001
 CLOSE_CHECK_SECONDS = 0.001  # between close checks
-CHECK_SECONDS = 0.02  # between checks if this engine's own stream raises the alarm
+CALLED_CHECK_SECONDS = 0.2  # while this engine's own stream is called, and raises the alarm
+CHECK_SECONDS = 0.02  # while it is not
 # A device that calls no callback for this long is gone: the first applies if it reports so or if
 # its thread has ended; the second if it may only be waking up, which takes some sound servers two
 # seconds.
@@ -53,6 +56,7 @@ class StandbyMonitor:
 
     `running`: whether this engine's own stream is being called, which distinguishes a stopped
     device from a stopped engine. `active`: returns whether the device still serves that stream.
+    `device`: whether there is one; the built-in clock never stops by itself.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class StandbyMonitor:
         callback: Callback,
         running: bool,
         active: Callable[[], bool] = lambda: True,
+        device: bool = True,
     ) -> None:
         self._active = active
+        self._device = device
         self._desk = desk
         self._clock = desk.clock
         self._lease = lease
@@ -75,9 +81,11 @@ class StandbyMonitor:
             self._process = os.pidfd_open(self._pid)
         self._alarm_event = os.eventfd(0, os.EFD_NONBLOCK)
         self._period = int(desk.header["block_frames"]) / desk.sample_rate
+        self._hang_seconds = HANG_PERIODS * self._period + HANG_SECONDS
         self._last_callback_ns = 0
         self._calls_at_last_block = 0  # own callbacks at the other engine's latest block
         self._last_calls = 0
+        self._close_checks = 0  # since the other engine's latest block
         self._called_at = time.monotonic()
 
     def alive(self) -> bool:
@@ -89,33 +97,52 @@ class StandbyMonitor:
 
         "died", "hung": the other engine has now ended. "device": so has it, and the device
         requests no blocks any more. "ended": standard input was closed, or the server shuts down.
+        "message": control sends a message, on which this engine takes over from one that plays.
         """
         alarm = ALARM_PERIODS * self._period + ALARM_SECONDS
+        if not self._device:
+            # Nobody hears the gap, so this engine may sleep longer.
+            alarm = max(alarm, self._hang_seconds - HANG_CHECKS * CLOSE_CHECK_SECONDS)
         self._callback.alarm_ns = int(alarm * 1e9)
         self._callback.alarm = partial(os.eventfd_write, self._alarm_event, 1)
         watched = [0, self._alarm_event] + ([] if self._process is None else [self._process])
-        usual = CHECK_SECONDS if self._running else max(0.002, min(CHECK_SECONDS, self._period / 2))
-        pause = usual
+        pause = CHECK_SECONDS
         try:
             while True:
                 ready = select.select(watched, [], [], pause)[0]
                 if self._alarm_event in ready:
                     os.eventfd_read(self._alarm_event)
-                if 0 in ready and not os.read(0, 4096):
-                    return "ended"
+                if 0 in ready:
+                    received = os.read(0, 4096)
+                    if not received:
+                        return "ended"
+                    if received.strip():  # a restarted control process writes a newline
+                        return "message"
                 if self._lease.closing:
                     select.select([0], [], [])
                     return "ended"
                 if not self.alive():
                     return "died"
+                self._close_checks += 1
+                called = self._callback.calls != self._last_calls
                 stale = self._seconds_since_callback()
-                pause = usual if stale < alarm or stale > ENDED_SECONDS else CLOSE_CHECK_SECONDS
+                pause = self._pause(stale, alarm, called)
                 trouble = self._diagnose(stale) if stale > alarm else ""
                 if trouble:
                     self.kill_other()
                     return trouble
         finally:
             self._callback.alarm = None
+
+    def _pause(self, stale: float, alarm: float, called: bool) -> float:
+        # Seconds until the next check. `called`: this engine's own stream has been called since the
+        # latest one, so it goes on and raises the alarm in time.
+        if alarm < stale and (stale <= ENDED_SECONDS or not self._device):
+            return CLOSE_CHECK_SECONDS
+        if self._running:
+            return CALLED_CHECK_SECONDS if called else CHECK_SECONDS
+        longest = CHECK_SECONDS if self._device else alarm
+        return max(CLOSE_CHECK_SECONDS, min(longest, alarm - stale))
 
     def _seconds_since_callback(self) -> float:
         now = time.monotonic()
@@ -126,6 +153,7 @@ class StandbyMonitor:
             self._called_at = now
         if beat != self._last_callback_ns:
             self._last_callback_ns = beat
+            self._close_checks = 0
             self._calls_at_last_block = calls
         return now - beat * 1e-9 if beat else 0.0
 
@@ -133,8 +161,11 @@ class StandbyMonitor:
         thread = self._task(self._lease.thread)
         if self._is_dying(thread):
             return "died"
-        if stale < HANG_PERIODS * self._period + HANG_SECONDS:
+        if stale < self._hang_seconds:
             return ""
+        if not self._device:
+            # Of a machine that has stalled, this engine notices the time too late as well.
+            return "hung" if self._close_checks >= HANG_CHECKS else ""
         if self._running:
             # Check whether the same device still calls this engine.
             if self._callback.calls - self._calls_at_last_block >= HANG_CALLS:

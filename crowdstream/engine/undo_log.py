@@ -69,7 +69,8 @@ WHOLE = tuple(
     _piece(name)
     for name in (
         "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
-        "chains", "effects", "quality",
+        "chains", "effects", "quality", "inputs", "input_clock", "input_eq", "input_eq_use",
+        "input_filter",
     )
 )  # fmt: skip
 _RAMPS, _RAMP_BYTES, _RAMP_WORDS = _row("ramps")

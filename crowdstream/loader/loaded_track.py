@@ -18,6 +18,7 @@ class LoadedTrack:
     cue: int  # frames
     streamed: bool
     reserved: int
+    whole: bool = False  # all of it is read even if that is not usual
     kept: int = 0  # pages reserved for `places`
     places: list[int] = field(default_factory=list)  # frames it may jump to, such as hot cues
     resident_pages: int = 0  # number of pages from the cue on that are known to be resident

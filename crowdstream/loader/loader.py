@@ -64,6 +64,7 @@ class _Load:
     stems: list[tuple[int, str]]
     cue: float
     folder: str
+    max_frames: int
     transcription: Transcription | None = None
 
     def cancel(self) -> None:
@@ -124,7 +125,10 @@ class Loader:
         name, number = request["do"], int(request.get("track", 0))
         if name == "load":
             stems = [(int(source), str(path)) for source, path in request["stems"]]
-            self.load(number, stems, float(request["cue"]), str(request.get("folder", "")))
+            self.load(
+                number, stems, float(request["cue"]), str(request.get("folder", "")),
+                int(request.get("max_frames", 0)),
+            )
         elif name == "cue":
             self.cue(number, int(request["frame"]))
         elif name == "keep":
@@ -143,17 +147,24 @@ class Loader:
             raise ValueError(f"unknown request {name!r}")
 
     def load(
-        self, number: int, stems: list[tuple[int, str]], cue: float, folder: str = ""
+        self,
+        number: int,
+        stems: list[tuple[int, str]],
+        cue: float,
+        folder: str = "",
+        max_frames: int = 0,
     ) -> None:
         """Open the files of track `number`; `stems` holds source number and path of each.
 
         `cue`: expected start position as a fraction of the length. `folder`: their folder, if its
         files are not yet classified: `opened` then reports which sources are `kept`, their
-        `names`, and what is `left_out`. Sends `opened`, then `ready` when the track can be started
-        at the cue and `complete` when all of it is in memory; or `failed`, after which nothing of
-        it remains.
+        `names`, and what is `left_out`. `max_frames`: if it is not 0, a longer track is refused,
+        and all of a shorter one is read, even where tracks of its length are streamed.
+
+        Sends `opened`, then `ready` when the track can be started at the cue and `complete` when
+        all of it is in memory; or `failed`, after which nothing of it remains.
         """
-        self._load(_Load(number, stems, cue, folder))
+        self._load(_Load(number, stems, cue, folder, max_frames))
 
     def _load(self, pending: _Load) -> None:
         number, stems, cue, folder = pending.number, pending.stems, pending.cue, pending.folder
@@ -176,7 +187,11 @@ class Loader:
                     )
                 except SourceTooLong as error:
                     raise UnsupportedAudio(reader.path, str(error)) from error
-            streamed, pages = self._budget.admit(opened, self._desk.sample_rate)
+            if pending.max_frames:
+                self._check_length(opened, pending.max_frames)
+                streamed, pages = False, self._budget.reserve(opened, False)
+            else:
+                streamed, pages = self._budget.admit(opened, self._desk.sample_rate)
         except Exception as error:
             for stem in opened:
                 stem.reader.close()
@@ -187,12 +202,21 @@ class Loader:
                 return
             self._send({"event": "failed", "track": number, "reason": _reason(error, stems)})
             return
-        track = LoadedTrack(number, opened, 0, streamed, pages)
+        track = LoadedTrack(number, opened, 0, streamed, pages, whole=bool(pending.max_frames))
         track.cue = min(int(cue * track.frames), track.frames - 1)
         track.warnings, track.selection = warnings, sifted
         paths = [Path(path) for _, path in stems]
         self._opening = track, self._describe(paths, self._roots)
         self._finish_opening()
+
+    def _check_length(self, stems: list[Stem], max_frames: int) -> None:
+        longest = max(stems, key=lambda stem: stem.reader.frames).reader
+        if longest.frames > max_frames:
+            rate = self._desk.sample_rate
+            raise UnsupportedAudio(
+                longest.path,
+                f"it lasts {longest.frames / rate:.1f} s; the maximum is {max_frames / rate:g} s",
+            )
 
     @property
     def opening(self) -> bool:

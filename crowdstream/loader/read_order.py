@@ -51,7 +51,7 @@ class ReadOrder:
                 self._send({"event": "ready", "track": track.number, "cue": track.cue})
         yield from self.upcoming(heads, self._ahead)
         for track in tracks:
-            if track.complete or not self._whole:
+            if track.complete or not (self._whole or track.whole):
                 continue
             if track.streamed:
                 for frame in (0, *track.places):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
 
 from crowdstream.logs.async_handler import AsyncHandler
@@ -23,15 +24,24 @@ __all__ = ["end", "fatal", "set_up"]
 
 STDERR = 2
 
+_setting_up = threading.Lock()
+
 
 def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
     """Log to standard error and, if `log_file` is set, to a file as well.
 
-    May be called again; earlier handlers are closed. Never fails: if the log file can't be
+    May be called again: each line then goes to either the earlier or the new handlers, and the
+    earlier ones are closed, which may take a second or two. Never fails: if the log file can't be
     written, this is reported on standard error, once.
     """
-    end()
+    with _setting_up:
+        _set_up(settings, environ)
+
+
+def _set_up(settings: Settings, environ: Mapping[str, str]) -> None:
     root = logging.getLogger()
+    earlier = _handlers()
+    made: list[logging.Handler] = [h for h in root.handlers if h not in earlier]
     json = settings.log_format == "json"
     journal = under_journal(environ)
     stderr = AsyncHandler(_to_stderr, to_person=not json and not journal)
@@ -39,13 +49,16 @@ def set_up(settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
         stderr.setFormatter(JournalFormatter(JsonFormatter() if json else None))
     else:
         stderr.setFormatter(JsonFormatter() if json else TextFormatter())
-    root.addHandler(stderr)
+    made.append(stderr)
     if settings.log_file is not None:
         file = LogFile(settings.log_file, stderr.report)
         handler = AsyncHandler(file.write, file.close, to_file=True)
         handler.setFormatter(JsonFormatter() if json else TextFormatter())
-        root.addHandler(handler)
+        made.append(handler)
+    root.handlers = made
     root.setLevel(settings.log_level.upper())
+    for one in earlier:
+        one.close()
 
 
 def end() -> None:
@@ -54,9 +67,13 @@ def end() -> None:
     Not needed at the end of the process.
     """
     root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, AsyncHandler)]:
+    for handler in _handlers():
         root.removeHandler(handler)
         handler.close()
+
+
+def _handlers() -> list[AsyncHandler]:
+    return [h for h in logging.getLogger().handlers if isinstance(h, AsyncHandler)]
 
 
 def fatal(text: str) -> None:

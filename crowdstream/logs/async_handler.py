@@ -23,7 +23,7 @@ class AsyncHandler(logging.Handler):
 
     def __init__(
         self,
-        write: Callable[[bytes], None],
+        write: Callable[[bytes], object],
         closed: Callable[[], None] | None = None,
         to_person: bool = False,
         to_file: bool = False,

@@ -19,7 +19,9 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class LogFile:
-    """`path` and the older `path.1` to `path.4`: at most `FILES * FILE_BYTES` together.
+    """`path` and the older `path.1` to `path.4`: at most `files * file_bytes` together.
+
+    At least `min_free` bytes of the disk stay free. `mode`: permissions of a new file.
 
     Any number of processes may write to one log. Before writing, each checks whether its open
     file still has the name, and only one at a time rotates. For use by one thread.
@@ -31,7 +33,15 @@ class LogFile:
         path: Path,
         report: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        file_bytes: int | None = None,
+        files: int = FILES,
+        min_free: int | None = None,
+        mode: int = 0o640,
     ) -> None:
+        self._file_bytes = FILE_BYTES if file_bytes is None else file_bytes
+        self._min_free = MIN_FREE if min_free is None else min_free
+        self._files, self._mode = files, mode
         self._path = path.absolute()
         self._report = report
         self._monotonic = monotonic
@@ -41,11 +51,11 @@ class LogFile:
         self._reported: set[int | None] = set()
         self._retry = 0.0
 
-    def write(self, line: bytes) -> None:
-        """Append one line, or count it as missing. Never raises `OSError`."""
+    def write(self, line: bytes) -> bool:
+        """Append one line, or count it as missing and return False. Never raises `OSError`."""
         if self._missing and self._monotonic() < self._retry:
             self._missing += 1
-            return
+            return False
         try:
             self._prepare(len(line))
             if self._missing:
@@ -55,6 +65,8 @@ class LogFile:
             self._append(line)
         except OSError as error:
             self._failed(error)
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -84,9 +96,9 @@ class LogFile:
         if self._fd < 0 or not self._has_name(self._fd):
             self._open()
         space = os.fstatvfs(self._fd)
-        if space.f_bavail * space.f_frsize < MIN_FREE:
-            raise OSError(errno.ENOSPC, f"less than {MIN_FREE >> 20} MB are free")
-        if os.fstat(self._fd).st_size + length > FILE_BYTES:
+        if space.f_bavail * space.f_frsize < self._min_free:
+            raise OSError(errno.ENOSPC, f"less than {self._min_free >> 20} MB are free")
+        if os.fstat(self._fd).st_size + length > self._file_bytes:
             self._rotate()
 
     def _has_name(self, fd: int) -> bool:
@@ -99,7 +111,7 @@ class LogFile:
     def _open(self) -> None:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._path, _APPEND, 0o640)
+        fd = os.open(self._path, _APPEND, self._mode)
         if not stat.S_ISREG(os.fstat(fd).st_mode):  # pipes and devices can't be rotated
             os.close(fd)
             raise OSError(errno.EINVAL, "it is not a regular file")
@@ -111,11 +123,11 @@ class LogFile:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another process is rotating, possibly for a long time if it was stopped.
-            if os.fstat(self._fd).st_size > 2 * FILE_BYTES:
+            if os.fstat(self._fd).st_size > 2 * self._file_bytes:
                 raise
             return
         if self._has_name(self._fd):
-            names = [self._path, *(Path(f"{self._path}.{n}") for n in range(1, FILES))]
+            names = [self._path, *(Path(f"{self._path}.{n}") for n in range(1, self._files))]
             for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
                 with contextlib.suppress(FileNotFoundError):
                     newer.replace(older)

@@ -10,6 +10,7 @@ from crowdstream.audiofile.loudness import OFFSET
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import (
     DECKS,
+    INPUTS,
     METER_DECKS,
     METER_HOPS,
     METER_OUTPUTS,
@@ -37,6 +38,8 @@ def decibels(power: float, offset: float = 0.0) -> float:
 def _places() -> dict[str, tuple[int, int]]:
     # Group and pair of lanes of each meter.
     found = {"master": (METER_OUTPUTS, 0), "cue": (METER_OUTPUTS, 1)}
+    for number in range(INPUTS):
+        found[f"input{number + 1}"] = (METER_OUTPUTS, 2 + number)
     for deck in range(DECKS):
         found[LETTERS[deck]] = (METER_DECKS, deck)
         for stem in range(STEMS):
@@ -56,7 +59,9 @@ class MeterReader:
         self._seen = int(desk.metering["head"])
 
     def read(self, stems: bool = False) -> dict[str, Reading]:
-        """Values of each meter since the last call: master, cue, A to D; with `stems` A/1 to D/8.
+        """Values of each meter since the last call: master, cue, input1, input2, A to D.
+
+        With `stems` also A/1 to D/8.
 
         Empty if there are no new values.
         """

@@ -68,6 +68,11 @@ class HealthMonitor:
         self._blocks = -1
         self._standing = False
 
+    def set_stats_interval(self, seconds: float) -> None:
+        """Log `[STATS]` lines at another interval from now on; 0: none."""
+        self._stats_seconds = seconds
+        self._next_stats = time.monotonic() + seconds
+
     def tick(self, extra: Callable[[], dict[str, Any]]) -> None:
         """Check once per second; call this often. `extra` returns control's own readings."""
         now = time.monotonic()

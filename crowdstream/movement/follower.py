@@ -110,12 +110,16 @@ class MovementFollower:
     """
 
     def __init__(self, movement_map: MovementMap | None) -> None:
-        self.map = movement_map
         self._following = False
         self._last = 0.0
         self._reported_at = 0.0
         self._before: float | None = None
         self.movement = 0.0
+        self.set_map(movement_map)
+
+    def set_map(self, movement_map: MovementMap | None) -> None:
+        """Follow another map from now on; None leaves the tempo alone."""
+        self.map = movement_map
         self._senders: dict[str, Sender] = movement_map.senders if movement_map else {}
         self._readings: dict[str, tuple[float, float]] = {}
         self.ignores_total = MOVEMENT not in self._senders and any(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crowdstream.desk.constants import INPUTS
 from crowdstream.settings import SettingError, Settings
 from crowdstream.settings.cli import add_duration, add_flags, duration_of, read_flags
 from crowdstream.settings.errors import Parser
@@ -46,6 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--format", choices=FORMATS, default=DEFAULT_FORMAT,
         help=f"bits per sample, or 32-bit float (default: {DEFAULT_FORMAT})",
     )  # fmt: skip
+    parser.add_argument(
+        "--input", type=Path, action="append", default=[], metavar="FILE",
+        help="an audio file that plays on the live input from the beginning; twice for both inputs",
+    )  # fmt: skip
     for name in MIX_SETTINGS:
         option = OPTIONS[name]
         default = option.unset if option.default is None else f"{option.default:g}"
@@ -76,6 +81,8 @@ def render(argv: Sequence[str]) -> int:
     duration = options.duration = duration_of(parser, options)
     if duration is not None and not 0.0 < duration <= 1e6:
         parser.error(f"--duration {duration:g}: must be more than 0, up to 1e6")
+    if len(options.input) > INPUTS:
+        parser.error(f"--input: there are {INPUTS} inputs, not {len(options.input)}")
     try:
         settings = _settings(options)
     except SettingError as error:
@@ -119,6 +126,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
     except SetError as error:
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
+    from crowdstream.audiofile.errors import AudioFileError
     from crowdstream.desk.block import DeskError
     from crowdstream.engine.jit import kernel_cache
     from crowdstream.engine.precompiled import kernels
@@ -139,7 +147,7 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
             # A playhead moved outside the read-ahead, as in reverse: render again with all files
             # loaded.
             summary = _write(options, settings, mix, progress, whole=True)
-    except (OutputError, RenderError, DeskError) as error:
+    except (OutputError, RenderError, DeskError, AudioFileError) as error:
         progress.close()
         print(f"crowdstream: {error}", file=sys.stderr)
         return 1
@@ -177,7 +185,7 @@ def _write(
     memory = budget_pages(settings.effective_cache_mb) * PAGE_BYTES
     with (
         Output(options.out, rate, options.format) as output,
-        Session(settings, memory, rate, whole=whole) as session,
+        Session(settings, memory, rate, whole=whole, inputs=options.input) as session,
     ):
         summary = Renderer(session, mix, output.write, progress.show).run(options.duration)
         output.finish()

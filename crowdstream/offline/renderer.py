@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.control.engine_queue.request import discard_reply
 from crowdstream.desk.opcodes import FREE
 from crowdstream.offline.cues import Cue, Set
@@ -59,6 +60,7 @@ class Renderer:
         self._progress = progress
         session.render(PREROLL)
         self._origin = self._desk.frame
+        session.start_inputs(self._origin)
         session.perform("/reset", (), discard_reply, self._origin)
         self._timeline = Timeline(mix.cues, session.core.beat_clock, self._origin)
         self._end = mix.end
@@ -145,7 +147,10 @@ class Renderer:
 
     def _sound(self, frames: int, closing: bool) -> None:
         # Silence at the end is held back; it is written only if more sound follows.
-        out = self._session.render(frames)
+        try:
+            out = self._session.render(frames)
+        except AudioFileError as error:
+            raise RenderError(str(error)) from None
         loud = frames
         if closing and not self._active():
             loud = _loud_frames(out)
@@ -175,6 +180,7 @@ class Renderer:
             bool((self._desk.voices["state"] != FREE).any())
             or int(self._desk.master["pending"]) > 0
             or self._waiting()
+            or any(one.left for one in self._session.inputs)
         )
 
     def _finished(self, now: int) -> bool:
@@ -197,8 +203,9 @@ class Renderer:
             return self._stop - self._origin
         end = self._timeline.last_frame(now)
         voices = self._desk.voices[(self._desk.voices["state"] != FREE)]
-        left = (voices["end"] - voices["cursor"])[voices["loop"] == 0]
-        return max(end, now + max(left.tolist(), default=0)) - self._origin
+        left = (voices["end"] - voices["cursor"])[voices["loop"] == 0].tolist()
+        left += [one.left for one in self._session.inputs]
+        return max(end, now + max(left, default=0)) - self._origin
 
 
 def _loud_frames(out: np.ndarray) -> int:

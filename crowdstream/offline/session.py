@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,12 +19,14 @@ import numpy as np
 from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.control.engine_queue.request import Reply
 from crowdstream.desk.block import Desk
+from crowdstream.desk.inputs import InputWriter
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.engine.precompiled import kernels
 from crowdstream.library.deck_grids import LibraryGrids
 from crowdstream.loader.loader import Loader
 from crowdstream.loader.metadata import describe_now
 from crowdstream.monitor.health import Processes
+from crowdstream.offline.input_files import InputFile
 from crowdstream.osc.codec import build, parse
 from crowdstream.settings import Settings
 
@@ -37,8 +41,9 @@ class Session:
 
     Nothing happens by itself: `render` makes a block and advances the clock, `load` gives the
     loader a turn. `time` is the monotonic clock in seconds; increase it to let time pass between
-    two blocks. `requests` are the pending requests to the loader. `whole`: see `Loader`. Use it in
-    one thread, and `close` it.
+    two blocks. `requests` are the pending requests to the loader. `whole`: see `Loader`. `inputs`:
+    files that play on the live inputs, from `start_inputs` on. Use it in one thread, and `close`
+    it. Raises `AudioFileError` for an input that is not an audio file.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Session:
         sample_rate: float = 44100.0,
         block_frames: int = 256,
         whole: bool = True,
+        inputs: Sequence[Path] = (),
     ) -> None:
         self.settings = settings
         self.refused = self.limited = self.barred = self.dropped = 0
@@ -66,8 +72,12 @@ class Session:
             self.desk, self._reports.append, whole, settings.read_ahead, most, roots,
             partial(describe_now, analysed=self._grids),
         )  # fmt: skip
+        InputWriter.configure(self.desk, len(inputs))
+        self.inputs: list[InputFile] = []
         info = StreamInfo("null", "rendering", sample_rate, block_frames, 0.0)
         try:
+            for number, path in enumerate(inputs):
+                self.inputs.append(InputFile(self.desk, number, path))
             self.core = Dispatcher(
                 settings, self.desk, self, self.requests.append, info, Processes({}),
                 lambda: self.time, lambda: self.time - START + WALL,
@@ -82,6 +92,9 @@ class Session:
         """End a running recorder, close the files and release the memory."""
         if hasattr(self, "core"):  # missing if the constructor failed
             self.core.recordings.close()
+        for one in self.inputs:
+            one.close()
+        self.inputs.clear()
         self.loader.close()
         self._grids.close()
         self.desk.close()
@@ -124,8 +137,18 @@ class Session:
 
     # Time --------------------------------------------------------------------------------
 
+    def start_inputs(self, origin: int) -> None:
+        """Begin the files of the inputs at frame `origin`."""
+        for one in self.inputs:
+            one.start(origin)
+
     def render(self, frames: int) -> np.ndarray:
-        """Render the next block: float32 of shape `(frames, 2)`, valid until the next one."""
+        """Render the next block: float32 of shape `(frames, 2)`, valid until the next one.
+
+        Raises `AudioFileError` if the file of an input can't be read any further.
+        """
+        for one in self.inputs:
+            one.fill(self.desk.frame + frames)
         if frames > len(self._out):
             self._out = np.zeros((frames, 2), np.float32)
         out = self._out[:frames]

@@ -13,6 +13,8 @@ from typing import Any
 
 from crowdstream.system.network_address import is_loopback, parse_address, parse_network
 
+LOCAL_SENDERS = frozenset({"midi"})
+"""Hosts in the addresses of senders inside the server; no packet can come from them."""
 REMEMBERED = 4096  # addresses whose trust level is cached
 
 
@@ -28,16 +30,26 @@ class TrustLevel(IntEnum):
     BARRED = 2
 
 
+def is_local(sender: Any) -> bool:
+    """Whether a sender is not on the network but in the server, or the program that hosts it."""
+    return sender is None or sender[0] in LOCAL_SENDERS
+
+
 class AllowList:
     """Classifies senders by the networks of `--osc-allow` (see `settings.types.Networks`)."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
-        self._networks = [parse_network(text) for text in networks]
         self._classified = functools.lru_cache(REMEMBERED)(self._classify)
+        self.change(networks)
+
+    def change(self, networks: Sequence[str]) -> None:
+        """Trust these networks from now on, and no others."""
+        self._networks = [parse_network(text) for text in networks]
+        self._classified.cache_clear()
 
     def trust_level(self, sender: Any) -> TrustLevel:
-        """Return the trust level of a socket address. None, a local caller, is trusted."""
-        return TrustLevel.TRUSTED if sender is None else self._classified(sender[0])
+        """Return the trust level of a socket address. A local caller is trusted."""
+        return TrustLevel.TRUSTED if is_local(sender) else self._classified(sender[0])
 
     def trusts(self, sender: Any) -> bool:
         """Whether a sender is trusted."""

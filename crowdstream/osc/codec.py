@@ -211,10 +211,17 @@ def _padded(raw: bytes) -> bytes:
     return raw + b"\0" * (4 - len(raw) % 4)
 
 
-def bundle(messages: Sequence[bytes]) -> bytes:
-    """Encode a bundle of encoded messages, with the time tag "immediately"."""
+def bundle(messages: Sequence[bytes], moment: float | None = None) -> bytes:
+    """Encode a bundle of encoded messages or bundles.
+
+    `moment`: its time tag in Unix seconds, None for "immediately". Raises `ValueError` for a time
+    before 1900 or after 2036.
+    """
+    tag = 1 if moment is None else round((moment + UNIX_EPOCH) * 2**32)
+    if not 0 < tag < 2**64:
+        raise ValueError(f"{moment} is not a time of an OSC time tag")
     sized = (_INT.pack(len(message)) + message for message in messages)
-    return b"".join((BUNDLE, _TAG.pack(1), *sized))
+    return b"".join((BUNDLE, _TAG.pack(tag), *sized))
 
 
 class Double(float):

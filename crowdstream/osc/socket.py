@@ -96,7 +96,8 @@ class OscSocket:
         for one in self._sockets:
             one.setblocking(False)
         self._by_family = {one.family: one for one in self._sockets}
-        self._queue = FairQueue(AllowList(allow))
+        self._allow = AllowList(allow)
+        self._queue = FairQueue(self._allow)
         self.port = int(self._sockets[0].getsockname()[1])
         self.received = 0
         self.answers_lost = 0
@@ -167,6 +168,10 @@ class OscSocket:
                 one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             except OSError:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+    def allow(self, networks: Sequence[str]) -> None:
+        """Trust the senders of these networks from now on; see `AllowList`."""
+        self._allow.change(networks)
 
     def filenos(self) -> list[int]:
         """Return the sockets' descriptors, for a selector."""

@@ -71,12 +71,15 @@ class Recorder:
                 roots=[Path(root) for root in request["roots"]], reserve=int(request["reserve"]),
             )
         except DiskAlmostFull as error:
-            self._send({"event": "refused", "id": number, "reason": str(error.strerror)})
+            reason = str(error.strerror)
+            self._send({"event": "refused", "id": number, "reason": reason, "full": True})
         except OSError as error:
             code = error.errno or 0
             reason = _REASONS.get(code) or os.strerror(code)
             path = error.filename or files[0][1]
-            self._send({"event": "refused", "id": number, "reason": f"{path}: {reason}"})
+            full = code in (errno.ENOSPC, errno.EDQUOT)
+            reason = f"{path}: {reason}"
+            self._send({"event": "refused", "id": number, "reason": reason, "full": full})
         else:
             self._sessions.append(session)
             self._send({"event": "opened", "id": number})

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.recorder.writers import Writer, open_audio
+from crowdstream.system.disk_space import free_bytes
 from crowdstream.system.safe_open import remove_inside
 
 CHANNELS = 2
@@ -40,15 +40,6 @@ class DiskAlmostFull(OSError):
             " must leave (--record-reserve): make room, or choose another folder"
         )
         super().__init__(errno.ENOSPC, text)
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that this user can still write to a folder's disk. Raises `OSError`.
-
-    A file system without blocks, such as /proc, is not a disk and never full.
-    """
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize
 
 
 def check_free_space(path: Path, reserve: int) -> None:
@@ -147,7 +138,8 @@ class Recording:
             reason = os.strerror(error.errno) if error.errno else str(error)
             if isinstance(error, DiskAlmostFull):
                 reason = str(error.strerror)
-            self._send_event("failed", reason=reason)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._send_event("failed", reason=reason, full=full)
         else:
             self._send_event("closed")
 

@@ -10,7 +10,7 @@ Only the standard library is imported, so that `--help` starts quickly.
 
 from crowdstream.settings.cli import build_parser
 from crowdstream.settings.errors import SettingError
-from crowdstream.settings.files import save_user_setting, user_config_path
+from crowdstream.settings.files import save_user_setting, state_folder, user_config_path
 from crowdstream.settings.machine import default_cache_mb
 from crowdstream.settings.resolve import Resolved, resolve, validate
 from crowdstream.settings.schema import OPTIONS, Option, Settings
@@ -27,6 +27,7 @@ __all__ = [
     "format_settings",
     "resolve",
     "save_user_setting",
+    "state_folder",
     "user_config_path",
     "validate",
 ]

@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from crowdstream.settings.errors import Parser, SettingError, wrong_value
-from crowdstream.settings.names import merge_names, nearest
+from crowdstream.settings.errors import Parser, SettingError
+from crowdstream.settings.names import merge_names, nearest, wrong_setting
 from crowdstream.settings.schema import BY_NAME, GROUPS, OPTIONS, Option, flag_of
 from crowdstream.settings.toml import write_value
 from crowdstream.settings.types import Refused
@@ -94,7 +94,7 @@ def read_flags(
         try:
             return option, option.kind.read_flag(raw), origin
         except Refused:
-            raise wrong_value(option.name, raw, origin, option.kind.allowed) from None
+            raise wrong_setting(option, option.name, raw, origin) from None
 
     return merge_names(read(*one) for one in _given(namespace, names))
 

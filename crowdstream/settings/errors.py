@@ -41,9 +41,15 @@ def short_repr(value: object) -> str:
     return text
 
 
-def wrong_value(name: str, value: object, origin: str, allowed: str) -> SettingError:
-    """Return the error for a `value` that setting `name` does not allow."""
-    return SettingError(f"{name}: {short_repr(value)} ({origin}) is not {allowed}")
+def wrong_value(
+    name: str, value: object, origin: str, allowed: str, secret: bool = False
+) -> SettingError:
+    """Return the error for a `value` that setting `name` does not allow.
+
+    `secret`: leave out the value, which may contain a password.
+    """
+    shown = "the value" if secret else short_repr(value)
+    return SettingError(f"{name}: {shown} ({origin}) is not {allowed}")
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crowdstream.settings import toml
 from crowdstream.settings.errors import SettingError, wrong_value
-from crowdstream.settings.names import find_option, merge_names
+from crowdstream.settings.names import find_option, merge_names, wrong_setting
 from crowdstream.settings.schema import NOT_IN_FILES, Option
 from crowdstream.settings.types import Refused
 from crowdstream.system.text import MAX_SETTINGS_BYTES
@@ -16,8 +16,9 @@ from crowdstream.system.text import MAX_SETTINGS_BYTES
 # to open and edit presets.
 PRESETS = (Path(__file__).resolve().parents[1] / "configs").resolve()
 
-# Files in that folder that are no presets: a template for the user's file, and movement maps.
-EXAMPLES = frozenset({"example", "movement", "crowd"})
+# Files in that folder that are no presets: a template for the user's file, movement maps, and an
+# example of a schedule.
+EXAMPLES = frozenset({"example", "movement", "crowd", "schedule"})
 
 
 def read_settings(
@@ -35,7 +36,7 @@ def read_settings(
         try:
             read = option.kind.read(value)
         except Refused:
-            raise wrong_value(key, value, origin, option.kind.allowed) from None
+            raise wrong_setting(option, key, value, origin) from None
         given.append((option, read, f"{key} in {origin}"))
     return {name: value for name, (value, _) in merge_names(given).items()}
 
@@ -71,6 +72,21 @@ def user_config_path(environ: Mapping[str, str], home: Path | None = None) -> Pa
     return base / "crowdstream" / "config.toml"
 
 
+def state_folder(environ: Mapping[str, str], home: Path | None = None) -> Path:
+    """Folder of what the server keeps for its user: `$XDG_STATE_HOME/crowdstream`.
+
+    By default that is in `~/.local/state`. A system service has a folder of its own, the first of
+    `$STATE_DIRECTORY`.
+    """
+    service = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if service:
+        return Path(service)
+    base = Path(environ.get("XDG_STATE_HOME", ""))
+    if not base.is_absolute():
+        base = home_folder(environ, home) / ".local" / "state"
+    return base / "crowdstream"
+
+
 def home_folder(environ: Mapping[str, str], home: Path | None = None) -> Path:
     """Return `home` if given, else the environment's HOME, else the user database's."""
     if home is not None:
@@ -102,7 +118,7 @@ def save_user_setting(
     try:
         checked = option.kind.read(value)
     except Refused:
-        raise wrong_value(name, value, origin, option.kind.allowed) from None
+        raise wrong_setting(option, name, value, origin) from None
     data = read_bytes(path, origin) if path.exists() else b""
     present = toml.parse(data, path)
     text = toml.decode(data)
@@ -142,3 +158,14 @@ def _replace(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+TOKEN_FILE = "http-token"  # nosec B105  # the name of the file
+
+
+def token_folders(environ: Mapping[str, str]) -> list[Path]:
+    """Folders that may hold the page's token, in order of preference."""
+    found = [user_config_path(environ).parent]
+    found += [Path(text) for text in environ.get("STATE_DIRECTORY", "").split(":")[:1] if text]
+    cache = environ.get("XDG_CACHE_HOME") or str(home_folder(environ) / ".cache")
+    return [*found, Path(cache) / "crowdstream"]

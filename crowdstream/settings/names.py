@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from crowdstream.settings.errors import SettingError, short_repr
+from crowdstream.settings.errors import SettingError, short_repr, wrong_value
 from crowdstream.settings.schema import BY_NAME, Option
 
 # Minimum length of a prefix that identifies the intended name.
@@ -25,6 +25,11 @@ def find_option(name: str, origin: str) -> Option:
         similar = BY_NAME[nearest(name.lower(), BY_NAME)].name
         raise SettingError(f"{name} ({origin}) is not a setting; the nearest one is {similar}")
     return BY_NAME[name]
+
+
+def wrong_setting(option: Option, name: str, value: object, origin: str) -> SettingError:
+    """Return the error for a `value` that a setting, given by `name`, does not allow."""
+    return wrong_value(name, value, origin, option.kind.allowed, option.kind.secret)
 
 
 def merge_names(given: Iterable[tuple[Option, object, str]]) -> dict[str, tuple[object, str]]:

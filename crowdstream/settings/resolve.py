@@ -9,7 +9,7 @@ from typing import Any
 from crowdstream.settings import cli, files
 from crowdstream.settings.errors import SettingError, wrong_value
 from crowdstream.settings.machine import MODEL_FILE, machine_model, preset_for
-from crowdstream.settings.names import find_option, merge_names
+from crowdstream.settings.names import find_option, merge_names, wrong_setting
 from crowdstream.settings.schema import (
     ENVIRONMENT_PREFIX,
     NOT_IN_FILES,
@@ -120,7 +120,7 @@ def _keyword_layer(values: Mapping[str, object], home: Path) -> _Layer:
         try:
             given.append((option, _placed(option.kind.read(value), home), origin))
         except Refused:
-            raise wrong_value(name, value, origin, option.kind.allowed) from None
+            raise wrong_setting(option, name, value, origin) from None
     return _layer(given)
 
 
@@ -145,7 +145,7 @@ def _environment_layer(environ: Mapping[str, str], home: Path) -> _Layer:
             try:
                 read = _placed(option.kind.read_text(text), home)
             except Refused:
-                raise wrong_value(option.name, text, origin, option.kind.allowed) from None
+                raise wrong_setting(option, option.name, text, origin) from None
             if variable in option.named_variables:
                 named.append((option, read, origin))
             else:

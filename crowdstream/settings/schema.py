@@ -9,20 +9,30 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from crowdstream.desk.constants import INPUTS
 from crowdstream.settings.machine import default_cache_mb
 from crowdstream.settings.types import (
     Bool,
+    BroadcastUrls,
     Choice,
+    Choices,
+    Devices,
     File,
     Float,
     Floats,
     Folders,
     Int,
+    LightTargets,
+    MidiMaps,
     Names,
     Networks,
     Text,
+    Urls,
     ValueType,
 )
+
+JACK_GROUPS = ("master", "cue", "music", "decks", "stems", "inputs")
+"""What can be offered as ports of a JACK server."""
 
 ENVIRONMENT_PREFIX = "CROWDSTREAM_"
 
@@ -39,6 +49,7 @@ class Option:
     """One entry of the table.
 
     `unset` describes the effect of the value None. `aliases` are other names of the setting.
+    `live`: a reload applies a new value while the server plays; others need a restart.
     """
 
     name: str
@@ -48,6 +59,7 @@ class Option:
     metavar: str | tuple[str, ...] | None
     unset: str
     aliases: tuple[str, ...] = ()
+    live: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,13 +97,18 @@ def _about(
     help: str,
     unset: str = "none",
     aliases: tuple[str, ...] = (),
+    live: bool = False,
 ) -> dict[str, Any]:
     """The rest of a field's entry in the table."""
-    return {"kind": kind, "metavar": metavar, "help": help, "unset": unset, "aliases": aliases}
+    return {
+        "kind": kind, "metavar": metavar, "help": help, "unset": unset, "aliases": aliases,
+        "live": live,
+    }  # fmt: skip
 
 
 # 31 years, which a count of frames can represent.
 MAX_SECONDS = 1e9
+MIN_LIGHTS_LEAD, MAX_LIGHTS_LEAD = -1000.0, 2000.0  # ms
 
 _TEMPO = Float(20, 400, "beats per minute")
 _TRACK = File()
@@ -128,12 +145,13 @@ class Settings:
             "with --osc-host: addresses and networks that may send, such as 192.168.1.0/24;"
             " others are dropped, except for this machine itself",
             unset="any, with the limits of untrusted senders",
+            live=True,
         ),
     )
     http_port: int = field(
         default=8080,
         metadata=_about(
-            Int(0, 65535), "PORT", "TCP port of the web page; 0 takes any free one"
+            Int(0, 65535), "PORT", "TCP port of the web page; 0 takes any free one", live=True
         ),
     )
     http_host: str = field(
@@ -142,10 +160,12 @@ class Settings:
             Text("an address or a host name", spaces=False),
             "ADDRESS",
             "address to serve the web page on; 0.0.0.0 lets other machines see it",
+            live=True,
         ),
     )
     http: bool = field(
-        default=True, metadata=_about(Bool(), None, "serve the web page and the HTTP interface")
+        default=True,
+        metadata=_about(Bool(), None, "serve the web page and the HTTP interface", live=True),
     )
     http_token: str | None = field(
         default=None,
@@ -154,6 +174,7 @@ class Settings:
             "TOKEN",
             "token that a page must send before it may change anything",
             unset="generated if other machines see the page",
+            live=True,
         ),
     )
     http_require_token: bool = field(
@@ -163,6 +184,7 @@ class Settings:
             None,
             "require the token for viewing as well as for control",
             aliases=("http_private",),
+            live=True,
         ),
     )
     http_allowed_hosts: tuple[str, ...] = field(
@@ -173,6 +195,7 @@ class Settings:
             "additional host names of the page, such as dj.example.org",
             unset="its addresses, its host name, localhost",
             aliases=("http_names",),
+            live=True,
         ),
     )
     http_cert: Path | None = field(
@@ -183,11 +206,14 @@ class Settings:
             "certificate (PEM) that encrypts the page, with its --http-key; auto creates one and"
             " prints its fingerprint",
             unset="not encrypted",
+            live=True,
         ),
     )
     http_key: Path | None = field(
         default=None,
-        metadata=_about(File("a file that can be read"), "FILE", "the certificate's private key"),
+        metadata=_about(
+            File("a file that can be read"), "FILE", "the certificate's private key", live=True
+        ),
     )
     device: str | None = field(
         default=None,
@@ -205,6 +231,28 @@ class Settings:
             "DRIVER",
             "pyaudio plays on a sound card, null on a built-in clock, auto on what is available",
         ),
+    )
+    input: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            Devices(INPUTS),
+            "DEVICE",
+            "sound card whose input is a live input, as for --device (may be given twice)",
+            unset="no live inputs",
+        ),
+    )
+    jack_ports: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            Choices(JACK_GROUPS),
+            "NAME",
+            "offer these as separate ports of a JACK or PipeWire server",
+            unset="no ports",
+        ),
+    )
+    jack_transport: bool = field(
+        default=False,
+        metadata=_about(Bool(), None, "start and stop decks with the JACK transport"),
     )
     buffer_size: int = field(
         default=512,
@@ -276,6 +324,7 @@ class Settings:
             "DIR",
             "folder for recordings; other folders are then allowed only inside --media-root",
             unset="any folder, or those of --media-root",
+            live=True,
         ),
     )
     record_reserve: int = field(
@@ -284,6 +333,19 @@ class Settings:
             Int(0, 1 << 24, "megabytes"),
             "MB",
             "disk space that recordings leave free; they stop when there is no more",
+            live=True,
+        ),
+    )
+    broadcast: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            BroadcastUrls(),
+            "URL",
+            "send the master to Icecast, an HLS folder or Snapcast, such as"
+            " snapcast://localhost:4953 (may be given several times); see Broadcast in the"
+            " documentation",
+            unset="no broadcasts",
+            live=True,
         ),
     )
     deck_a: Path | None = field(
@@ -313,7 +375,10 @@ class Settings:
     levels: tuple[float, float, float, float] = field(
         default=(1.0, 1.0, 1.0, 1.0),
         metadata=_about(
-            Floats(Float(0, 4), 4), ("A", "B", "C", "D"), "linear gains of the four decks"
+            Floats(Float(0, 4), 4),
+            ("A", "B", "C", "D"),
+            "linear gains of the four decks",
+            live=True,
         ),
     )
     limiter_ceiling: float = field(
@@ -323,6 +388,7 @@ class Settings:
             "DBTP",
             "maximum true peak of the limiter's output",
             aliases=("ceiling",),
+            live=True,
         ),
     )
     limiter_lookahead: float = field(
@@ -364,6 +430,7 @@ class Settings:
             "auto bypasses optional effects, then keylock, then half of the interpolation when "
             "the machine is overloaded; full bypasses nothing",
             aliases=("quality",),
+            live=True,
         ),
     )
     cue_channels: str = field(
@@ -377,14 +444,27 @@ class Settings:
     target_lufs: float = field(
         default=-14.0,
         metadata=_about(
-            Float(-40, 0, "LUFS"), "LUFS", "target loudness of automatic trim"
+            Float(-40, 0, "LUFS"), "LUFS", "target loudness of automatic trim", live=True
         ),
     )
-    bpm: float = field(default=120.0, metadata=_about(_TEMPO, "BPM", "tempo of the clock"))
+    bpm: float = field(
+        default=120.0, metadata=_about(_TEMPO, "BPM", "tempo of the clock", live=True)
+    )
     base_bpm: float = field(
         default=120.0, metadata=_about(_TEMPO, "BPM", "tempo at which tracks play at rate 1")
     )
-    meter: int = field(default=4, metadata=_about(Int(1, 32, "beats"), "BEATS", "beats in a bar"))
+    meter: int = field(
+        default=4, metadata=_about(Int(1, 32, "beats"), "BEATS", "beats in a bar", live=True)
+    )
+    link: str = field(
+        default="off",
+        metadata=_about(
+            Choice(("off", "follower", "leader", "peer")),
+            "MODE",
+            "Ableton Link: follow the tempo and phase of a session in the network, lead it, or both"
+            " (peer)",
+        ),
+    )
     movement_map: Path | None = field(
         default=None,
         metadata=_about(
@@ -392,12 +472,81 @@ class Settings:
             "FILE",
             "TOML file that maps the crowd's movement to a tempo",
             unset="movement does not change the tempo",
+            live=True,
+        ),
+    )
+    schedule: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("a file that can be read"),
+            "FILE",
+            "TOML file with opening hours, announcements and loudness limits",
+            unset="always open, without limits",
+            live=True,
+        ),
+    )
+    lights: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            LightTargets(),
+            "TARGET",
+            "send beats, sections, energy and levels to lights: os2l, os2l://HOST:PORT,"
+            " sacn://multicast/UNIVERSE or artnet://HOST/UNIVERSE",
+            unset="to none",
+            live=True,
+        ),
+    )
+    lights_lead: float = field(
+        default=0.0,
+        metadata=_about(
+            Float(MIN_LIGHTS_LEAD, MAX_LIGHTS_LEAD, "milliseconds"),
+            "MS",
+            "time by which lights are ahead of the sound; negative: behind it",
+            live=True,
+        ),
+    )
+    midi_clock: str | None = field(
+        default=None,
+        metadata=_about(
+            Text("a part of a MIDI port's name"),
+            "PORT",
+            "send MIDI clock to this port",
+            unset="to none",
+            live=True,
+        ),
+    )
+    midi_follow: str | None = field(
+        default=None,
+        metadata=_about(
+            Text("a part of a MIDI port's name"),
+            "PORT",
+            "follow the MIDI clock from this port",
+            unset="no clock",
+            live=True,
+        ),
+    )
+    midi_map: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            MidiMaps(16),
+            "MAPPING",
+            "use a MIDI controller: the name of a ready mapping, or a mapping file (may be given"
+            " several times)",
+            unset="no controllers",
+        ),
+    )
+    midi_api: str = field(
+        default="auto",
+        metadata=_about(
+            Choice(("auto", "alsa", "jack")),
+            "API",
+            "MIDI system: auto takes ALSA if there is a sequencer, otherwise JACK",
         ),
     )
     print_beats: bool = field(
         default=False,
         metadata=_about(
-            Bool(), None, "print bar, beat and phase on every beat", aliases=("watch",)
+            Bool(), None, "print bar, beat and phase on every beat", aliases=("watch",), live=True
         ),
     )
     duration: float | None = field(
@@ -413,7 +562,10 @@ class Settings:
     stats_interval: float = field(
         default=10.0,
         metadata=_about(
-            Float(0, 86400, "seconds"), "SECONDS", "interval between two [STATS] lines; 0: off"
+            Float(0, 86400, "seconds"),
+            "SECONDS",
+            "interval between two [STATS] lines; 0: off",
+            live=True,
         ),
     )
     log_level: str = field(
@@ -422,12 +574,16 @@ class Settings:
             Choice(("debug", "info", "warning", "error")),
             "LEVEL",
             "the lowest level of messages that are printed",
+            live=True,
         ),
     )
     log_format: str = field(
         default="text",
         metadata=_about(
-            Choice(("text", "json")), "FORMAT", "write log lines as text, or each as a JSON object"
+            Choice(("text", "json")),
+            "FORMAT",
+            "write log lines as text, or each as a JSON object",
+            live=True,
         ),
     )
     log_file: Path | None = field(
@@ -436,6 +592,37 @@ class Settings:
             File("the path of a file"),
             "FILE",
             "also write the log to this file; it and the older ones never exceed 10 MB",
+            live=True,
+        ),
+    )
+
+    alert_url: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            Urls(),
+            "URL",
+            "post events such as the loss of the sound card to this URL, for example of ntfy"
+            " (may be given several times)",
+            unset="no alerts",
+            live=True,
+        ),
+    )
+    alert_format: str = field(
+        default="json",
+        metadata=_about(
+            Choice(("json", "text")),
+            "FORMAT",
+            "post alerts as JSON objects, or as text with the headers that ntfy reads",
+            live=True,
+        ),
+    )
+    alert_level: str = field(
+        default="warning",
+        metadata=_about(
+            Choice(("info", "warning", "error")),
+            "LEVEL",
+            "the lowest level of events to post",
+            live=True,
         ),
     )
 
@@ -452,17 +639,21 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "http_allowed_hosts", "http_cert", "http_key",
     ),
     "Sound": (
-        "device", "driver", "preset", "buffer_size", "sample_rate", "cue_channels",
-        "limiter_ceiling", "limiter_lookahead", "load_shedding",
+        "device", "driver", "input", "preset", "buffer_size", "sample_rate", "cue_channels",
+        "jack_ports", "jack_transport", "limiter_ceiling", "limiter_lookahead", "load_shedding",
     ),
     "Failover": ("standby", "device_lost", "device_fallback"),
     "Files and memory": (
         "media_root", "cache_mb", "read_ahead", "max_preload", "record_folder", "record_reserve",
+        "broadcast",
     ),
     "Decks and tempo": (
         "deck_a", "deck_b", "deck_c", "deck_d", "levels", "target_lufs", "bpm", "base_bpm", "meter",
-        "movement_map", "print_beats",
+        "link", "movement_map", "schedule", "print_beats",
     ),
+    "Lights": ("lights", "lights_lead"),
+    "MIDI": ("midi_clock", "midi_follow", "midi_map", "midi_api"),
+    "Alerts": ("alert_url", "alert_format", "alert_level"),
     "Running and logs": (
         "config", "duration", "stats_interval", "log_level", "log_format", "log_file",
     ),
@@ -478,6 +669,7 @@ OPTIONS: dict[str, Option] = {
         metavar=f.metadata["metavar"],
         unset=f.metadata["unset"],
         aliases=f.metadata["aliases"],
+        live=f.metadata["live"],
     )
     for f in fields(Settings)
 }

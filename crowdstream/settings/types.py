@@ -12,12 +12,15 @@ import numbers
 import operator
 import os
 import re
+import urllib.parse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from crowdstream.settings.light_target import MAX_TARGETS, parse_target
 
 # Python's own int() and float() also accept "1_000", "nan", "infinity" and digits of other
 # scripts, which nobody intends when typing a setting.
@@ -43,6 +46,9 @@ def format_limit(number: float) -> str:
 
 class ValueType(ABC):
     """Defines and reads the values that a setting allows."""
+
+    # Whether a wrong value may contain a secret, so that no error message shows it.
+    secret = False
 
     # Extra arguments of `add_argument`; checking is always left to the value type.
     flag: Mapping[str, Any] = MappingProxyType({})
@@ -276,6 +282,46 @@ class Folders(ValueType):
         return self.read(raw)
 
 
+@dataclass(frozen=True)
+class Devices(ValueType):
+    """Up to `most` devices, each a number or a part of a name; read as a tuple of str.
+
+    In the environment separated by semicolons, because names contain commas and spaces.
+    """
+
+    most: int
+
+    flag = MappingProxyType({"action": "append"})
+
+    @property
+    def allowed(self) -> str:
+        return f"a device's number or a part of its name, up to {self.most} of them"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        if len(items) > self.most:
+            raise Refused
+        return tuple(Text("", numbers_too=True).read(item) for item in items)
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        found = self.read([part for part in text.split(";") if part.strip()])
+        if not found:
+            raise Refused
+        return found
+
+    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
+        return self.read(raw)
+
+
+@dataclass(frozen=True)
+class MidiMaps(Devices):
+    """Up to `most` MIDI mappings, each a name or a path; read and separated as `Devices`."""
+
+    @property
+    def allowed(self) -> str:
+        return f"the name of a ready mapping or the path of a file, up to {self.most} of them"
+
+
 class _Words(ValueType):
     # Any number of words: in text, separated by commas or spaces; after a flag, as arguments.
 
@@ -321,6 +367,26 @@ class Networks(_Words):
 
 
 @dataclass(frozen=True)
+class Choices(_Words):
+    """Any number of the given words; read as a tuple of str without repetitions."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return f"any of {', '.join(self.choices)}"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(super().read(value)))
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = tuple(text.replace(",", " ").split())
+        if not words or not set(words) <= set(self.choices):
+            raise Refused
+        return words
+
+
+@dataclass(frozen=True)
 class Names(_Words):
     """Any number of host names; read as a tuple of str. In text separated by commas or spaces."""
 
@@ -333,3 +399,111 @@ class Names(_Words):
         if not words or not all(_HOST_NAME.fullmatch(word) for word in words):
             raise Refused
         return tuple(word.lower() for word in words)
+
+
+@dataclass(frozen=True)
+class Urls(_Words):
+    """Any number of http and https URLs; read as a tuple of str. In text separated by spaces.
+
+    They may contain a user and a password, so error messages do not show them.
+    """
+
+    secret = True
+
+    @property
+    def allowed(self) -> str:
+        return "a URL that begins with http:// or https://, or several"
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = text.split()
+        if not words or not all(map(_is_url, words)):
+            raise Refused
+        return tuple(words)
+
+
+@dataclass(frozen=True)
+class BroadcastUrls(ValueType):
+    """Any number of targets of broadcasts; read as a tuple of str. In text separated by spaces.
+
+    Other users of the machine see the command line, so a URL with a password is refused there.
+    """
+
+    secret = True
+    flag = MappingProxyType({"action": "append"})
+
+    @property
+    def allowed(self) -> str:
+        return (
+            "a URL that begins with icecast://, hls:/, snapcast:// or pipe:/, or several; one with"
+            " a password belongs in a settings file or in the environment, because every user sees"
+            " the command line"
+        )
+
+    def read(self, value: object) -> tuple[str, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        found: list[str] = []
+        for item in items:
+            if not isinstance(item, str):
+                raise Refused
+            found += self.read_text(item)
+        return tuple(found)
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = text.split()
+        if not words or not all(map(_is_broadcast, words)):
+            raise Refused
+        return tuple(words)
+
+    def read_flag(self, raw: list[str]) -> tuple[str, ...]:
+        if any("@" in word for word in raw):
+            raise Refused
+        return self.read(raw)
+
+
+def _is_broadcast(word: str) -> bool:
+    return word.isprintable() and word.startswith(("icecast://", "hls:/", "snapcast://", "pipe:/"))
+
+
+@dataclass(frozen=True)
+class LightTargets(_Words):
+    """Up to `MAX_TARGETS` targets for lights; read as a tuple of str. In text separated by spaces.
+
+    See `light_target`.
+    """
+
+    @property
+    def allowed(self) -> str:
+        return (
+            "a target such as os2l, sacn://multicast/1 or artnet://192.168.1.22/0, or up to "
+            f"{MAX_TARGETS} of them"
+        )
+
+    def read(self, value: object) -> tuple[str, ...]:
+        found = super().read(value)
+        if len(found) > MAX_TARGETS:
+            raise Refused
+        return found
+
+    def read_text(self, text: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(text.split()))
+        if not words:
+            raise Refused
+        for word in words:
+            try:
+                parse_target(word)
+            except ValueError:
+                raise Refused from None
+        return words
+
+
+def _is_url(word: str) -> bool:
+    if not word.isascii() or not word.isprintable():
+        return False
+    try:
+        parts = urllib.parse.urlsplit(word)
+        port = parts.port
+    except ValueError:  # brackets without an IPv6 address, or a port that is no number
+        return False
+    host = parts.hostname or ""
+    known = bool(_HOST_NAME.fullmatch(host)) or ":" in host
+    return parts.scheme in ("http", "https") and known and port != 0 and not parts.fragment

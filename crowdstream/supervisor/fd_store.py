@@ -49,7 +49,8 @@ class FdStore:
     """Control's side of the store. Without a connection everything ends with control.
 
     `kept`: what an earlier control process left. `deaths`: number of earlier control processes
-    that died; `reason`: how the latest of them died.
+    that died; `reason`: how the latest of them died. `upgrade`: what the supervisor knows about an
+    upgrade in progress, None without one.
     """
 
     def __init__(self, connection: socket.socket | None = None) -> None:
@@ -58,6 +59,7 @@ class FdStore:
         self.kept: dict[str, StoredDescriptor] = {}
         self.deaths = 0
         self.reason = ""
+        self.upgrade: dict[str, Any] | None = None
         if connection is not None:
             self._take_over(connection)
 
@@ -69,6 +71,7 @@ class FdStore:
             message, fds = received
             if "deaths" in message:
                 self.deaths, self.reason = int(message["deaths"]), str(message["reason"])
+                self.upgrade = message.get("upgrade")
                 break
             self.kept[message["keep"]] = StoredDescriptor(fds, message["note"])
         connection.setblocking(False)
@@ -82,14 +85,30 @@ class FdStore:
         """Store copies of descriptors under a name, replacing earlier ones."""
         self._send({"keep": name, "note": note}, fds)
 
-    def drop(self, name: str) -> None:
-        """Remove the copies stored under a name."""
+    def drop(self, name: str, failed: bool = False) -> None:
+        """Remove the copies stored under a name. `failed`: the process they belong to has died."""
         self.kept.pop(name, None)
-        self._send({"drop": name})
+        self._send({"drop": name, "failed": failed})
 
-    def ready(self) -> None:
-        """Report readiness: from now on a dead or hung control process is restarted."""
-        self._send({"ready": True})
+    def ready(self, **about: Any) -> None:
+        """Report readiness: from now on a dead or hung control process is restarted.
+
+        `about` describes the server to the supervisor (see `supervisor.upgrade`).
+        """
+        self._send({"ready": True, **about})
+
+    def report_upgrade(self, **report: Any) -> None:
+        """Report the progress of an upgrade."""
+        self._send({"upgrade": report})
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the supervisor's messages that have arrived."""
+        found: list[dict[str, Any]] = []
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                while (received := receive(self._connection)) is not None:
+                    found.append(received[0])
+        return found
 
     def send_heartbeat(self) -> None:
         """Send a heartbeat if one is due; call this often."""

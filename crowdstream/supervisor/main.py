@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import select
 import signal
@@ -17,13 +18,12 @@ import socket
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from crowdstream import REPORT
 from crowdstream.supervisor.fd_store import close_all, receive
+from crowdstream.supervisor.upgrade import Upgrades
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 CONTROL = "crowdstream.control.main"
 
 MAX_DEATHS = 5  # restarts of control within
@@ -32,9 +32,11 @@ DEATHS_SECONDS = 60.0  # this time; one more death is a permanent fault
 # new control process it stays below half of the service's WatchdogSec, which would end everything.
 HUNG_SECONDS = 6.0
 RESTART_SECONDS = 30.0  # for a new control process to start, on a small and busy machine
+TRIAL_START_SECONDS = 15.0  # the same for a new version, whose predecessor waits
+MIN_WAIT_SECONDS = 0.05  # between two attempts to kill it
 STOP_SECONDS = 20.0  # for control to exit, including the time to finish recordings
 LAST_SECONDS = 10.0  # the same for processes that control has left running
-LOOK_SECONDS = 0.5
+UPGRADE_LOOK_SECONDS = 0.05  # between two looks during an upgrade
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -50,6 +52,7 @@ class Supervisor:
         self._count = 0
         self._reason = ""
         self._stop_by: float | None = None  # deadline after a request to stop
+        self._reload = False  # control has yet to be told to read its settings again
         self._was_ready = False
         self._wake, self._waker = os.pipe()
         for fd in (self._wake, self._waker):
@@ -60,6 +63,8 @@ class Supervisor:
         self._ready = False
         self._leave: int | None = None
         self._last_heartbeat = 0.0
+        self._connection: socket.socket | None = None
+        self._upgrades = Upgrades(self._send, lambda: self._kill(signal.SIGKILL))
 
     def run(self) -> int:
         """Supervise until control exits on purpose or keeps dying; returns the exit status."""
@@ -68,12 +73,14 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        self._handle_hangup()
         status = None
         try:
             while status is None:
                 self._run_control()
                 status = self._exit_status()
         finally:
+            self._upgrades.close()
             self._stop_orphans()
         return status
 
@@ -82,6 +89,23 @@ class Supervisor:
             self._stop_by = time.monotonic() + STOP_SECONDS
             if self._pid:
                 self._kill(signal.SIGTERM)
+
+    def _handle_hangup(self) -> None:
+        # SIGHUP is a request to reload, except from a terminal, which sends it when it is closed:
+        # then the server stops, or with nohup plays on.
+        if not has_terminal():
+            signal.signal(signal.SIGHUP, self._request_reload)
+        elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._stop)
+
+    def _request_reload(self, _number: int, _frame: Any) -> None:
+        self._reload = True
+
+    def _forward_reload(self) -> None:
+        # A control process that is still starting has no handler of the signal yet.
+        if self._reload and self._ready:
+            self._reload = False
+            self._kill(signal.SIGHUP)
 
     def _kill(self, number: int) -> None:
         # Only while it is not reaped: afterwards the number may be another process's.
@@ -96,40 +120,74 @@ class Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             self._ready, self._leave, self._status = False, None, None
-            self._pid = self._spawn(theirs.fileno())
+            try:
+                self._pid = self._spawn(theirs.fileno())
+            except OSError as error:
+                self._pid, self._status = 0, 1
+                self._upgrades.fail(f"it can't be started: {error.strerror}")
+                if self._upgrades.rollout is None:
+                    raise
+                return
             theirs.close()
             if self._stop_by is not None:
                 self._kill(signal.SIGTERM)
             self._hand_over(ours)
             ours.setblocking(False)
+            self._connection = ours
             self._last_heartbeat = time.monotonic()
             poll = select.poll()
             poll.register(self._wake, select.POLLIN)
             poll.register(ours, select.POLLIN)
+            watched: set[int] = set()
             while self._status is None:
-                ready = {fd for fd, _events in poll.poll(LOOK_SECONDS * 1000)}
+                watched = self._watch_clients(poll, watched)
+                left = max(MIN_WAIT_SECONDS, self._hangs_at() - time.monotonic())
+                if self._upgrades.rollout:
+                    left = min(left, UPGRADE_LOOK_SECONDS)
+                timeout = None if math.isinf(left) else 1000 * left
+                ready = {fd for fd, _events in poll.poll(timeout)}
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 if ours.fileno() in ready and not self._receive(ours):
                     poll.unregister(ours)
+                self._upgrades.receive()
                 self._reap()
+                self._forward_reload()
                 self._kill_if_hung()
+                if self._status is None:
+                    self._upgrades.tick(self._kept)
             self._receive(ours)  # its last messages
+        self._connection = None
+
+    def _watch_clients(self, poll: select.poll, watched: set[int]) -> set[int]:
+        # Wait for the clients that request upgrades, too; returns their descriptors.
+        there = set(self._upgrades.filenos())
+        for fd in watched - there:
+            with contextlib.suppress(KeyError):
+                poll.unregister(fd)
+        for fd in there - watched:
+            poll.register(fd, select.POLLIN)
+        return there
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # To control. One that hangs is killed for other reasons.
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.send(json.dumps(message).encode())
 
     def _spawn(self, fd: int) -> int:
-        environment = dict(os.environ)
-        path = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
+        environment = self._upgrades.current.environment(dict(os.environ))
         environment["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts threads that nothing needs
         os.set_inheritable(fd, True)
-        # -P: a file in the caller's folder must not shadow a module. A session of its own keeps
-        # the terminal's signals away from control; the supervisor passes them on.
+        command = self._upgrades.current.command(self._module, str(fd), *self._arguments)
+        # A session of its own keeps the terminal's signals away from control; the supervisor passes
+        # them on.
         return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-P", "-m", self._module, str(fd), *self._arguments],
+            command[0],
+            command,
             environment,
             setsid=True,
-            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD],
         )
 
     def _hand_over(self, ours: socket.socket) -> None:
@@ -137,7 +195,8 @@ class Supervisor:
             for name, (note, fds) in self._kept.items():
                 message = b'{"keep": %s, "note": %s}' % (json.dumps(name).encode(), note)
                 socket.send_fds(ours, [message], fds)
-            ours.send(json.dumps({"deaths": self._count, "reason": self._reason}).encode())
+            last = {"deaths": self._count, "reason": self._reason, "upgrade": self._upgrades.note()}
+            ours.send(json.dumps(last).encode())
 
     def _receive(self, ours: socket.socket) -> bool:
         # Process control's messages; False at the end of the connection.
@@ -155,9 +214,15 @@ class Supervisor:
             self._drop(message["keep"])
             self._kept[message["keep"]] = json.dumps(message["note"]).encode(), fds
         elif "drop" in message:
-            self._drop(message["drop"])
+            name = message["drop"]
+            if message.get("failed") and name in self._kept:
+                self._upgrades.child_died(name, self._kept[name][0])
+            self._drop(name)
         elif "ready" in message:
             self._ready = self._was_ready = True
+            self._upgrades.control_ready(message, self._kept)
+        elif "upgrade" in message:
+            self._upgrades.control_reports(message["upgrade"])
         elif "leave" in message:
             self._leave = int(message["leave"])
 
@@ -177,15 +242,21 @@ class Supervisor:
 
     def _kill_if_hung(self) -> None:
         # Kill a control process that hangs.
-        now = time.monotonic()
-        if self._stop_by is not None:
-            hung = now > self._stop_by
-        elif self._ready:
-            hung = now > self._last_heartbeat + HUNG_SECONDS
-        else:
-            hung = self._was_ready and now > self._last_heartbeat + RESTART_SECONDS
-        if hung and self._leave is None:
+        if time.monotonic() > self._hangs_at():
+            self._upgrades.fail("its control process does not respond")
             self._kill(signal.SIGKILL)
+
+    def _hangs_at(self) -> float:
+        # When control counts as hanging (monotonic seconds), without another heartbeat.
+        if self._leave is not None:
+            return math.inf
+        if self._stop_by is not None:
+            return self._stop_by
+        if self._ready:
+            return self._last_heartbeat + HUNG_SECONDS
+        on_trial = self._upgrades.starts_on_trial and not self._upgrades.fresh
+        limit = TRIAL_START_SECONDS if on_trial else RESTART_SECONDS
+        return self._last_heartbeat + limit if self._was_ready else math.inf
 
     # Between two control processes -----------------------------------------------------------
 
@@ -198,7 +269,12 @@ class Supervisor:
             return 0
         if status >= 0 and not self._was_ready:
             return status  # it has finished, or has reported why it can't start
-        self._reason = f"signal {-status}" if status < 0 else f"status {status}"
+        reason = f"signal {-status}" if status < 0 else f"status {status}"
+        if self._upgrades.control_ended(reason):
+            if self._upgrades.fresh:
+                self._stop_orphans(keep=("osc",))
+            return None
+        self._reason = reason
         self._count += 1
         now = time.monotonic()
         self._deaths.append(now)
@@ -232,6 +308,15 @@ class Supervisor:
                     os.kill(pid, signal.SIGKILL)
             while True:
                 os.waitpid(-1, 0)
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal; a service has none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def supervise(arguments: list[str], prog: str) -> int:

@@ -22,22 +22,25 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-SECRETS = frozenset({"CROWDSTREAM_HTTP_TOKEN"})
+SECRETS = frozenset({"CROWDSTREAM_HTTP_TOKEN", "CROWDSTREAM_BROADCAST"})
 """Variables needed only by the process that reads the settings."""
 
 ONE_THREAD_VARIABLE = "OPENBLAS_NUM_THREADS"
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Copy an environment without its secrets, for a program that does not need it."""
+    return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
 def child_environment(given: Mapping[str, str] | None = None, /, **more: str) -> dict[str, str]:
     """Copy `given`, or this process's environment, with `more` added, for a child process.
 
     The child finds this package wherever it is started. Children often decode untrusted files,
-    so they don't receive the token of the page. numpy starts no threads for linear algebra in
-    them, which would wait for work, and there is none for them.
+    so they receive neither the token of the page nor passwords. numpy starts no threads for linear
+    algebra in them, which would wait for work, and there is none for them.
     """
-    environment = dict(os.environ if given is None else given)
-    for name in SECRETS:
-        environment.pop(name, None)
+    environment = without_secrets(os.environ if given is None else given)
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
     return {**environment, ONE_THREAD_VARIABLE: "1", **more}
@@ -98,6 +101,15 @@ def watch_process(pid: int) -> Callable[[], bool]:
     return lambda: bool(ended.poll(0))
 
 
+def request_realtime(priority: int) -> int:
+    """Request real-time priority for the calling thread. Returns 1, or -1 if it was refused."""
+    with contextlib.suppress(OSError, AttributeError):
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        return 1
+    return -1
+
+
 NICENESS = 19
 # Set to "no" where nothing plays: such work then competes normally with other programs.
 GIVE_WAY_VARIABLE = "CROWDSTREAM_GIVE_WAY"
@@ -127,6 +139,19 @@ def lower_priority() -> None:
     if number is not None and sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_IDLE)
+
+
+def lower_priority_of(pid: int, niceness: int = NICENESS) -> None:
+    """Let the process `pid` have processor time after others; it only ever gets less priority.
+
+    Refusals by the system are ignored. With `CROWDSTREAM_GIVE_WAY=no` in the environment nothing
+    changes.
+    """
+    if os.environ.get(GIVE_WAY_VARIABLE) == "no":
+        return
+    with contextlib.suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, pid) < niceness:
+            os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
 def send_to_parent(message: Mapping[str, Any]) -> None:

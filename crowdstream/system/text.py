@@ -62,6 +62,14 @@ def _shown(character: str) -> bool:
     return unicodedata.category(character) in ("Zs", "Cf") and character not in _TURNS
 
 
+_PASSWORD = re.compile(r"(://[^\s/:@]*):\S*@")
+
+
+def mask_passwords(text: str) -> str:
+    """Replace the passwords of URLs: `icecast://dj:secret@host/mount` has `***` in its place."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
 def install_command(requirement: str) -> str:
     """The command that installs a package into the environment of this program."""
     return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(requirement)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from crowdstream.commands.registry import DECK_LETTERS
@@ -21,6 +23,13 @@ COUNTS = {
 }
 
 
+KEPT = frozenset(
+    {"/device", "/restarted", "/stall", "/broken", "/record/lost", "/record/failed"}
+)
+"""Messages that are also in the event log of a server that has one."""
+LEVELS = {"info": OK, "warning": WARN, "error": BAD}
+
+
 def plural(count: int, what: str) -> str:
     """Return `1 page` or `2 pages`; the first word of `what` takes the plural."""
     first, *rest = what.split(" ")
@@ -32,6 +41,8 @@ def event(address: str, values: tuple[Any, ...]) -> GradedText | None:
     """Return the log text of a message, or None if it is not an event. Never raises."""
     if address in SILENT:
         return None
+    if address == "/event" and len(values) >= 4:
+        return LEVELS.get(str(values[1]), OK), str(values[3])
     words = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in values]
     entry = _known(address, words)
     return entry or (OK, " ".join([address, *words]))
@@ -79,6 +90,22 @@ def _known(address: str, words: list[str]) -> GradedText | None:
         case "/late", [command, seconds, *_]:
             return WARN, f"{command} was {seconds} s late"
     return None
+
+
+def is_kept(address: str, values: tuple[Any, ...]) -> bool:
+    """Whether a message is also in the server's event log, which follows it as `/event`."""
+    return address in KEPT or (address == "/engine" and values[:1] in (("died",), ("hung",)))
+
+
+def kept_events(values: tuple[Any, ...]) -> list[tuple[str, float, str, str]]:
+    """Return the events of an `/events.reply`: time as text and in Unix seconds, grade, text."""
+    found = []
+    for at in range(1, len(values) - 3, 4):
+        stamp, level, _kind, text = map(str, values[at : at + 4])
+        with contextlib.suppress(ValueError):
+            moment = datetime.fromisoformat(stamp).timestamp()
+            found.append((stamp, moment, LEVELS.get(level, OK), text))
+    return found
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[GradedText]:

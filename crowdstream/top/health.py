@@ -20,6 +20,13 @@ SHOWN_IF_NONZERO = {
     "restarts_loader": "loader restarts", "restarts_control": "control restarts",
 }  # fmt: skip
 BUSY, VERY_BUSY = 0.7, 1.0  # share of a block's duration; load shedding starts above the first
+INPUTS = (1, 2)
+INPUT_STYLES = {"playing": "green", "searching": "yellow", "feedback": "bold red"}
+SHARES = (
+    ("broadcasts", "broadcasts", "broadcasts_live"),
+    ("lights", "lights_outputs", "lights_sending"),
+    ("MIDI ports", "midi_ports", "midi_connected"),
+)
 LEVELS = {0: "full", 1: "no optional effects", 2: "no key lock", 3: "short interpolation"}
 
 
@@ -28,8 +35,9 @@ def health_lines(
 ) -> list[Text]:
     """Return up to `rows` lines, the most important first."""
     found = [_gaps(readings, now), _render(readings, glyphs), _messages(readings),
-             _processes(readings), _recording(readings), _rare(readings)]  # fmt: skip
-    return [line(width, fields) for fields in found[:rows]]
+             _processes(readings), _inputs_and_peers(readings), _recording(readings),
+             _rare(readings)]  # fmt: skip
+    return [line(width, fields) for fields in [fields for fields in found if fields][:rows]]
 
 
 def _grade(bad: bool, style: str = "bold red") -> str:
@@ -140,3 +148,29 @@ def _rare(readings: Readings) -> list[Field]:
         _counted(readings, "barred", "barred", 4),
         labelled("limited", f"{readings.count('limited_frames')} frames", "", 2),
     ]
+
+
+def _inputs_and_peers(readings: Readings) -> list[Field]:
+    # What is enabled of the optional parts, and nothing else.
+    found = []
+    for number in INPUTS:
+        state = readings.text(f"input.{number}.state")
+        if state not in ("", "off"):
+            latency = readings.number(f"input.{number}.latency_ms")
+            text = f"{state} {latency:.0f} ms" if state in ("playing", "waiting") else state
+            found.append(labelled(f"input {number}", text, INPUT_STYLES.get(state, "")))
+            gaps = readings.count(f"input.{number}.gaps")
+            if gaps:
+                found.append(labelled("gaps", str(gaps), "yellow", 2))
+    if readings.text("jack") not in ("", "off"):
+        missing = readings.text("jack") == "searching"
+        text = "no server" if missing else f"{readings.count('jack_connected')} connections"
+        found.append(labelled("JACK ports", text, _grade(missing, "yellow"), 1))
+    if readings.text("link.state") not in ("", "off"):
+        text = f"{readings.text('link.state')}, {readings.count('link.peers')} peers"
+        found.append(labelled("Link", text, "", 1))
+    for label, wanted, working in SHARES:
+        count, good = readings.count(wanted), readings.count(working)
+        if count:
+            found.append(labelled(label, f"{good} of {count}", _grade(good < count, "yellow"), 1))
+    return found

@@ -17,8 +17,9 @@ from crowdstream.top.readings import BAD, FLOOR, WARN, Meter, Readings
 GRADES = {BAD: "bold red", WARN: "yellow"}
 SIDE_BY_SIDE = 150  # cells from which decks are arranged in two columns
 COLUMN_GAP = 4
+DAY_SECONDS = 86400.0
 MIN_LOG, MIN_HEALTH = 3, 4  # lines reserved before decks get their fourth line
-MAX_HEALTH = 6
+MAX_HEALTH = 7
 KEYS = "q quit"
 CONTROL_KEYS = "up, down deck  space play, stop  q quit"
 
@@ -152,6 +153,8 @@ def _log(readings: Readings, width: int, rows: int) -> list[Text]:
     for entry in list(readings.log)[-rows:]:
         style = GRADES.get(entry.grade, "")
         times = f" (x{entry.count})" if entry.count > 1 else ""
-        at = time.strftime("%H:%M:%S", time.localtime(entry.at))
+        # Events from before a restart may be days old: those show their date instead.
+        today = readings.log[-1].at - entry.at < DAY_SECONDS
+        at = time.strftime("%H:%M:%S" if today else "%m-%d   ", time.localtime(entry.at))
         found.append(line(width, [field(at, "dim"), field(entry.text + times, style)]))
     return found

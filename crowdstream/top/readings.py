@@ -104,6 +104,11 @@ class Readings:
         else:
             self.log.append(Entry(at, grade, text))
 
+    def add_earlier(self, at: float, grade: str, text: str) -> None:
+        """Add a line from before the connection, at its place in time."""
+        lines = sorted([*self.log, Entry(at, grade, plain(text))], key=lambda entry: entry.at)
+        self.log = deque(lines, maxlen=LOG_LINES)
+
     def playing(self, deck: str) -> bool:
         """Whether a deck is playing."""
         return self.status.get(f"deck.{deck}.state") == "playing"

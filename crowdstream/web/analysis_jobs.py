@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import signal
 import sys
 from collections import deque
@@ -26,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crowdstream.audiofile.stems.track_files import is_audio
-from crowdstream.system.process import child_environment
+from crowdstream.system.process import child_environment, lower_priority_of
 from crowdstream.system.safe_open import real_path
 from crowdstream.web.media_browser import MediaNotFound, resolve
 
@@ -152,8 +151,7 @@ class AnalysisJobs:
         self._process = process
         try:
             # The workers lower their own priority and use most of the CPU; this covers the parent.
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, process.pid, 19)
+            lower_priority_of(process.pid)
             _, errors = await asyncio.gather(self._read_progress(process), _last_line(process))
             status = await process.wait()
             if status > 1 or (status and errors and not self.state.get("bad")):

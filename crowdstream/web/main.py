@@ -146,7 +146,7 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
     if renewing is not None:
         renewing.cancel()
     await web.close()
-    server.should_exit = server.force_exit = True
+    server.leave()
     for task in (running, beside):
         if task.done() and not task.cancelled() and task.exception():
             raise task.exception() or RuntimeError

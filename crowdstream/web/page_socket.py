@@ -91,7 +91,7 @@ class PageSockets:
     def __init__(self, web: Web) -> None:
         self._web = web
         self.pages: set[PageSocket] = set()
-        self._empty_since: float | None = 0.0
+        self._opened = asyncio.Event()  # there may be pages
         self._shown: dict[str, Any] = {}
         self.opened: list[Callable[[], None]] = []
         """Called when the first page opens."""
@@ -123,31 +123,32 @@ class PageSockets:
                 page.send(text)
 
     async def run(self) -> None:
-        """Send the playheads, and every second the health readings, until cancelled."""
+        """Serve all pages while there are any, until cancelled."""
+        while True:
+            await self._opened.wait()
+            await self._update_pages()
+            self._opened.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVING_SECONDS):
+                    await self._opened.wait()
+                    continue
+            self._web.link.watch(False)
+            for notify in self.closed:
+                notify()
+
+    async def _update_pages(self) -> None:
+        # Send the playheads, and every second the health readings, until the last page closes.
         loop = asyncio.get_running_loop()
         health_at = due = loop.time()
-        while True:
-            due = max(due + 1.0 / RATE, loop.time())
-            await asyncio.sleep(due - loop.time())
-            if not self.pages:
-                self._notify_when_unwatched(loop.time())
-                continue
-            self._empty_since = None
+        while self.pages:
             text = to_json({"now": self._web.readings.now()})
             for page in self.pages:
                 page.tick(text)
             if loop.time() >= health_at:
                 health_at = loop.time() + HEALTH_SECONDS
                 self.publish({"health": self._web.readings.health()}, "health")
-
-    def _notify_when_unwatched(self, now: float) -> None:
-        if self._empty_since is None:
-            self._empty_since = now
-        elif self._empty_since and now > self._empty_since + LEAVING_SECONDS:
-            self._empty_since = 0.0
-            self._web.link.watch(False)
-            for notify in self.closed:
-                notify()
+            due = max(due + 1.0 / RATE, loop.time())
+            await asyncio.sleep(due - loop.time())
 
     # One page --------------------------------------------------------------------------------
 
@@ -164,6 +165,7 @@ class PageSockets:
         page.send(to_json({"hello": hello}))
         page.show({**web.link.picture, **self._shown})
         self.pages.add(page)
+        self._opened.set()
         if len(self.pages) == 1:
             for notify in self.opened:
                 notify()

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import DECKS
+from crowdstream.desk.constants import DECKS, SAMPLE_PADS
 from crowdstream.desk.snapshot import read_callback
 
 PHRASE_BARS = 8  # the usual phrase of dance music: 32 beats in a meter of 4
@@ -32,24 +32,31 @@ def quantum_beats(quantum: float | str, meter: int) -> float:
 
 
 class Quantize:
-    """The quantum of each deck, and the common one of decks that have none of their own."""
+    """The quanta of decks and sample pads, and the common one of those that have none."""
 
     def __init__(self) -> None:
         self.common: float | str = 0.0
         self.decks: list[float | str] = [0.0] * DECKS
+        self.samples: list[float | str] = [0.0] * SAMPLE_PADS
 
     def to_state(self) -> list[Any]:
         """Return the quanta as JSON-compatible state; see `restore`."""
-        return [self.common, list(self.decks)]
+        return [self.common, list(self.decks), list(self.samples)]
 
     def restore(self, state: list[Any]) -> None:
         """Restore the quanta from `to_state`."""
-        self.common, self.decks = state[0], list(state[1])
+        self.common, self.decks, self.samples = state[0], list(state[1]), list(state[2])
 
     def beats(self, deck: int | None, meter: int) -> float:
         """Return the quantum of a deck (None: the common one) in beats; 0 for immediate."""
         own = self.decks[deck] if deck is not None else 0.0
         return quantum_beats(own or self.common, meter)
+
+    def beats_at(self, place: Mapping[str, int], meter: int) -> float:
+        """Return the quantum in beats of the deck or sample pad that an address names."""
+        if "sample" in place:
+            return quantum_beats(self.samples[place["sample"]] or self.common, meter)
+        return self.beats(place.get("deck"), meter)
 
 
 ROUNDING = 1e-6  # frames: a beat that falls this little after a frame belongs to that frame
@@ -128,9 +135,9 @@ def ramp_frames(rate: float, end: float, beats: float) -> int:
     return max(1, round(beats / (0.5 * (rate + end))))
 
 
-# Weight of a new reading of the device's clock. At 100 readings a second the estimate
-# follows a crystal's drift within a second or two and averages out the callbacks' jitter.
-SMOOTHING = 0.01
+# Time over which readings of the device's clock are averaged, however many there are: long enough
+# for the callbacks' jitter, short enough to follow the drift of a crystal.
+AVERAGING_SECONDS = 4.0
 MAX_KEPT_TAGS = 1024  # time tags whose frame is kept
 MAX_SAVED_TAGS = 64  # of these, future ones that are saved, so that a new control maps them equally
 JUMP_SECONDS = 0.05  # a reading this far off means that the stream was interrupted: reset
@@ -175,18 +182,19 @@ class FrameClock:
         self.read()
 
     def read(self) -> None:
-        """Update the estimate from the engine's latest callback. Call it about every 10 ms."""
+        """Update the estimate from the engine's latest callback. Call it several times a second."""
         latest = read_callback(self._desk)
         if latest is None or latest[0] == self._seen:
             return
         now_ns, frame = latest
-        self._seen = now_ns
+        passed, self._seen = (now_ns - self._seen) * 1e-9, now_ns
         reading = frame - now_ns * 1e-9 * self._desk.sample_rate
         known = self._offset
         if known is None or abs(reading - known) > JUMP_SECONDS * self._desk.sample_rate:
             self._offset = reading
         else:
-            self._offset = known + SMOOTHING * (reading - known)
+            weight = -math.expm1(-passed / AVERAGING_SECONDS)
+            self._offset = known + weight * (reading - known)
 
     def reset_estimate(self) -> None:
         """Discard the estimate: another engine plays, and the stream may have been interrupted."""
@@ -212,6 +220,21 @@ class FrameClock:
             return float(self._desk.frame)
         return monotonic * self._desk.sample_rate + self._offset
 
+    def audible_at(self, frame: float) -> float | None:
+        """Return the instant (monotonic seconds) at which a frame is audible.
+
+        The inverse of `audible_frame`. None: no callback has been seen yet.
+        """
+        if self._offset is None:
+            return None
+        rate = self._desk.sample_rate
+        return (frame - self._offset) / rate + float(self._desk.clock["latency"])
+
+    def audible_frame(self, monotonic: float) -> float:
+        """Return the (fractional) frame that is audible at an instant."""
+        latency = float(self._desk.clock["latency"]) * self._desk.sample_rate
+        return self.frame_rendered(monotonic) - latency
+
     def due(self, unix_seconds: float) -> float:
         """Convert a Unix time to the instant of `time.monotonic()`, both in seconds."""
         return unix_seconds - self.wall() + self.monotonic()
@@ -234,8 +257,9 @@ class FrameClock:
 class Change:
     """A pending change of the clock: a tempo change, or if `rate` is None, a reset to beat 0.
 
-    It happens at `frame`, or if `beat` is not None, at that beat, even if the beat moves. `rate`
-    is the target in beats per frame, reached within `frames`, or if that is 0, within `beats`.
+    If `jump` is not 0, it is a jump forwards by that many beats instead of a reset. It happens at
+    `frame`, or if `beat` is not None, at that beat, even if the beat moves. `rate` is the target in
+    beats per frame, reached within `frames`, or if that is 0, within `beats`.
     """
 
     frame: int
@@ -243,6 +267,7 @@ class Change:
     rate: float | None = None
     frames: int = 0
     beats: float = 0.0
+    jump: float = 0.0
 
     def place(self, current: TempoSegment) -> int:
         """Return the frame at which the change happens if the clock runs as `current`."""
@@ -251,7 +276,8 @@ class Change:
     def apply(self, current: TempoSegment, frame: int) -> TempoSegment:
         """Return the segment that follows `current` when the change is applied at `frame`."""
         if self.rate is None:
-            return current.continued(frame, 0.0)
+            beat = current.at(frame) + self.jump if self.jump else 0.0
+            return current.continued(frame, beat)
         rate = current.rate_at(frame)
         frames = self.frames or ramp_frames(rate, self.rate, self.beats)
         return TempoSegment(frame, current.at(frame), rate, self.rate, frames)
@@ -396,6 +422,13 @@ class BeatClock:
         updates = self._plan(now)
         # The current segment, including a change that was due at this very frame.
         return [(frame, self.at(now)), *updates]
+
+    def jump(self, beats: float, frame: int, now: int) -> ClockUpdates:
+        """Jump forwards by `beats` at `frame`; time zero and the tempo stay as they are.
+
+        `now`: the frame that the engine renders next. Returns the segments to send to the engine.
+        """
+        return self._plan(now, Change(max(frame, now), jump=beats)) if beats else []
 
     def _plan(self, now: int, *new: Change) -> ClockUpdates:
         # Move segments that have begun to the past, and lay out all pending changes again.

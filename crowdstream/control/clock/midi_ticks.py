@@ -59,19 +59,21 @@ class MidiTicks:
             reply = self._reply_to(sender)
             self._listeners[sender] = _Listener(per_beat, reply, following)
 
+    def senders(self) -> list[Any]:
+        """Return the subscribed senders."""
+        return list(self._listeners)
+
     def forget(self, sender: Any) -> None:
         """Remove a sender's subscription."""
         self._listeners.pop(sender, None)
 
     def _audible_frame(self) -> float:
-        # The frame that is audible now.
-        latency = float(self._desk.clock["latency"]) * self._desk.sample_rate
-        return self._clock.frame_rendered(self._monotonic()) - latency
+        return self._clock.audible_frame(self._monotonic())
 
-    def due(self) -> float | None:
-        """Return the instant (monotonic seconds) of the next tick; None without subscribers."""
+    def due(self) -> float:
+        """Return the instant (monotonic seconds) of the next tick; infinity without subscribers."""
         if not self._listeners:
-            return None
+            return math.inf
         audible = self._audible_frame()
         rate = self._desk.sample_rate
         frames = [

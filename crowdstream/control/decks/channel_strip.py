@@ -97,6 +97,11 @@ class ChannelStrips:
         else:
             self._automatic.difference_update(decks)
 
+    def set_target(self, request: Request, lufs: float) -> None:
+        """Set the target loudness of automatic trim in LUFS, and trim again."""
+        self._target = lufs
+        self.follow_loudness(request)
+
     def follow_loudness(self, request: Request) -> None:
         """Trim the decks with automatic trim to the target loudness, if their track is measured.
 

@@ -141,6 +141,10 @@ class DeckManager:
     def _waiting_items(self, track: Track) -> list[Item]:
         return [item for start in self._starts for item in start.items if item.track is track]
 
+    def is_waiting(self, track: Track) -> bool:
+        """Return whether a start of the track waits for its file."""
+        return bool(self._waiting_items(track))
+
     def waiting_tracks(self, deck: int) -> list[Track]:
         """Return the deck's tracks that are loaded or being loaded and do not play."""
         tracks = [self._buffers.find(buffer) for buffer in self._buffers.loaded_buffers()]
@@ -200,7 +204,8 @@ class DeckManager:
         )
         track.pending_starts[serial] = due
         track.mix.send_rows(self._outbox, item.request, voice, *due)
-        self._pitches.at_start(item.request, track, due)
+        if track.on_deck:
+            self._pitches.at_start(item.request, track, due)
         track.looped, track.loop_begun = item.loop, False
         if item.spin_up:
             self._outbox.add(
@@ -292,6 +297,7 @@ class DeckManager:
         return [
             (track.name, rate, bpm * track.speed_per_bpm(rate, base_bpm))
             for track, rate in playing + waiting
+            if track.on_deck
         ]
 
     def playing(self, deck: int) -> Track:
@@ -394,6 +400,11 @@ class DeckManager:
         waiting = [track for track in self._buffers.tracks() if not track.settled]
         waiting += self._buffers.leaving()
         self._syncs.append((waiting, list(self._starts), request, number))
+
+    @property
+    def busy(self) -> bool:
+        """Whether `tick` may have work at any time: starts, jumps, syncs or unloads wait."""
+        return bool(self._starts or self._jumps or self._syncs or self._buffers.waiting)
 
     def tick(self) -> None:
         """Retry waiting starts and jumps, unload tracks that are silent, and reply to syncs."""

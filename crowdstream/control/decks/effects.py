@@ -15,8 +15,7 @@ from crowdstream.commands.errors import BadArgument, Refused
 from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import CHAIN_BUS, CHAIN_MASTER, CHAINS
-from crowdstream.desk.effect_instances import clear_instance, prepare_instance
+from crowdstream.desk.constants import CHAIN_BUS, CHAIN_INPUT, CHAIN_MASTER, CHAINS
 from crowdstream.desk.effects import (
     ACTIVE,
     CHAIN_SLOTS,
@@ -37,6 +36,7 @@ MIX = Parameter("mix", "0: dry, 1: wet", 0, 1, 1)
 ON = Parameter("on", "1: on, 0: off", 0, 1, 1)
 TOLERANCE = 1e-6  # values arrive as 32-bit floats
 REMEMBERED = 256  # latest commands that the engine may still refuse
+MAX_TAIL = 30.0  # seconds for which an effect may ring out after it was removed
 MIN_RAMP_SECONDS = 0.004  # for parameters in which a step is audible as a click
 
 
@@ -80,6 +80,8 @@ def chain_name(chain: int) -> str:
     """Return the display name of a chain."""
     if chain < CHAIN_BUS:
         return f"deck {'ABCD'[chain]}"
+    if chain >= CHAIN_INPUT:
+        return f"input {chain - CHAIN_INPUT + 1}"
     return "the master" if chain == CHAIN_MASTER else f"bus {chain - CHAIN_BUS + 1}"
 
 
@@ -387,3 +389,44 @@ class Effects:
             for known, action in list(self._sent):
                 if known == serial:
                     action()
+
+
+def prepare_instance(
+    desk: Desk,
+    instance: int,
+    number: int,
+    module: Module,
+    values: tuple[float, ...] = (),
+    mix: float | None = None,
+) -> None:
+    """Turn a free instance into `module`, which is module `number`, with cleared memory.
+
+    `values` holds its parameters in order; missing ones take their defaults. `mix`: 0 to 1, default
+    the module's own. The engine must not be using the instance: it has never had it, or has
+    reported it free.
+    """
+    floats = module.memory(desk.sample_rate)
+    desk.effect_memory[instance, :floats] = 0.0
+    desk.effect_registers[instance] = 0.0
+    effect = desk.effects[instance]
+    effect["kind"] = number
+    effect["rows"] = ROW_FIRST + len(module.parameters)
+    effect["law"] = module.law
+    effect["tail"] = module.tail > 0.0
+    effect["listens"] = module.listens
+    effect["optional"] = module.optional
+    effect["patience"] = math.ceil(module.tail * desk.sample_rate / PERIOD)
+    effect["left"] = math.ceil(MAX_TAIL * desk.sample_rate / PERIOD)
+    effect["floats"] = floats
+    effect["rewrites_at"], effect["rewritten"] = module.rewritten(desk.sample_rate)
+    defaults = tuple(parameter.default for parameter in module.parameters)
+    rows = {ROW_MIX: module.mix if mix is None else mix, ROW_ON: float(module.starts_on)}
+    for row, value in enumerate((*values, *defaults[len(values) :]), ROW_FIRST):
+        rows[row] = value
+    for row, value in rows.items():
+        desk.ramps[effect_ramp(instance, row)] = (value, 0.0, value, 0)
+
+
+def clear_instance(desk: Desk, instance: int) -> None:
+    """Return the memory of an instance to the system, after the engine has reported it free."""
+    desk.discard(desk.effect_memory[instance])

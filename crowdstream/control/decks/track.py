@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crowdstream.commands.errors import BadArgument, Refused
+from crowdstream.commands.registry import DECK_LETTERS
 from crowdstream.control.decks.beatgrid import Grid
 from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import DECKS, SOURCES
+from crowdstream.desk.constants import DECKS, SAMPLER, SOURCES
 from crowdstream.desk.opcodes import FREE, OP_RAMP
 from crowdstream.desk.ramps import voice_ramp
 
@@ -80,19 +81,23 @@ FIRST_BUFFER = 100
 READY_SECONDS = 0.2  # of audio that must be in memory before a start
 
 
+def is_deck_buffer(buffer: int) -> bool:
+    """Return whether a buffer number belongs to a deck."""
+    return 0 <= (buffer - FIRST_BUFFER) // BUFFERS_PER_DECK < DECKS
+
+
 def deck_of(buffer: int) -> int:
     """Return the deck of a buffer number; raise `BadArgument` if there is none."""
-    deck, _ = divmod(buffer - FIRST_BUFFER, BUFFERS_PER_DECK)
-    if not 0 <= deck < DECKS:
+    if not is_deck_buffer(buffer):
         last = FIRST_BUFFER + DECKS * BUFFERS_PER_DECK - 1
         raise BadArgument(
             f"id: {buffer} belongs to no deck; the range is {FIRST_BUFFER} to {last}"
         )
-    return deck
+    return (buffer - FIRST_BUFFER) // BUFFERS_PER_DECK
 
 
 def first_buffer(deck: int) -> int:
-    """Return the number of a deck's first buffer."""
+    """Return the number of the first buffer of a deck, of SAMPLER or of ANNOUNCER."""
     return FIRST_BUFFER + deck * BUFFERS_PER_DECK
 
 
@@ -149,6 +154,7 @@ class Track:
     looped: bool = False  # a loop was set since the latest start
     loop_begun: bool = False  # a loop start was set since the latest start
     loop_in: int = -1  # file frame of a loop start that was set by position
+    max_frames: int = 0  # nonzero: all of it must be in memory, and it is at most this long
     marked: bool = False  # while unloading: the engine has processed the latest stop
 
     def to_state(self) -> dict[str, Any]:
@@ -180,8 +186,22 @@ class Track:
 
     @property
     def deck(self) -> int:
-        """Number of the deck to which the track belongs."""
-        return deck_of(self.buffer)
+        """Number of the deck to which the track belongs, or SAMPLER or ANNOUNCER."""
+        return (self.buffer - FIRST_BUFFER) // BUFFERS_PER_DECK
+
+    @property
+    def on_deck(self) -> bool:
+        """Whether the track belongs to a deck, and so follows the tempo, pitch and keylock."""
+        return self.deck < DECKS
+
+    @property
+    def place(self) -> str:
+        """The name of its deck or sample pad, for messages."""
+        if self.on_deck:
+            return f"deck {DECK_LETTERS[self.deck]}"
+        if self.deck == SAMPLER:
+            return f"sample {self.buffer - first_buffer(SAMPLER) + 1}"
+        return "announcement"
 
     def speed_per_bpm(self, rate: float, base_bpm: float) -> float:
         """Return the playback speed per BPM of the clock, at a rate if the track is not synced."""
@@ -200,6 +220,7 @@ _PLAIN = (
     "number", "buffer", "name", "path", "stems", "sources", "cue", "state", "reason", "frames",
     "streamed", "lufs", "complete", "voice", "sounding", "gain", "rate", "cue_frame", "grid_slot",
     "ratio", "ratio_asked", "quantum", "looped", "loop_begun", "loop_in", "marked", "files",
+    "max_frames",
     "title", "artist", "key", "left_out",
 )  # fmt: skip
 
@@ -221,6 +242,21 @@ def resident(desk: Desk, track: Track, frame: int) -> bool:
         if not pages.all():
             return False
     return True
+
+
+def resident_end(desk: Desk, track: Track, frame: int) -> int:
+    """Return the first frame from `frame` on that some stem lacks in memory; the length if none."""
+    if track.complete and not track.streamed and track.state != "broken":
+        return track.frames
+    end = track.frames
+    for source in track.sources:
+        record = desk.sources[source]
+        frames, shift = int(record["frames"]), int(record["page_shift"])
+        first, pages = max(0, frame) >> shift, ((frames - 1) >> shift) + 1
+        missing = np.flatnonzero(desk.page_table[source, first:pages] == 0)
+        if len(missing):
+            end = min(end, (first + int(missing[0])) << shift)
+    return max(frame, end)
 
 
 def in_use(desk: Desk, track: Track) -> bool:

@@ -21,7 +21,6 @@ from crowdstream.audiofile.stems.track_files import (
     left_out_values,
 )
 from crowdstream.commands.errors import CommandError, NotLoaded
-from crowdstream.commands.registry import DECK_LETTERS
 from crowdstream.control.decks.beatgrid import Grid, GridSlots
 from crowdstream.control.decks.track import (
     FIRST_BUFFER,
@@ -108,12 +107,21 @@ class TrackTable:
     # Commands ----------------------------------------------------------------------------
 
     def load(
-        self, request: Request, buffer: int, path: str, name: str = "", cue: float = 0.0
+        self,
+        request: Request,
+        buffer: int,
+        path: str,
+        name: str = "",
+        cue: float = 0.0,
+        max_frames: int = 0,
     ) -> Track:
         """Start loading a file or folder of stems into a buffer; reply `/done` when it is ready.
 
         `cue` is a fraction of the length, 0 to 1. The previous track of the buffer is unloaded
-        when the new one can be played. Raises `CommandError` for errors that are found immediately.
+        when the new one can be played. With `max_frames`, a file that is longer or does not fit
+        into the memory is refused, and the track is ready when all of it is in memory.
+
+        Raises `CommandError` for errors that are found immediately.
         """
         files = self._find(path)
         sources = self._sources.take(len(files.stems))
@@ -122,6 +130,7 @@ class TrackTable:
         self._latest = next(self._numbers)
         track = Track(self._latest, buffer, shown, path, names, sources, cue)
         track.request = request
+        track.max_frames = max_frames
         track.mix = StemMix(len(sources))
         track.left_out = left_out_values(files.left_out)
         self._tracks[track.number] = track
@@ -137,6 +146,8 @@ class TrackTable:
         stems = [(source, str(stem.path)) for source, stem in pairs]
         track.files = tuple(path for _, path in stems)
         request = {"do": "load", "track": track.number, "stems": stems, "cue": track.cue}
+        if track.max_frames:
+            request["max_frames"] = track.max_frames
         if not files.is_final:
             request["folder"] = str(files.stems[0].path.parent)
         self._to_loader(request)
@@ -275,13 +286,10 @@ class TrackTable:
         kind = event["event"]
         if kind == "opened" and track.state == "loading":
             self._opened(track, event)
-        elif kind == "ready" and track.state == "opened":
-            track.state = "ready"
-            self.promote(track)
-            if track.request:
-                track.request.done(track.buffer)
-        elif kind == "complete":
-            track.complete = True
+        elif kind in ("ready", "complete"):
+            track.complete = track.complete or kind == "complete"
+            if track.state == "opened" and (track.complete or not track.max_frames):
+                self._ready(track)
         elif kind == "grid":
             self._checked(track, event["grid"])
         elif kind == "loudness":
@@ -296,6 +304,12 @@ class TrackTable:
             self._crowded(track, event["reason"])
         elif kind == "unloaded":
             self._gone(track)
+
+    def _ready(self, track: Track) -> None:
+        track.state = "ready"
+        self.promote(track)
+        if track.request:
+            track.request.done(track.buffer)
 
     def _opened(self, track: Track, event: dict[str, Any]) -> None:
         track.frames = int(event["frames"])
@@ -373,8 +387,8 @@ class TrackTable:
     def _log_opened(self, track: Track, channels: Sequence[int]) -> None:
         kinds = {"mono" if count == 1 else "stereo" for count in channels}
         log.info(
-            "buffer %d (deck %s): %s, %s, %d stem%s, %.1f s%s", track.buffer,
-            DECK_LETTERS[track.deck], track.name, " and ".join(sorted(kinds)), len(channels),
+            "buffer %d (%s): %s, %s, %d stem%s, %.1f s%s", track.buffer,
+            track.place, track.name, " and ".join(sorted(kinds)), len(channels),
             "" if len(channels) == 1 else "s", track.frames / self.desk.sample_rate,
             ", streamed" if track.streamed else "",
         )
@@ -450,6 +464,11 @@ class TrackTable:
         track.sources = []
         self.grids.release(track.grid_slot)
         track.grid_slot = -1
+
+    @property
+    def waiting(self) -> bool:
+        """Whether tracks wait to be unloaded, or a command waits until they are."""
+        return bool(self._leaving or self._when_gone)
 
     def unload_silent(self) -> None:
         """Unload replaced tracks that are silent, and stop those that are not once more."""

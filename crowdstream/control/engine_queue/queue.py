@@ -140,6 +140,11 @@ class EngineQueue:
                 return
             self._kept.popleft()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether batches wait for space in the ring."""
+        return bool(self._kept)
+
     def to_state(self) -> list[str]:
         """Return the unpublished batches as JSON-compatible state; see `restore`."""
         return [base64.b64encode(b"".join(batch)).decode() for batch in self._kept]

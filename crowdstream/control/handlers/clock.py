@@ -7,30 +7,19 @@ from typing import Any
 from crowdstream.commands.errors import BadArgument, Refused
 from crowdstream.commands.registry import TABLE, Arg
 from crowdstream.control.clock.clock import (
-    MAX_QUANTUM_BEATS,
-    MIN_QUANTUM_BEATS,
     WORDS,
     quantum_beats,
 )
-from crowdstream.control.handlers.common import DISCARDS, check_tempo
+from crowdstream.control.handlers.common import DISCARDS, QUANTUM, check_tempo
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.scheduler import Entry
+from crowdstream.osc.codec import Double
 
 MAX_TICKS = 96  # per beat
 MIN_NEXT = 1 / 32  # beats
 
 TEMPO = Arg("bpm", "f", "tempo", unit="beats a minute", low=20, high=400)
 METER = Arg("beats", "i", "beats per bar", low=1, high=32)
-_QUANTUM = Arg(
-    "beats",
-    "f",
-    f"{MIN_QUANTUM_BEATS:g} to {MAX_QUANTUM_BEATS:g} beats, or 0: immediately; "
-    "or `bar`, or `phrase` (8 bars)",
-    low=MIN_QUANTUM_BEATS,
-    high=MAX_QUANTUM_BEATS,
-    words=WORDS,
-    or_zero=True,
-)
 _REST = (
     Arg("address", "s", "address of a command that can be scheduled"),
     Arg("arguments", "*", "the command's arguments", default=(), rest=True, max_length=1024),
@@ -55,7 +44,7 @@ def tempo(request: ServerRequest, bpm: float, beats: float) -> None:
     request.core.follower.rest()
 
 
-@TABLE.add("/clock/meter", METER, control_only=True)
+@TABLE.add("/clock/meter", METER, control_only=True, idempotent=True)
 def meter(request: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
     request.core.beat_clock.meter = beats
@@ -83,6 +72,24 @@ def beat(request: ServerRequest) -> None:
     request.reply(
         "/clock/beat.reply", now, int(bar) + 1, within + 1, now % 1.0, beats.bpm_at(frame), frame
     )
+
+
+@TABLE.add(
+    "/clock/time",
+    Arg("id", "i", "any number", default=0),
+    answers="`/clock/time.reply id time frame`; `time` is the server's Unix time at the reply, and "
+    "`frame` the frame on which a time tag of that time acts",
+    control_only=True,
+    changes=False,
+)
+def clock_time(request: ServerRequest, id: int) -> None:
+    """Query the server's time of day, to measure how far its clock differs from another one.
+
+    With the times of request and reply, the difference is known to half of the round trip.
+    """
+    clock = request.core.clock
+    wall, frame = clock.wall(), clock.now()
+    request.reply("/clock/time.reply", id, Double(wall), frame)
 
 
 @TABLE.add(
@@ -151,19 +158,22 @@ def next_(
         core.scheduler.release_beats()
 
 
-@TABLE.add("/clock/quantize", _QUANTUM, control_only=True)
+@TABLE.add("/clock/quantize", QUANTUM, control_only=True, idempotent=True)
 def quantize(request: ServerRequest, beats: float | str) -> None:
-    """Set the quantum of all decks that have none of their own (`/deck/{deck}/quantize`).
+    """Set the quantum of all decks and sample pads that have none of their own.
 
-    Immediate commands to these decks wait for the clock's next multiple of it.
+    Immediate commands to them wait for the clock's next multiple of it.
     """
     request.core.quantize.common = beats
 
 
-@TABLE.add("/deck/{deck}/quantize", _QUANTUM, control_only=True)
+@TABLE.add("/deck/{deck}/quantize", QUANTUM, control_only=True, idempotent=True)
 def deck_quantize(request: ServerRequest, deck: int, beats: float | str) -> None:
     """Make the deck's starts, stops, jumps, cues and loops wait for the next multiple of `beats`.
 
     0 uses the quantum of `/clock/quantize`. Commands with a time of their own do not wait.
     """
     request.core.quantize.decks[deck] = beats
+
+
+# Ableton Link -------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from crowdstream.commands.errors import BadArgument, NoGrid, NotPlaying, Refused
-from crowdstream.commands.registry import BANDS, DECK_LETTERS
+from crowdstream.commands.registry import BANDS, DECK_LETTERS, Arg
+from crowdstream.control.clock.clock import MAX_QUANTUM_BEATS, MIN_QUANTUM_BEATS, WORDS
 from crowdstream.control.decks.beatgrid import Grid
 from crowdstream.control.decks.track import Due, Track
 from crowdstream.control.handlers.server_request import ServerRequest
@@ -23,6 +24,16 @@ PATH_HELP = (
     "the folder in which the server was started"
 )
 
+QUANTUM = Arg(
+    "beats",
+    "f",
+    f"{MIN_QUANTUM_BEATS:g} to {MAX_QUANTUM_BEATS:g} beats, or 0: immediately; "
+    "or `bar`, or `phrase` (8 bars)",
+    low=MIN_QUANTUM_BEATS,
+    high=MAX_QUANTUM_BEATS,
+    words=WORDS,
+    or_zero=True,
+)
 DISCARDS = "`/cancelled <address> <count>` to the senders of the discarded commands"
 
 

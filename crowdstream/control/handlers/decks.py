@@ -7,6 +7,7 @@ from typing import Any
 
 from crowdstream.commands.registry import BANDS, TABLE, Arg
 from crowdstream.control.decks.deck_manager import RAMP_SECONDS
+from crowdstream.control.decks.pitch import SEMITONES
 from crowdstream.control.decks.track import Item, first_buffer
 from crowdstream.control.handlers.common import (
     MAX_GAIN,
@@ -145,6 +146,27 @@ def _eq_address(band: str) -> Callable[..., Any]:
 
 for _band in BANDS:
     _eq_address(_band)
+
+
+@TABLE.add("/deck/{deck}/keylock", Arg("on", "i", "1: on, 0: off", low=0, high=1), scheduled=True)
+def keylock(request: ServerRequest, deck: int, on: int) -> None:
+    """Keep the pitch of the deck's present and future tracks constant when the tempo changes.
+
+    In reverse, keylock has no effect: the pitch follows the speed.
+    """
+    held = request.voice_allocator.held_by(deck, request)
+    request.core.pitches.set_keylock(deck, bool(on), request, held)
+
+
+@TABLE.add(
+    "/deck/{deck}/pitch",
+    Arg("semitones", "f", "upward pitch shift", unit="semitones", low=-SEMITONES, high=SEMITONES),
+    scheduled=True,
+)
+def pitch(request: ServerRequest, deck: int, semitones: float) -> None:
+    """Shift the pitch of the deck's present and future tracks without changing their tempo."""
+    held = request.voice_allocator.held_by(deck, request)
+    request.core.pitches.set_pitch(deck, semitones, request, held)
 
 
 @TABLE.add("/mix/level", _GAIN, _RAMP, scheduled=True)

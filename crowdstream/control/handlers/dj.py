@@ -7,6 +7,7 @@ from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.dj_client import MAX_PARTS, PART_LENGTH
 from crowdstream.control.handlers.server_request import ServerRequest
 
+MAX_FOLDERS, MAX_FOLDER_LENGTH = 16, 1024  # so that all of them fit into one packet
 _TAKEN = "`/done <address>` when the DJ has accepted it; `/fail` if no DJ is connected"
 _TRACK = "a track of the DJ's library: its path, or the end of its path"
 
@@ -25,7 +26,7 @@ def skip(request: ServerRequest) -> None:
 
 @TABLE.add(
     "/dj/hold", Arg("on", "i", "1: hold, 0: resume", low=0, high=1, default=1),
-    answers=_TAKEN, control_only=True,
+    answers=_TAKEN, control_only=True, idempotent=True,
 )  # fmt: skip
 def hold(request: ServerRequest, on: int) -> None:
     """Make the DJ hold the playing track: its current phrase loops."""
@@ -36,11 +37,36 @@ def hold(request: ServerRequest, on: int) -> None:
     "/dj/energy",
     Arg("energy", "f", "0: calm, 1: maximum; `auto`: from the plan and the crowd", low=0,
         high=1, words=("auto",)),
-    answers=_TAKEN, control_only=True,
+    answers=_TAKEN, control_only=True, idempotent=True,
 )  # fmt: skip
 def energy(request: ServerRequest, energy: float | str) -> None:
-    """Set the energy of the tracks that the DJ selects next."""
+    """Set the energy of the tracks that the DJ selects next.
+
+    A schedule leaves it alone until the next part of the opening begins, or until `auto`.
+    """
     request.core.dj.forward(request, "energy", energy)
+    request.core.opening_hours.hold_energy(energy)
+
+
+@TABLE.add(
+    "/dj/hours", Arg("open", "i", "1: play; 0: play the current track to its end, then be silent",
+                     low=0, high=1),
+    answers=_TAKEN, control_only=True, idempotent=True,
+)  # fmt: skip
+def hours(request: ServerRequest, open: int) -> None:
+    """Open or close. A closed DJ plays nothing until it is opened again."""
+    request.core.dj.forward(request, "hours", open)
+
+
+@TABLE.add(
+    "/dj/folders",
+    Arg("folders", "s", "play only tracks below these folders; none: all", default=(), rest=True,
+        max_length=MAX_FOLDER_LENGTH, max_count=MAX_FOLDERS),
+    answers=_TAKEN, control_only=True, idempotent=True,
+)  # fmt: skip
+def folders(request: ServerRequest, folders: tuple[str, ...]) -> None:
+    """Restrict the DJ's selection to folders of its library, from the next track on."""
+    request.core.dj.forward(request, "folders", *folders)
 
 
 @TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, control_only=True)
@@ -62,6 +88,7 @@ def ban(request: ServerRequest, path: str) -> None:
     "/dj/release", Arg("what", "s", "a deck, tempo or all", default="all",
                        choices=(*DECK_LETTERS, "tempo", "all")),
     answers=_TAKEN, control_only=True, button=True, aliases=("/dj/give",),
+    idempotent=True,
 )  # fmt: skip
 def release(request: ServerRequest, what: str) -> None:
     """Release a deck, the tempo or everything from manual control: the DJ takes it back."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.commands.registry import MAX_WORD_LENGTH, TABLE, Arg
+from crowdstream.commands.registry import MAX_WORD_LENGTH, PLACES, TABLE, Arg, Place
 from crowdstream.control.decks.deck_manager import MIN_RAMP_SECONDS, RAMP_SECONDS
 from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
 from crowdstream.control.handlers.common import MAX_GAIN
 from crowdstream.control.handlers.server_request import ServerRequest
-from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER
+from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_INPUT, CHAIN_MASTER
 from crowdstream.desk.effects import CHAIN_SLOTS
 from crowdstream.desk.ramps import RAMP_PREFADER
 from crowdstream.effects import MODULES
 
-# Prefixes of the chains' addresses. Handlers receive the deck or bus that the address names.
-CHAIN_ADDRESSES = ("/deck/{deck}", "/bus/{bus}", "/mix")
+# Prefixes of the chains' addresses. Handlers receive what the address names.
+CHAIN_ADDRESSES = ("/deck/{deck}", "/bus/{bus}", "/mix", "/input/{input}")
 
 _SLOT = Arg("slot", "i", "slot in the chain, counted from 1", low=1, high=CHAIN_SLOTS)
 _MODULE = Arg("module", "s", "name of the module")
@@ -29,20 +29,22 @@ _GAIN = Arg("gain", "f", "linear gain", low=0, high=MAX_GAIN)
 _BUS = Arg("bus", "i", "send bus", low=1, high=BUSES)
 
 
-def _chain(deck: int | None = None, bus: int | None = None) -> int:
-    if deck is not None:
-        return deck
-    return CHAIN_MASTER if bus is None else CHAIN_BUS + bus
+def _chain(request: ServerRequest, place: Place) -> int:
+    if "deck" in place:
+        return int(place["deck"])
+    if "input" in place:
+        request.core.live_inputs.get(place["input"])
+        return CHAIN_INPUT + int(place["input"])
+    return CHAIN_BUS + int(place["bus"]) if "bus" in place else CHAIN_MASTER
 
 
 def _everywhere(ending: str, *args: Arg, **options: Any) -> Callable[..., Any]:
     """Register a command for every chain, as `TABLE.add`; the handler receives the chain number."""
 
     def register(handler: Callable[..., Any]) -> Callable[..., Any]:
-        def for_chain(
-            request: ServerRequest, deck: int | None = None, bus: int | None = None, **bound: Any
-        ) -> None:
-            handler(request, _chain(deck, bus), **bound)
+        def for_chain(request: ServerRequest, **bound: Any) -> None:
+            place = {name: bound.pop(name) for name in PLACES if name in bound}
+            handler(request, _chain(request, place), **bound)
 
         for_chain.__doc__ = handler.__doc__
         for beginning in CHAIN_ADDRESSES:
@@ -70,7 +72,7 @@ def modules(request: ServerRequest) -> None:
     request.done(len(MODULES))
 
 
-@_everywhere("insert", _SLOT, _MODULE, _VALUES, scheduled=True)
+@_everywhere("insert", _SLOT, _MODULE, _VALUES, scheduled=True, idempotent=False)
 def insert(
     request: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
 ) -> None:
@@ -78,7 +80,7 @@ def insert(
     request.core.effects.insert(request, chain, slot - 1, module, values)
 
 
-@_everywhere("swap", _SLOT, _MODULE, _VALUES, scheduled=True)
+@_everywhere("swap", _SLOT, _MODULE, _VALUES, scheduled=True, idempotent=False)
 def swap(
     request: ServerRequest, chain: int, slot: int, module: str, values: tuple[Any, ...]
 ) -> None:
@@ -86,7 +88,7 @@ def swap(
     request.core.effects.swap(request, chain, slot - 1, module, values)
 
 
-@_everywhere("remove", _SLOT, scheduled=True)
+@_everywhere("remove", _SLOT, scheduled=True, idempotent=False)
 def remove(request: ServerRequest, chain: int, slot: int) -> None:
     """Remove the effect from a slot. Its tail rings out for up to 30 s."""
     request.core.effects.remove(request, chain, slot - 1)
@@ -96,7 +98,7 @@ def remove(request: ServerRequest, chain: int, slot: int) -> None:
     "move",
     _SLOT,
     Arg("to", "i", "new slot; the effects in between move up", low=1, high=CHAIN_SLOTS),
-    scheduled=True,
+    scheduled=True, idempotent=False,
 )
 def move(request: ServerRequest, chain: int, slot: int, to: int) -> None:
     """Move an effect to another slot of its chain, with crossfades out and in."""

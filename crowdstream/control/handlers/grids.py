@@ -43,13 +43,14 @@ def _set(request: ServerRequest, deck: int, make: Callable[[], BeatGrid]) -> Non
     _BPM,
     Arg("first_downbeat", "f", "position of the first downbeat", unit="s", low=0, high=1e6,
         default=0.0),
+    idempotent=True,
 )
 def grid(request: ServerRequest, deck: int, bpm: float, first_downbeat: float) -> None:
     """Give the deck's track a beat grid of constant tempo, in place of the grid from its file."""
     _set(request, deck, lambda: BeatGrid.of_tempo(bpm, first_downbeat))
 
 
-@TABLE.add("/deck/{deck}/grid/point", _BEAT, _SECONDS)
+@TABLE.add("/deck/{deck}/grid/point", _BEAT, _SECONDS, idempotent=True)
 def point(request: ServerRequest, deck: int, beat: float, seconds: float) -> None:
     """Place a beat of the deck's track; the grid then passes through this point as well.
 
@@ -69,6 +70,7 @@ def point(request: ServerRequest, deck: int, beat: float, seconds: float) -> Non
     "/deck/{deck}/grid/points",
     Arg("pairs", "f", "alternately beat and second, at least two pairs", low=-1e6, high=1e6,
         rest=True, max_count=2 * MAX_ANCHORS),
+    idempotent=True,
 )
 def points(request: ServerRequest, deck: int, pairs: tuple[float, ...]) -> None:
     """Give the deck's track a beat grid of varying tempo, linear between these points."""
@@ -82,6 +84,7 @@ def points(request: ServerRequest, deck: int, pairs: tuple[float, ...]) -> None:
     "/deck/{deck}/grid/confidence",
     Arg("confidence", "f", "confidence; below 0.6 the grid is shown as uncertain", low=0,
         high=1),
+    idempotent=True,
 )
 def confidence(request: ServerRequest, deck: int, confidence: float) -> None:
     """Set the confidence of the beat grid of the deck's track. The beats do not move."""

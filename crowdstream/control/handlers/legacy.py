@@ -7,7 +7,7 @@ from typing import Any
 
 from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import BANDS, TABLE, Arg, deck_arg, deck_number
-from crowdstream.control.decks.track import Item, deck_of, first_buffer
+from crowdstream.control.decks.track import Item, deck_of, first_buffer, is_deck_buffer
 from crowdstream.control.handlers.clock import METER, TEMPO
 from crowdstream.control.handlers.common import (
     DISCARDS,
@@ -83,7 +83,7 @@ def load_buffer(request: ServerRequest, id: int, path: str, name: str) -> None:
     request.track_table.load(request, id, path, name)
 
 
-@TABLE.add("/play_stem", *_PLAY, scheduled=True)
+@TABLE.add("/play_stem", *_PLAY, scheduled=True, idempotent=False)
 def play_stem(
     request: ServerRequest, id: int, rate: float, volume: float, loop: int, start: float
 ) -> None:
@@ -100,6 +100,7 @@ def play_stem(
     Arg("seconds", "f", "length of the section, in the file's time", unit="s", low=0.001,
         high=1e6, default=4.0),
     scheduled=True,
+    idempotent=False,
 )
 def play_stem_section(
     request: ServerRequest,
@@ -166,6 +167,7 @@ def time_first(values: Sequence[Any]) -> Sequence[Any]:
     deck_arg("decks", rest=True),
     reorder=time_first,
     scheduled=True,
+    idempotent=False,
 )
 def start_group(request: ServerRequest, start_at: float, decks: tuple[str, ...]) -> None:
     """Start armed decks together, on the same frame. The number may also come last."""
@@ -194,6 +196,7 @@ def play(request: ServerRequest, deck: str, path: str, start_at: float) -> None:
     _START_AT,
     Arg("seconds", "f", "length of the fade", unit="s", low=0, high=MAX_FADE, default=2.0),
     scheduled=True,
+    idempotent=False,
 )
 def fade(request: ServerRequest, deck: str, start_at: float, seconds: float) -> None:
     """Ramp the deck's level to 0 from its value at that time."""
@@ -268,7 +271,7 @@ def set_tempo(request: ServerRequest, bpm: float) -> None:
     request.core.follower.rest()
 
 
-@TABLE.add("/set_meter", METER, control_only=True)
+@TABLE.add("/set_meter", METER, control_only=True, idempotent=True)
 def set_meter(request: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
     request.core.beat_clock.meter = beats
@@ -323,13 +326,18 @@ def test_tone(request: ServerRequest, hertz: float) -> None:
     answers=f"`/done /mixer_cleanup` when the memory is free, and {DISCARDS}",
 )
 def mixer_cleanup(request: ServerRequest) -> None:
-    """Stop everything, free every buffer and discard all commands scheduled before."""
+    """Stop everything, free the decks' buffers and discard all commands scheduled before.
+
+    Sample pads keep their samples.
+    """
     buffers = request.track_table
     request.core.scheduler.discard(request)
+    request.core.announcer.clear(request)
     request.deck_manager.stop_all(request)
     leaving = [
         track
         for buffer in buffers.loaded_buffers()
+        if is_deck_buffer(buffer)
         for track in buffers.unload(buffer, request.frame)
     ]
     buffers.when_gone(leaving, request)

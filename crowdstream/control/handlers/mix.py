@@ -200,7 +200,7 @@ def autotrim(request: ServerRequest, on: int) -> None:
     "/meters",
     Arg("rate", "f", "times a second, 1 to 60; 0: end the subscription", low=1, high=60,
         or_zero=True),
-    Arg("what", "s", "`mix`: decks, master and cue; `all`: all stems as well",
+    Arg("what", "s", "`mix`: decks, inputs, master and cue; `all`: all stems as well",
         choices=("mix", "all"), default="mix"),
     answers="`/done /meters`, then `/meter name peak rms lufs` at this rate, see *Meters* in the "
     "introduction",
@@ -208,7 +208,7 @@ def autotrim(request: ServerRequest, on: int) -> None:
     changes=False,
 )
 def meters(request: ServerRequest, rate: float, what: str) -> None:
-    """Subscribe to the meters of the decks (pre-fader), the master and the cue bus."""
+    """Subscribe to the meters of decks and inputs (pre-fader), the master and the cue bus."""
     if rate:
         request.core.replies.check_subscription(request.sender)
     request.core.meters.subscribe(request, rate, what == "all", request.core.monotonic())

@@ -1,4 +1,4 @@
-"""Recording commands."""
+"""Commands that record."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from crowdstream.commands.registry import DECK_LETTERS, MAX_WORD_LENGTH, TABLE, 
 from crowdstream.control.decks.track import Track, first_buffer
 from crowdstream.control.handlers.common import context_frame
 from crowdstream.control.handlers.server_request import ServerRequest
-from crowdstream.desk.constants import STEMS, TAP_CUE, TAP_DECK, TAP_MASTER, TAP_STEM
+from crowdstream.desk.constants import (
+    INPUTS,
+    STEMS,
+    TAP_CUE,
+    TAP_DECK,
+    TAP_INPUT,
+    TAP_MASTER,
+    TAP_STEM,
+)
 from crowdstream.recorder.formats import EXTENSIONS, FORMATS, FormatError, format_of
 from crowdstream.system.text import truncate_bytes
 
-_WHAT = "master, cue, decks, stems, a deck (`A`) or a stem (`A/1`)"
+_WHAT = "master, cue, decks, stems, inputs, a deck (`A`), a stem (`A/1`) or an input (`input1`)"
 
 
 def _track(request: ServerRequest, deck: int) -> Track | None:
@@ -34,6 +42,10 @@ def _stem(request: ServerRequest, deck: int, stem: int) -> tuple[int, str]:
 
 def _deck(deck: int) -> tuple[int, str]:
     return TAP_DECK + deck, f"-deck-{DECK_LETTERS[deck]}"
+
+
+def _input(number: int) -> tuple[int, str]:
+    return TAP_INPUT + number, f"-input-{number + 1}"
 
 
 def _chosen(request: ServerRequest, word: str) -> list[tuple[int, str]]:
@@ -54,6 +66,15 @@ def _chosen(request: ServerRequest, word: str) -> list[tuple[int, str]]:
         if not taps:
             raise BadArgument("what: no deck has a track, so name the stems, such as A/1")
         return taps
+    inputs = {f"input{number + 1}": number for number in range(INPUTS)}
+    if name == "inputs":
+        count = len(request.core.live_inputs.inputs)
+        if not count:
+            raise BadArgument("what: there are no inputs: they need --input at the start")
+        return [_input(number) for number in range(count)]
+    if name in inputs:
+        request.core.live_inputs.get(inputs[name])
+        return [_input(inputs[name])]
     letter, slash, number = name.partition("/")
     deck = DECK_LETTERS.lower().find(letter) if len(letter) == 1 else -1
     if deck >= 0 and not slash:
@@ -63,8 +84,8 @@ def _chosen(request: ServerRequest, word: str) -> list[tuple[int, str]]:
     raise BadArgument(f"what: {word!r} must be one of {', '.join(FORMATS)}, {_WHAT}")
 
 
-def _roots(request: ServerRequest) -> tuple[Path, ...]:
-    # The folders to which recordings are restricted, if any.
+def roots(request: ServerRequest) -> tuple[Path, ...]:
+    """Return the folders to which recordings are restricted, if any."""
     settings = request.core.settings
     return (*settings.media_root, *((settings.record_folder,) if settings.record_folder else ()))
 
@@ -76,7 +97,7 @@ def _place(request: ServerRequest, path: str) -> Path:
     if settings.record_folder and not given.is_absolute() and not path.startswith("~"):
         given = settings.record_folder.expanduser() / given
     try:
-        real = check_media_root(given, _roots(request))
+        real = check_media_root(given, roots(request))
     except AudioFileError as error:
         raise CommandError(str(error)) from error
     if os.path.isdir(real):  # Path.is_dir raises for a name that is too long
@@ -95,6 +116,7 @@ def _place(request: ServerRequest, path: str) -> Path:
     "when the file has reached its maximum size and the recording continues in `next`, and "
     "`/record/failed path reason` when the file ends early; subscribers receive these as well",
     scheduled=True,
+    idempotent=False,
 )
 def start(request: ServerRequest, path: str, what: tuple[str, ...]) -> None:
     """Record the master, or each of the named sources to a file of its own.
@@ -117,7 +139,7 @@ def start(request: ServerRequest, path: str, what: tuple[str, ...]) -> None:
     extension = place.suffix or EXTENSIONS[form]
     files = [(tap, place.with_name(place.stem + name + extension)) for tap, name in taps.items()]
     request.core.recordings.start(
-        request, files, form, context_frame(request), _roots(request),
+        request, files, form, context_frame(request), roots(request),
         request.core.settings.record_reserve << 20,
     )  # fmt: skip
 

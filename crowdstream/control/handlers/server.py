@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import crowdstream
 from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.patterns import Selection
@@ -9,10 +11,13 @@ from crowdstream.commands.registry import DECK_LETTERS, TABLE, Arg
 from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS
 from crowdstream.control.handlers.common import DISCARDS
 from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.control.load_shedding import AUTO
 from crowdstream.control.publish.change_feed import FORMER_SUBSCRIBE
 from crowdstream.control.publish.reply_ports import MAX_REPLY_PORT, MIN_REPLY_PORT
+from crowdstream.desk.load_shedding import LEVELS
 
 MAX_SELECTED = 32  # patterns per command
+MAX_LISTED_EVENTS = 100  # they fit into one packet
 MIN_FRAMES, MAX_FRAMES = 16, 8192  # per block
 
 
@@ -92,6 +97,24 @@ def feedback(request: ServerRequest, on: int, echo: int, addresses: tuple[str, .
 
 
 @TABLE.add(
+    "/events",
+    Arg("count", "i", "number of events", low=1, high=MAX_LISTED_EVENTS, default=20),
+    answers="`/events.reply <count>`, followed by time (UTC), level (`info`, `warning`, `error`), "
+    "kind and text of each event, the latest last",
+    control_only=True,
+    changes=False,
+)
+def events(request: ServerRequest, count: int) -> None:
+    """Query the latest events of the event log, including those before the last restart.
+
+    Subscribers (`/notify`) receive each new one as `/event`.
+    """
+    found = request.core.events.latest(count)
+    values = [value for one in found for value in (one.stamp, one.level, one.kind, one.text)]
+    request.reply("/events.reply", len(found), *values)
+
+
+@TABLE.add(
     "/waiting",
     answers="`/waiting.reply <count>`, followed by number, seconds and address of the first 50",
     control_only=True,
@@ -148,6 +171,27 @@ def sync(request: ServerRequest, id: int) -> None:
 
 
 @TABLE.add(
+    "/ping",
+    Arg("id", "i", "any number", default=0),
+    Arg("engine", "i", "1: wait until the engine has received the commands sent before, so that "
+        "each `/late` comes first", low=0, high=1, default=0),
+    answers="`/pong id`",
+    control_only=True,
+    changes=False,
+)
+def ping(request: ServerRequest, id: int, engine: int) -> None:
+    """Reply once all commands sent before have been handled: each `/fail` comes before the reply.
+
+    Unlike `/sync`, it does not wait for files that are still being loaded.
+    """
+    pong = partial(request.reply, "/pong", id)
+    if engine:
+        request.voice_allocator.mark(pong)  # not saved: after a restart, the client repeats it
+    else:
+        pong()
+
+
+@TABLE.add(
     "/buffer_size",
     Arg("frames", "i", "frames per block", low=MIN_FRAMES, high=MAX_FRAMES),
     answers="`/done /buffer_size <frames> <ms of silence>`",
@@ -162,6 +206,41 @@ def buffer_size(request: ServerRequest, frames: int) -> None:
     settings.
     """
     request.core.resize(frames, request.done, request.fail)
+
+
+@TABLE.add(
+    "/settings/reload",
+    answers="`/settings/reload.reply <applied> <restart>`: names of settings, separated by spaces; "
+    "those that were applied, and those that need a restart",
+    control_only=True,
+)
+def reload_settings(request: ServerRequest) -> None:
+    """Read the settings again, and apply what has changed while the music plays.
+
+    `systemctl reload crowdstream` does the same. If anything in the configuration file, the
+    movement map or the schedule is invalid, nothing changes. Settings that the reference does not
+    mark as *live* stay as they are until the server is restarted.
+    """
+    reloaded = request.core.reload_settings(request)
+    names = (" ".join(reloaded.applied), " ".join(reloaded.restart))
+    request.reply("/settings/reload.reply", *names)
+
+
+@TABLE.add(
+    "/quality",
+    Arg("level", "i", "load-shedding level", low=0, high=LEVELS - 1, words=(AUTO,)),
+    scheduled=True,
+)
+def quality(request: ServerRequest, level: int | str) -> None:
+    """Hold a quality level, or let it follow the CPU load.
+
+    Level 0 is full quality. Level 1 bypasses optional effects. Level 2 also bypasses keylock, so
+    the pitch follows the tempo. Level 3 also interpolates with half the filter taps. With `auto`,
+    quality drops by one level when rendering takes more than 70 percent of a block's duration or
+    misses its deadline, and rises by one level after some seconds of low load. Everything that is
+    bypassed is restored afterwards.
+    """
+    request.core.load_shedding.hold(request, None if level == AUTO else int(level))
 
 
 @TABLE.add(

@@ -87,6 +87,7 @@ def jump(request: ServerRequest, deck: int, beats: float) -> None:
     Arg("seconds", "f", "position in the file; left out: the playhead", unit="s", low=0,
         high=1e6, default=None),
     scheduled=True,
+    idempotent=False,
 )
 def hotcue_set(request: ServerRequest, deck: int, number: int, seconds: float | None) -> None:
     """Set a hot cue of the deck's track.

@@ -13,6 +13,7 @@ from typing import Any
 
 from crowdstream.control.processes.fork_server import ChildProcess, ForkServer
 from crowdstream.supervisor.fd_store import FdStore, close_all
+from crowdstream.system.process import PROJECT
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Child:
         finally:
             close_all([input_, output])
         self._set_up(process, module, ours_in, ours_out, fork_server.store, name)
-        note = {"pid": self.pid, "module": module}
+        note = {"pid": self.pid, "module": module, "root": self.root}
         self._store.keep(name, [ours_in, ours_out, process.pidfd], note)
 
     @classmethod
@@ -64,6 +65,7 @@ class Child:
         process = ChildProcess(note["pid"], pidfd, fork_server)
         child = cls.__new__(cls)
         child._set_up(process, note["module"], stdin, stdout, store, name)
+        child.root = note["root"]
         # The predecessor may have died in the middle of a line: end that line first.
         child._unsent += b"\n"
         return child
@@ -78,6 +80,8 @@ class Child:
         name: str,
     ) -> None:
         self._process = process
+        self.root = str(PROJECT)
+        """Folder of the package that the process runs, which may be another version's."""
         self.module = module
         self._store = store
         self._name = name
@@ -93,6 +97,11 @@ class Child:
     def pid(self) -> int:
         """Process ID."""
         return self._process.pid
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the process runs another installation than this one."""
+        return self.root != str(PROJECT)
 
     @property
     def unsent(self) -> int:
@@ -169,16 +178,29 @@ class Child:
         """Kill the process without waiting for its exit."""
         self._process.kill()
 
-    def request_exit(self) -> None:
-        """Close the child's standard input, which the child takes as a request to exit."""
+    def request_exit(self, failed: bool = False) -> None:
+        """Close the child's standard input, which the child takes as a request to exit.
+
+        `failed`: the child has not worked, whatever its exit status. The supervisor of an upgrade
+        is informed of that, as of one that has died.
+        """
         if self._in >= 0:
-            self._store.drop(self._name)
+            self._store.drop(self._name, failed=failed or self._has_died())
             os.close(self._in)
             self._in = -1
 
-    def stop(self, seconds: float = END_SECONDS) -> None:
-        """Stop the child, by force after `seconds`, and close its descriptors."""
-        self.request_exit()
+    def _has_died(self) -> bool:
+        # The output of a process that dies is closed some time before the process has ended.
+        with contextlib.suppress(TimeoutError):
+            return self._process.wait(END_SECONDS if self.finished else 0.0) != 0
+        return False
+
+    def stop(self, seconds: float = END_SECONDS, failed: bool = False) -> None:
+        """Stop the child, by force after `seconds`, and close its descriptors.
+
+        `failed`: see `request_exit`.
+        """
+        self.request_exit(failed)
         try:
             self._process.wait(max(0.0, seconds))
         except TimeoutError:

@@ -8,6 +8,10 @@ The buffer size is changed during playback by handing over to an engine with ano
 a device that mixes several streams, the new engine runs beside the old one before it takes
 over, and the change is almost inaudible. On a device that accepts a single stream, the old engine
 must close it first.
+
+An upgrade hands over to an engine of another version in the same way, with a crossfade, as both
+streams have the same block size. The old engine stands by until the new version has passed its
+trial.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ REASONS = {
     "device": "the device was gone",
     "found": "the device is back",
     "resized": "the buffer size was changed",
+    "upgraded": "another version of the program plays",
 }
 
 Launch = Callable[[dict[str, Any], Desk], Child]
@@ -111,6 +116,8 @@ class EnginePool:
         self.frames = settings.buffer_size  # block size of the next engine
         self.resizing = BufferResize(self, desk, monotonic)
         self.failed = ""
+        self.keeps_guard = True
+        """Whether an engine that has handed over to another version stands by from then on."""
         self.info: StreamInfo | None = None
 
     # Starting and stopping ------------------------------------------------------------------
@@ -293,10 +300,15 @@ class EnginePool:
         why = str(message["why"])
         for other in list(self._engines):
             if other.state == "plays" and other is not engine:
-                if why == "resized":
+                if why == "upgraded" and self.keeps_guard and not self.resizing.reopens:
+                    # It stands by while the other version is on trial.
+                    other.state, other.ready = "coming", ""
+                    other.child.send({"guard": 1})
+                elif why in ("resized", "upgraded"):
                     other.state, other.until = "leaves", self._monotonic() + HANDOVER_TAIL_SECONDS
                 else:
-                    self._remove(other)
+                    # The other engine has killed it, but the process may take a while to end.
+                    self._remove(other, failed=why in ("died", "hung"))
         engine.state = "plays"
         info = StreamInfo(**message["took"])
         self.searching = bool(message["lost"])
@@ -349,10 +361,33 @@ class EnginePool:
         began = self._playing_since
         return began is not None and self._monotonic() < began + EARLY_DEATH_SECONDS
 
-    def remove_standby(self) -> None:
+    def remove_standby(self, keep: Engine | None = None) -> None:
         """Stop the standby before a handover, which it would take for a crash."""
         for engine in [one for one in self._engines if one.state == "standby"]:
-            self._remove(engine)
+            if engine is not keep:
+                self._remove(engine)
+
+    @property
+    def plays_foreign(self) -> bool:
+        """Whether the engine that plays is another version's."""
+        engine = self._in_state("plays")
+        return engine is not None and engine.child.is_foreign
+
+    def own_guard(self) -> Engine | None:
+        """The engine of this version that stands by beside one of another version, if any."""
+        return next(
+            (
+                one for one in self._engines
+                if one.state == "standby" and one.ready == "running" and not one.child.is_foreign
+            ),
+            None,
+        )
+
+    def remove_foreign(self) -> None:
+        """Stop the engines of another version that do not play: this one has passed its trial."""
+        for engine in list(self._engines):
+            if engine.child.is_foreign and engine.state != "plays":
+                self._remove(engine)
 
     def has(self, engine: Engine) -> bool:
         """Whether the engine is in the pool."""
@@ -363,11 +398,11 @@ class EnginePool:
         if engine in self._engines:
             self._remove(engine)
 
-    def _remove(self, engine: Engine) -> None:
+    def _remove(self, engine: Engine, failed: bool = False) -> None:
         if self._event_loop is not None:
             self._event_loop.remove_reader(engine.child.out)
         self._engines.remove(engine)
-        engine.child.stop(0.0)
+        engine.child.stop(0.0, failed)
         lease = self._desk.lease
         if int(lease["wanted"]) == engine.number:
             lease["wanted"] = 0
@@ -378,17 +413,18 @@ class EnginePool:
             self._next_start = 0.0
 
 
-MAX_SECONDS = 30.0  # a change that takes longer is abandoned
+MAX_SECONDS = 60.0  # a change that takes longer is abandoned
 REOPEN_MS = 100.0  # expected silence where the device accepts one stream at a time
 
 Done = Callable[[int, float], None]
 
 
 class BufferResize:
-    """Runs one change of the buffer size at a time. For the control thread.
+    """Runs one planned handover at a time, to another buffer size or version. For the control
+    thread.
 
-    `announce(frames, ms)` is called before each change with the new size in frames and the
-    expected silence in milliseconds.
+    `announce(frames, ms)` is called before each change of the size with the new size in frames and
+    the expected silence in milliseconds.
     """
 
     def __init__(
@@ -402,6 +438,8 @@ class BufferResize:
         self._frames = 0
         self._deadline = 0.0
         self.reopens = False  # the playing engine has to close the device for the new one
+        self._may_reopen: Callable[[], bool] = lambda: True
+        self._held: Engine | None = None  # is ready, but may not interrupt the sound yet
         self._done: Done = lambda *_: None
         self._fail: Callable[[str], None] = lambda _: None
 
@@ -412,19 +450,51 @@ class BufferResize:
         milliseconds. Calls `fail(reason)` when the size stays unchanged. Raises `Refused` when
         the change can't be started.
         """
+        self._check_free()
+        if frames == self._engines.frames:
+            done(frames, 0.0)
+            return
+        self._begin("resize", frames, done, fail, lambda: True)
+
+    def upgrade(
+        self, done: Done, fail: Callable[[str], None], may_reopen: Callable[[], bool]
+    ) -> None:
+        """Hand over to an engine of this version; `done` and `fail` as in `begin`.
+
+        If the device accepts one stream at a time, this waits until `may_reopen()` is true. Raises
+        `Refused` when the handover can't be started.
+        """
+        self._check_free()
+        guard = self._engines.own_guard()
+        if guard is None:
+            self._begin("upgrade", self._engines.frames, done, fail, may_reopen)
+            return
+        self._prepare(guard, self._engines.frames, done, fail, may_reopen)
+        self._go(guard)
+
+    def _check_free(self) -> None:
         if self._engine is not None:
             raise Refused(f"the buffer size is being changed to {self._frames}: wait for /done")
         if self._engines.searching or self._engines.info is None:
             raise Refused("the sound device is gone: change the buffer size when it is back")
-        if frames == self._engines.frames:
-            done(frames, 0.0)
-            return
+
+    def _begin(
+        self, role: str, frames: int, done: Done, fail: Callable[[str], None],
+        may_reopen: Callable[[], bool],
+    ) -> None:  # fmt: skip
         try:
-            self._engine = self._engines.launch("resize", frames)
+            engine = self._engines.launch(role, frames)
         except ChildError as error:
             raise Refused(str(error)) from error
-        self.reopens = False
+        self._prepare(engine, frames, done, fail, may_reopen)
+
+    def _prepare(
+        self, engine: Engine, frames: int, done: Done, fail: Callable[[str], None],
+        may_reopen: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._engine, self._held, self.reopens = engine, None, False
         self._frames, self._done, self._fail = frames, done, fail
+        self._may_reopen = may_reopen
         self._deadline = self._monotonic() + MAX_SECONDS
 
     def on_engine_ready(self, engine: Engine, info: dict[str, Any] | None) -> None:
@@ -440,9 +510,17 @@ class BufferResize:
             # The old engine plays until the new one is audible: estimate the gap between them.
             shorter = min(self._frames, self._engines.frames)
             expected = 1e3 * shorter / self._desk.sample_rate
-        self.announce(self._frames, expected)
-        self._engines.remove_standby()
+        elif not self._may_reopen():
+            self._held = engine
+            return
+        if engine.role == "resize":
+            self.announce(self._frames, expected)
         self.reopens = info is None
+        self._go(engine)
+
+    def _go(self, engine: Engine) -> None:
+        self._held = None
+        self._engines.remove_standby(keep=engine)
         engine.child.send({"go": 1})
 
     def on_takeover(self, engine: Engine, info: StreamInfo) -> None:
@@ -468,13 +546,22 @@ class BufferResize:
         if engine is None:
             return
         if not self._engines.has(engine):
-            self._end("the engine with the new buffer size has died: see the log")
+            self._end("the new engine has died: see the log")
+        elif self._held is not None:
+            self._deadline = self._monotonic() + MAX_SECONDS
+            if self._may_reopen():
+                self.on_engine_ready(self._held, None)
         elif self._monotonic() > self._deadline:
             self._end(f"no engine was ready within {MAX_SECONDS:g} s")
 
+    @property
+    def waits(self) -> bool:
+        """Whether an engine is ready that has to interrupt the sound, and may not yet."""
+        return self._held is not None
+
     def _end(self, reason: str) -> None:
-        engine, self._engine, self.reopens = self._engine, None, False
+        engine, self._engine, self._held, self.reopens = self._engine, None, None, False
         if engine is not None:
-            log.warning("the buffer size is unchanged: %s", reason)
+            log.warning("the engine is unchanged: %s", reason)
             self._engines.discard(engine)
             self._fail(reason)

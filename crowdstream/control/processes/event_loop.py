@@ -17,8 +17,9 @@ class EventLoop:
         self._selector.register(fd, selectors.EVENT_READ, action)
 
     def remove_reader(self, fd: int) -> None:
-        """Stop watching `fd`; call this before closing it."""
-        self._selector.unregister(fd)
+        """Stop watching `fd`; call this before closing it. A closed loop watches nothing."""
+        if self._selector.get_map():
+            self._selector.unregister(fd)
 
     def wait(self, seconds: float) -> None:
         """Wait up to `seconds` for readable descriptors and call their functions."""

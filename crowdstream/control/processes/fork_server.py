@@ -24,17 +24,22 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from crowdstream.supervisor.fd_store import FdStore, close_all, receive
-from crowdstream.system.process import child_environment, set_command_line
+from crowdstream.system.process import PROJECT, child_environment, set_command_line
 from crowdstream.system.restart_policy import RestartPolicy
 
 log = logging.getLogger(__name__)
 
 FORK_SERVER_MODULE = "crowdstream.control.processes.fork_server"
 ENGINE_MODULE, LOADER_MODULE = "crowdstream.engine.main", "crowdstream.loader.main"
+CAPTURE_MODULE = "crowdstream.capture.main"
+JACK_MODULE = "crowdstream.jack.main"
+BROADCAST_MODULE = "crowdstream.broadcast.main"
+LINK_MODULE = "crowdstream.link.main"
+LIGHTS_MODULE, MIDI_MODULE = "crowdstream.lights.main", "crowdstream.midi.main"
 RECORDER_MODULE, WEB_MODULE = "crowdstream.recorder.main", "crowdstream.web.main"
 # Modules to import before the first fork. Those imported later would change memory that is shared
 # with the children. The page's are many and used by one process only, which imports them itself.
-MODULES = (ENGINE_MODULE, LOADER_MODULE, RECORDER_MODULE)
+MODULES = (ENGINE_MODULE, LOADER_MODULE, RECORDER_MODULE, CAPTURE_MODULE)
 
 NAME = "fork-server"  # of its descriptors in the store
 READY_SECONDS = 60.0  # for which a start waits for it: imports from a slow SD card
@@ -102,7 +107,11 @@ class ForkServer:
         self._statuses: dict[int, int] = {}
         self._direct: dict[int, subprocess.Popen[bytes]] = {}
         kept = self.store.kept.pop(NAME, None)
-        if kept:
+        if kept and kept.note["root"] != str(PROJECT):
+            # Another version's: its children need it no longer, and this one's can't come from it.
+            close_all(kept.fds)
+            self.store.drop(NAME)
+        elif kept:
             connection, self._pidfd = kept.fds
             self._connection = socket.socket(fileno=connection)
             self._pid, self._modules = kept.note["pid"], kept.note["modules"]
@@ -132,7 +141,7 @@ class ForkServer:
         self._connection, self._pid = ours, self._process.pid
         self._pidfd = os.pidfd_open(self._pid)
         ours.send(json.dumps({"import": list(modules)}).encode())
-        note = {"pid": self._pid, "modules": list(modules)}
+        note = {"pid": self._pid, "modules": list(modules), "root": str(PROJECT)}
         self.store.keep(NAME, [ours.fileno(), self._pidfd], note)
 
     def tick(self) -> None:
@@ -140,6 +149,11 @@ class ForkServer:
         self._drain()
         if self._modules and self._connection is None and time.monotonic() >= self._restart_at:
             self.begin(self._modules)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can fork."""
+        return self._ready
 
     @property
     def pids(self) -> dict[str, int]:

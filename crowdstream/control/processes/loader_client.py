@@ -299,6 +299,7 @@ HANG_SECONDS = 30.0
 PING_SECONDS = 2.0  # between two pings
 MAX_TICK_SECONDS = 1.0  # s, the most one tick counts: control that stalls receives no sign of life
 END_SECONDS = 0.5  # a loader that has closed its output must exit within this time
+REPLACE_SECONDS = 2.0  # for a loader of another version to exit; what it reads may not arrive
 MIN_RESTART_DELAY = 0.1  # s before the second restart in a row; doubles
 MAX_RESTART_DELAY = 10.0  # s
 SETTLED_SECONDS = 30.0  # the death of a loader older than this counts as the first in a row
@@ -320,7 +321,7 @@ class LoaderClient:
     """Sends requests to the loader and passes its events on. For the control thread.
 
     `start` starts a new loader process. The function given to `listen` receives the loader's
-    events, and `restarted` events with `pid` and `count`.
+    events, and `restarted` events with `pid`, `count` and `planned`.
     """
 
     def __init__(
@@ -348,6 +349,9 @@ class LoaderClient:
         self._pinged = now
         self._awaiting_pong = False  # for a pong
         self._hung = False
+        self._replace_by: float | None = None  # monotonic seconds; None: no replacement is planned
+        self.answers = False
+        """Whether the current process has sent a message."""
         self._closed_at: float | None = None  # monotonic seconds at which its output was closed
         self._restart_at: float | None = None  # monotonic seconds at which to start the next loader
         self._restart_policy = RestartPolicy(
@@ -399,8 +403,19 @@ class LoaderClient:
         if self._closed_at is None and self._restart_at is None:
             self._child.send(request)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether `tick` may have work at any time: messages wait, or the loader has died."""
+        idle = self._closed_at is None and self._restart_at is None
+        return bool(self._deferred) or not idle or self._child.unsent > 0
+
+    def renew(self) -> None:
+        """Replace the loader by one of this installation, as after a crash."""
+        self._replace_by = self._monotonic() + REPLACE_SECONDS
+        self._child.request_exit()
+
     def tick(self) -> None:
-        """Supervise the loader; call this about every 10 ms."""
+        """Supervise the loader; call this at least once a second."""
         now = self._monotonic()
         passed, self._ticked = min(now - self._ticked, MAX_TICK_SECONDS), now
         later, self._deferred = self._deferred, []
@@ -411,6 +426,9 @@ class LoaderClient:
         elif self._restart_at is not None:
             if now >= self._restart_at:
                 self._restart(now)
+        elif self._replace_by is not None:
+            if now > self._replace_by:
+                self._child.kill()
         else:
             self._child.push()
             self._check_alive(now, passed)
@@ -418,6 +436,7 @@ class LoaderClient:
     def _receive(self) -> None:
         for event in self._child.read():
             self._silent_seconds = 0.0
+            self.answers = True
             kind = event.get("event")
             if kind == "pong":
                 self._awaiting_pong = False
@@ -455,6 +474,11 @@ class LoaderClient:
                 self._child.kill()
             return
         self._closed_at = None
+        if self._replace_by is not None:
+            self._child.stop(0.0)
+            self._desk.loader["busy"] = 0
+            self._restart(now)
+            return
         status = self._child.status
         self._child.stop(0.0)
         how = "it hung and was killed" if self._hung else describe_exit(status)
@@ -492,7 +516,8 @@ class LoaderClient:
 
     def _restart(self, now: float) -> None:
         self._restart_at = None
-        self._hung, self._awaiting_pong = False, False
+        self._hung, self._awaiting_pong, self.answers = False, False, False
+        planned, self._replace_by = self._replace_by is not None, None
         self._silent_seconds, self._started_at, self._pinged = 0.0, now, now
         try:
             self._child = self._start()
@@ -506,5 +531,10 @@ class LoaderClient:
             self._emit(event)
         for request in self.loader_log.requests_for_successor():
             self._child.send(request)
-        self.restarts += 1
-        self._on_event({"event": "restarted", "pid": self._child.pid, "count": self.restarts})
+        self.restarts += not planned
+        self._on_event(
+            {
+                "event": "restarted", "pid": self._child.pid, "count": self.restarts,
+                "planned": planned,
+            }
+        )

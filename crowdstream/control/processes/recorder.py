@@ -24,6 +24,7 @@ from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
+IDLE_END_SECONDS = 1.0  # for a recorder without a recording to exit
 END_SECONDS = 10.0  # for the recorder to finish its files when the server shuts down
 
 
@@ -31,6 +32,10 @@ class Process(Protocol):
     """The part of `Child` that is used of the recorder process."""
 
     finished: bool
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the process runs another installation than this one."""
 
     @property
     def exit_description(self) -> str:
@@ -122,6 +127,8 @@ class RecorderClient:
         """`launch` starts a recorder process or raises `ChildError`; there is one by default."""
         self._desk = desk
         self._notify = notify
+        self.report: Callable[[str, str], None] = lambda _kind, _text: None
+        """Reports an event to the event log."""
         self.launch = launch or partial(start_recorder, ForkServer())
         self._process: Process | None = None
         self._sessions: dict[int, Session] = {}
@@ -197,8 +204,13 @@ class RecorderClient:
         return [session.current(path) for session in self._sessions.values()
                 for path in session.taps]
 
+    @property
+    def pending(self) -> bool:
+        """Whether the recorder's answer is awaited: a recording begins or ends."""
+        return any(one.began is None or one.stop is not None for one in self._sessions.values())
+
     def tick(self) -> None:
-        """Process the recorder's messages; call this about every 10 ms."""
+        """Process the recorder's messages; call this often while something is `pending`."""
         if self._process is None:
             return
         self._process.push()
@@ -210,6 +222,10 @@ class RecorderClient:
                 getattr(self, f"_{message['event']}")(session, message)
         if self._process.finished:
             self._process_died(self._process)
+        elif self._process.is_foreign and not self._sessions:
+            # Another version's, whose recordings have ended: the next one starts a new recorder.
+            self._process.stop(IDLE_END_SECONDS)
+            self._process = None
 
     def close(self) -> None:
         """Finish all files and stop the recorder. The engine has ended, so no audio follows."""
@@ -263,6 +279,8 @@ class RecorderClient:
 
     def _refused(self, session: Session, message: dict[str, Any]) -> None:
         session.request.fail(message["reason"])
+        if message.get("full"):
+            self.report("disk_full", f"no recording was started: {message['reason']}")
         self._forget(session)
 
     def _began(self, session: Session, message: dict[str, Any]) -> None:
@@ -284,7 +302,8 @@ class RecorderClient:
         self._notify("/record/lost", path, frames, to=session.request)
 
     def _failed(self, session: Session, message: dict[str, Any]) -> None:
-        self._give_up(session, message["path"], message["reason"])
+        full = bool(message.get("full"))
+        self._give_up(session, message["path"], message["reason"], full)
         for stopper in session.stoppers:
             stopper.fail(session.failures[-1])
         self._drop_file(session, message)
@@ -316,8 +335,10 @@ class RecorderClient:
 
     # ---------------------------------------------------------------------------------------
 
-    def _give_up(self, session: Session, path: str, reason: str) -> None:
+    def _give_up(self, session: Session, path: str, reason: str, full: bool = False) -> None:
         log.error("recording %.200s failed: %s", printable(path), reason)
+        kind = "disk_full" if full else "recording"
+        self.report(kind, f"a recording failed: {reason} ({path})")
         session.failures.append(f"{path}: {reason}")
         self._notify("/record/failed", path, reason, to=session.request)
 

@@ -8,6 +8,7 @@ process dies, playback continues and control starts a new one.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.processes.fork_server import WEB_MODULE, ForkServer
 from crowdstream.control.publish.change_feed import ChangeFeed
+from crowdstream.control.publish.event_log import EventLog
 from crowdstream.control.publish.meters import Meters
 from crowdstream.control.publish.state_view import StateView, StateViewSource
 from crowdstream.control.publish.subscribers import Subscribers
@@ -38,6 +40,7 @@ MIN_RESTART_DELAY, MAX_RESTART_DELAY = 0.5, 30.0  # s between two attempts; doub
 SETTLED_SECONDS = 30.0  # the death of a process older than this counts as the first in a row
 VIEW_SECONDS = 0.025  # between two comparisons of the state, which take 0.06 ms each
 ABOUT_SECONDS = 1.0
+END_SECONDS = 2.0  # for a web process to exit when it is replaced
 MAX_UNSENT = 8 << 20  # bytes; a web process that leaves more unread hangs
 
 # Commands that subscribe the sender's address. Pages receive all these messages anyway.
@@ -93,6 +96,7 @@ class ServerForPages(StateViewSource, Protocol):
     """The part of the server that pages use (see `Dispatcher`)."""
 
     changes: ChangeFeed
+    events: EventLog
     meters: Meters
     subscribers: Subscribers
 
@@ -133,7 +137,11 @@ class WebProcess:
         self.port = 0
         """TCP port of the pages; 0 while there are none."""
         self._logged_fault = ""  # the latest fault, so that each is logged once
-        core.subscribers.on_event = self._event
+        self._enabled = True
+        self._end_by: float | None = None  # when a process that was asked to exit is killed
+        self.serves = False
+        """Whether the current process has reported that it serves pages."""
+        core.subscribers.listen(self._event)
         core.changes.listen(self._changed)
         if child is not None:
             self._send_initial_state()
@@ -143,6 +151,21 @@ class WebProcess:
         self._event_loop = event_loop
         if self._child is not None:
             event_loop.add_reader(self._child.out, self._receive)
+
+    def replace(self, start: Callable[[int], Child] | None, same_port: bool = True) -> None:
+        """Start another process with `start` once the present one has exited; None: no page.
+
+        `same_port`: the pages keep their TCP port.
+        """
+        self._enabled = start is not None
+        self._start = start or self._start
+        if not same_port:
+            self.port = 0
+        self._logged_fault = ""
+        self._next_start = 0.0
+        if self._child is not None:
+            self._end_by = self._monotonic() + END_SECONDS
+            self._child.request_exit()
 
     @property
     def child(self) -> Child | None:
@@ -156,12 +179,33 @@ class WebProcess:
 
     # Supervision ---------------------------------------------------------------------------
 
+    def due(self) -> float:
+        """Return when `tick` has work (monotonic seconds); infinity if it can wait."""
+        if self._child is None:
+            return self._next_start if self._enabled else math.inf
+        if self._child.unsent:
+            return 0.0
+        return self._next_view_at if self._watched else math.inf
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the process runs another installation than this one."""
+        return self._child is not None and self._child.is_foreign
+
+    def renew(self) -> None:
+        """Replace the process by one of this installation, on the same port."""
+        self.replace(self._start)
+
     def tick(self) -> None:
-        """Supervise the web process; call this about every 10 ms."""
+        """Supervise the web process; call this when it is `due`, or about every 0.2 s."""
         now = self._monotonic()
         if self._child is None:
-            if now >= self._next_start:
+            if self._enabled and now >= self._next_start:
                 self._start_child(now)
+            return
+        if self._end_by is not None:
+            if now >= self._end_by:
+                self._child.kill()
             return
         self._child.push()
         if self._child.unsent > MAX_UNSENT:
@@ -175,6 +219,7 @@ class WebProcess:
 
     def _start_child(self, now: float) -> None:
         self._started_at = now
+        self.serves = False
         try:
             self._child = self._start(self.port)
         except ChildError as error:
@@ -224,6 +269,7 @@ class WebProcess:
         if text != self._logged_fault:
             self._logged_fault = text
             log.error("%s", text)
+            self._core.events.report("web", text)
 
     # Messages of the web process -------------------------------------------------------------
 
@@ -238,7 +284,8 @@ class WebProcess:
             elif "watching" in message:
                 self._watch(bool(message["watching"]))
             elif "ready" in message:
-                self._ready(message)
+                if self._end_by is None:  # else the next process may have to use another port
+                    self._ready(message)
             elif "error" in message:
                 self._log_fault(f"no web page: {message['error']}")
             elif "log" in message:
@@ -262,6 +309,7 @@ class WebProcess:
             if message["qr"] and sys.stdout.isatty():
                 print_line(message["qr"])
         self._logged_fault = ""
+        self.serves = True
 
     def _ended(self, child: Child) -> None:
         if self._event_loop is not None:
@@ -272,8 +320,12 @@ class WebProcess:
         self._watched = False
         self._core.meters.set_desk_readers(False)
         release_owner(self._core.desk, LISTENERS)
+        if self._end_by is not None:
+            self._end_by = None
+            return
         if not self._logged_fault:
             log.error("the web process has died (%s): restarting it", words)
+            self._core.subscribers.notify("/restarted", "web")
         self._postpone_start()
 
     def _carry_out(self, number: int, batch: list[list[Any]]) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from crowdstream.commands.registry import BANDS, DECK_LETTERS, TABLE
+from crowdstream.commands.registry import BANDS, DECK_LETTERS, PLACES, TABLE
 from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
 
 Picture = dict[str, Any]
@@ -53,7 +53,24 @@ def _clock(key: str) -> _Get:
     return lambda picture: [picture["clock"][key]]
 
 
-_DECK, _STEM = r"/deck/([A-D])", r"/deck/([A-D])/stem/(\d)"
+def _sample(key: str) -> _Get:
+    return lambda picture, number: [picture["samples"][int(number) - 1][key]]
+
+
+def _input(key: str) -> _Get:
+    return lambda picture, number: [picture["inputs"][int(number) - 1][key]]
+
+
+def _input_band(band: int) -> _Get:
+    return lambda picture, number: [picture["inputs"][int(number) - 1]["eq"][band]]
+
+
+def _talkover(key: str) -> _Get:
+    return lambda picture, number: [picture["inputs"][int(number) - 1]["talkover"][key]]
+
+
+_INPUT = r"/input/(\d)"
+_DECK, _STEM, _SAMPLE = r"/deck/([A-D])", r"/deck/([A-D])/stem/(\d)", r"/sample/(\d+)"
 _GETTERS: list[tuple[re.Pattern[str], _Get]] = [
     (re.compile(pattern), get)
     for pattern, get in (
@@ -73,10 +90,25 @@ _GETTERS: list[tuple[re.Pattern[str], _Get]] = [
         (f"{_STEM}/pfl", _stem("listen")),
         (f"{_STEM}/filter/resonance", _stem("resonance")),
         *((f"{_STEM}/eq/{name}", _stem_band(n)) for n, name in enumerate(("low", "mid", "high"))),
+        *((f"{_SAMPLE}/{name}", _sample(name)) for name in (
+            "level", "loop", "quantize", "output",
+        )),
+        *((f"{_INPUT}/{name}", _input(name)) for name in (
+            "gain", "level", "mute", "filter", "guard",
+        )),
+        (f"{_INPUT}/pfl", _input("listen")),
+        (f"{_INPUT}/filter/resonance", _input("resonance")),
+        *((f"{_INPUT}/eq/{name}", _input_band(n)) for n, name in enumerate(BANDS)),
+        (f"{_INPUT}/talkover", _talkover("on")),
+        *((f"{_INPUT}/talkover/{name}", _talkover(name)) for name in (
+            "threshold", "hysteresis", "depth", "attack", "hold", "release",
+        )),
         ("/mix/crossfader", _mixer("crossfader")),
         ("/mix/crossfader/curve", _mixer("curve")),
         ("/mix/level", _mixer("master_level")),
         ("/mix/cue/level", _mixer("cue_level")),
+        ("/mix/samples", _mixer("samples_level")),
+        ("/mix/announcements", _mixer("announcements_level")),
         ("/mix/ceiling", lambda picture: [_decibels(picture["mixer"]["ceiling"])]),
         ("/clock/tempo", _clock("target")),
         ("/clock/meter", _clock("meter")),
@@ -119,9 +151,7 @@ def _readers() -> dict[str, list[tuple[str, Callable[[Picture], list[Any] | None
     # By key of the state view: every address in the command table that has a value.
     found: dict[str, list[tuple[str, Callable[[Picture], list[Any] | None]]]] = {}
     for command in TABLE.commands:
-        places = DECK_LETTERS if "{deck}" in command.address else "-"
-        for letter in places:
-            address = command.address.replace("{deck}", letter)
+        for address in _concrete(command.address):
             read = getter(address)
             if read:
                 found.setdefault(_key(address), []).append((address, read))
@@ -130,11 +160,23 @@ def _readers() -> dict[str, list[tuple[str, Callable[[Picture], list[Any] | None
     return found
 
 
+def _concrete(address: str) -> Iterator[str]:
+    # The addresses of all decks, sample pads or inputs.
+    for place in ("deck", "sample", "input"):
+        if f"{{{place}}}" in address:
+            spellings = {number: text for text, number in reversed(PLACES[place])}
+            yield from (address.replace(f"{{{place}}}", text) for text in spellings.values())
+            return
+    yield address
+
+
 def _key(address: str) -> str:
     part = address.split("/")
-    return {"deck": f"deck.{part[2:3] and part[2]}", "mix": "mixer", "quality": "quality"}.get(
-        part[1], "clock"
-    )
+    names = {
+        "deck": f"deck.{part[2:3] and part[2]}", "mix": "mixer", "quality": "quality",
+        "sample": "samples", "input": "inputs",
+    }  # fmt: skip
+    return names.get(part[1], "clock")
 
 
 def keys() -> set[str]:
@@ -156,6 +198,11 @@ def named_values(key: str, shown: Any) -> Iterator[tuple[Name, Values]]:
             yield (address,), tuple(values)
     if key.startswith("deck."):
         yield from _deck_values(f"/deck/{key[5:]}", shown)
+    elif key == "inputs":
+        for number, one in enumerate(shown, 1):
+            for band, killed in zip(BANDS, one["kill"], strict=True):
+                yield (f"/input/{number}/kill", band), (killed,)
+            yield from _chain_values(f"/input/{number}", one["fx"])
     elif key == "mixer":
         yield from _chain_values("/mix", shown["fx"])
     elif key == "buses":

@@ -11,6 +11,7 @@ instead, so programs of earlier versions recognize changes, in particular their 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -19,7 +20,9 @@ from crowdstream.commands.patterns import Selection
 from crowdstream.commands.registry import TABLE, Command
 from crowdstream.control.engine_queue.request import Reply, Request
 from crowdstream.control.publish.subscribers import Subscribers
+from crowdstream.osc.acl import is_local
 from crowdstream.osc.codec import BUNDLE_HEADER_BYTES, build, bundle
+from crowdstream.system.text import mask_passwords
 
 SEND_SECONDS = 0.02  # between two transmissions
 FLOOD = 16  # changes per transmission, 800 per second: above that, only the newest are sent
@@ -73,11 +76,14 @@ class ChangeFeed:
         `place` holds the parts of its address (see `Table.find`), `bound` its arguments by name.
         """
         if command.changes and (self._listeners or len(self.watchers)):
-            values = command.values(bound, count)
+            values = tuple(
+                mask_passwords(value) if isinstance(value, str) else value
+                for value in command.values(bound, count)
+            )
             self._waiting.append((command.address_at(place), values))
 
     def tick(self) -> None:
-        """Send collected changes when they are due; call this about every 10 ms."""
+        """Send collected changes when they are `due`."""
         now = self._monotonic()
         if not self._waiting or now < self._due:
             return
@@ -91,12 +97,16 @@ class ChangeFeed:
         if len(self.watchers):
             self._send(changes)
 
+    def due(self) -> float:
+        """Return when `tick` has work (monotonic seconds); infinity without changes."""
+        return self._due if self._waiting else math.inf
+
     def _send(self, changes: list[Change]) -> None:
         packed: dict[bool, list[bytes]] = {}
         for sender, reply in self.watchers.replies():
             former = sender in self._former
             spelled = with_aliases(changes) if former else changes
-            if sender is None:  # not on the network: the program that hosts this server
+            if is_local(sender):
                 for address, values in spelled:
                     reply("/changed", address, *values)
                 continue

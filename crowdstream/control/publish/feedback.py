@@ -20,6 +20,7 @@ from crowdstream.control.publish.address_values import Name, Values, is_send, ke
 from crowdstream.control.publish.change_feed import pack
 from crowdstream.control.publish.state_view import StateView, StateViewSource
 from crowdstream.control.publish.subscribers import Subscribers
+from crowdstream.osc.acl import is_local
 from crowdstream.osc.codec import build
 
 TURN_SECONDS = 0.025  # between two comparisons: forty values of a moving fader per second
@@ -139,8 +140,12 @@ class Feedback:
 
     # Sending -----------------------------------------------------------------------------------
 
+    def due(self) -> float:
+        """Return when `tick` has work (monotonic seconds); infinity without subscribers."""
+        return self._due if self._subscriptions else math.inf
+
     def tick(self) -> None:
-        """Send changed values when they are due; call this about every 10 ms."""
+        """Send changed values when they are `due`."""
         now = self._core.monotonic()
         if not self._subscriptions or now < self._due:
             return
@@ -157,7 +162,7 @@ class Feedback:
                 if client.includes(address)
             ]  # fmt: skip
             client.everything, client.due = False, set()
-            if sender is None:  # not on the network: the program that hosts this server
+            if is_local(sender):
                 for name, values in chosen:
                     reply(*name, *values)
                 continue
@@ -198,7 +203,7 @@ class Feedback:
         return [
             [sender, client.echo, client.selection.patterns if client.selection else ()]
             for sender, client in self._subscriptions.items()
-            if sender is not None
+            if not is_local(sender)
         ]
 
     def restore(self, note: list[Any]) -> None:
@@ -231,6 +236,9 @@ def values_set_by(
     elif address in ("/play", "/start_group"):
         for letter in bound.get("decks", (bound.get("deck"),)):
             yield (f"/deck/{letter}/play",), (1,)
+    elif "input" in place and address.endswith("/eq"):
+        for band in BANDS:
+            yield (f"{address}/{band}",), None
     elif address == "/mix/route" and is_send(bound["source"], bound["destination"]):
         bus = int(bound["destination"].removeprefix("bus"))
         yield (f"/deck/{bound['source']}/send", bus), (bound["gain"],)

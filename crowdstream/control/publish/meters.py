@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +32,18 @@ class Meters:
         self._desk = desk
         self._subscribers: dict[Any, _Subscriber] = {}
         self._shown = False
+        self._limited = False
 
     def set_desk_readers(self, on: bool) -> None:
         """Switch metering on or off for readers of the desk, such as the web process."""
         if on != self._shown:
             self._shown = on
+            self._switch()
+
+    def set_loudness_limit(self, on: bool) -> None:
+        """Switch metering on or off for the loudness limit."""
+        if on != self._limited:
+            self._limited = on
             self._switch()
 
     def subscribe(self, request: Request, rate: float, stems: bool, now: float) -> None:
@@ -59,6 +67,10 @@ class Meters:
         if self._subscribers.pop(sender, None) is not None:
             self._switch()
 
+    def senders(self) -> list[Any]:
+        """Return the subscribed senders."""
+        return list(self._subscribers)
+
     def to_state(self) -> list[Any]:
         """State for JSON; see `restore`."""
         return [[one.request.to_state(), one.rate, one.stems] for one in self._subscribers.values()]
@@ -80,7 +92,7 @@ class Meters:
         if stems != was:
             for tap in range(TAP_STEM, TAP_STEM + STEMS * DECKS):
                 (request_tap if stems else release_tap)(self._desk, tap, CONTROL)
-        on = METERS_MIX if self._subscribers or self._shown else 0
+        on = METERS_MIX if self._subscribers or self._shown or self._limited else 0
         self._desk.metering["on"] = on | METERS_STEMS if stems else on
 
     def tick(self, now: float) -> None:
@@ -90,6 +102,10 @@ class Meters:
                 late = now - subscriber.due
                 subscriber.due = now + max(0.0, 1.0 / subscriber.rate - late)
                 self._send(subscriber)
+
+    def due(self) -> float:
+        """Return when `tick` has work (monotonic seconds); infinity without subscribers."""
+        return min((one.due for one in self._subscribers.values()), default=math.inf)
 
     def _send(self, subscriber: _Subscriber) -> None:
         silence = FLOOR, FLOOR, FLOOR

@@ -7,13 +7,17 @@ it was set; a ramp is shown by its target, from the frame at which it starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
-from crowdstream.commands.registry import DECK_LETTERS
+from crowdstream.commands.registry import BANDS, DECK_LETTERS
 from crowdstream.control.clock.clock import FrameClock
+from crowdstream.control.decks.announcer import Announcer
 from crowdstream.control.decks.effects import MIX, ON
+from crowdstream.control.decks.live_inputs import LiveInputs
 from crowdstream.control.decks.routing import DESTINATIONS, SOURCES
+from crowdstream.control.decks.sampler import Sampler
 from crowdstream.control.dj_client import DjClient
 from crowdstream.control.publish.deck_view import (
     DeckView,
@@ -23,21 +27,30 @@ from crowdstream.control.publish.deck_view import (
     state_of,
 )
 from crowdstream.control.publish.status import StatusPart, StatusSource
-from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER
+from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_INPUT, CHAIN_MASTER
 from crowdstream.desk.effects import Module, Parameter
 from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.ramps import (
+    RAMP_ANNOUNCEMENTS,
     RAMP_CEILING,
     RAMP_CROSSFADER,
     RAMP_CUE,
     RAMP_CURVE,
+    RAMP_INPUT_FILTER,
+    RAMP_INPUT_GAIN,
+    RAMP_INPUT_LEVEL,
+    RAMP_INPUT_PFL,
+    RAMP_INPUT_RESONANCE,
     RAMP_MASTER,
+    RAMP_SAMPLES,
     RAMP_VOICE,
+    input_eq_ramp,
     patch_ramp,
 )
 from crowdstream.effects import MODULES
-from crowdstream.system.text import printable
+from crowdstream.system.text import mask_passwords, printable
 
+MAX_SHOWN_EVENTS = 100
 MAX_SHOWN_CHARS = 80  # of a scheduled message's arguments
 HEALTH_SECONDS = 1.0  # between two updates of values that change all the time
 CURVES = {CURVE_ADDITIVE: "additive", CURVE_POWER: "constant-power", CURVE_CUT: "cut"}
@@ -57,6 +70,19 @@ class RecordingState(StatusPart, Protocol):
         """Files being recorded."""
 
 
+class StateViewPart(StatusPart, Protocol):
+    """A component with a part of its own in the state view."""
+
+    def value(self) -> Any:
+        """JSON values."""
+
+
+class RevisedPart(StateViewPart, Protocol):
+    """One whose values are compared only when `revision` has changed."""
+
+    revision: int
+
+
 class StateViewSource(StatusSource, DeckViewSource, Protocol):
     """Source of the state view (see `Dispatcher`)."""
 
@@ -68,6 +94,38 @@ class StateViewSource(StatusSource, DeckViewSource, Protocol):
     @property
     def recordings(self) -> RecordingState:
         """Recordings in progress."""
+
+    @property
+    def broadcasts(self) -> StateViewPart:
+        """The broadcasts."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """The sample pads."""
+
+    @property
+    def announcer(self) -> Announcer:
+        """The queue of announcements."""
+
+    @property
+    def live_inputs(self) -> LiveInputs:
+        """The live inputs."""
+
+    @property
+    def link(self) -> StateViewPart:
+        """The Link session."""
+
+    @property
+    def lights(self) -> RevisedPart:
+        """The lights."""
+
+    @property
+    def midi(self) -> RevisedPart:
+        """MIDI."""
+
+    @property
+    def opening_hours(self) -> StateViewPart:
+        """The opening hours."""
 
 
 class StateView:
@@ -87,12 +145,21 @@ class StateView:
             "mixer": (self._mixer_mark, self._mixer),
             "buses": (self._buses_mark, self._buses),
             "patches": (self._patches, self._patches),
+            "samples": (self._samples, self._samples),
+            "announcements": (self._announcements, self._announcements),
+            "inputs": (self._inputs, self._inputs),
+            "link": (self._link, self._link),
+            "lights": (lambda _: core.lights.revision, lambda _: core.lights.value()),
+            "midi": (lambda _: core.midi.revision, lambda _: core.midi.value()),
+            "schedule": (self._schedule, self._schedule),
             "buffers": (self._buffers, self._buffers),
             "clock": (self._clock, self._clock),
             "quality": (self._quality, self._quality),
             "dj": (lambda _: core.dj.revision, lambda _: core.dj.value()),
             "recording": (self._recording, self._recording),
+            "broadcasts": (lambda _: core.broadcasts.value(), lambda _: core.broadcasts.value()),
             "waiting": (lambda _: core.scheduler.revision, self._waiting),
+            "events": (lambda _: core.events.revision, self._events),
             "effects": (lambda _: None, lambda _: modules()),
         }
         self.reset()
@@ -137,9 +204,9 @@ class StateView:
     # The parts -------------------------------------------------------------------------------
 
     def _mixer_mark(self, targets: Targets) -> Any:
-        return targets[:RAMP_CUE + 1], targets[RAMP_CURVE : RAMP_CEILING + 1], chain_fingerprint(
-            self._core.effects, CHAIN_MASTER, targets
-        )
+        chain = chain_fingerprint(self._core.effects, CHAIN_MASTER, targets)
+        levels = targets[: RAMP_ANNOUNCEMENTS + 1]
+        return levels, targets[RAMP_CURVE : RAMP_CEILING + 1], chain
 
     def _mixer(self, targets: Targets) -> dict[str, Any]:
         curve = max(CURVES, key=lambda number: targets[RAMP_CURVE + number])
@@ -147,6 +214,8 @@ class StateView:
             "crossfader": targets[RAMP_CROSSFADER],
             "curve": CURVES[curve],
             "master_level": targets[RAMP_MASTER],
+            "samples_level": targets[RAMP_SAMPLES],
+            "announcements_level": targets[RAMP_ANNOUNCEMENTS],
             "cue_level": targets[RAMP_CUE],
             "ceiling": targets[RAMP_CEILING],
             "fx": chain_value(self._core.effects, CHAIN_MASTER, targets),
@@ -180,8 +249,73 @@ class StateView:
                 "state": state_of(track), "rate": track.rate, "gain": track.gain,
             }
             for buffer, track in core.track_table.current.items()
-            if track not in shown
+            if track.on_deck and track not in shown
         }  # fmt: skip
+
+    def _samples(self, _targets: Targets) -> list[dict[str, Any]]:
+        core = self._core
+        found = []
+        for number, pad in enumerate(core.sampler.pads):
+            track = core.sampler.track(number)
+            found.append(
+                {
+                    "state": state_of(track),
+                    "number": track.number if track else 0,
+                    "track": track.name if track else "",
+                    "seconds": track.frames / core.desk.sample_rate if track else 0.0,
+                    "level": pad.level,
+                    "loop": int(pad.loop),
+                    "quantize": core.quantize.samples[number],
+                    "output": pad.output,
+                }
+            )
+        return found
+
+    def _announcements(self, _targets: Targets) -> dict[str, Any]:
+        announcer = self._core.announcer
+        return {
+            "playing": announcer.current.name if announcer.current else "",
+            "waiting": [track.name for track in announcer.waiting()],
+        }
+
+    def _inputs(self, targets: Targets) -> list[dict[str, Any]]:
+        core = self._core
+        found = []
+        for number, one in enumerate(core.live_inputs.inputs):
+            talkover = one.talkover
+            rows = [input_eq_ramp(number, band) for band in range(len(BANDS))]
+            killed = [
+                None if targets[row] else core.channel_strips.killed(row) for row in rows
+            ]
+            found.append(
+                {
+                    "state": core.live_inputs.state_of(number),
+                    "device": one.device,
+                    "reason": one.reason,
+                    "gain": targets[RAMP_INPUT_GAIN + number],
+                    "eq": [
+                        targets[row] if gain is None else gain
+                        for row, gain in zip(rows, killed, strict=True)
+                    ],
+                    "kill": [int(gain is not None) for gain in killed],
+                    "filter": targets[RAMP_INPUT_FILTER + number],
+                    "resonance": targets[RAMP_INPUT_RESONANCE + number],
+                    "level": targets[RAMP_INPUT_LEVEL + number],
+                    "mute": int(one.muted),
+                    "listen": targets[RAMP_INPUT_PFL + number],
+                    "guard": int(one.guard),
+                    "talkover": {**asdict(talkover), "on": int(talkover.on)},
+                    "talking": int(core.desk.inputs[number]["talking"]),
+                    "fx": chain_value(core.effects, CHAIN_INPUT + number, targets),
+                }
+            )
+        return found
+
+    def _link(self, _targets: Targets) -> Any:
+        return self._core.link.value()
+
+    def _schedule(self, _targets: Targets) -> Any:
+        return self._core.opening_hours.value()
 
     def _clock(self, _targets: Targets) -> dict[str, Any]:
         core = self._core
@@ -220,12 +354,15 @@ class StateView:
                     "due": round(now + held.seconds, 2),
                     "at": round(core.clock.wall() + held.seconds, 2),
                     "address": printable(held.entry[0]),
-                    "arguments": printable(" ".join(map(str, held.entry[1])))[:MAX_SHOWN_CHARS],
+                    "arguments": _shown_arguments(held.entry[1]),
                     "sender": held.entry[3][0] if held.entry[3] else "",
                 }
                 for held in core.scheduler.listed()
             ],
         }
+
+    def _events(self, _targets: Targets) -> list[dict[str, Any]]:
+        return [event.to_json() for event in self._core.events.latest(MAX_SHOWN_EVENTS)]
 
     def _health(self) -> dict[str, Any]:
         core = self._core
@@ -238,6 +375,10 @@ class StateView:
             **{f"cpu_{name}": value for name, value in core.processes.cpu.items()},
             **core.status.control_readings(),
         }
+
+
+def _shown_arguments(arguments: Sequence[Any]) -> str:
+    return mask_passwords(printable(" ".join(map(str, arguments))))[:MAX_SHOWN_CHARS]
 
 
 _PATCHES = [

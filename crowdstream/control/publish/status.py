@@ -9,15 +9,16 @@ from crowdstream.commands.registry import BANDS, DECK_LETTERS
 from crowdstream.control.clock.clock import BeatClock, Quantize
 from crowdstream.control.decks.effects import Effects
 from crowdstream.control.decks.pitch import PitchSettings
-from crowdstream.control.decks.track import Track, first_buffer
+from crowdstream.control.decks.track import Track, first_buffer, resident_end
 from crowdstream.control.decks.track_table import TrackTable
 from crowdstream.control.decks.voice_allocator import VoiceAllocator
 from crowdstream.control.engine_queue.queue import EngineQueue
 from crowdstream.control.load_shedding import LoadShedding
+from crowdstream.control.publish.event_log import EventLog
 from crowdstream.control.replies import Replies
 from crowdstream.control.scheduler import Scheduler
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_MASTER, DECKS
+from crowdstream.desk.constants import BUSES, CHAIN_BUS, CHAIN_INPUT, CHAIN_MASTER, DECKS, INPUTS
 from crowdstream.desk.ramps import RAMP_TRIM, deck_level_ramp, eq_ramp
 from crowdstream.desk.snapshot import DeskSnapshot, read_snapshot
 from crowdstream.desk.stream_info import StreamInfo
@@ -107,17 +108,73 @@ STATUS_NAMES = {
     "recording": "files being recorded",
     "record_seconds": "length of the latest recording",
     "record_lost": "frames that the latest recording has lost to a slow disk",
+    "broadcasts": "broadcasts that were started and not stopped",
+    "broadcasts_live": "of them, connected",
+    "broadcast_dropped_s": "audio dropped for receivers that were too slow, s",
+    "broadcast_faults": "connections that were lost or did not succeed",
     "bpm": "tempo of the clock",
     "bpm_target": "tempo that the clock moves to",
     "bpm_base": "tempo at which decks without sync play at their own rate",
     "meter": "beats per bar",
     "beat": "beats since the last `/reset`",
+    "lights_outputs": "targets of lights (`--lights`, `/lights/add`)",
+    "lights_sending": "of these, targets that receive",
+    "lights_lead_ms": "time by which they are ahead of the sound",
+    "lights_sent": "messages and DMX frames sent",
+    "lights_lost": "of these, discarded because a target did not take them in time",
+    "lights_failures": "times that a target stopped receiving",
+    "midi_ports": "MIDI ports that are wanted: the clock, the followed clock, controllers",
+    "midi_connected": "of these, connected",
+    "midi_locked": "1: a followed MIDI clock is locked",
+    "midi_bpm": "its tempo",
+    "midi_error_ms": "time by which its beats are ahead of the server's",
+    "midi_lost": "messages of MIDI devices that were discarded: too many",
+    "midi_absurd": "times that its tempo was outside of 20 to 400 beats per minute",
+    "midi_ticks": "MIDI clock ticks sent",
+    "open": "1: open, 0: closed by the schedule; -1: no schedule",
+    "loudness_short_term": "of the last 3 s, LUFS; measured while a loudness limit applies",
+    "loudness_average": "of the last 15 minutes, LUFS",
+    "loudness_gain_db": "gain by which the loudness limit lowers the mix, dB",
+    "samples": "sample pads that play",
+    "announcement": "name of the announcement that plays; empty: none",
+    "announcements": "announcements in the queue",
+    "jack": "ports of a JACK server: off, searching (no server), or running",
+    "jack_ports": "number of ports",
+    "jack_connected": "connections of these ports",
+    "jack_gaps": "times that their audio was interrupted",
+    "jack_drift_ppm": "by how much the engine's clock is fast, compared with the JACK server",
+    "jack_transport": "off (not followed), stopped or rolling",
+    "input.{input}.state": "off (not configured), searching (no device), playing, muted, feedback "
+    "(muted because it carries the output), or waiting (about to play)",
+    "input.{input}.device": "name of its device",
+    "input.{input}.latency_ms": "from the device to the mix; `latency_ms` follows",
+    "input.{input}.fill_ms": "of that, audio that waits to be played",
+    "input.{input}.drift_ppm": "by how much the device's clock is fast",
+    "input.{input}.gaps": "times it ran out of audio, or had to begin again",
+    "input.{input}.overflows": "blocks before which the device lost audio",
+    "input.{input}.talking": "1: its talkover ducks the music",
+    "link.state": "Ableton Link: off, joining (its process starts), failed (no library, no process "
+    "or an unusable tempo), alone (no other peers), approaching (on the way to the session's tempo "
+    "and phase), locked (in phase), leading, contested (another peer changes the tempo, too), or "
+    "unplayable (no octave of the session's tempo can be played)",
+    "link.mode": "follower, leader or peer",
+    "link.peers": "other peers in the session",
+    "link.bpm": "the session's tempo; 0: unknown",
+    "link.deviation_ms": "by how much the session is ahead of the clock",
+    "link.playing": "1: the session's transport runs",
+    "link.faults": "unusable reports of the session, and losses of the Link process",
     "waiting": "messages scheduled for a time or beat",
+    "events_unwritten": "events that are missing in the file of the event log",
+    "alerts_sent": "alerts that a server of `--alert-url` has accepted",
+    "alerts_failed": "alerts given up: too old, or refused",
+    "alerts_waiting": "alerts that wait for an attempt, including one in progress",
     "master.peak": "largest sample since the last status",
     "deck.{deck}.state": "empty, loading, ready, playing or broken (plays what is loaded)",
     "deck.{deck}.track": "name of the track",
     "deck.{deck}.position": "s",
     "deck.{deck}.length": "s",
+    "deck.{deck}.buffered": "s from the playhead to the first part that is not in memory; 0: "
+    "that part has been reached, or it does not play",
     "deck.{deck}.rate": "playback rate of the track, without the tempo",
     "deck.{deck}.grid": "source of its beat grid: command, sidecar, correction, analysis or "
     "tag; empty without one",
@@ -138,6 +195,7 @@ STATUS_NAMES = {
     "deck.{deck}.low": "linear gain of the EQ band; also `mid`, `high`",
     "deck.{deck}.fx": "its effect chain, slot by slot",
     **{f"bus.{bus + 1}.fx": f"the same of send bus {bus + 1}" for bus in range(BUSES)},
+    "input.{input}.fx": "the same of the input",
     "master.fx": "the same of the master",
 }
 
@@ -168,6 +226,7 @@ class StatusSource(Protocol):
     quantize: Quantize
     follower: MovementFollower
     scheduler: Scheduler
+    events: EventLog
     engine_readings: Callable[[], dict[str, Any]]
     base_bpm: float
     messages: int
@@ -182,6 +241,42 @@ class StatusSource(Protocol):
     @property
     def recordings(self) -> StatusPart:
         """Recordings in progress."""
+
+    @property
+    def broadcasts(self) -> StatusPart:
+        """The broadcasts."""
+
+    @property
+    def sampler(self) -> StatusPart:
+        """The sample pads."""
+
+    @property
+    def announcer(self) -> StatusPart:
+        """The queue of announcements."""
+
+    @property
+    def live_inputs(self) -> StatusPart:
+        """The live inputs."""
+
+    @property
+    def jack(self) -> StatusPart:
+        """The ports of a JACK server."""
+
+    @property
+    def link(self) -> StatusPart:
+        """The Link session."""
+
+    @property
+    def lights(self) -> StatusPart:
+        """The lights."""
+
+    @property
+    def midi(self) -> StatusPart:
+        """MIDI."""
+
+    @property
+    def opening_hours(self) -> StatusPart:
+        """The opening hours."""
 
 
 class Status:
@@ -218,7 +313,17 @@ class Status:
             "restarts_control": core.restarts,
             "movement": core.follower.movement,
             "waiting": len(core.scheduler),
+            **core.sampler.readings(),
+            **core.announcer.readings(),
+            **core.live_inputs.readings(),
+            **core.jack.readings(),
+            **core.link.readings(),
+            **core.lights.readings(),
+            **core.midi.readings(),
+            **core.opening_hours.readings(),
             **core.recordings.readings(),
+            **core.broadcasts.readings(),
+            **core.events.counters(),
         }
 
     def deck_readings(self, deck: int, moment: DeskSnapshot) -> dict[str, Any]:
@@ -227,8 +332,8 @@ class Status:
         desk, ramps = core.desk, core.desk.ramps
         keylock, semitones = core.pitches.settings(deck)
         readings: dict[str, Any] = {
-            "state": "empty", "track": "", "position": 0.0, "length": 0.0, "rate": 1.0,
-            "grid": "", "grid_confidence": 0.0, "bpm": 0.0, "beat": 0.0, "phase": 0.0,
+            "state": "empty", "track": "", "position": 0.0, "length": 0.0, "buffered": 0.0,
+            "rate": 1.0, "grid": "", "grid_confidence": 0.0, "bpm": 0.0, "beat": 0.0, "phase": 0.0,
             "sync": 0.0, "loop": "", "cues": "",
             "quantize": core.quantize.beats(deck, core.beat_clock.meter),
             "lufs": 0.0,
@@ -250,6 +355,8 @@ class Status:
                 if track.state != "broken":
                     readings["state"] = "playing"
                 position = moment.positions[track.voice]
+                buffered = resident_end(desk, track, position) - position
+                readings["buffered"] = buffered / desk.sample_rate
             readings["position"] = position / desk.sample_rate
             readings |= self._time_readings(track, position, moment.frame)
         return readings
@@ -327,6 +434,8 @@ class Status:
             named[f"deck.{letter}.fx"] = core.effects.text(deck)
         for bus in range(BUSES):
             named[f"bus.{bus + 1}.fx"] = core.effects.text(CHAIN_BUS + bus)
+        for number in range(INPUTS):
+            named[f"input.{number + 1}.fx"] = core.effects.text(CHAIN_INPUT + number)
         named["master.fx"] = core.effects.text(CHAIN_MASTER)
         for name, value in named.items():
             values += [name, value]

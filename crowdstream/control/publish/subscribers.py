@@ -30,8 +30,7 @@ class Subscribers:
         self._check = check
         self._known: dict[Any, tuple[int, Reply]] = {}
         self._last_message: dict[Any, float] = {}
-        self.on_event: Callable[[str, tuple[Any, ...]], None] | None = None
-        """Called with every event, whether or not there are subscribers."""
+        self._listeners: list[Callable[[str, tuple[Any, ...]], None]] = []
 
     def __len__(self) -> int:
         """Number of subscribers."""
@@ -89,8 +88,12 @@ class Subscribers:
             to.reply(address, *arguments)
         for _sender, reply in self.replies():
             reply(address, *arguments)
-        if self.on_event is not None:
-            self.on_event(address, arguments)
+        for callback in self._listeners:
+            callback(address, arguments)
+
+    def listen(self, callback: Callable[[str, tuple[Any, ...]], None]) -> None:
+        """Call `callback` with every event, whether or not there are subscribers."""
+        self._listeners.append(callback)
 
     def to_state(self) -> list[Any]:
         """State for JSON; see `restore`."""

@@ -73,17 +73,21 @@ class Snapshotter:
 
     def save_if_due(self) -> None:
         """Save changes, if there may be any and a save is due."""
-        core = self._core
         now = time.monotonic()
-        published = core.engine_queue.published
-        happened = core.state_changed or published != self._published
-        if now < (self._rest_until if happened else self._check_at):
+        if now < self.due():
             return
         begin = time.thread_time()
         self.save()
         took = time.thread_time() - begin
         self._check_at = now + LOOK_SECONDS
         self._rest_until = now + min(SHARE * took, REST_SECONDS)
+
+    def due(self) -> float:
+        """Return when the next save is due (monotonic seconds)."""
+        happened = (
+            self._core.state_changed or self._core.engine_queue.published != self._published
+        )
+        return self._rest_until if happened else self._check_at
 
     def save(self) -> None:
         """Save changes."""
@@ -126,14 +130,23 @@ class Snapshotter:
         yield "beats", core.beat_clock.to_state()
         yield "follower", core.follower.to_state()
         yield "dj", core.dj.to_state()
+        yield "link", core.link.to_state()
         yield "quantize", core.quantize.to_state()
         yield "patches", core.routing.to_state()
         yield "pitches", core.pitches.to_state()
+        yield "sampler", core.sampler.to_state()
+        yield "announcer", core.announcer.to_state()
+        yield "live_inputs", core.live_inputs.to_state()
+        yield "jack", core.jack.to_state()
+        yield "opening_hours", core.opening_hours.to_state()
+        yield "lights", core.lights.to_state()
+        yield "midi", core.midi.to_state()
         yield "mixing", core.channel_strips.to_state()
         yield "effects", core.effects.to_state()
         yield "meters", core.meters.to_state()
         yield "ticks", core.midi_ticks.to_state()
         yield "recordings", core.recordings.to_state()
+        yield "broadcasts", core.broadcasts.to_state()
         for name, other in self.others.items():
             yield name, other.to_state()
 
@@ -162,6 +175,15 @@ class Snapshotter:
         core.quantize.restore(values["quantize"])
         core.routing.restore(values["patches"])
         core.channel_strips.restore(values["mixing"])
+        core.sampler.restore(values["sampler"])
+        core.live_inputs.restore(values["live_inputs"])
+        core.jack.restore(values["jack"])
+        core.opening_hours.restore(values["opening_hours"])
+        core.link.restore(values.get("link"))
+        if "lights" in values:  # an earlier version has none
+            core.lights.restore(values["lights"])
+        if "midi" in values:
+            core.midi.restore(values["midi"])
         self._restore_mixer(values, held)
         core.pitches.restore(values["pitches"])
         core.effects.restore(values["effects"], held)
@@ -172,6 +194,7 @@ class Snapshotter:
         core.midi_ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
         core.recordings.restore(values["recordings"], self._request_of, recorder)
         settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
+        core.broadcasts.restore(values.get("broadcasts", []))
         core.scheduler.restore(values)
         core.reply_ports.restore(values.get("reply_ports", []))
         core.feedback.restore(values.get("feedback", []))
@@ -193,6 +216,7 @@ class Snapshotter:
         core.track_table.restore(note, tracks, held, self._request_or_silent)
         core.deck_manager.restore(note, tracks, held, self._request_or_silent)
         core.voice_allocator.restore(note, tracks, held, self._request_or_silent, self._action)
+        core.announcer.restore(values["announcer"], tracks, self._request_or_silent)
         core.track_table.request_inventory()
 
     def _request_of(self, note: list[Any] | None) -> ServerRequest | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,23 +10,69 @@ from typing import Any
 import numpy as np
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import TAP_MARGIN
+from crowdstream.desk.constants import HANDOVER_FRAMES, TAP_MARGIN
 from crowdstream.desk.lease import Lease
 from crowdstream.desk.opcodes import FLAG_NONE, FLAG_TAKEN, FLAG_UNDERFLOW
 from crowdstream.engine.precompiled import kernels
+from crowdstream.system.process import request_realtime
 
 # Above ordinary real-time daemons, below the kernel's own interrupt threads and JACK's.
 PRIORITY = 70
 MAX_FRAMES = TAP_MARGIN  # readers of taps rely on it
+FRAME_BYTES = 8  # two channels of float32
+# Reports of the time at which blocks are heard: how many make an average, and are averaged. 8192
+# blocks of 256 frames last 48 s.
+MIN_REPORTS, MAX_REPORTS = 16, 8192
+MAX_ERROR_NS = 3_000_000  # by which a report counts at most
+RESTARTED_NS = 10_000_000  # a stream that differs from the average by this was interrupted
 
 
 def raise_priority() -> int:
-    """Request real-time priority for the calling thread. Returns 1, or -1 if it was refused."""
-    with contextlib.suppress(OSError, AttributeError):
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-        return 1
-    return -1
+    """Request the engine's real-time priority; see `request_realtime`."""
+    return request_realtime(PRIORITY)
+
+
+class StreamTime:
+    """When the frames of a stream are heard: the average of what its callbacks report.
+
+    A single report is wrong by a millisecond or two with some sound servers, and by more if the
+    callback was interrupted.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._ns = 1e9 / rate  # per frame
+        self._frames = 0  # before the current block
+        self._start = 0  # monotonic ns at which frame 0 was heard, on average
+        self._reports = 0
+        self._outside = 0  # latest reports that contradict the average
+
+    def report(self, heard_ns: int) -> None:
+        """The first frame of the current block is heard at this monotonic time."""
+        start = heard_ns - int(self._frames * self._ns)
+        error = start - self._start
+        if abs(error) > RESTARTED_NS and self._reports:
+            self._outside += 1
+            if self._outside < MIN_REPORTS:
+                return
+            self._reports = 0
+        self._outside = 0
+        if not self._reports:
+            self._start, error = start, 0
+        self._reports = min(self._reports + 1, MAX_REPORTS)
+        self._start += max(-MAX_ERROR_NS, min(error, MAX_ERROR_NS)) // self._reports
+
+    def next_block(self, frames: int) -> None:
+        """The current block has `frames` frames; the next one begins."""
+        self._frames += frames
+
+    def heard_ns(self, begin: int, latency: float) -> int:
+        """Monotonic time at which the first frame of the current block is heard.
+
+        Without reports, `latency` seconds after `begin`, when the block was requested.
+        """
+        if self._reports < MIN_REPORTS:
+            return begin + int(latency * 1e9)
+        return self._start + int(self._frames * self._ns)
 
 
 @dataclass
@@ -47,18 +91,25 @@ class StreamChange:
 class Callback:
     """Renders blocks of a desk into its own buffer and updates the ledger.
 
-    `fill(frames, flagged)` returns a float32 array of shape `(frames, 2)` that is valid until the
-    next call. It never raises: on an error it returns silence and counts the error.
+    `fill(frames, flagged, heard_ns)` returns a float32 array of shape `(frames, 2)` that is valid
+    until the next call. It never raises: on an error it returns silence and counts the error.
 
     It renders while the engine with the number `number` has the lease. Before that it returns
     silence; `calls` counts these calls, and `called_ns` is the monotonic time of the latest one.
-    After handing over it returns the frames that it has rendered in advance, then silence.
+    After handing over it returns the frames that it has rendered in advance, then silence. If the
+    handover has a fade, the last of these frames fade out while the other engine, whose stream is
+    the same length of time ahead, fades them in: two streams of one device can't be aligned to the
+    frame, and a gap or a step would be audible.
 
     `retired`: this callback never renders again, even if it is called; another callback of this
     engine does. `first_flag`: the flag of the first block that it renders, one of `FLAG_*`.
     `change`: the change of the stream that takes effect with that block. `alarm` is called in each
     call before the engine renders, once `alarm_ns` have passed since the latest block request of
-    the other engine.
+    the other engine. `announce` is called after a block with events for control. Neither may block
+    or raise.
+
+    `grid`: the distance of two streams of the device, in frames, is a multiple of this; 0 if that
+    is not known. It makes a handover exact that the times of the streams only determine roughly.
 
     `channels`: 4 adds the cue bus after the master, in columns 2 and 3 of shape `(frames, 4)`. Set
     it before the first call.
@@ -74,17 +125,28 @@ class Callback:
         self._usual = self._whole[:frames]
         self._frames = frames
         self._out = int(self._whole.ctypes.data)
-        self._tail = np.zeros((MAX_FRAMES, 4), np.float32)  # frames to be played after a handover
+        # Frames of both output pairs that are rendered already: the last of an engine that hands
+        # over, or the first of one that has taken over.
+        self._tail = np.zeros((2 * MAX_FRAMES, 4), np.float32)
         self._tail_at = self._tail_end = 0
+        self._fade_in = np.linspace(0.0, 1.0, HANDOVER_FRAMES + 2, dtype=np.float32)[1:-1, None]
+        self._fade_out = 1.0 - self._fade_in
+        self._shared = desk.handover
+        self._next_flag = FLAG_NONE
+        self._time = StreamTime(desk.sample_rate)
         self._first = True
         self._renders = False
         self.first_flag = FLAG_NONE
         self.change: StreamChange | None = None
+        self.grid = 0
         self.retired = False
         self.calls = 0
         self.called_ns = 0
         self.alarm: Callable[[], None] | None = None
         self.alarm_ns = 0
+        self.announce: Callable[[], None] | None = None
+        self._rings = desk.rings
+        self._announced = -1  # events, in total
         self._clock = desk.clock
         self._wide = np.zeros((0, 4), np.float32)
         self._cue = desk.cue_out
@@ -98,9 +160,15 @@ class Callback:
     def channels(self, channels: int) -> None:
         self._wide = np.zeros((len(self._whole) if channels == 4 else 0, 4), np.float32)
 
-    def fill(self, frames: int, flagged: bool) -> np.ndarray:
-        """Return the next `frames` frames. `flagged`: the device reports an underflow."""
+    def fill(self, frames: int, flagged: bool, heard_ns: int = 0) -> np.ndarray:
+        """Return the next `frames` frames.
+
+        `flagged`: the device reports an underflow. `heard_ns`: the monotonic time at which the
+        first of them is heard, according to the device; 0 if that is unknown.
+        """
         begin = time.monotonic_ns()
+        if heard_ns:
+            self._time.report(heard_ns)
         if self._first:
             self._first = False
             self._ledger["realtime"] = raise_priority()
@@ -111,70 +179,125 @@ class Callback:
         flag = FLAG_UNDERFLOW if flagged else FLAG_NONE
         if self._renders:
             if self._lease.handover_requested():
-                self._renders = not self._hand_over(begin)
-        elif not self.retired and self._lease.held() and self._may_start(begin):
+                self._renders = not self._hand_over(frames, begin)
+        elif not self.retired and self._lease.held() and self._may_start(begin, frames):
             self._renders = True
             self._lease.begin()
-            flag = self.first_flag
-        tail = 0
-        if self._renders and self._tail_at == self._tail_end:
-            self._render(out, frames, begin, flag)
+            self._next_flag = self.first_flag
+        self._time.next_block(frames)
+        tail = min(frames, self._tail_end - self._tail_at)
+        out[:tail] = self._tail[self._tail_at : self._tail_at + tail, :2]
+        wide = self._wide[:frames]
+        if len(wide):
+            wide[:tail, 2:] = self._tail[self._tail_at : self._tail_at + tail, 2:]
+        self._tail_at += tail
+        if self._renders:
+            if tail < frames:
+                flag, self._next_flag = self._next_flag or flag, FLAG_NONE
+                self._render(out[tail:], tail, begin, flag)
         else:
             self.calls += 1
             self.called_ns = begin
-            tail = min(frames, self._tail_end - self._tail_at)
-            out[:tail] = self._tail[self._tail_at : self._tail_at + tail, :2]
             out[tail:] = 0.0
             if self.alarm is not None and begin - int(self._clock["callback_ns"]) > self.alarm_ns:
                 self.alarm()
-        if not len(self._wide):
-            self._tail_at += tail
+        if not len(wide):
             return out
-        wide = self._wide[:frames]
         wide[:, :2] = out
-        wide[:, 2:] = self._cue[:frames] if self._renders else 0.0
-        wide[:tail, 2:] = self._tail[self._tail_at : self._tail_at + tail, 2:]
-        self._tail_at += tail
+        wide[tail:, 2:] = self._cue[: frames - tail] if self._renders else 0.0
         return wide
 
-    def _hand_over(self, begin: int) -> bool:
-        # Instead of this block, render all frames that are to be played until the other stream is
-        # audible.
-        ahead = min(max(0, self._lease.ahead), len(self._whole))
-        if ahead:
-            self._render(self._whole[:ahead], ahead, begin, FLAG_NONE)
-            self._tail[:ahead, :2] = self._whole[:ahead]
-            self._tail[:ahead, 2:] = self._cue[:ahead]
-            self._tail_at, self._tail_end = 0, ahead
-        return self._lease.hand_over()
+    def _hand_over(self, frames: int, begin: int) -> bool:
+        # Render all frames that are to be played until the other stream is audible, and those that
+        # fade; with a fade, only as many at once as two blocks have, so that no block is late.
+        lease, tail = self._lease, self._tail
+        fade = HANDOVER_FRAMES if lease.fade else 0
+        goal = min(max(0, lease.ahead), MAX_FRAMES - fade) + fade
+        missing = goal - (self._tail_end - self._tail_at)
+        count = max(0, min(missing, 2 * frames) if fade else missing)
+        if count:
+            held = self._tail_end - self._tail_at
+            if self._tail_end + count > len(tail) or not held:
+                tail[:held] = tail[self._tail_at : self._tail_end]
+                self._tail_at, self._tail_end = 0, held
+            self._render(self._whole[:count], 0, begin, FLAG_NONE)
+            end = self._tail_end + count
+            tail[self._tail_end : end, :2] = self._whole[:count]
+            tail[self._tail_end : end, 2:] = self._cue[:count]
+            self._tail_end = end
+        if count < missing:
+            return False
+        last = tail[self._tail_end - fade : self._tail_end]
+        self._shared[:fade] = last
+        if fade:
+            heard = self._time.heard_ns(begin, float(self._clock["latency"]))
+            before = self._tail_end - fade - self._tail_at
+            lease.fade_ns = heard + int(before * 1e9 / self._desk.sample_rate)
+            lease.fade_offset = before
+        if not lease.hand_over():
+            return False
+        if fade:
+            last *= self._fade_out
+        return True
 
     @property
     def renders(self) -> bool:
         """Whether it has the lease and has rendered its first block."""
-        return self._renders
+        return self._renders and self._next_flag == FLAG_NONE
 
-    def _may_start(self, begin: int) -> bool:
+    def _may_start(self, begin: int, frames: int) -> bool:
         # A stream with a lower latency would become audible before the other one has ended.
         change, clock = self.change, self._clock
         if change is None:
             return True
-        rate = self._desk.sample_rate
-        heard = begin + int(change.latency * 1e9)
-        frames = self._lease.ahead or int(self._desk.header["block_frames"])
-        left = int((frames / rate + float(clock["latency"])) * 1e9)
-        silence = heard - (change.cut_ns or int(clock["callback_ns"]) + left)
-        if clock["callback_ns"] and silence * 2e-9 * rate < -change.frames:
-            return False  # the next block will be closer to that time
-        self._desk.lease["silence_ns"] = max(0, silence) if clock["callback_ns"] else 0
+        rate, lease = self._desk.sample_rate, self._lease
+        if lease.fade:
+            heard = self._time.heard_ns(begin, change.latency)
+            early = round((lease.fade_ns - heard) * 1e-9 * rate)
+            if self.grid:
+                offset = lease.fade_offset
+                early = offset + round((early - offset) / self.grid) * self.grid
+            if early >= frames:
+                return False
+            self._play_handover(early)
+            silence = int((-early - HANDOVER_FRAMES) * 1e9 / rate)
+        else:
+            heard = begin + int(change.latency * 1e9)
+            ahead = lease.ahead or int(self._desk.header["block_frames"])
+            left = int((ahead / rate + float(clock["latency"])) * 1e9)
+            silence = heard - (change.cut_ns or int(clock["callback_ns"]) + left)
+            if not clock["callback_ns"]:
+                silence = 0
+            elif silence * 2e-9 * rate < -change.frames:
+                return False  # the next block will be closer to that time
+        self._desk.lease["silence_ns"] = max(0, silence)
         self._desk.header["block_frames"] = change.frames
         clock["latency"] = change.latency
         return True
 
-    def _render(self, out: np.ndarray, frames: int, begin: int, flag: int) -> None:
+    def _play_handover(self, early: int) -> None:
+        # Fade in the frames that the other engine has rendered and fades out, `early` frames later,
+        # or without the first of them if that is negative: so they are heard at the same time.
+        before, skipped = max(0, early), min(max(0, -early), HANDOVER_FRAMES)
+        self._tail_at, self._tail_end = 0, before + HANDOVER_FRAMES - skipped
+        self._tail[:before] = 0.0
+        head = self._tail[before : self._tail_end]
+        head[:] = self._shared[skipped:]
+        head *= self._fade_in[skipped:]
+
+    def _render(self, out: np.ndarray, at: int, begin: int, flag: int) -> None:
+        # Render `out`, which is frame `at` and the following ones of this engine's buffer.
+        frames = len(out)
         try:
             self._kernels.begin_block(self._address, frames, begin, flag)
-            self._kernels.render_at(self._address, self._out, frames)
-            self._kernels.end_block(self._address, frames, time.monotonic_ns() - begin)
+            since = time.monotonic_ns() if at else begin
+            self._kernels.render_at(self._address, self._out + FRAME_BYTES * at, frames)
+            self._kernels.end_block(self._address, frames, time.monotonic_ns() - since)
+            if self.announce is not None:
+                events = int(self._rings["event_head"])
+                if events != self._announced:
+                    self._announced = events
+                    self.announce()
         except Exception:  # whatever the error, the stream must continue
             out[:] = 0.0
             self._cue[:frames] = 0.0
@@ -193,6 +316,7 @@ class Callback:
                 trial.fill(64, bool(flag))
             trial._lease.hand_over()
             trial.fill(64, False)
+            trial._play_handover(0)
             trial._kernels.recover(spare.address)
             del trial
         finally:

@@ -58,7 +58,8 @@ class InternalClockDriver:
             wait = begin + block * period - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
-            self._callback.fill(self._frames, missed)
+            heard = begin + (block + 2) * period
+            self._callback.fill(self._frames, missed, int(heard * 1e9))
             block += 1
             late = time.monotonic() - (begin + block * period)
             missed = late > 0

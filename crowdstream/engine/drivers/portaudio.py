@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.engine.drivers.callback import MAX_FRAMES, Callback
-from crowdstream.engine.drivers.devices import full_name, is_jack_plugin, select_device
+from crowdstream.engine.drivers.devices import full_name, select_device
+from crowdstream.engine.drivers.library import (
+    COMMON_RATES,
+    MAX_CHANNELS,
+    StreamParameters,
+    devices_of,
+    open_closest,
+    open_library,
+    quiet,
+)
 from crowdstream.engine.drivers.rate_converter import RateConverter
 from crowdstream.engine.drivers.sample_format import (
     CODES,
@@ -27,115 +36,17 @@ UNDERFLOW = 0x4  # paOutputUnderflow
 # A device with more outputs belongs to a sound server, which accepts any number and mixes them
 # down: the cue bus would be audible in the room.
 MAX_OUTPUTS = 24
-MAX_CHANNELS = 64  # most channels to open on a device that takes all of its channels or none
-COMMON_RATES = (48000.0, 44100.0, 96000.0)
-MAX_TRIES = 64  # if PortAudio does not report which part of a request it rejects
-INVALID_CHANNELS, INVALID_RATE, INVALID_FORMAT = -9998, -9997, -9994
 
-# PortAudio's error texts (in lower case), and the remedy for each.
-_REASONS = {
-    INVALID_CHANNELS: ("invalid number of channels", ""),
-    INVALID_RATE: ("invalid sample rate", ""),
-    INVALID_FORMAT: ("sample format not supported", ""),
-    -9985: (
-        "device unavailable",
-        "another program holds it; close that, or choose another with --device",
-    ),
-    -9996: ("invalid device", "it is gone; plug it in, or choose another with --device"),
-    -9991: ("buffer too big", "choose a smaller --buffer-size"),
-    -9990: ("buffer too small", "choose a larger --buffer-size"),
-    -9992: ("insufficient memory", "the machine is out of memory; close other programs"),
-    -9987: ("wait timed out", "the sound server does not answer; restart it"),
-}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress messages of the host libraries about absent devices."""
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as sink:
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-def _open_library() -> tuple[Any, Any]:
-    try:
-        import pyaudio
-    except ImportError as error:
-        reason = "PyAudio is not installed: run ./start-crowdstream.sh --install-only"
-        raise DeviceError(reason) from error
-    with _quiet():
-        try:
-            return pyaudio, pyaudio.PyAudio()
-        except OSError as error:
-            raise DeviceError(f"PortAudio failed to start: {error}") from error
-
-
-def list_devices() -> list[dict[str, Any]]:
-    """Output devices: number, name, host API, channels, default sample rate (Hz), low latency (s).
+def list_devices(side: str = "Output") -> list[dict[str, Any]]:
+    """See `devices_of`.
 
     Raises `DeviceError` if PyAudio or PortAudio is not available.
     """
-    _module, library = _open_library()
+    _module, library = open_library()
     try:
-        return _outputs(library)
+        return devices_of(library, side)
     finally:
         library.terminate()
-
-
-def _outputs(library: Any) -> list[dict[str, Any]]:
-    found = []
-    try:
-        default = int(library.get_default_output_device_info()["index"])
-    except OSError:
-        default = -1
-    for number in range(library.get_device_count()):
-        info = library.get_device_info_by_index(number)
-        if info["maxOutputChannels"] < 1:
-            continue
-        found.append(
-            {
-                "number": number,
-                "name": info["name"],
-                "host": library.get_host_api_info_by_index(info["hostApi"])["name"],
-                "channels": int(info["maxOutputChannels"]),
-                "sample_rate": float(info["defaultSampleRate"]),
-                "latency": float(info["defaultLowOutputLatency"]),
-                "default": number == default,
-            }
-        )
-    return found
-
-
-@dataclass(frozen=True)
-class StreamParameters:
-    """One way to open a device: channels, sample format, sample rate."""
-
-    channels: int
-    form: str
-    rate: float
-
-
-class Refusal(NamedTuple):
-    """Reason why a device did not open: PortAudio's code (0: unknown) and text."""
-
-    code: int
-    text: str
-
-    @classmethod
-    def of(cls, error: Exception) -> Refusal:
-        """Extract code and text from a PyAudio exception, whose arguments come in either order."""
-        codes = [one for one in error.args if isinstance(one, int) and one in _REASONS]
-        texts = [one for one in error.args if isinstance(one, str)]
-        text = texts[0] if texts else str(error)
-        if codes:
-            return cls(codes[0], text)
-        known = (code for code, (words, _) in _REASONS.items() if words in text.lower())
-        return cls(next(known, 0), text)
 
 
 class PortAudioDriver:
@@ -170,12 +81,14 @@ class PortAudioDriver:
 
     def open(self) -> StreamInfo:
         """Open the device without starting it. Its rate may differ from the requested one."""
-        module, self._library = _open_library()
+        module, self._library = open_library()
         self._continue = module.paContinue
         try:
-            entry = select_device(_outputs(self._library), self._wanted)
-            with _quiet():
-                way = self._open_closest(module, entry)
+            entry = select_device(devices_of(self._library), self._wanted)
+            with quiet():
+                way, self._stream = open_closest(
+                    entry, self._candidates(entry), partial(self._try, module, entry), "--device"
+                )
         except DeviceError:
             self.stop()
             raise
@@ -214,29 +127,6 @@ class PortAudioDriver:
             return bool(self._stream.is_active())
         except OSError:
             return False
-
-    def _open_closest(self, module: Any, entry: dict[str, Any]) -> StreamParameters:
-        """Open the stream with the supported parameters that are closest to the requested ones."""
-        refusals: list[tuple[StreamParameters, Refusal]] = []
-        useless: set[object] = set()  # channels, formats and rates that the device rejects
-        for way in self._candidates(entry):
-            if useless & {("channels", way.channels), ("form", way.form), ("rate", way.rate)}:
-                continue
-            try:
-                self._stream = self._try(module, entry, way)
-                return way
-            except (OSError, ValueError) as error:
-                refusal = Refusal.of(error)
-                refusals.append((way, refusal))
-            if refusal.code == INVALID_CHANNELS:
-                useless.add(("channels", way.channels))
-            elif refusal.code == INVALID_FORMAT:
-                useless.add(("form", way.form))
-            elif refusal.code == INVALID_RATE:
-                useless.add(("rate", way.rate))
-            elif refusal.code or len(refusals) >= MAX_TRIES:
-                break
-        raise DeviceError(_explain(entry, refusals))
 
     def _candidates(self, entry: dict[str, Any]) -> Iterator[StreamParameters]:
         there = entry["channels"]
@@ -300,44 +190,16 @@ class PortAudioDriver:
             )
         return "; ".join(notes)
 
-    def _fill(self, _data: Any, frames: int, _time: Any, status: int) -> tuple[Any, int]:
+    def _fill(self, _data: Any, frames: int, moment: Any, status: int) -> tuple[Any, int]:
         self._flagged = status & UNDERFLOW != 0
         if self._converter is None:
-            block = self._render(frames)
+            # The device's own clock may count from any moment.
+            left = moment["output_buffer_dac_time"] - moment["current_time"]
+            heard = time.monotonic_ns() + int(left * 1e9) if left > 0.0 else 0
+            block = self._callback.fill(frames, self._flagged, heard)
         else:
             block = self._converter.read(frames, self._render)
         return self._output.pack(block), self._continue
 
     def _render(self, frames: int) -> np.ndarray:
         return self._callback.fill(frames, self._flagged)
-
-
-_REFUSED: dict[int, Callable[[StreamParameters], str]] = {
-    INVALID_CHANNELS: lambda way: f"{way.channels} channel{'s' if way.channels > 1 else ''}",
-    INVALID_RATE: lambda way: f"{way.rate:g} Hz",
-    INVALID_FORMAT: lambda way: TEXTS[way.form],
-}
-"""The rejected parameter as text, by PortAudio's code."""
-
-
-def _explain(entry: dict[str, Any], refusals: list[tuple[StreamParameters, Refusal]]) -> str:
-    """Return a line that explains why a device does not open, and the remedy."""
-    name = full_name(entry)
-    refusal = refusals[-1][1]
-    if is_jack_plugin(entry):
-        return (
-            f"device {name!r} is ALSA's plugin for JACK, not JACK itself, and does not open "
-            f"({refusal.text}): start a JACK server, or choose another with --device"
-        )
-    if all(one.code in _REFUSED for _, one in refusals):
-        tried = []
-        for code, shown in _REFUSED.items():
-            values = dict.fromkeys(shown(way) for way, one in refusals if one.code == code)
-            tried += [" or ".join(values)] if values else []
-        return (
-            f"device {name!r} does not take {', nor '.join(tried)}: choose another with --device "
-            "(--list-devices shows them)"
-        )
-    _, advice = _REASONS.get(refusal.code, ("", ""))
-    advice = advice or "check that it works with another program, or choose another with --device"
-    return f"device {name!r} does not open ({refusal.text}): {advice}"

@@ -12,9 +12,9 @@ they have settled, and are then crossfaded in.
 
 from __future__ import annotations
 
-from crowdstream.desk.constants import BANDS, DECKS, EQ_SECTIONS, SEGMENT
+from crowdstream.desk.constants import BANDS, DECKS, EQ_SECTIONS, INPUTS, SEGMENT
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ramps import RAMP_EQ
+from crowdstream.desk.ramps import RAMP_EQ, RAMP_INPUT_EQ
 from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.dsp.simd import BYTES, load, splat, store
 from crowdstream.engine.jit import views
@@ -23,6 +23,7 @@ from crowdstream.engine.jit.compile import kernel
 DRY = REGIONS["lanes"].offset
 WET = REGIONS["wet"].offset
 STATE = REGIONS["eq"].offset
+INPUT_STATE = REGIONS["input_eq"].offset
 CURVES = REGIONS["curves"].offset
 CURVE = SEGMENT * BYTES
 
@@ -229,20 +230,37 @@ def blend(use, lanes, wet, column, count):
 
 
 @kernel
-def equalize(address, count):
-    """Filter `count` frames of the decks' lanes in place. Flat decks are bypassed."""
-    uses = views.eq_use(address)
-    state = views.eq(address)
+def _equalize_pairs(address, place, lanes, state_place, state, uses, first, pairs, count):
+    # `place` and `state_place` are the addresses of `lanes` and `state`, `first` the first ramp
+    # row of pair 0; each pair has four.
     used = False
     rows = 1
-    for number in range(DECKS):
-        rows = max(rows, curve_rows(address, RAMP_EQ + 4 * number, count))
-    for number in range(DECKS):
-        row = RAMP_EQ + 4 * number
+    for number in range(pairs):
+        rows = max(rows, curve_rows(address, first + 4 * number, count))
+    for number in range(pairs):
+        row = first + 4 * number
         used = prepare(address, uses[number], state, row, 2 * number, count, rows) or used
     if not used:
         return
-    run_equalizer(address, address + DRY, address + STATE, count, rows)
-    for number in range(DECKS):
+    run_equalizer(address, place, state_place, count, rows)
+    for number in range(pairs):
         if uses[number].eq_state == 1:
-            blend(uses[number], views.lanes(address), views.wet(address), 2 * number, count)
+            blend(uses[number], lanes, views.wet(address), 2 * number, count)
+
+
+@kernel
+def equalize(address, count):
+    """Filter `count` frames of the decks' lanes in place. Flat decks are bypassed."""
+    _equalize_pairs(
+        address, address + DRY, views.lanes(address), address + STATE, views.eq(address),
+        views.eq_use(address), RAMP_EQ, DECKS, count,
+    )  # fmt: skip
+
+
+@kernel
+def equalize_inputs(address, count):
+    """Filter `count` frames of the inputs' lanes in place. Flat inputs are bypassed."""
+    _equalize_pairs(
+        address, address + views.INPUT_LANES_AT, views.input_lanes(address), address + INPUT_STATE,
+        views.input_eq(address), views.input_eq_use(address), RAMP_INPUT_EQ, INPUTS, count,
+    )  # fmt: skip

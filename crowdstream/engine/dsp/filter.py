@@ -14,7 +14,12 @@ from __future__ import annotations
 
 from crowdstream.desk.constants import FILTER_STEP, FILTER_TABLE, PAIRS
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.ramps import RAMP_FILTER, RAMP_RESONANCE
+from crowdstream.desk.ramps import (
+    RAMP_FILTER,
+    RAMP_INPUT_FILTER,
+    RAMP_INPUT_RESONANCE,
+    RAMP_RESONANCE,
+)
 from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.dsp.simd import BYTES, load, store
 from crowdstream.engine.jit import views
@@ -34,6 +39,7 @@ CURVES = REGIONS["filter_curves"].offset
 CURVE = FILTER_STEP * BYTES
 WET = REGIONS["filter_wet"].offset
 DECKS_UNIT = REGIONS["filter"].offset
+INPUTS_UNIT = REGIONS["input_filter"].offset
 
 
 @kernel
@@ -181,3 +187,11 @@ def filter_decks(address, count):
     """Filter `count` frames of the decks' lanes in place."""
     sound = address + views.LANES_AT
     filter_pairs(address, sound, address + DECKS_UNIT, RAMP_FILTER, RAMP_RESONANCE, count)
+
+
+@kernel
+def filter_inputs(address, count):
+    """Filter `count` frames of the inputs' lanes in place."""
+    sound = address + views.INPUT_LANES_AT
+    unit = address + INPUTS_UNIT
+    filter_pairs(address, sound, unit, RAMP_INPUT_FILTER, RAMP_INPUT_RESONANCE, count)

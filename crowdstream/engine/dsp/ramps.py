@@ -23,6 +23,15 @@ def set_ramp(ramp, target, frames):
 
 
 @kernel
+def step_ramp(ramp):
+    """Advance a ramp by one frame and return its value there."""
+    if ramp.left > 0:
+        ramp.left -= 1
+        ramp.value = ramp.target if ramp.left == 0 else ramp.value + ramp.step
+    return ramp.value
+
+
+@kernel
 def fill_ramp(ramp, out, count):
     """Write the next `count` values to `out` and advance; return whether the ramp was moving."""
     if ramp.left == 0:
@@ -31,8 +40,5 @@ def fill_ramp(ramp, out, count):
             out[i] = value
         return False
     for i in range(count):
-        if ramp.left > 0:
-            ramp.left -= 1
-            ramp.value = ramp.target if ramp.left == 0 else ramp.value + ramp.step
-        out[i] = ramp.value
+        out[i] = step_ramp(ramp)
     return True

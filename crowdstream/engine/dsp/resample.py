@@ -202,6 +202,21 @@ def interpolate(address, voice, pair, base, at, count, gains, out, column):
 
 
 @kernel
+def read_tape(address, bank, pair, base, count, out, column):
+    """Write `count` interpolated frames of a pair to two columns of `out`, with one filter bank.
+
+    `base`: tape index under the playhead. Call `walk` first.
+    """
+    steps = views.steps(address)
+    fractions = views.fractions(address)
+    start = address + TAPE + PAIR_BYTES * pair + 4 * base
+    for i in range(count):
+        a, b = _any_sample(address, bank, fractions[i], start + 4 * steps[i])
+        out[i, column] = a
+        out[i, column + 1] = b
+
+
+@kernel
 def copy_frames(address, pair, base, at, count, gains, out, column):
     """As `interpolate`, for a playhead on whole frames that advances by one frame per frame."""
     tape = views.tape(address)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.constants import CHAINS, DECKS, LANES, TURN
+from crowdstream.desk.constants import CHAIN_INPUT, CHAINS, DECKS, INPUTS, LANES, TURN
 from crowdstream.desk.effects import (
     ACTIVE,
     ADD,
@@ -383,8 +383,11 @@ def run_chain(address, chain, place, stride, count):
 
 
 @kernel
-def run_deck_chains(address, frame, count):
-    """Run the decks' chains on their lanes, after reading the clock for all chains."""
+def run_strip_chains(address, inputs, frame, count):
+    """Run the chains of the decks and of the `inputs` on their lanes.
+
+    The clock is read before, for all chains. `inputs`: whether there are any.
+    """
     chains = views.chains(address)
     used = False
     for chain in range(CHAINS):
@@ -394,3 +397,6 @@ def run_deck_chains(address, frame, count):
     read_clock(address, frame, count)
     for deck in range(DECKS):
         run_chain(address, deck, address + LANES_AT + 8 * deck, LANES, count)
+    for number in range(INPUTS if inputs else 0):
+        place = address + views.INPUT_LANES_AT + 8 * number
+        run_chain(address, CHAIN_INPUT + number, place, LANES, count)

@@ -1,16 +1,16 @@
 """The cue bus: pre-fader listen for the DJ's headphones.
 
-Decks are taken after their EQ, filter and effects and before their level. Single stems have been
-added to the region `cue` before. The cue bus has the same delay as the master, so that a beat
-heard on both coincides.
+Decks and inputs are taken after their EQ, filter and effects and before their level. Single stems
+have been added to the region `cue` before. The cue bus has the same delay as the master, so that a
+beat heard on both coincides.
 """
 
 from __future__ import annotations
 
 import math
 
-from crowdstream.desk.constants import DECKS, DELAY_FRAMES, TAP_MARGIN
-from crowdstream.desk.ramps import RAMP_CUE, RAMP_PFL
+from crowdstream.desk.constants import DECKS, DELAY_FRAMES, INPUTS, TAP_MARGIN
+from crowdstream.desk.ramps import RAMP_CUE, RAMP_INPUT_PFL, RAMP_PFL
 from crowdstream.engine.dsp.limiter import RELEASE_SECONDS, RELEASED
 from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.jit import views
@@ -20,20 +20,31 @@ FULL_SCALE = 1.0
 
 
 @kernel
-def add_pfl_decks(address, count):
-    """Add the decks in pre-fader listen to the cue bus: `count` frames of the current lanes."""
+def _add_pfl(address, lanes, row, pairs, count):
+    # `row`: of the first pair's level on the cue bus.
     ramps = views.ramps(address)
-    lanes = views.lanes(address)
     gain = views.gain(address)
     cue = views.cue(address)
-    for deck in range(DECKS):
-        ramp = ramps[RAMP_PFL + deck]
+    for pair in range(pairs):
+        ramp = ramps[row + pair]
         if ramp.left == 0 and ramp.value == 0.0:
             continue
         fill_ramp(ramp, gain[0], count)
         for i in range(count):
-            cue[i, 0] += lanes[i, 2 * deck] * gain[0, i]
-            cue[i, 1] += lanes[i, 2 * deck + 1] * gain[0, i]
+            cue[i, 0] += lanes[i, 2 * pair] * gain[0, i]
+            cue[i, 1] += lanes[i, 2 * pair + 1] * gain[0, i]
+
+
+@kernel
+def add_pfl_decks(address, count):
+    """Add the decks in pre-fader listen to the cue bus: `count` frames of the current lanes."""
+    _add_pfl(address, views.lanes(address), RAMP_PFL, DECKS, count)
+
+
+@kernel
+def add_pfl_inputs(address, count):
+    """Add the inputs in pre-fader listen to the cue bus: `count` frames of their lanes."""
+    _add_pfl(address, views.input_lanes(address), RAMP_INPUT_PFL, INPUTS, count)
 
 
 @kernel

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.constants import CURVES, DECKS
+from crowdstream.desk.constants import CURVES, DECKS, INPUTS
 from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.ramps import (
     RAMP_CROSSFADER,
     RAMP_CURVE,
     RAMP_DECK,
+    RAMP_INPUT_GAIN,
     RAMP_LEFT,
     RAMP_RIGHT,
     RAMP_TRIM,
@@ -101,16 +102,27 @@ def deck_gain(address, deck, out, count):
 
 
 @kernel
-def trim_decks(address, count):
-    """Apply the trims to `count` frames of the lanes; a trim of exactly 1 changes nothing."""
+def _trim(address, lanes, row, pairs, count):
+    # `row`: of the first pair's trim.
     ramps = views.ramps(address)
-    lanes = views.lanes(address)
     gain = views.gain(address)
-    for deck in range(DECKS):
-        trim = ramps[RAMP_TRIM + deck]
+    for pair in range(pairs):
+        trim = ramps[row + pair]
         if trim.left == 0 and trim.value == 1.0:
             continue
         fill_ramp(trim, gain[0], count)
         for i in range(count):
-            lanes[i, 2 * deck] *= gain[0, i]
-            lanes[i, 2 * deck + 1] *= gain[0, i]
+            lanes[i, 2 * pair] *= gain[0, i]
+            lanes[i, 2 * pair + 1] *= gain[0, i]
+
+
+@kernel
+def trim_decks(address, count):
+    """Apply the trims to `count` frames of the lanes; a trim of exactly 1 changes nothing."""
+    _trim(address, views.lanes(address), RAMP_TRIM, DECKS, count)
+
+
+@kernel
+def trim_inputs(address, count):
+    """Apply the inputs' gains to `count` frames; a gain of exactly 1 changes nothing."""
+    _trim(address, views.input_lanes(address), RAMP_INPUT_GAIN, INPUTS, count)

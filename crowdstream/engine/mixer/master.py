@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.ramps import RAMP_MASTER
+from crowdstream.desk.ramps import RAMP_HOUSE, RAMP_MASTER
 from crowdstream.engine.dsp.limiter import limit
 from crowdstream.engine.dsp.ramps import fill_ramp
 from crowdstream.engine.jit import views
@@ -51,7 +51,7 @@ def _add_tone(master, mix, count):
 
 @kernel
 def finish(address, out, at, count):
-    """Apply master level and limiter to `count` frames of the mix.
+    """Apply master level, house gain and limiter to `count` frames of the mix.
 
     Writes interleaved stereo to `out[2 * at ...]`. Non-finite samples are replaced by 0 and
     counted.
@@ -60,7 +60,13 @@ def finish(address, out, at, count):
     mix = views.mix(address)
     _add_tone(views.master(address)[0], mix, count)
     gain = views.gain(address)
-    fill_ramp(views.ramps(address)[RAMP_MASTER], gain[0], count)
+    ramps = views.ramps(address)
+    fill_ramp(ramps[RAMP_MASTER], gain[0], count)
+    house = ramps[RAMP_HOUSE]
+    if house.left > 0 or house.value != 1.0:
+        fill_ramp(house, gain[1], count)
+        for i in range(count):
+            gain[0, i] *= gain[1, i]
     for i in range(count):
         left = mix[i, 0] * gain[0, i]
         right = mix[i, 1] * gain[0, i]

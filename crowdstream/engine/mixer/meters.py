@@ -109,11 +109,15 @@ def meter_sources(address, count, frame):
 
 
 @kernel
-def meter_outputs(address, out, at, count, frame):
-    """Measure `count` frames of the master, from `out[2 * at ...]`, and of the cue bus."""
+def meter_outputs(address, inputs, out, at, count, frame):
+    """Measure `count` frames of the master, from `out[2 * at ...]`, the cue bus and the `inputs`.
+
+    `inputs`: whether there are any. They are measured before their levels, like decks.
+    """
     if load_acquire(address + _ON) & METERS_MIX == 0:
         return
     cue = views.cue(address)
+    lanes = views.input_lanes(address)
     wet = views.wet(address)
     for i in range(count):
         wet[i, 0] = out[2 * (at + i)]
@@ -121,6 +125,6 @@ def meter_outputs(address, out, at, count, frame):
         wet[i, 2] = cue[i, 0]
         wet[i, 3] = cue[i, 1]
         for lane in range(4, LANES):
-            wet[i, lane] = 0.0
+            wet[i, lane] = lanes[i, lane - 4] if inputs else 0.0
     _measure(address, METER_OUTPUTS, address + views.WET_AT, count, frame)
     store_release(address + _HEAD, (frame + count) // views.metering(address)[0].hop)

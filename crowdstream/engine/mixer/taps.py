@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from crowdstream.desk.constants import (
     DECKS,
+    INPUTS,
     STEMS,
     TAP_CUE,
     TAP_DECK,
     TAP_FRAMES,
+    TAP_INPUT,
     TAP_MASTER,
+    TAP_MUSIC,
     TAP_STEM,
     TAPS,
 )
@@ -43,8 +46,11 @@ def _has_reader(address, tap, frame, count):
 
 
 @kernel
-def tap_sources(address, count, frame):
-    """Copy `count` frames of the decks and of their stems, before the levels."""
+def tap_sources(address, inputs, count, frame):
+    """Copy `count` frames of the decks, of their stems and of the `inputs`, before the levels.
+
+    `inputs`: whether there are any.
+    """
     lanes = views.lanes(address)
     stems = views.stem_out(address)
     rings = views.tap_rings(address)
@@ -54,12 +60,30 @@ def tap_sources(address, count, frame):
             for i in range(count):
                 ring[(frame + i) & _MASK, 0] = lanes[i, 2 * deck]
                 ring[(frame + i) & _MASK, 1] = lanes[i, 2 * deck + 1]
+    lanes = views.input_lanes(address)
+    for number in range(INPUTS):
+        if _has_reader(address, TAP_INPUT + number, frame, count):
+            ring = rings[TAP_INPUT + number]
+            for i in range(count):
+                ring[(frame + i) & _MASK, 0] = lanes[i, 2 * number] if inputs else 0.0
+                ring[(frame + i) & _MASK, 1] = lanes[i, 2 * number + 1] if inputs else 0.0
     for stem in range(DECKS * STEMS):
         if _has_reader(address, TAP_STEM + stem, frame, count):
             ring = rings[TAP_STEM + stem]
             for i in range(count):
                 ring[(frame + i) & _MASK, 0] = stems[stem, i, 0]
                 ring[(frame + i) & _MASK, 1] = stems[stem, i, 1]
+
+
+@kernel
+def tap_music(address, count, frame):
+    """Copy `count` frames of the mix before inputs and announcements are added."""
+    if _has_reader(address, TAP_MUSIC, frame, count):
+        ring = views.tap_rings(address)[TAP_MUSIC]
+        mix = views.mix(address)
+        for i in range(count):
+            ring[(frame + i) & _MASK, 0] = mix[i, 0]
+            ring[(frame + i) & _MASK, 1] = mix[i, 1]
 
 
 @kernel

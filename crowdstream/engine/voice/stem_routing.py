@@ -1,5 +1,7 @@
 """Route a voice's stems: to the deck, the cue bus, the send buses, and their own recordings.
 
+The voices of sample pads and announcements have a pair of their own in place of a deck.
+
 Each destination is a pair of tracks (left and right) of the voice's tape and is interpolated like
 the others. Pairs that are not in use cost nothing, and none of them changes a bit of the deck's
 signal.
@@ -60,7 +62,7 @@ def _active_pairs(address, slot):
             for bus in range(BUSES):
                 if _is_open(ramps[base + VOICE_SEND + STEMS * bus]):
                     wanted |= 1 << (PAIR_BUS + bus)
-            if taps[STEMS * voice.deck + stem]:
+            if voice.deck < DECKS and taps[STEMS * voice.deck + stem]:
                 wanted |= 1 << (PAIR_STEM + stem)
     return wanted
 
@@ -99,7 +101,7 @@ def _mix_stem(address, slot, stem, count):
             _add_steady(address, stem, PAIR_MAIN, gains[0], count)
         else:
             _add(address, stem, PAIR_MAIN, gains, count)
-        if views.stem_taps(address)[STEMS * voice.deck + stem]:
+        if voice.deck < DECKS and views.stem_taps(address)[STEMS * voice.deck + stem]:
             _add(address, stem, PAIR_STEM + stem, gains, count)
     for bus in range(BUSES):
         send = ramps[base + VOICE_SEND + STEMS * bus]
@@ -171,10 +173,11 @@ def render_pairs(address, slot, pairs, plain, base, at, count, gains):
     for all pairs, so that stems stay aligned to the sample.
     """
     voice = views.voices(address)[slot]
-    lanes = views.lanes(address)
-    lane = 2 * voice.deck
     if pairs >> PAIR_MAIN & 1:
-        _render_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, lanes, lane)
+        out, column = views.lanes(address), 2 * voice.deck
+        if voice.deck >= DECKS:
+            out, column = views.players(address)[voice.deck - DECKS], 0
+        _render_pair(address, voice, PAIR_MAIN, plain, base, at, count, gains, out, column)
     for pair in range(PAIR_MAIN + 1, TAPE_PAIRS):
         if pairs >> pair & 1:
             out = views.cue(address)

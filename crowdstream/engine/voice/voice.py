@@ -10,6 +10,7 @@ import math
 
 from crowdstream.desk.constants import (
     BANKS,
+    DECKS,
     GRIDS,
     HISTORY,
     MAX_RATE,
@@ -221,13 +222,17 @@ def _release(address, slot, frame, stopped):
 @kernel
 def _fill_rates(address, slot, count, tempo_moving):
     # Speed of an unsynced voice, in tape frames per output frame: its rate times the tempo factor
-    # times the platter's speed.
+    # (which samples and announcements do not follow) times the platter's speed.
     ramps = views.ramps(address)
     speed = views.speed(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
-    moving = fill_ramp(ramps[base + VOICE_RATE], speed[1], count) or tempo_moving
+    moving = fill_ramp(ramps[base + VOICE_RATE], speed[1], count)
+    if views.voices(address)[slot].deck < DECKS:
+        moving = moving or tempo_moving
+        for i in range(count):
+            speed[1, i] *= speed[0, i]
     for i in range(count):
-        speed[1, i] = min(max(speed[0, i] * speed[1, i], MIN_RATE), MAX_RATE)
+        speed[1, i] = min(max(speed[1, i], MIN_RATE), MAX_RATE)
     spin = ramps[base + VOICE_SPIN]
     if spin.left == 0 and spin.value == 1.0:
         return moving

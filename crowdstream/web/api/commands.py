@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from crowdstream.desk.constants import BUSES, DECKS
+from crowdstream.desk.constants import BUSES, DECKS, INPUTS, SAMPLE_PADS
 from crowdstream.system.text import read_json
 
 PLACES = {
     "deck": tuple("ABCD"[:DECKS]),
     "bus": tuple(str(number + 1) for number in range(BUSES)),
+    "sample": tuple(str(number + 1) for number in range(SAMPLE_PADS)),
+    "input": tuple(str(number + 1) for number in range(INPUTS)),
 }
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -24,7 +26,7 @@ Command = dict[str, Any]
 
 
 def place_of(address: str) -> str:
-    """The placeholder in an address pattern: `deck`, `bus`, or empty if there is none."""
+    """The placeholder in an address pattern: such as `deck`, or empty if there is none."""
     found = _PLACE.search(address)
     return found[1] if found else ""
 

@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import INPUTS
 from crowdstream.desk.opcodes import CAUSES
 from crowdstream.monitor.health import bin_edges_ns, engine_readings, playing_voices
 from crowdstream.web.auth.connections import aborted
@@ -111,6 +112,10 @@ CONTROL = (
     _counter("osc_withheld", "withheld", "replies withheld from unverified senders: too long"),
     _counter("osc_dropped", "dropped", "packets that the kernel dropped"),
     _counter("osc_lost", "lost", "messages refused, packets dropped and commands refused"),
+    _gauge("link_peers", "link.peers", "other peers in the Ableton Link session"),
+    _gauge("link_deviation_seconds", "link.deviation_ms",
+           "by how much the Link session is ahead of the clock", _MS),
+    _counter("link_faults", "link.faults", "faults of the Link session or its process"),
     _gauge("waiting_messages", "waiting", "messages scheduled for a time or beat"),
     _gauge("pages_total_bytes", "pages_total_mb", "memory for stems", _MB),
     _gauge("pages_used_bytes", "pages_used_mb", "memory for stems: filled", _MB),
@@ -128,6 +133,34 @@ CONTROL = (
     _gauge("recording_files", "recording", "files being recorded"),
     _gauge("recording_seconds", "record_seconds", "length of the latest recording"),
     _gauge("recording_lost_frames", "record_lost", "frames missing in it because of a slow disk"),
+    _gauge("broadcasts", "broadcasts", "broadcasts that were started and not stopped"),
+    _gauge("broadcasts_live", "broadcasts_live", "of them, connected"),
+    _gauge("broadcast_dropped_seconds", "broadcast_dropped_s",
+           "audio that was dropped for slow receivers of the present broadcasts"),
+    _gauge("broadcast_faults", "broadcast_faults",
+           "connections of the present broadcasts that were lost or did not succeed"),
+    _counter("events_unwritten", "events_unwritten", "events missing in the file of the event log"),
+    _counter("alerts_sent", "alerts_sent", "alerts that a server of --alert-url has accepted"),
+    _counter("alerts_failed", "alerts_failed", "alerts given up: too old, or refused"),
+    _gauge("alerts_waiting", "alerts_waiting", "alerts that wait for an attempt or an answer"),
+    _gauge("jack_ports", "jack_ports", "ports that a JACK server offers for this program"),
+    _gauge("jack_connections", "jack_connected", "connections of these ports"),
+    _counter("jack_gaps", "jack_gaps", "times that the audio of these ports was interrupted"),
+    _gauge("jack_drift_ratio", "jack_drift_ppm",
+           "by how much the engine's clock is fast, compared with JACK: 1e-6 is 1 ppm", 1e-6),
+    _gauge("lights_outputs", "lights_outputs", "targets of lights"),
+    _gauge("lights_sending", "lights_sending", "targets of lights that receive"),
+    _counter("lights_sent", "lights_sent", "messages and DMX frames sent to lights"),
+    _counter("lights_lost", "lights_lost", "messages and DMX frames discarded: not taken in time"),
+    _counter("lights_failures", "lights_failures", "times that a target of lights failed"),
+    _gauge("midi_ports", "midi_ports", "MIDI ports that are wanted"),
+    _gauge("midi_connected", "midi_connected", "MIDI ports that are connected"),
+    _gauge("midi_locked", "midi_locked", "1: a followed MIDI clock is locked"),
+    _gauge("midi_tempo_bpm", "midi_bpm", "tempo of a followed MIDI clock, beats per minute"),
+    _gauge("midi_error_seconds", "midi_error_ms", "time by which its beats are ahead", _MS),
+    _counter("midi_lost", "midi_lost", "messages of MIDI devices that were discarded"),
+    _counter("midi_absurd", "midi_absurd", "times that a MIDI clock had a tempo out of range"),
+    _counter("midi_ticks", "midi_ticks", "MIDI clock ticks sent"),
     _gauge("device_lost", "device_lost", "1: the sound device is gone and being searched for"),
 )
 """Metrics of control, by their names in the status (docs/reference/osc/index.md)."""
@@ -171,6 +204,32 @@ PROCESS_MEMORY = Labelled(
     "crowdstream_process_resident_memory_bytes", "gauge",
     "resident memory of a process, including the parts of the desk it has touched", ("process",),
 )  # fmt: skip
+_INPUT = ("input",)
+INPUT_METRICS = (
+    (Labelled("crowdstream_input_fill_seconds", "gauge",
+              "audio of a live input that waits to be played", _INPUT), "fill_ms", _MS),
+    (Labelled("crowdstream_input_latency_seconds", "gauge",
+              "from the device of a live input to the mix", _INPUT), "latency_ms", _MS),
+    (Labelled("crowdstream_input_drift_ratio", "gauge",
+              "by how much the clock of its device is fast: 1e-6 is 1 ppm", _INPUT),
+     "drift_ppm", 1e-6),
+    (Labelled("crowdstream_input_gaps", "counter",
+              "times a live input ran out of audio or began again", _INPUT), "gaps", 1.0),
+    (Labelled("crowdstream_input_overflows", "counter",
+              "blocks before which its device lost audio", _INPUT), "overflows", 1.0),
+    (Labelled("crowdstream_input_talking", "gauge",
+              "1: its talkover ducks the music", _INPUT), "talking", 1.0),
+)  # fmt: skip
+"""Metrics of the live inputs, with their names in the status and factors to base units."""
+INPUT_STATE = Labelled(
+    "crowdstream_input", "gauge", "1: the state of a live input", ("input", "state")
+)
+LINK_STATE = Labelled("crowdstream_link", "gauge", "1: the state of Ableton Link", ("state",))
+LINK_STATES = (
+    "off", "joining", "failed", "alone", "approaching", "locked", "leading", "contested",
+    "unplayable",
+)
+"""States of Ableton Link."""
 PAGES = Labelled("crowdstream_web_pages", "gauge", "open pages")
 LISTENERS = Labelled("crowdstream_web_listeners", "gauge", "listeners of the audio stream")
 SOCKETS = Labelled("crowdstream_web_sockets", "gauge", "open WebSockets")
@@ -180,12 +239,17 @@ CONNECTIONS = Labelled(
 REQUESTS = Labelled("crowdstream_web_requests", "counter", "HTTP requests")
 REFUSED = Labelled("crowdstream_web_refused", "counter", "refused requests by reason", ("reason",))
 LABELLED = (
-    GAPS, RENDER, INTERVAL, CONTROL_UP, INFO, STANDBY_STATE, PROCESS_CPU, PROCESS_MEMORY, PAGES,
+    GAPS, RENDER, INTERVAL, CONTROL_UP, INFO, STANDBY_STATE, PROCESS_CPU, PROCESS_MEMORY,
+    *(about for about, _name, _scale in INPUT_METRICS), INPUT_STATE, LINK_STATE, PAGES,
     LISTENERS, SOCKETS, CONNECTIONS, REQUESTS, REFUSED,
 )  # fmt: skip
 
 STANDBY = ("running", "warm", "none")
 """States of the standby engine."""
+
+
+INPUT_STATES = ("off", "searching", "waiting", "playing", "muted", "feedback")
+"""States of a live input."""
 
 
 BUCKET_STEP = 2  # bins of the ledger per bucket: half an octave
@@ -266,6 +330,7 @@ class Metrics(Collector):
         yield from self._lines(DESK, self._desk())
         yield from self._lines(CONTROL, self._health)
         yield from self._states()
+        yield from self._inputs()
         yield from self._usage()
         yield from self._visitors()
 
@@ -316,11 +381,34 @@ class Metrics(Collector):
         names = (about.get("version"), health.get("driver"), health.get("device"))
         info.add_metric([str(one or "") for one in names], 1)
         yield info
+        if "link.state" in health:
+            link = _gauge_family(LINK_STATE)
+            for state in LINK_STATES:
+                link.add_metric([state], int(state == health["link.state"]))
+            yield link
         if "standby" in health:
             standby = _gauge_family(STANDBY_STATE)
             for state in sorted({*STANDBY, str(health["standby"])}):
                 standby.add_metric([state], int(state == health["standby"]))
             yield standby
+
+    def _inputs(self) -> Iterator[Metric]:
+        health = self._health
+        names = [str(number + 1) for number in range(INPUTS)]
+        for about, field, scale in INPUT_METRICS:
+            family = (_counter_family if about.kind == "counter" else _gauge_family)(about)
+            for name in names:
+                value = float(health.get(f"input.{name}.{field}", 0.0)) * scale
+                if about.kind == "counter":
+                    value = self._counters.update((about.name, name), value)
+                family.add_metric([name], value)
+            yield family
+        state = _gauge_family(INPUT_STATE)
+        for name in names:
+            now = health.get(f"input.{name}.state", "off")
+            for one in INPUT_STATES:
+                state.add_metric([name, one], int(one == now))
+        yield state
 
     def _usage(self) -> Iterator[Metric]:
         cpu, memory = _counter_family(PROCESS_CPU), _gauge_family(PROCESS_MEMORY)

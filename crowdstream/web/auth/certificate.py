@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crowdstream.settings.files import token_folders
 from crowdstream.system.private_dirs import check_private
 from crowdstream.system.process import child_environment
 from crowdstream.web.auth.headers import own_names
 from crowdstream.web.auth.invitation import own_addresses
-from crowdstream.web.auth.token import token_folders
 
 AUTO = "auto"
 """The value of `http_cert` that requests a self-signed certificate."""

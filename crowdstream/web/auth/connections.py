@@ -65,7 +65,12 @@ class Outgoing:
         if not transport.is_closing():
             transport.close()
             if transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(SEND_SECONDS, transport.abort)
+                asyncio.get_running_loop().call_later(SEND_SECONDS, self._abort_unsent)
+
+    def _abort_unsent(self) -> None:
+        # A transport that has closed meanwhile raises an exception if it is aborted.
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
 
     def give_up(self, reason: str) -> None:
         """Abort the connection. `reason`: a key of `aborted`."""

@@ -26,8 +26,11 @@ _POLICY = "; ".join((
 
 _FEATURES = (
     "accelerometer", "browsing-topics", "camera", "display-capture", "geolocation", "gyroscope",
-    "magnetometer", "microphone", "midi", "payment", "usb",
+    "magnetometer", "microphone", "payment", "usb",
 )  # fmt: skip
+
+# WebMIDI: a page may use the controllers of its own machine, if the user agrees.
+_PERMISSIONS = ", ".join(("midi=(self)", *(f"{name}=()" for name in _FEATURES)))
 
 _FIXED = (
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -36,7 +39,7 @@ _FIXED = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"permissions-policy", ", ".join(f"{name}=()" for name in _FEATURES).encode()),
+    (b"permissions-policy", _PERMISSIONS.encode()),
 )
 
 

@@ -31,6 +31,7 @@ from crowdstream.web.auth.limits import (
 )
 
 ACCEPTED_AT_ONCE = 64
+TICK_SECONDS = 1.0  # between two updates of the date header
 OUT_OF_DESCRIPTORS_SECONDS = 0.5  # until the next attempt
 KNOWN_ADDRESSES = 64
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: discard unsent data
@@ -208,11 +209,24 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, places: ConnectionSlots) -> None:
         super().__init__(config)
         self.places = places
+        self._left = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         """Leave signal handlers unchanged."""
         yield
+
+    async def main_loop(self) -> None:
+        """Update the date header each second until `leave`; uvicorn looks ten times as often."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._left.wait()
+
+    def leave(self) -> None:
+        """End `serve` without waiting for open requests."""
+        self.should_exit = self.force_exit = True
+        self._left.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start accepting connections. `sockets`: the listening socket."""

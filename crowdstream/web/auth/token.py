@@ -16,10 +16,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from crowdstream.settings.files import home_folder, user_config_path
+from crowdstream.settings.files import TOKEN_FILE, token_folders
 from crowdstream.system.private_dirs import check_private
 
-FILE = "http-token"
 BYTES = 18  # of randomness: 24 characters, which still fit into a QR code of a few lines
 _FORM = re.compile(r"[A-Za-z0-9_-]{8,200}")
 _MAX_READ = 512
@@ -35,22 +34,14 @@ def kept_token(environ: Mapping[str, str] = os.environ) -> tuple[str, Path | Non
     """
     folders = token_folders(environ)
     for folder in folders:
-        token = _read(folder / FILE)
+        token = _read(folder / TOKEN_FILE)
         if token:
-            return token, folder / FILE
+            return token, folder / TOKEN_FILE
     token = secrets.token_urlsafe(BYTES)
     for folder in folders:
         with contextlib.suppress(OSError):
-            return _keep(folder, token), folder / FILE
+            return _keep(folder, token), folder / TOKEN_FILE
     return token, None
-
-
-def token_folders(environ: Mapping[str, str]) -> list[Path]:
-    """Folders that may hold the file, in order of preference."""
-    found = [user_config_path(environ).parent]
-    found += [Path(text) for text in environ.get("STATE_DIRECTORY", "").split(":")[:1] if text]
-    cache = environ.get("XDG_CACHE_HOME") or str(home_folder(environ) / ".cache")
-    return [*found, Path(cache) / "crowdstream"]
 
 
 def _read(path: Path) -> str:
@@ -76,11 +67,11 @@ def _keep(folder: Path, token: str) -> str:
     # Written to a temporary file first, so that a reader finds a complete file or none.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_private(folder)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{FILE}-")
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{TOKEN_FILE}-")
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(token + "\n")
-        os.replace(name, folder / FILE)
+        os.replace(name, folder / TOKEN_FILE)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)

@@ -1,0 +1,7 @@
+"""Commands of outputs to other equipment. Importing the package adds them to the command table."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
