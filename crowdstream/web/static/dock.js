@@ -1,4 +1,4 @@
-// The dock below the decks: library, sends, DJ and health. When closed, only its tab bar is visible.
+// The dock below the decks: library, sends, pads, DJ and health. When closed, only its tab bar is visible.
 
 import { h } from "./controls/dom.js";
 import { button } from "./controls/button.js";
@@ -6,10 +6,15 @@ import { setIcon } from "./controls/icons.js";
 import { tabs } from "./controls/tabs.js";
 import { makeBuses } from "./mixer/buses.js";
 import { makeDj } from "./dj/dj.js";
+import { makeHours } from "./dj/hours.js";
 import { makeHealth } from "./health/health.js";
 import { makeLibrary } from "./library/library.js";
+import { makePads } from "./pads/pads.js";
 
-const TITLES = { library: "Library", buses: "Sends and master FX", dj: "DJ", health: "Health" };
+const TITLES = {
+  library: "Library", buses: "Live inputs, sends and master FX", pads: "Sample pads and announcements", dj: "DJ",
+  health: "Health",
+};
 
 export function makeDock(live) {
   const library = makeLibrary(live);
@@ -17,7 +22,8 @@ export function makeDock(live) {
   const panels = {
     library: h("div", { class: "panel panel-library" }, library.element),
     buses: h("div", { class: "panel panel-buses" }, makeBuses(live)),
-    dj: h("div", { class: "panel panel-dj" }, makeDj(live).element),
+    pads: h("div", { class: "panel panel-pads" }, makePads(live, library.chosen)),
+    dj: h("div", { class: "panel panel-dj" }, makeHours(live), makeDj(live).element),
     health: h("div", { class: "panel panel-health" }, health.element),
   };
   const element = document.getElementById("dock");
@@ -28,6 +34,7 @@ export function makeDock(live) {
   const bar = tabs("Panels", [
     ["library", "Library", panels.library],
     ["buses", "Sends & master FX", panels.buses],
+    ["pads", "Pads", panels.pads],
     ["dj", "DJ", panels.dj],
     ["health", "Health", panels.health],
   ], () => ready && open(bar.chosen()));

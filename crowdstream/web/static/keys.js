@@ -17,7 +17,8 @@ const HELP = [
     ["Alt + Z X C V", "halve the loop"], ["1 2 3 4", "beat jump forward"], ["Shift + 1 2 3 4", "beat jump back"],
   ]],
   ["Page", [
-    ["/", "search the library"], ["L", "library"], ["B", "sends and master FX"], ["H", "health"],
+    ["/", "search the library"], ["L", "library"], ["B", "sends and master FX"], ["P", "sample pads"],
+    ["H", "health"],
     ["Esc", "close"], ["?", "this help"],
   ]],
   ["Knobs and faders", [
@@ -64,6 +65,7 @@ export function listenForKeys(live, decks, dock, show) {
     else if (event.key === "/") dock.search();
     else if (event.code === "KeyL") dock.toggle("library");
     else if (event.code === "KeyB") dock.toggle("buses");
+    else if (event.code === "KeyP") dock.toggle("pads");
     else if (event.code === "KeyH") dock.toggle("health");
     else return false;
     return true;

@@ -9,10 +9,10 @@ const AWAY = "No connection to the server: reconnecting. The page shows the last
 
 // Controls that change something, and are therefore disabled on a view-only page.
 const CHANGING = [
-  ".deck .button, .mixer .button, .panel-buses .button, .panel-health .button, .dj-orders .button",
+  ".deck .button, .mixer .button, .panel-buses .button, .panel-pads .button, .panel-health .button, .dj-orders .button",
   ".load-to .button, .top-record .button, .clock .button:not(summary)",
-  ".deck select:not(.tempo-range, .jump-size), .mixer select, .panel-buses select",
-  ".panel-health select, .dj-orders select, .clock select, .knob, .fader",
+  ".deck select:not(.tempo-range, .jump-size), .mixer select, .panel-buses select, .panel-pads select",
+  ".panel-health select, .dj-orders select, .hours select, .clock select, .knob, .fader",
 ].join(", ");
 const LOOKING = "[data-action=open-library], [data-action^=stem-more], [data-action^=fx-slot]";
 const USING = new Set(["Enter", " ", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp",

@@ -20,7 +20,7 @@ const SMALL = matchMedia("(max-width: 699px), (max-height: 499px) and (max-width
 const VIEWS = [
   ["A", null, "Deck A"], ["B", null, "Deck B"], ["C", null, "Deck C"], ["D", null, "Deck D"],
   ["mixer", "mixer", "Mixer"], ["library", "folder", "Library"], ["buses", "send", "Sends"],
-  ["dj", "headphones", "DJ"], ["health", "heart", "Health"],
+  ["pads", "pads", "Pads"], ["dj", "headphones", "DJ"], ["health", "heart", "Health"],
 ];
 
 function build() {

@@ -7,7 +7,6 @@ import { stopsDecks } from "../decks/playing.js";
 import { argument, knows } from "../table.js";
 import { drawHistogram } from "./histogram.js";
 import { makeLog } from "./log.js";
-import { makeWaiting } from "./waiting.js";
 
 const SIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096];
 const SILENCE = "up to 100 ms of silence";
@@ -29,11 +28,16 @@ export function makeHealth(live) {
   if (knows("/buffer_size")) cards.engine.element.append(bufferSize(live));
   cards.engine.element.append(quality(live));
   const log = makeLog(live);
+  // Loaded with the first of them: most servers have none.
+  const broadcasts = h("div", { class: "wide" });
+  live.on("broadcasts", async (all) => all.length && (await import("../broadcast/broadcasts.js")).show(live, broadcasts));
+  const waiting = h("div", { class: "waiting-commands" }, h("p", { class: "hint" }, "No scheduled commands."));
+  live.on("waiting", async ({ count }) => count && (await import("../waiting/waiting.js")).show(live, waiting));
   const element = h(
     "div", { class: "health" },
-    cards.gaps.element, section("Event log", log.element, "wide"), cards.render.element,
+    broadcasts, cards.gaps.element, section("Event log", log.element, "wide"), cards.render.element,
     cards.engine.element, cards.orders.element,
-    section("Scheduled commands", makeWaiting(live).element, "wide"), cards.memory.element, processCard,
+    section("Scheduled commands", waiting, "wide"), cards.memory.element, processCard,
   );
   let before = null;
 
@@ -83,6 +87,7 @@ const ENGINE = [
   ["Latency", (r) => ms(r.latency_ms)],
   ["Buffer size", (r) => `${r.buffer_size} frames`],
   ["Standby", (r) => `${r.standby ?? "–"}`],
+  ["JACK", (r) => (r.jack === "running" ? `${r.jack_connected} connections` : r.jack || "–"), (r) => r.jack === "searching"],
   ["Takeovers", (r) => `${r.takeovers ?? 0}`, (r) => r.takeovers > 0],
   ["Priority", (r) => (r.realtime ? "real-time" : "normal"), (r) => !r.realtime],
 ];

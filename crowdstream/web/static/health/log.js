@@ -1,9 +1,11 @@
-// The event log: gaps with cause and advice, events, refused commands, lost connections.
+// The event log: the server's own, also from before this page was opened; gaps with cause and
+// advice, other notifications, refused commands, lost connections.
 
 import { h } from "../controls/dom.js";
 import { announce } from "../controls/announce.js";
 
 const MAX_LINES = 200;
+const DAY_MS = 86400000;
 const UNDERRUN_MS = 30000; // between two announcements of underruns
 
 const CAUSES = {
@@ -19,12 +21,12 @@ export function makeLog(live) {
   const list = h("ol", { class: "log", tabindex: "0", "aria-label": "Event log, latest first" });
   const none = h("p", { class: "hint" }, "No events so far.");
   const element = h("div", {}, none, list);
-  const known = new Set();
+  const known = new Set(); // gaps, and the server's events by their times
 
   function add(text, kind, when = new Date(), advice = "") {
     none.hidden = true;
     const item = h("li", { class: kind },
-      h("time", { datetime: when.toISOString() }, when.toLocaleTimeString([], { hour12: false })),
+      h("time", { datetime: when.toISOString() }, clockTime(when)),
       h("span", { class: "log-text" }, text), advice ? h("span", { class: "log-advice" }, advice) : null);
     item.dataset.at = String(when.getTime());
     const after = [...list.children].find((one) => Number(one.dataset.at) <= when.getTime());
@@ -42,7 +44,20 @@ export function makeLog(live) {
     return false;
   }
 
+  function addKept({ time, level, text }) {
+    if (known.has(time)) return;
+    known.add(time);
+    add(text, LEVELS[level] ?? "", new Date(time));
+  }
+
+  live.on("events", (events) => (events || []).forEach(addKept));
   live.events.addEventListener("event", ({ detail }) => {
+    if (detail[0] === "/event") {
+      const [, time, level, , text] = detail;
+      addKept({ time, level, text });
+      if (level !== "info") announce(text, LEVELS[level]);
+      return;
+    }
     const [text, kind] = eventText(detail);
     if (!text) return;
     add(text, kind);
@@ -70,28 +85,31 @@ export function makeLog(live) {
   return { element };
 }
 
+const LEVELS = { info: "quiet", warning: "bad", error: "bad" };
+
+// Events of earlier days show their date as well.
+function clockTime(when) {
+  const time = when.toLocaleTimeString([], { hour12: false });
+  return Date.now() - when.getTime() < DAY_MS ? time : `${when.toLocaleDateString()} ${time}`;
+}
+
 const ENGINES = {
-  died: "The engine crashed", hung: "The engine hung", device: "The audio device disappeared",
-  found: "The audio device is back", resized: "The buffer size was changed",
+  device: "The audio device disappeared", found: "The audio device is back",
+  resized: "The buffer size was changed",
 };
 
-// The text of a server event, and its severity.
+// The text of a notification, and its severity. Those that the server's event log contains
+// (/device, /restarted, /stall, /broken, failed recordings) have none here: they are followed by
+// an /event.
 function eventText([address, ...args]) {
   switch (address) {
     case "/underrun":
       return [`${args[1]} ${args[1] === 1 ? "underrun" : "underruns"}: ${CAUSES[args[0]] || args[0]}, ${Number(args[2]).toFixed(1)} ms`, "bad"];
     case "/ended":
       return [`${args[1]} has ended`, "quiet"];
-    case "/broken":
-      return [`Damaged file: ${args[1]}`, "bad"];
-    case "/stall":
-      return [`Reading ${args[0]} took ${Number(args[1]).toFixed(1)} s`, "bad"];
-    case "/restarted":
-      return [`${args[0]} crashed and was restarted`, "bad"];
-    case "/device":
-      return [args[0] ? "The audio device is back" : "The audio device disappeared", args[0] ? "" : "bad"];
     case "/engine":
-      return [`${ENGINES[args[0]] || args[0]}: another engine took over, ${Number(args[1]).toFixed(1)} ms were lost`, "bad"];
+      if (!ENGINES[args[0]]) return ["", "quiet"]; // it died or hung, which is in the event log
+      return [`${ENGINES[args[0]]}: another engine took over, ${Number(args[1]).toFixed(1)} ms were lost`, "bad"];
     case "/buffer_size":
       return [`Changing the buffer size to ${args[0]} frames: up to ${Number(args[1]).toFixed(0)} ms of silence`, ""];
     case "/quality":
@@ -100,12 +118,8 @@ function eventText([address, ...args]) {
     case "/grid/fault":
     case "/crowded":
       return [`${args[0]}: ${args[1]}`, "bad"];
-    case "/record/lost":
-      return [`Recording ${args[0]}: ${args[1]} frames lost`, "bad"];
     case "/record/continued":
       return [`Recording ${args[0]} cannot grow further and continues in ${args[2]}`, ""];
-    case "/record/failed":
-      return [`Recording ${args[0]} stopped: ${args[1]}`, "bad"];
     case "/fail":
       return [`${args[0]}: ${args[1]}`, "bad"];
     default:

@@ -1,4 +1,5 @@
-// Drag a track onto a deck: with pointer events, so that it also works by touch.
+// Drag a track onto a deck or a sample pad: with pointer events, so that it also works by touch.
+// The pads are behind a tab of the dock, which opens when the track is held over it.
 //
 // With a mouse, dragging starts as soon as the pointer moves. A touch must be held first, since an
 // immediate movement scrolls the list.
@@ -8,9 +9,11 @@ import { Hold } from "../controls/guard.js";
 
 const FAR = 6; // pixels
 const HOLD_MS = 350;
+const PLACES = "[data-deck], [data-pad]";
 
-/** options: pick(target) -> entry or null, name(entry), drop(entry, letter); stops(letter) -> the
- * deck that would stop: the track must be held over it; refuse(letter) if it was not held. */
+/** A place is the letter of a deck or the number of a pad. options: pick(target) -> entry or null,
+ * name(entry), drop(entry, place); stops(place) -> what would stop: the track must be held over it;
+ * refuse(place) if it was not held. */
 export function makeDraggable(element, options) {
   let begun = null;
   const hold = new Hold((share) => {
@@ -35,12 +38,12 @@ export function makeDraggable(element, options) {
   });
   addEventListener("pointerup", (event) => {
     if (!begun || event.pointerId !== begun.id) return;
-    if (begun.ghost) over(deckAt(event.clientX, event.clientY));
-    const { entry, letter, held } = begun;
+    if (begun.ghost) over(placeAt(event.clientX, event.clientY));
+    const { entry, place, held } = begun;
     cancel();
-    if (!letter) return;
-    if (held || !options.stops(letter)) options.drop(entry, letter);
-    else options.refuse(letter);
+    if (!place) return;
+    if (held || !options.stops(place)) options.drop(entry, place);
+    else options.refuse(place);
   });
   addEventListener("pointercancel", cancel);
   addEventListener("keydown", (event) => {
@@ -66,30 +69,39 @@ export function makeDraggable(element, options) {
 
   function move(x, y) {
     begun.ghost.style.setProperty("transform", `translate(${x + 10}px, ${y + 10}px)`);
-    over(deckAt(x, y));
+    over(placeAt(x, y));
+    overTab(tabAt(x, y));
   }
 
-  // A playing deck is only replaced by a track that was held over it, not by one in passing.
-  function over(letter) {
-    if (letter === begun.letter) return;
-    begun.letter = letter;
+  function overTab(tab) {
+    if (tab === begun.tab) return;
+    begun.tab = tab;
+    clearTimeout(begun.spring);
+    if (tab) begun.spring = setTimeout(() => tab.click(), HOLD_MS);
+  }
+
+  // What plays is only replaced by a track that was held over it, not by one in passing.
+  function over(place) {
+    if (place === begun.place) return;
+    begun.place = place;
     begun.held = false;
     hold.cancel();
-    const stopped = letter ? options.stops(letter) : "";
+    const stopped = place ? options.stops(place) : "";
     setText(begun.note, stopped ? `hold here: stops ${stopped}` : "");
-    mark(letter, Boolean(stopped));
+    mark(place, Boolean(stopped));
     if (!stopped) return;
     hold.begin(() => {
       begun.held = true;
       begun.ghost.style.setProperty("--held", "1");
       setText(begun.note, `release: stops ${stopped}`);
-      mark(letter);
+      mark(place);
     });
   }
 
   function cancel() {
     if (!begun) return;
     clearTimeout(begun.timer);
+    clearTimeout(begun.spring);
     hold.cancel();
     if (begun.ghost) begun.ghost.remove();
     begun = null;
@@ -98,16 +110,24 @@ export function makeDraggable(element, options) {
   }
 }
 
-// The letter of the deck at a point of the screen, or of an element that represents a deck.
-function deckAt(x, y) {
+// The deck or pad at a point of the screen, or at an element that represents it.
+function placeAt(x, y) {
   const target = document.elementFromPoint(x, y);
-  const deck = target && target.closest("[data-deck]");
-  return deck ? deck.dataset.deck : null;
+  return placeOf(target && target.closest(PLACES));
 }
 
-function mark(letter, locked = false) {
-  for (const one of document.querySelectorAll("[data-deck]")) {
-    const here = one.dataset.deck === letter;
+function placeOf(element) {
+  return element ? element.dataset.deck || Number(element.dataset.pad) : null;
+}
+
+function tabAt(x, y) {
+  const target = document.elementFromPoint(x, y);
+  return target && target.closest("#dock [data-tab=pads]");
+}
+
+function mark(place, locked = false) {
+  for (const one of document.querySelectorAll(PLACES)) {
+    const here = place !== null && placeOf(one) === place;
     one.classList.toggle("dropping", here);
     one.classList.toggle("drop-locked", here && locked);
   }

@@ -9,6 +9,7 @@ import { announce } from "../controls/announce.js";
 import { stopsDeck } from "../decks/playing.js";
 import { analyseButton } from "./analyse.js";
 import { makeDraggable } from "./drag.js";
+import { loadPad, stopsPad } from "../pads/pads.js";
 import { VirtualList } from "./list.js";
 import { Listing } from "./listing.js";
 import { Loads } from "./load.js";
@@ -87,15 +88,21 @@ export function makeLibrary(live) {
       return entry && loadable(entry) ? entry : null;
     },
     name: (entry) => entry.title || entry.name,
-    stops: (letter) => stopsDeck(live, letter),
-    drop: (entry, letter) => loadEntry(entry, letter),
-    refuse: (letter) => guards[letter].refuse(),
+    stops: (place) => place in guards ? stopsDeck(live, place) : stopsPad(live, place),
+    drop: (entry, place) => {
+      if (place in guards) loadEntry(entry, place);
+      else loadPad(live, place, entry);
+    },
+    refuse: (place) => {
+      if (place in guards) guards[place].refuse();
+      else announce(`Hold the track over sample ${place}: it stops ${stopsPad(live, place)}`, "bad");
+    },
   });
 
   function load(letter) {
-    const entry = listing.row(list.chosen);
-    if (!entry || !loadable(entry)) announce("Select a track first");
-    else loadEntry(entry, letter);
+    const entry = chosen();
+    if (entry) loadEntry(entry, letter);
+    else announce("Select a track first");
   }
   function loadEntry(entry, letter) {
     loads.load(letter, entry.full, entry.title || entry.name);
@@ -198,11 +205,16 @@ export function makeLibrary(live) {
     list.element.focus();
     list.key(event);
   });
+  function chosen() {
+    const entry = listing.row(list.chosen);
+    return entry && loadable(entry) ? entry : null;
+  }
   listing.open("");
   live.events.addEventListener("hello", () => listing.again());
   live.events.addEventListener("analysed", () => listing.refresh());
   return {
-    element, drag, focusSearch: () => search.focus(), focusList: () => list.element.focus(), loads,
+    element, drag, chosen, focusSearch: () => search.focus(), focusList: () => list.element.focus(),
+    loads,
   };
 }
 

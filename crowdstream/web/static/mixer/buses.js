@@ -1,4 +1,4 @@
-// The send buses and the master: FX and routing.
+// The live inputs, the send buses and the master: FX and routing.
 
 import { h } from "../controls/dom.js";
 import { knob } from "../controls/knob.js";
@@ -19,7 +19,27 @@ export function makeBuses(live) {
     h("h3", { id: "bus-master" }, "Master FX"),
     chain(live, { base: "/mix", name: "Master effects", key: "mixer", pick: (mixer) => mixer.fx }),
   );
-  return h("div", { class: "buses" }, ...buses, main);
+  const optional = ["inputs", "lights", "midi"].map((key) => makeOptional(live, key));
+  return h("div", {}, ...optional, h("div", { class: "buses" }, ...buses, main));
+}
+
+// Cards that few machines need: the code is loaded with the first one.
+function makeOptional(live, key) {
+  const element = h("div", { class: `buses ${key}` });
+  element.hidden = true;
+  const cards = [];
+  live.on(key, async (shown) => {
+    element.hidden = !shown.length;
+    if (!shown.length) return;
+    const { makeCard } = await import(`../${key}/${key}.js`);
+    while (cards.length < shown.length) {
+      const card = makeCard(live, cards.length + 1);
+      cards.push(card);
+      element.append(card.root);
+    }
+    shown.forEach((one, at) => cards[at].set(one));
+  });
+  return element;
 }
 
 function busCard(live, bus) {

@@ -88,6 +88,7 @@ export function makeClock(live) {
     h("summary", { class: "button", "aria-label": "Set the tempo" }, "Tempo"),
     h("div", { class: "popover" }, go, quantize),
   );
+  details.addEventListener("toggle", async () => (await import("../ableton/link.js")).addLink(live, details.lastChild), { once: true });
   return h(
     "section", { class: "clock", "aria-label": "Clock" },
     shown, lamps, place, tap, details,

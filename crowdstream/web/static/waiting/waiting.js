@@ -1,16 +1,18 @@
-// Scheduled messages: content, time left, and a button that cancels them.
+// Scheduled messages: content, time left, and a button that cancels them. Loaded with the first.
 
 import { h, setText } from "../controls/dom.js";
 import { button } from "../controls/button.js";
 
-export function makeWaiting(live) {
+/** Show the scheduled commands in `place`. */
+export function show(live, place) {
+  if (place.childElementCount > 1) return;
   const none = h("p", { class: "hint" }, "No scheduled commands.");
   const list = h("ul", { class: "waiting-list", "aria-label": "Scheduled commands" });
   const more = h("p", { class: "hint" });
   const all = button("Cancel all", "Cancel all scheduled commands", () => live.order("/cancel"), {
     "data-action": "cancel-all",
   });
-  const element = h("div", { class: "waiting-commands" }, none, list, more, all);
+  place.replaceChildren(none, list, more, all);
   let rows = [];
 
   // A bundle is one row: its messages take effect together, and are cancelled together.
@@ -46,7 +48,6 @@ export function makeWaiting(live) {
   }
   live.on("waiting", draw);
   live.events.addEventListener("health", tick);
-  return { element };
 }
 
 /** A duration in one or two units: 12 s, 3 min 20 s, 2 h 5 min, 3 d 4 h. */

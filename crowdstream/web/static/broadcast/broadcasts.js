@@ -1,0 +1,60 @@
+// The broadcasts: where they go, their state, and a button that stops each. Loaded with the first.
+
+import { h, setAttribute, setText } from "../controls/dom.js";
+import { button } from "../controls/button.js";
+
+const STATES = {
+  starting: "Starting", connecting: "Connecting", live: "Live", waiting: "Interrupted", failed: "Failed",
+};
+
+/** Show the broadcasts in `place`, as long as there are any. */
+export function show(live, place) {
+  if (place.firstChild) return;
+  const list = broadcastList(live);
+  place.append(h("section", { class: "card" }, h("h3", {}, "Broadcasts"), list.root));
+  live.on("broadcasts", (all) => {
+    place.hidden = !all.length;
+    list.set(all);
+  });
+}
+
+// A list of the broadcasts: its element, and a function that shows their states.
+function broadcastList(live) {
+  const root = h("ul", { class: "waiting-list broadcasts", "aria-label": "Broadcasts" });
+  const rows = new Map();
+  function row({ number, place }) {
+    const state = h("span", { class: "broadcast-state" });
+    const text = h("span", { class: "waiting-text", title: place }, place);
+    const note = h("span", { class: "waiting-sender" });
+    const stop = button("Stop", `Stop the broadcast to ${place}`, () => live.order("/broadcast/stop", number), {
+      "data-action": `broadcast-stop-${number}`,
+    });
+    return { place, state, note, element: h("li", {}, state, text, note, stop) };
+  }
+  function set(all) {
+    const before = [...rows.keys()];
+    for (const key of before) {
+      if (!all.some((one) => one.number === key && one.place === rows.get(key).place)) rows.delete(key);
+    }
+    for (const one of all) if (!rows.has(one.number)) rows.set(one.number, row(one));
+    const elements = all.map((one) => rows.get(one.number).element);
+    // Replaced only if they differ: a button that has the focus keeps it.
+    if (elements.length !== root.children.length || elements.some((one, at) => one !== root.children[at])) {
+      root.replaceChildren(...elements);
+    }
+    for (const one of all) {
+      const { element, state, note } = rows.get(one.number);
+      setAttribute(element, "data-state", one.state);
+      setText(state, STATES[one.state] || one.state);
+      setText(note, noteOf(one));
+    }
+  }
+  return { root, set };
+}
+
+function noteOf({ state, reason, format, bitrate, dropped }) {
+  if (state !== "live") return reason;
+  const parts = [bitrate ? `${format} ${bitrate} kbit/s` : format];
+  if (dropped) parts.push(`${dropped.toFixed(1)} s dropped`);
+  return parts.join(", ");
+}
