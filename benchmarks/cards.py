@@ -59,8 +59,8 @@ def wants_jack(arguments: argparse.Namespace) -> bool:
     return not _devices() and shutil.which("jackd") is not None
 
 
-def _prefer(name: str) -> bool:
-    # Raise the priority of all threads of that JACK server above all programs.
+def raise_card(name: str) -> bool:
+    """Raise the priority of a JACK server above all programs; return whether it is allowed."""
     for process in psutil.process_iter(["name", "cmdline"]):
         if process.info["name"] != "jackd" or name not in process.info["cmdline"]:
             continue
@@ -85,6 +85,6 @@ def open_card(arguments: argparse.Namespace, frames: int) -> Iterator[Card]:
         yield Card(name, arguments.driver, arguments.device)
         return
     with JackDummy(frames=frames) as jack:
-        held = _prefer(jack.name)
+        held = raise_card(jack.name)
         name = f"JACK dummy, {'real-time' if held else 'ordinary'} priority"
         yield Card(name, "pyaudio", None, dict(jack.env))

@@ -12,11 +12,12 @@ import time
 
 import numpy as np
 
+from crowdstream.control.decks.effects import prepare_instance
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import CHAINS
+from crowdstream.desk.constants import CHAINS, INPUTS
 from crowdstream.desk.dtypes import COMMAND
-from crowdstream.desk.effect_instances import prepare_instance
 from crowdstream.desk.effects import EFFECTS, ROW_ON
+from crowdstream.desk.inputs import InputWriter
 from crowdstream.desk.opcodes import OP_EFFECT, OP_RAMP
 from crowdstream.desk.ramps import RAMP_PATCH, RAMP_PREFADER, effect_ramp
 from crowdstream.desk.rings import push_commands
@@ -46,9 +47,10 @@ def put(desk: Desk, instance: int, chain: int, after: int, leaving: int = -1) ->
 def put_effects(desk: Desk, name: str, count: int) -> None:
     """Insert `count` instances of a module, at most `EFFECTS`, into a desk without effects.
 
-    They fill the chains of decks, buses and master one after another, four in each. Every deck
-    is routed to every bus, so that all instances process sound.
+    They fill the chains of decks, buses, master and inputs one after another, four in each. Every
+    deck is routed to every bus, so that all instances process sound.
     """
+    InputWriter.configure(desk, INPUTS)
     records = np.zeros(RAMP_PREFADER - RAMP_PATCH, COMMAND)
     records["op"], records["x"], records["y"] = OP_RAMP, 1.0, 0.0
     for source in range(4):
@@ -98,6 +100,7 @@ def _swap_seconds(name: str) -> float:
 def main() -> None:
     """Measure and print."""
     empty = Desk.create(0)
+    InputWriter.configure(empty, INPUTS)
     nothing = _block_seconds(empty)
     empty.close()
     print(f"no effects: {nothing * 1e6:.1f} µs a block of {BLOCK} frames")

@@ -33,7 +33,7 @@ class _Silence(Callback):
         super().__init__(desk, frames)
         self.missed = 0
 
-    def fill(self, frames: int, flagged: bool) -> np.ndarray:
+    def fill(self, frames: int, flagged: bool, heard_ns: int = 0) -> np.ndarray:
         if self._first:
             self._first = False
             raise_priority()

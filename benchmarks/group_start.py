@@ -14,7 +14,6 @@ be on their frame.
 from __future__ import annotations
 
 import argparse
-import logging
 import random
 import sys
 import tempfile
@@ -275,11 +274,11 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+@common.quiet()  # lateness is intended here
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if a deck was off by a frame."""
     options = parser().parse_args(argv)
     common.print_heading("Group starts: distance between decks, in frames")
-    logging.getLogger("crowdstream").setLevel(logging.ERROR)  # lateness is intended here
     bar = common.Progress(options.trials)
     result = run(options.trials, options.seed, bar)
     bar.close()

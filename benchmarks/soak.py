@@ -3,12 +3,14 @@
     python benchmarks/soak.py --hours 1
     python benchmarks/soak.py --hours 0.1 --kills none --driver null
     python benchmarks/soak.py --report soak-42
+    python benchmarks/soak.py --hours 72 --compressed
 
 The seed determines all actions and their times: loads, starts, seeks, loops, effects, tempo
 changes, recordings, clients that connect and leave, bad input, and kills of the server's processes
 every few minutes. Readings of the server are written to the folder immediately, so nothing is lost
 if this program ends; `--report` creates the report from them again. Ctrl-C ends the night early,
-with a report. See docs/development/soak.md.
+with a report. `--compressed` renders the sets offline instead, without kills, faster than real
+time. See docs/development/soak.md.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ import psutil
 
 from benchmarks import common
 from benchmarks.cards import Card, open_card
+from benchmarks.empty_callback import EmptyCallback
 from benchmarks.live import ERRORS, free_tcp_port, live_server
+from benchmarks.long_night import compressed, heard
 from benchmarks.long_night.kills import KINDS, Killer
 from benchmarks.long_night.log import NAME, Log
 from benchmarks.long_night.player import Player
@@ -39,12 +43,27 @@ from benchmarks.long_night.processes import Family
 from benchmarks.long_night.readings import Reader, card_processes, shared_memory
 from benchmarks.long_night.report import write_report
 from benchmarks.material import cache_folder
-from contrib.soundcard import PulseNull
+from contrib.soundcard import PulseNull, Recorder
 from tests.support.long_night import files
+from tests.support.long_night.model import Piece
 from tests.support.long_night.plan import NightPlan
 from tests.support.server import Running
 
 MEMORY_MB = 256
+# Always open, so that the night is never faded out. The ceiling is below the loudest minutes.
+SCHEDULE = """\
+[[loudness]]
+from = "00:00"
+to = "00:00"
+short_term = -12
+average = -14
+"""
+ANNOUNCEMENT = """
+[[announcement]]
+at = "{hour:02}:{minute:02}"
+file = "{file}"
+"""
+ANNOUNCEMENT_MINUTES = 10
 LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
 CALM_SECONDS = 10.0  # before and after the set, to compare the usage of the idle server
 MAX_WAIT = 0.05  # seconds between two rounds
@@ -156,18 +175,41 @@ class Soak:
 
 
 @contextlib.contextmanager
-def open_sound(options: argparse.Namespace) -> Iterator[Card]:
-    """Open the card of the night for a `with` block."""
+def open_sound(options: argparse.Namespace) -> Iterator[tuple[Card, Recorder | None]]:
+    """Open the card of the night for a `with` block, and record it if it can be recorded."""
     if options.driver == "pulse":
-        with PulseNull() as pulse:
-            yield Card("PulseAudio null sink", "pyaudio", None, dict(pulse.env))
+        with PulseNull() as pulse, pulse.recorder() as recorder:
+            yield Card("PulseAudio null sink", "pyaudio", None, dict(pulse.env)), recorder
         return
     null = options.driver == "null"
     wanted = argparse.Namespace(
         jack=not null, driver="null" if null else "pyaudio", device=None
     )
     with open_card(wanted, options.buffer_size) as card:
-        yield card
+        yield card, None
+
+
+def write_breaks(recorder: Recorder, log: Log, begun: float) -> None:
+    """Log the breaks in the recording of the card, which has begun at `begun` (monotonic)."""
+    recorder.end()
+    samples = heard.open_recording(recorder.file, recorder.channels)
+    log.write("heard", seconds=len(samples) / files.RATE)
+    for one in heard.breaks(samples, files.RATE):
+        at = begun - log.begin + one.begin / files.RATE
+        log.write("break", at=round(at, 3), ms=round(1e3 * one.frames / files.RATE, 2))
+
+
+def write_schedule(folder: Path) -> Path:
+    """Write a schedule with a loudness ceiling and regular announcements; return its path."""
+    music = cache_folder() / "nights" / "schedule"
+    file = files.write_pieces(music, [Piece("spoken", 6.0, 1, 100.0, "16 mono")])["spoken"]
+    path = folder / "schedule.toml"
+    text = SCHEDULE + "".join(
+        ANNOUNCEMENT.format(hour=minute // 60, minute=minute % 60, file=file)
+        for minute in range(0, 24 * 60, ANNOUNCEMENT_MINUTES)
+    )
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def play(options: argparse.Namespace) -> None:
@@ -176,7 +218,8 @@ def play(options: argparse.Namespace) -> None:
     log = Log(options.out, time.monotonic())
     progress = common.Progress(max(seconds, 1.0))
     try:
-        with Interrupted() as stop, open_sound(options) as card:
+        with Interrupted() as stop, open_sound(options) as (card, recorder):
+            begun = time.monotonic() - (recorder.frames() / files.RATE if recorder else 0.0)
             log.write(
                 "night", seed=options.seed, hours=options.hours, card=card.name,
                 kills=options.kills, kill_every=options.kill_every, memory_mb=options.cache_mb,
@@ -185,17 +228,49 @@ def play(options: argparse.Namespace) -> None:
             )
             flags = [
                 *card.flags(options.buffer_size), "--http", "--http-port", str(free_tcp_port()),
-                "--cache-mb", str(options.cache_mb), *options.server,
+                "--cache-mb", str(options.cache_mb),
+                "--schedule", str(write_schedule(options.out)), *options.server,
             ]  # fmt: skip
             with live_server(*flags, env=card.env, folder=options.out) as server:
                 server.page()  # starts the last process, whose usage is compared with the end
                 _play_on(server, card, log, options, stop, seconds, progress)
+            if recorder is not None:
+                write_breaks(recorder, log, begun)
     except ERRORS as error:
         log.write("ended", reason=str(error)[-2000:])
         print(f"\nsoak: {error}", file=sys.stderr)
     finally:
         progress.close()
         log.close()
+
+
+@contextlib.contextmanager
+def beside(
+    card: Card, server: Running, options: argparse.Namespace
+) -> Iterator[EmptyCallback | None]:
+    """Run an empty callback on the same card: what it misses is the machine's own. None: no card.
+
+    In a process of its own, without real-time requirements for anything but its callback.
+    """
+    if card.driver == "null":
+        yield None
+        return
+    with server.desk() as desk:
+        rate = desk.sample_rate
+    with EmptyCallback("pyaudio", card.device, options.buffer_size, rate, card.env) as empty:
+        empty.begin()
+        yield empty
+
+
+def play_compressed(options: argparse.Namespace) -> bool:
+    """Render the nights offline; return whether they have passed."""
+    music = cache_folder() / "nights" / f"{compressed.RATE} Hz"
+    music.mkdir(parents=True, exist_ok=True)
+    schedule = write_schedule(music)
+    hours = max(1, round(options.hours))
+    return compressed.report(
+        compressed.play(hours, options.seed, options.pace, music, schedule)
+    )
 
 
 def _play_on(
@@ -205,7 +280,10 @@ def _play_on(
     soak = Soak(server, card, log, options, stop)
     family = Family(psutil.Process(server.pid))
     try:
-        soak.run(seconds, progress)
+        with beside(card, server, options) as empty:
+            soak.run(seconds, progress)
+            if empty is not None:
+                log.write("empty callback", **empty.end())
     finally:
         pids = [member.pid for member in family.members()]
         soak.close()
@@ -242,6 +320,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--hours", type=float, default=1.0, help="length of the set")
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--driver", choices=("jack", "pulse", "null"), default="jack")
+    made.add_argument(
+        "--compressed", action="store_true", help="render offline, faster than real time"
+    )
     made.add_argument("--out", type=Path, help="folder for the log and the report (soak-SEED)")
     made.add_argument("--report", type=Path, metavar="FOLDER", help="only repeat a night's report")
     made.add_argument(
@@ -271,6 +352,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.report is None:
             options.out = options.out or Path(f"soak-{options.seed}")
             common.print_heading(f"Long night: {options.hours:g} h, seed {options.seed}")
+            if options.compressed:
+                return 0 if play_compressed(options) else 1
             play(options)
         folder = options.report or options.out
         if not (folder / NAME).exists():

@@ -1,6 +1,7 @@
 """Start times: of the server, of a file and of the page.
 
     python benchmarks/startup.py server [--starts 5]
+    python benchmarks/startup.py boot [--starts 5] [--tracks 24]
     python benchmarks/startup.py sound [--trials 50] [--sizes 128 512]
     python benchmarks/startup.py page [--visits 10] [--commands 400]
 
@@ -10,6 +11,13 @@ is requested every 10 ms; the server is ready at its first reply, and `/play` of
 follows immediately. The first sound is detected when the master's peak meter in the shared memory
 is above 0: the first block that is not silent has been handed to the device. One period and the
 device's own latency, both printed, have to be added.
+
+`boot`: from the start of the server's service to the first sound of its DJ, as the two units of
+`--install-service` do it on an analysed folder. A socket takes the place of the service manager:
+the DJ is started, at its niceness of 5, when the server has reported that it is ready. Library and
+kernels exist; nothing else is kept between two starts. A start is cold if the kernel's page cache,
+with Python, the libraries, the kernels and the music, was dropped before; only root may do that, so
+other users measure warm starts alone.
 
 `sound`: from `/cue` and `/start_group` of a file that is not in memory to its first audible frame.
 The clock starts before the two messages are sent. The first frame is found in the shared memory:
@@ -31,12 +39,14 @@ import contextlib
 import gc
 import itertools
 import json
+import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +62,19 @@ from benchmarks.live import ERRORS, live_server
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import FREE, PLAYING
 from crowdstream.system.port_holders import free_port
+from tests.support.analysed_folder import analyse
 from tests.support.chromium import WIDE, launch_chromium
 from tests.support.osc_client import OscClient, until
-from tests.support.server import START_SECONDS, Running, ServerError, launched, open_desk
+from tests.support.server import (
+    PROJECT,
+    START_SECONDS,
+    Running,
+    ServerError,
+    launched,
+    open_desk,
+)
+from tests.support.service_manager import Manager
+from tests.support.simulated_dj import tone_set
 
 # The server's start
 
@@ -140,6 +160,123 @@ def measure_server(options: argparse.Namespace) -> bool:
         print(f"{name:16} {value}")
     common.write_json(options.json, [result])
     return bool(result["reached"])
+
+
+# Server and DJ at boot
+
+BOOT_GOAL_SECONDS = 15.0
+TRACK_BEATS = 384  # three minutes at the tempo of the tracks
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+CROWD = PROJECT / "configs" / "crowd.toml"
+
+
+def drop_page_cache() -> bool:
+    """Write everything to the disks and drop the page cache; False if this user may not."""
+    os.sync()
+    try:
+        DROP_CACHES.write_text("3\n", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def analysed_folder(folder: Path, tracks: int) -> Path:
+    """Make a folder of three-minute tracks, and the analysis of all in `folder`'s own library."""
+    music = folder / "music"
+    music.mkdir()
+    names = [f"{number:03}" for number in range(tracks)]
+    tone_set(music, names, TRACK_BEATS, rate=44100)
+    analyse(folder / "data" / "crowdstream" / "library.db", music, TRACK_BEATS // 4)
+    return music
+
+
+@contextlib.contextmanager
+def service_of_the_dj(folder: Path, music: Path, port: int, env: dict[str, str]) -> Iterator[None]:
+    """Run the DJ as its unit does, for a `with` block; its log is `dj.log` in `folder`."""
+    command = [
+        "nice", "-n", "5", sys.executable, "-P", "-m", "crowdstream", "dj", str(music),
+        "--port", str(port), "--crowd", str(CROWD),
+    ]  # fmt: skip
+    with (folder / "dj.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **env},
+            cwd=PROJECT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def boot(card: Card, frames: int, folder: Path, music: Path) -> dict[str, float]:
+    """Start server and DJ; return seconds to `ready`, to the DJ's start and to `sound`."""
+    port = free_port()
+    options = [
+        *card.flags(frames), "--port", str(port), "--http", "--movement-map", str(CROWD),
+    ]  # fmt: skip
+    manager = Manager(str(folder / "notify"))
+    env = {
+        **card.env, "NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "20000000",
+        "XDG_DATA_HOME": str(folder / "data"), "XDG_STATE_HOME": str(folder / "state"),
+    }  # fmt: skip
+    try:
+        begin = time.monotonic()
+        with launched(folder, options, env, own_session=True) as (process, log):
+            while not any("READY=1" in one for one in manager.heard()):
+                if process.poll() is not None:
+                    raise ServerError(f"the server has ended: {log.read_text().strip()}")
+                if time.monotonic() > begin + START_SECONDS:
+                    raise common.BenchmarkError(f"not ready within {START_SECONDS:g} s")
+                time.sleep(0.002)
+            ready = time.monotonic()
+            with service_of_the_dj(folder, music, port, env), open_desk(process.pid) as desk:
+                while float(desk.master["peak"]) <= 0.0:
+                    if time.monotonic() - ready > START_SECONDS:
+                        said = (folder / "dj.log").read_text(errors="replace").strip()
+                        raise common.BenchmarkError(f"no sound; the DJ's log: {said}")
+                    time.sleep(0.002)
+                sound = time.monotonic()
+    finally:
+        manager.close()
+        (folder / "notify").unlink()
+    return {"ready": ready - begin, "sound": sound - begin}
+
+
+def measure_boot(options: argparse.Namespace) -> bool:
+    """Start server and DJ repeatedly; return whether every start reached the goal."""
+    common.print_heading("Boot: from the start of the service to the first sound of the DJ")
+    rows = []
+    with (
+        tempfile.TemporaryDirectory(prefix="crowdstream-bench-") as place,
+        open_card(options, options.buffer_size) as card,
+    ):
+        folder = Path(place)
+        music = analysed_folder(folder, options.tracks)
+        kinds = ("warm", "cold") if drop_page_cache() else ("warm",)
+        with contextlib.closing(common.Progress(1 + options.starts * len(kinds))) as bar:
+            boot(card, options.buffer_size, folder, music)  # which may have to compile
+            bar.add(1, "starting")
+            for kind in kinds:
+                starts = []
+                for _ in range(options.starts):
+                    if kind == "cold":
+                        drop_page_cache()
+                    starts.append(boot(card, options.buffer_size, folder, music))
+                    bar.add(1, kind)
+                rows.append({
+                    "page_cache": kind, "starts": len(starts), "tracks": options.tracks,
+                    "median_ready_s": round(common.median([one["ready"] for one in starts]), 2),
+                    "median_sound_s": round(common.median([one["sound"] for one in starts]), 2),
+                    "max_sound_s": round(max(one["sound"] for one in starts), 2),
+                    "goal_s": BOOT_GOAL_SECONDS,
+                })  # fmt: skip
+    print(f"card: {card.name}\n")
+    print(common.table(rows))
+    if "cold" not in kinds:
+        print("\nnot measured cold: only root may drop the page cache")
+    common.write_json(options.json, rows)
+    return all(row["max_sound_s"] <= BOOT_GOAL_SECONDS for row in rows)
 
 
 # A file's first sound
@@ -428,6 +565,13 @@ def parser() -> argparse.ArgumentParser:
     mode.add_argument("--starts", type=int, default=5)
     mode.add_argument("--buffer-size", type=int, default=512)
     mode.add_argument("--bytes", type=int, default=material.BIG_BYTES)
+    add_card_arguments(mode)
+    mode.add_argument("--json", type=Path, metavar="FILE")
+    mode = modes.add_parser("boot", help="from the start of the service to the DJ's first sound")
+    mode.set_defaults(measure=measure_boot)
+    mode.add_argument("--starts", type=int, default=5)
+    mode.add_argument("--tracks", type=int, default=24)
+    mode.add_argument("--buffer-size", type=int, default=512)
     add_card_arguments(mode)
     mode.add_argument("--json", type=Path, metavar="FILE")
     mode = modes.add_parser("sound", help="from a file's cue to its first sounding frame")

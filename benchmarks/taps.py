@@ -27,10 +27,8 @@ from crowdstream.desk.constants import (
     DECKS,
     PAGE_BYTES,
     STEMS,
-    TAP_CUE,
     TAP_DECK,
     TAP_MASTER,
-    TAP_STEM,
     TAPS,
 )
 from crowdstream.desk.dtypes import COMMAND
@@ -50,7 +48,7 @@ SETS = {
     "no tap": (),
     "master": (TAP_MASTER,),
     "master and decks": (TAP_MASTER, *DECK_TAPS),
-    "all": (TAP_MASTER, TAP_CUE, *DECK_TAPS, *range(TAP_STEM, TAPS)),
+    "all": tuple(range(TAPS)),
 }
 
 

@@ -32,7 +32,8 @@ AROUND = 12  # frames on either side whose mean is subtracted
 # From 3/4 to 4/3 and a little more: a program that counts a track in two thirds of its tempo may
 # play it that far away from its own.
 TEMPOS = tuple(np.round(1.02 ** np.arange(-17, 18), 4).tolist())
-SHIFTS = (0.0,)  # semitones of transposition that are tried in addition to varispeed
+# Semitones of transposition that are tried in addition to varispeed: DJs rarely shift further.
+SHIFTS = (0.0, 1.0, -1.0, 2.0, -2.0)
 PLAYS = 0.17  # correlation above which a track is taken to play; unrelated music stays below
 TOGETHER = 8  # tempos whose spectra are in memory at the same time
 COST_START = 0.6  # of starting or stopping, in sums of correlations

@@ -192,12 +192,19 @@ def usage(night: Night) -> Usage:
         before = {row["pid"]: row["cpu"] for row in entry["members"]}
         if entry["members"] and all("pss" in row for row in entry["members"]):
             pss = sum(row["pss"] for row in entry["members"])
-            code = max(code, pss - entry["shared"] - sum(row["own"] for row in entry["members"]))
+            code = max(code, pss - entry["shared"] - _own(entry))
     shared = np.array([entry["shared"] for entry in entries], float)
-    total = np.sum(list(made["own"].values()), axis=0) + shared + code
+    total = np.array([_own(entry) for entry in entries], float) + shared + code
     return Usage(
         np.array([entry["t"] for entry in entries]), made["own"], made["files"],
         made["threads"], made["cpu"], shared, total,
+    )
+
+
+def _own(entry: dict[str, Any]) -> float:
+    # Bytes of anonymous memory of all processes, without counting pages that they share twice.
+    return float(
+        sum(row["own"] - row.get("counted_elsewhere", 0) for row in entry["members"])
     )
 
 

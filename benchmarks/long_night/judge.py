@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.long_night import analysis
+from benchmarks.long_night import analysis, heard
 from benchmarks.long_night.log import Night
 
 BESIDES_MB = 300.0  # memory of all processes besides the budget
@@ -41,9 +41,9 @@ def verdicts(night: Night, folder: Path, gaps_an_hour: float) -> list[Verdict]:
     """Judge all requirements."""
     found = [_ran(night)]
     if night.one("family") and night.one("second"):
-        for judge in (_gaps(night, gaps_an_hour), _clock(night), _memory(night), _leaks(night),
-                      _answers(night), _counters(night), _recordings(night), _kills(night)):
-            found += judge
+        found += _gaps(night, gaps_an_hour)
+        for judge in (_heard, _clock, _memory, _leaks, _answers, _counters, _recordings, _kills):
+            found += judge(night)
     return [*found, *_log(folder), *_shut_down(night)]
 
 
@@ -78,6 +78,23 @@ def _gaps(night: Night, most: float) -> Iterator[Verdict]:
     yield Verdict(
         f"at most {most:g} gaps an hour outside of kills", count / hours <= most,
         f"{count} ({count / hours:.1f} an hour), all while the machine kept engine or card waiting",
+    )
+
+
+def _heard(night: Night) -> Iterator[Verdict]:
+    # The recording of the card, where there is one, against the ledger.
+    recorded = night.one("heard")
+    if not recorded:
+        return
+    found = night.all("break")
+    noted = [float(entry["at"]) for entry in night.all("gap")]
+    odd = heard.unexplained(found, noted, analysis.kill_times(night))
+    longest = max((float(one["ms"]) for one in found), default=0.0)
+    yield Verdict(
+        "every break in the recorded sound is in the ledger or a kill's", not odd,
+        f"{len(found)} breaks in {recorded['seconds'] / 60.0:.1f} min, the longest"
+        f" {longest:.1f} ms; {len(noted)} gaps in the ledger"
+        + "".join(f"; {one['ms']:.1f} ms at {one['at']:.0f} s" for one in odd[:5]),
     )
 
 

@@ -16,6 +16,7 @@ from benchmarks.long_night.log import Log
 from benchmarks.long_night.recordings import Recordings
 from benchmarks.long_night.visitors import VISITORS, Visitor
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import SAMPLE_PADS
 from crowdstream.osc.codec import UNIX_EPOCH, build
 from tests.support.long_night.model import Action
 
@@ -49,7 +50,7 @@ class Player:
             "send": self._send, "together": self._together, "load": self._load, "cue": self._cue,
             "bad file": self._bad_file, "packet": self.dj.send,
             "record": self.recordings.start, "record stop": self.recordings.stop,
-            "visitor": self._visitor,
+            "visitor": self._visitor, "sample": self._sample, "announce": self._announce,
         }
 
     # Actions
@@ -80,6 +81,14 @@ class Player:
     def _cue(self, deck: str, piece: str, fraction: float) -> None:
         self.dj.expect("/done /cue", LOAD_SECONDS)
         self.dj.send_message("/cue", deck, str(self._paths[piece]), fraction)
+
+    def _sample(self, pad: int, piece: str) -> None:
+        self.dj.expect(f"/done /sample/{pad}/load", LOAD_SECONDS)
+        self.dj.send_message(f"/sample/{pad}/load", str(self._paths[piece]))
+
+    def _announce(self, piece: str) -> None:
+        self.dj.expect("/done /announce", LOAD_SECONDS)
+        self.dj.send_message("/announce", str(self._paths[piece]))
 
     def _bad_file(self, deck: str, name: str) -> None:
         self.dj.expect(f"/done /deck/{deck}/load", LOAD_SECONDS)
@@ -173,6 +182,8 @@ class Player:
         for chain in ("/deck/A", "/deck/B", "/deck/C", "/deck/D", "/bus/1", "/bus/2", "/mix"):
             for slot in range(1, 5):
                 self.dj.send_message(f"{chain}/fx/remove", slot)
+        for pad in range(1, SAMPLE_PADS + 1):
+            self.dj.send_message(f"/sample/{pad}/unload")
         self.dj.expect("/done /mixer_cleanup", LOAD_SECONDS)
         self.dj.send_message("/mixer_cleanup")
 

@@ -136,6 +136,19 @@ def taken(member: Member, whole: bool) -> dict[str, Any] | None:
     return None
 
 
+def shared_with_others(pid: int) -> int:
+    """Return the part of a process's anonymous memory, in bytes, that counts for other processes.
+
+    Processes that were forked share pages until one of them writes: each has all of them as its
+    own in `own` (see `taken`), and its share of them in `Pss_Anon`. The system blocks the process
+    for some milliseconds: do not use it for an engine that plays.
+    """
+    with contextlib.suppress(OSError, KeyError):
+        rollup = _fields(Path(f"/proc/{pid}/smaps_rollup"))
+        return max(0, rollup["Anonymous"] - rollup["Pss_Anon"])
+    return 0
+
+
 def _fields(path: Path) -> dict[str, int]:
     # Lines such as "Pss:   1234 kB", in bytes.
     values = {}

@@ -14,7 +14,14 @@ import numpy as np
 import psutil
 
 from benchmarks.long_night.log import Log
-from benchmarks.long_night.processes import Family, Member, stolen, taken, waited
+from benchmarks.long_night.processes import (
+    Family,
+    Member,
+    shared_with_others,
+    stolen,
+    taken,
+    waited,
+)
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import CAUSES, PLAYING
 from crowdstream.monitor.health import percentile_ms
@@ -49,6 +56,7 @@ class Reader:
         self.desk: Desk | None = None
         self.members: list[Member] = []
         self._next = self._next_family = 0.0
+        self._shared: dict[int, int] = {}  # bytes of each process that count for others
         self._histogram = np.zeros(0, np.int64)
         self._gaps = 0
         self._waited: dict[int, float] = {}
@@ -92,13 +100,25 @@ class Reader:
                     "desk", rate=self.desk.sample_rate, block=int(self.desk.header["block_frames"]),
                     pages=int(self.desk.header["arena_pages"]),
                 )
-        rows = [row for member in self.members if (row := taken(member, whole))]
+        rows = []
+        for member in self.members:
+            row = taken(member, whole)
+            if row is not None:
+                row["counted_elsewhere"] = self._counted_elsewhere(member)
+                rows.append(row)
         own = self._self.cpu_times()
         shared = os.fstat(self.desk.fd).st_blocks * 512 if self.desk is not None else 0
         self._log.write(
             "family", members=rows, shared=shared, own_cpu=round(own.user + own.system, 3),
             load=os.getloadavg()[0],
         )
+
+    def _counted_elsewhere(self, member: Member) -> int:
+        # Of an engine, what was read before it played.
+        playing = int(self.desk.lease["pid"]) if self.desk is not None else 0
+        if member.role != "engine" or (member.pid != playing and member.pid not in self._shared):
+            self._shared[member.pid] = shared_with_others(member.pid)
+        return self._shared.get(member.pid, 0)
 
     def _second(self, desk: Desk) -> None:
         ledger = desk.ledger

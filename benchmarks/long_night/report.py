@@ -76,6 +76,13 @@ def _gaps(night: Night) -> Iterator[str]:
         for (cause, why), count in sorted(kinds.items())
     ]  # fmt: skip
     yield from _table("Gaps in the ledger", rows)
+    empty = night.one("empty callback")
+    if empty:
+        machine = sum(gap.why == "machine" for gap in found)
+        yield (
+            f"An empty callback on the same card, in the same time: {empty['underruns']} underruns;"
+            f" here {machine} gaps while the machine kept engine or card waiting"
+        )
 
 
 def _kills(night: Night) -> Iterator[str]:

@@ -43,6 +43,16 @@ class Renderer(ABC):
         Files that the command needs are written to `folder`, its working directory.
         """
 
+    def live_command(self, scene: Scene, folder: Path, frames: int) -> list[str] | None:
+        """Return the command that plays `scene` on a JACK server whose period is `frames`.
+
+        None: it cannot play live, or is not measured so.
+        """
+        return None
+
+    def begin_live(self, scene: Scene) -> None:  # noqa: B027  (most need nothing)
+        """Make the program that `live_command` has started play, if it does not by itself."""
+
 
 @cache
 def program_version(program: str, *flags: str, pattern: str) -> str | None:

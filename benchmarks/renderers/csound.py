@@ -43,6 +43,12 @@ class Csound(Renderer):
         (folder / "scene.csd").write_text(self.document(scene))
         return ["csound", "-d", "-m0", "-W", "-f", "-o", str(out), "scene.csd"]
 
+    def live_command(self, scene: Scene, folder: Path, frames: int) -> list[str] | None:
+        """See `Renderer`."""
+        (folder / "scene.csd").write_text(self.document(scene))
+        card = ["-+rtaudio=jack", "-odac:system:playback_", f"-b{frames}", f"-B{2 * frames}"]
+        return ["csound", "-d", "-m0", *card, "scene.csd"]
+
     def document(self, scene: Scene) -> str:
         """Return orchestra and score as one document."""
         lines = [

@@ -39,22 +39,27 @@ class CrowdStream(Renderer):
         ]
 
 
-def set_text(scene: Scene, folder: Path) -> str:
-    """Return the scene as a set file: seconds, address and arguments on each line.
-
-    The stems of a deck are linked into a folder of their own, in the order of their numbers.
-    """
-    lines = []
+def link_stems(scene: Scene, folder: Path) -> dict[str, Path]:
+    """Link the stems of each deck into a folder of its own, by number; return them by deck."""
+    tracks = {}
     for letter, deck in zip("ABCD", scene.decks, strict=False):
-        track = folder / f"deck {letter}"
+        track = tracks[letter] = folder / f"deck {letter}"
         track.mkdir(exist_ok=True)
         for old in track.iterdir():
             old.unlink()
         for number, stem in enumerate(deck.stems, 1):
             (track / f"{number}{Path(stem.path).suffix}").symlink_to(stem.path)
-        lines.append(f"0 /deck/{letter}/load {shlex.quote(str(track))}")
+    return tracks
+
+
+def set_text(scene: Scene, folder: Path) -> str:
+    """Return the scene as a set file: seconds, address and arguments on each line."""
+    lines = [
+        f"0 /deck/{letter}/load {shlex.quote(str(track))}"
+        for letter, track in link_stems(scene, folder).items()
+    ]
     for letter, deck in zip("ABCD", scene.decks, strict=False):
-        lines += [f"0 /deck/{letter}/{said}" for said in _deck_commands(deck, scene)]
+        lines += [f"0 /deck/{letter}/{said}" for said in deck_commands(deck, scene)]
     for letter, deck in zip("ABCD", scene.decks, strict=False):
         if deck.fade:
             seconds = scene.seconds - FADE_FROM
@@ -62,7 +67,8 @@ def set_text(scene: Scene, folder: Path) -> str:
     return "\n".join([*lines, f"{scene.seconds} end", ""])
 
 
-def _deck_commands(deck: Deck, scene: Scene) -> list[str]:
+def deck_commands(deck: Deck, scene: Scene) -> list[str]:
+    """Return the commands of a deck, without its address: name and values."""
     return [
         *(f"stem {number} {stem.gain}" for number, stem in enumerate(deck.stems, 1)),
         *(f"eq/{band} {gain} 0" for band, gain in zip(BANDS, deck.eq, strict=True)),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmarks.renderers.base import Interpreters, Renderer, ScriptRenderer
+from benchmarks.scene import Scene
 
 # Debian 12's 1.0.4 cannot open files on Python 3.11, as its calls are for an older interpreter. The
 # list is then empty, and the interpreter counts as one without pyo.
@@ -25,6 +28,10 @@ class Pyo(ScriptRenderer):
         super().__init__(interpreters, [str(INTERPOLATIONS[kind])])
         self.name = f"pyo {kind}"
         self.does = f"{kind} interpolation; EQ (biquads); Compress, ratio 100"
+
+    def live_command(self, scene: Scene, folder: Path, frames: int) -> list[str] | None:
+        """See `Renderer`."""
+        return self.command(scene, folder, Path(str(frames)))
 
 
 def variants(interpreters: Interpreters) -> list[Renderer]:

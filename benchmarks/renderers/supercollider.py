@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from benchmarks.renderers.base import Renderer, program_version
@@ -21,6 +22,7 @@ from benchmarks.scene import HIGH_HZ, LOW_HZ, MID_HZ, MID_Q, SHELF_Q, Deck, Scen
 LOOK_AHEAD = 0.01  # default of its Limiter
 WIRES = 256  # maximum number of connections between unit generators
 ADD_TO_TAIL = 1
+LIVE_SECONDS = 30.0  # for the files to be read
 GAIN = 1.0
 LINEAR = 2
 
@@ -50,8 +52,36 @@ class SuperCollider(Renderer):
             *("-i", "0", "-o", "2", "-b", str(max(16, stems)), "-w", str(WIRES)),
         ]
 
+    def live_command(self, scene: Scene, folder: Path, frames: int) -> list[str] | None:
+        """See `Renderer`."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        return [
+            *("env", "SC_JACK_DEFAULT_OUTPUTS=system", "scsynth", "-u", str(self._port)),
+            *("-i", "0", "-o", "2", "-w", str(WIRES)),
+        ]
+
+    def begin_live(self, scene: Scene) -> None:
+        """See `Renderer`. Raises `TimeoutError`."""
+        begin, starts = self._messages(scene)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+            connection.settimeout(LIVE_SECONDS)
+            connection.connect(("127.0.0.1", self._port))
+            for part in (*begin, message("/sync", 1)):
+                connection.send(part)
+            while b"/synced" not in connection.recv(65536):
+                pass
+            for part in starts:
+                connection.send(part)
+
     def score(self, scene: Scene) -> bytes:
         """Return definitions, buffers and synths at 0 seconds, and the end."""
+        begin, starts = self._messages(scene)
+        return score([(0.0, [*begin, *starts]), (scene.seconds, [message("/c_set", 0, 0)])])
+
+    def _messages(self, scene: Scene) -> tuple[list[bytes], list[bytes]]:
+        # Definitions and buffers, then synths.
         begin = []
         starts = []
         buffer = 0
@@ -65,7 +95,7 @@ class SuperCollider(Renderer):
         if scene.limiter:
             begin.append(message("/d_recv", _master().encoded()))
             starts.append(message("/s_new", "master", 2000, ADD_TO_TAIL, 0))
-        return score([(0.0, [*begin, *starts]), (scene.seconds, [message("/c_set", 0, 0)])])
+        return begin, starts
 
     def _deck(self, name: str, deck: Deck, buffer: int, scene: Scene) -> Definition:
         made = Definition(name)

@@ -1,10 +1,14 @@
-"""Render a scene with pyo: SCENE OUT INTERPOLATION (2 linear, 4 cubic)."""
+"""Render a scene with pyo: SCENE OUT INTERPOLATION (2 linear, 4 cubic).
+
+With a number of frames as OUT, the scene is played on JACK, with blocks of that size.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+import time
 from pathlib import Path
 
 import pyo
@@ -16,10 +20,15 @@ LOOK_AHEAD_MS = 5.0
 
 scene = json.loads(Path(sys.argv[1]).read_text())
 interpolation = int(sys.argv[3])
+live = int(sys.argv[2]) if sys.argv[2].isdecimal() else 0
 server = pyo.Server(
-    sr=scene["sample_rate"], nchnls=2, buffersize=BLOCK, duplex=0, audio="offline"
-).boot()
-server.recordOptions(dur=scene["seconds"], filename=sys.argv[2], fileformat=WAV, sampletype=FLOAT32)
+    sr=scene["sample_rate"], nchnls=2, buffersize=live or BLOCK, duplex=0,
+    audio="jack" if live else "offline",
+).boot()  # fmt: skip
+if not live:
+    server.recordOptions(
+        dur=scene["seconds"], filename=sys.argv[2], fileformat=WAV, sampletype=FLOAT32
+    )
 
 
 def decibels(gain: float) -> float:
@@ -70,4 +79,7 @@ if scene["limiter"]:
     )
 master.out()
 server.start()
+if live:
+    time.sleep(scene["seconds"])
+    server.stop()
 server.shutdown()
