@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -115,7 +116,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests see no CROWDSTREAM_... variables, configuration or library of who runs them.
+    """Tests see no CROWDSTREAM_... variables, configuration, library or events of who runs them.
 
     Once for all of them: a test that sets variables restores them.
     """
@@ -128,8 +129,24 @@ def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 patch.delenv(name)
         patch.setenv("XDG_CONFIG_HOME", str(empty))
         patch.setenv("XDG_DATA_HOME", str(empty))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state", numbered=False)))
+        patch.delenv("STATE_DIRECTORY", raising=False)
         patch.setattr(folder_cache, "cache_folder", lambda: verdicts)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_restored() -> Iterator[None]:
+    """What a test, or a program that it runs, changes for all loggers hides lines of later ones."""
+    before = _logging()
+    yield
+    assert _logging() == before, "levels of logging were changed and not restored"
+
+
+def _logging() -> tuple[object, ...]:
+    ours = logging.getLogger("crowdstream")
+    root = logging.getLogger()
+    return root.manager.disable, root.level, ours.level, ours.propagate, ours.disabled
 
 
 @pytest.fixture

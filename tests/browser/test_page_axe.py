@@ -19,10 +19,13 @@ from tests.support.browsers.firefox import FIREFOX, firefox
 from tests.support.browsers.webkit import DRIVER, SCREEN, mini_browser, webkit
 from tests.support.browsers.window import ChromiumWindow, Window, wait_for
 from tests.support.chromium import launch_chromium, new_context
+from tests.support.fake_portaudio import Device
+from tests.support.live_portaudio import install
 from tests.support.page_server import PAGE_SERVER, deck_is, load, music_server
 from tests.support.server import Running, server
 
 TOKEN = "a-token-of-tests"
+MICROPHONE = Device("Microphone", ch=0, inputs=1)
 READY = (
     "document.querySelectorAll('.deck[data-state]').length === 4"
     " && document.body.dataset.link === 'open'"
@@ -101,7 +104,7 @@ EVERYWHERE = {
 PANELS = {
     panel: State(click(f"#dock [data-tab={panel}]"), click(".dock-fold"),
                  "document.getElementById('dock').classList.contains('open')", "#dock")
-    for panel in ("library", "buses", "dj", "health")
+    for panel in ("library", "buses", "pads", "dj", "health")
 }  # fmt: skip
 VIEWS = {
     f"view {view}": State(click(f".view[data-view={view}]"), click(".view[data-view=A]"),
@@ -124,7 +127,8 @@ ONCE = {"firefox": "wide", "webkit": "phone"}  # where those two look at an empt
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server with everything that a page can show: a playing deck, a failed load, ..."""
     folder = tmp_path_factory.mktemp("stage")
-    with music_server(folder) as running:
+    _cards, env = install(folder, [MICROPHONE])
+    with music_server(folder, "--input", MICROPHONE.name, env=env) as running:
         load(running, folder / "media" / "Night")
         for address, *arguments in (
             ("/deck/A/fx/insert", 1, "echo"), ("/deck/A/hotcue/set", 1), ("/deck/A/kill", "low", 1),

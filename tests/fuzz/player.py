@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger("crowdstream.control.dispatcher")
 class NoRecorder:
     """Replaces the recorder: writes no file, but reports what the recorder would."""
 
-    finished = False
+    finished = is_foreign = False
     exit_description = ""
 
     def __init__(self, _desk: Desk) -> None:

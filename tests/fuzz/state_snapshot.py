@@ -14,7 +14,7 @@ _LEFT_OUT = {
     "core", "desk", "_desk", "osc", "info", "processes", "settings", "monotonic", "wall", "clock",
     "status", "_quiet", "_burst", "messages", "failures", "malformed", "refused", "_senders",
     "_serials", "_numbers", "_order", "_hinted", "engine_queue", "request", "_moments", "launch",
-    "_core", "state_changed", "_last_seen", "_last_message",
+    "_core", "state_changed", "_last_seen", "_last_message", "revision",
 }  # fmt: skip
 _PLAIN = {int, str, bytes, bool, type(None)}
 

@@ -96,14 +96,18 @@ def test_devices_are_listed(
         "latency": 0.0087, "default": True,
     }
     place = "crowdstream.engine.drivers.portaudio.list_devices"
-    monkeypatch.setattr(place, lambda: [entry])
+    line = "*  3  USB Audio  (ALSA, 2 channels, 48000 Hz, 8.7 ms)\n"
+    monkeypatch.setattr(place, lambda side="Output": [entry] if side == "Output" else [])
     assert serve(["--list-devices"]) == 0
-    assert capsys.readouterr().out == "*  3  USB Audio  (ALSA, 2 channels, 48000 Hz, 8.7 ms)\n"
-    monkeypatch.setattr(place, list)
+    assert capsys.readouterr().out == line
+    monkeypatch.setattr(place, lambda side="Output": [entry])
+    assert serve(["--list-devices"]) == 0
+    assert capsys.readouterr().out == f"{line}inputs, for --input:\n{line}"
+    monkeypatch.setattr(place, lambda side="Output": [])
     assert serve(["--list-devices"]) == 0
     assert "no output devices" in capsys.readouterr().out
 
-    def absent() -> None:
+    def absent(side: str = "Output") -> None:
         raise DeviceError("PyAudio is not installed")
 
     monkeypatch.setattr(place, absent)

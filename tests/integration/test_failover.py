@@ -93,6 +93,24 @@ def test_the_standby_continues_a_killed_engine_at_the_next_frame(playing: Runnin
     until(lambda: ended(killed))
 
 
+def test_an_engine_that_hangs_on_the_built_in_clock_is_replaced(playing: Running) -> None:
+    it = playing
+    before = it.client.status()
+    listener = OscClient(it.port)
+    listener.request("/notify", 1, answer="/done")
+    stopped = engines(it)[0]
+    stopped.suspend()
+    values = listener.receive_until("/engine")
+    listener.close()
+    after = await_takeover(it, before["takeovers"] + 1)
+    assert values[0] == "hung"
+    assert after["deck.A.state"] == "playing" and after["frame"] > before["frame"]
+    until(lambda: ended(stopped))
+    # The new engine has rendered what the stopped one had missed, as a clock does not wait.
+    it.client.await_frames(RATE)
+    assert it.client.status()["late_commands"] == before["late_commands"]
+
+
 def test_a_dead_standby_is_replaced_without_interruption(playing: Running) -> None:
     before = playing.client.status()
     first, standby = engines(playing)

@@ -210,9 +210,10 @@ class Card:
 
 
 def receive(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The next message of an engine."""
+    """The next message of an engine. An empty line only wakes control."""
     assert process.stdout
-    message: dict[str, Any] = json.loads(process.stdout.readline())
+    line = next(line for line in process.stdout if line.strip())
+    message: dict[str, Any] = json.loads(line)
     return message
 
 

@@ -76,6 +76,9 @@ for size in [128, 2048]:
     assert status["buffer_size"] == size and status["voices"] == 1
     assert len(me.children(recursive=True)) >= 3  # fork server, engine, loader; later a standby
     server.stop()
+    while threading.active_count() > 1:  # a look at the disks may be under way
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
     left = (me.children(recursive=True), threading.active_count(), me.num_fds())
     before = before or left
     assert left == before == ([], 1, left[2]), (before, left)

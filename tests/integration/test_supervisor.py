@@ -31,7 +31,7 @@ NULL = (
 MOVING = (
     "frame", "position", "beat", "phase", "peak", "cpu_", "_ms", "messages", "restarts_control",
     "record_seconds", "pages_", "load_percent", "lufs", "over_budget", "underruns", "waiting",
-    "late", "quality",
+    "late", "quality", "buffered",
 )
 
 
@@ -80,7 +80,15 @@ def kill(running: Running, number: int = signal.SIGKILL) -> int:
     control.send_signal(number)
     if number == signal.SIGKILL:
         until(lambda: ended(control))
+    elif number == signal.SIGSTOP:  # each thread stops by itself, and may read a packet before
+        until(lambda: threads(int(control.pid)) == {"T"})
     return int(control.pid)
+
+
+def threads(pid: int) -> set[str]:
+    """The states of a process's threads, as /proc has them."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return {task.read_text().rpartition(")")[2].split()[0] for task in tasks}
 
 
 def controls(running: Running) -> list[int]:

@@ -169,6 +169,10 @@ def test_a_killed_web_process_restarts_on_the_same_port(running: Running) -> Non
     again = visit(running)
     again.until(lambda _: again.picture["deck.D"]["level"] == 0.5)
     assert int(running.child_named("web").pid) != int(web.pid)
+    asked = urllib.request.Request(f"{url}/api/events", method="POST")
+    with urllib.request.urlopen(asked) as answer:
+        assert b"the web process died and is being restarted" in answer.read()
+    assert again.picture["events"][-1]["kind"] == "web"
 
 
 def test_pages_stay_open_while_control_is_replaced(running: Running) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from crowdstream.desk.effect_instances import prepare_instance
+from crowdstream.control.decks.effects import prepare_instance
 from crowdstream.desk.effects import ROW_FIRST, ROW_MIX, ROW_ON, Module
 from crowdstream.desk.opcodes import EV_EFFECT_FREE, OP_EFFECT, OP_EFFECT_MOVE
 from crowdstream.desk.ramps import effect_ramp

@@ -14,6 +14,8 @@ import numpy as np
 
 FLOAT32, INT32, INT24, INT16 = 1, 2, 4, 8
 SCALES = {INT32: 2.0**31, INT24: 2.0**23, INT16: 2.0**15}
+TIMES = {"input_buffer_adc_time": 0.0, "current_time": 5.0, "output_buffer_dac_time": 5.01}
+"""The time information that PortAudio passes to a callback, in seconds."""
 ALSA, JACK_HOST = "ALSA", "JACK Audio Connection Kit"
 TEXTS = {
     -9998: "Invalid number of channels", -9997: "Invalid sample rate",
@@ -24,7 +26,7 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Device:
-    """An output device. `counts`: supported numbers of channels (default: all up to `ch`)."""
+    """A device. `counts`: supported numbers of channels (default: all up to `ch`, or `inputs`)."""
 
     name: str
     ch: int = 2
@@ -37,13 +39,15 @@ class Device:
     """Error code for every attempt to open it."""
     silent_codes: bool = False
     """Its errors do not name the rejected parameter."""
+    inputs: int = 0
+    """Input channels."""
 
     def refusal(self, rate: float, channels: int, form: int) -> int:
         """Return the error code for these parameters; 0: it opens."""
         if self.fault:
             return self.fault
         code = 0
-        if channels not in (self.counts or range(1, self.ch + 1)):
+        if channels not in (self.counts or range(1, max(self.ch, self.inputs) + 1)):
             code = -9998
         elif form not in self.formats:
             code = -9994
@@ -64,10 +68,24 @@ class FakeStream:
     frames: int = 0
     active: bool = False
     closed: bool = False
+    records: bool = False
+
+    def record(self, samples: np.ndarray, status: int = 0) -> None:
+        """Deliver a block of an input: float `(frames, channels)`, full scale 1."""
+        if self.form == FLOAT32:
+            data = samples.astype("<f4").tobytes()
+        elif self.form == INT24:
+            whole = np.rint(samples * 2.0**23).astype("<i4")
+            data = whole.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+        else:
+            whole = np.rint(samples * SCALES[self.form])
+            data = whole.astype("<i4" if self.form == INT32 else "<i2").tobytes()
+        answer, go_on = self.callback(data, len(samples), {}, status)
+        assert answer is None and go_on == 0
 
     def play(self, frames: int, status: int = 0) -> np.ndarray:
         """Return the samples of the next block: float64 `(frames, channels)`, full scale 1."""
-        data, go_on = self.callback(None, frames, {}, status)
+        data, go_on = self.callback(None, frames, TIMES, status)
         assert go_on == 0
         raw = bytes(data)
         size = {FLOAT32: 4, INT32: 4, INT24: 3, INT16: 2}[self.form]
@@ -85,6 +103,9 @@ class FakeStream:
 
     def get_output_latency(self) -> float:
         return 0.01
+
+    def get_input_latency(self) -> float:
+        return 0.012
 
     def start_stream(self) -> None:
         self.active = True
@@ -134,6 +155,7 @@ class FakeLibrary:
             "index": number, "name": device.name, "hostApi": self._hosts.index(device.host),
             "maxOutputChannels": device.ch, "defaultSampleRate": device.rates[0],
             "defaultLowOutputLatency": 0.0087,
+            "maxInputChannels": device.inputs, "defaultLowInputLatency": 0.0087,
         }  # fmt: skip
 
     def get_default_output_device_info(self) -> dict[str, Any]:
@@ -142,12 +164,19 @@ class FakeLibrary:
                 return self.get_device_info_by_index(number)
         raise OSError("No Default Output Device Available")
 
+    def get_default_input_device_info(self) -> dict[str, Any]:
+        for number, device in enumerate(self._devices):
+            if device.default and device.inputs:
+                return self.get_device_info_by_index(number)
+        raise OSError("No Default Input Device Available")
+
     def get_host_api_info_by_index(self, number: int) -> dict[str, Any]:
         return {"name": self._hosts[number]}
 
     def open(self, **how: Any) -> FakeStream:
-        assert how["output"] and how["start"] is False
-        device = self._devices[how["output_device_index"]]
+        side = "input" if how.get("input") else "output"
+        assert how[side] and how["start"] is False
+        device = self._devices[how[f"{side}_device_index"]]
         wanted = (how["channels"], how["format"], float(how["rate"]))
         self._module.tries.append(wanted)
         if code := device.refusal(wanted[2], wanted[0], wanted[1]):
@@ -159,6 +188,7 @@ class FakeLibrary:
             device,
             how["stream_callback"],
             how["frames_per_buffer"],
+            records=side == "input",
         )
         self._module.streams.append(stream)
         return stream

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.support.environment import PROJECT
 from tests.support.fake_portaudio import Device, FakeLibrary, FakePortAudio, FakeStream
 
@@ -76,6 +78,7 @@ class LiveStream(FakeStream):
 
     def start_stream(self) -> None:
         self.active = True
+        self._recorded = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -84,10 +87,20 @@ class LiveStream(FakeStream):
         if hasattr(self, "_thread"):
             self._thread.join()
 
+    def _record_tone(self) -> None:
+        # 440 Hz at -12 dB, in time with the device.
+        frames = self._recorded + np.arange(self.frames)
+        self._recorded += self.frames
+        wave = 0.25 * np.sin(2.0 * np.pi * 440.0 * frames / self.rate)
+        self.record(np.repeat(wave[:, None], self.channels, 1))
+
     def _run(self) -> None:
         due = look = time.monotonic()
         while self.active:
-            self.play(self.frames)
+            if self.records:
+                self._record_tone()
+            else:
+                self.play(self.frames)
             due += self.frames / self.rate
             time.sleep(max(0.0, due - time.monotonic()))
             if time.monotonic() >= look:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Rig(Session):
         block: int = 256,
         pages_a_block: int = 1000,
         rate: int = RATE,
+        inputs: Sequence[Path] = (),
         **settings: Any,
     ) -> None:
         # No look-ahead, so that the output is not delayed.
@@ -55,7 +57,7 @@ class Rig(Session):
         self.block = block
         self.rate = rate
         super().__init__(
-            validate(**settings), budget_pages(memory_mb) * PAGE_BYTES, rate, block
+            validate(**settings), budget_pages(memory_mb) * PAGE_BYTES, rate, block, inputs=inputs
         )
 
     def answer(self, sender: Any, address: str, *arguments: Any) -> None:

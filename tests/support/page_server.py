@@ -35,11 +35,13 @@ def make_media(root: Path) -> Path:
 
 
 @contextmanager
-def music_server(folder: Path, *options: str) -> Iterator[Running]:
+def music_server(
+    folder: Path, *options: str, env: dict[str, str] | None = None
+) -> Iterator[Running]:
     """Run a server on the built-in clock with that music and its page; `options` are added."""
     media = make_media(folder / "media")
     folders = ("--media-root", str(media), "--record-folder", str(folder))
-    with server(folder, *PAGE_SERVER, *folders, *options) as running:
+    with server(folder, *PAGE_SERVER, *folders, *options, env=env) as running:
         yield running
 
 

@@ -22,9 +22,9 @@ def engines(it: Running) -> list[psutil.Process]:
     return it.children_named("engine")
 
 
-def await_standby(it: Running, state: str = "running") -> None:
-    """Wait until a standby is ready."""
-    until(lambda: it.client.status()["standby"] == state)
+def await_standby(it: Running, state: str = "") -> None:
+    """Wait until a standby is ready, in the state `state` if that is given."""
+    until(lambda: it.client.status()["standby"] in ((state,) if state else ("running", "warm")))
 
 
 def await_takeover(it: Running, number: int = 1) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from tests.support.environment import PROJECT
 from tests.support.server import Running
 
 MEASURE = (PROJECT / "tests" / "support" / "pages" / "measure.js").read_text(encoding="utf-8")
-VIEWS = ("A", "B", "mixer", "library", "buses", "dj", "health")
-PANELS = ("library", "buses", "dj", "health")
+VIEWS = ("A", "B", "mixer", "library", "buses", "pads", "dj", "health")
+PANELS = ("library", "buses", "pads", "dj", "health")
 
 
 @dataclass(frozen=True)

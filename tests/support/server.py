@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from tests.support.osc_client import WAIT_SECONDS, OscClient, ServerError, until
 
 __all__ = [
     "PROJECT", "START_SECONDS", "WAIT_SECONDS", "OscClient", "Running", "ServerError",
-    "SharedServer", "ended", "launched", "open_desk", "server", "until",
+    "SharedServer", "ended", "free_port", "launched", "open_desk", "server", "until",
 ]  # fmt: skip
 
 START_SECONDS = 120.0  # the kernels may have to be compiled first
@@ -209,6 +210,13 @@ def server(
             yield running
         finally:
             running.client.close()
+
+
+def free_port() -> int:
+    """Return a UDP port of this machine that no program listens on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 class SharedServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ MEMORY_BYTES = 64 << 20
 
 def mix(
     path: Path, text: str | bytes, seconds: float | None = None, memory: int = MEMORY_BYTES,
-    whole: bool = False, **settings: Any,
+    whole: bool = False, inputs: Sequence[Path] = (), **settings: Any,
 ) -> tuple[np.ndarray, Summary]:
-    """Render a set with these contents in the folder `path`; return float32 `(frames, 2)`."""
+    """Render a set with these contents in the folder `path`; return float32 `(frames, 2)`.
+
+    `inputs`: files on the live inputs.
+    """
     path = path / "set.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     blocks: list[np.ndarray] = []
-    with Session(Settings(**settings), memory, RATE, whole=whole) as session:
+    with Session(Settings(**settings), memory, RATE, whole=whole, inputs=inputs) as session:
         renderer = Renderer(session, read_set(path), lambda block: blocks.append(block.copy()))
         summary = renderer.run(seconds)
     out = np.concatenate(blocks) if blocks else np.zeros((0, 2), np.float32)

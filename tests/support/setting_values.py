@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from crowdstream.settings.schema import flag_of
+from crowdstream.settings.schema import JACK_GROUPS, flag_of
 from crowdstream.settings.toml import write_value
 
 _name = st.text("abc XYZé", max_size=8).map(lambda text: text.strip() or "a")
@@ -33,6 +33,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "http_key": _path,
     "device": _name,
     "driver": st.sampled_from(["auto", "pyaudio", "null"]),
+    "input": st.lists(_name, min_size=1, max_size=2).map(tuple),
+    "jack_ports": st.lists(
+        st.sampled_from(JACK_GROUPS), min_size=1, max_size=6, unique=True
+    ).map(tuple),
+    "jack_transport": st.booleans(),
     "standby": st.sampled_from(["auto", "warm", "off"]),
     "device_lost": st.sampled_from(["play", "wait"]),
     "device_fallback": st.booleans(),
@@ -44,6 +49,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "media_root": st.lists(_path, min_size=1, max_size=3).map(tuple),
     "record_folder": _path,
     "record_reserve": st.integers(0, 1 << 24),
+    "broadcast": st.lists(
+        st.sampled_from(["hls:/srv/live?format=flac", "snapcast://[::1]:4953", "pipe:/tmp/fifo"]),
+        min_size=1, max_size=3,
+    ).map(tuple),
     "deck_a": _path,
     "deck_b": _path,
     "deck_c": _path,
@@ -57,13 +66,30 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "bpm": st.floats(20, 400),
     "base_bpm": st.floats(20, 400),
     "meter": st.integers(1, 32),
+    "link": st.sampled_from(["off", "follower", "leader", "peer"]),
     "movement_map": _path,
+    "schedule": _path,
+    "lights": st.lists(
+        st.sampled_from(["os2l", "os2l://10.0.0.9:9996", "sacn://multicast/1?priority=120",
+                         "artnet://broadcast/0"]), min_size=1, max_size=3, unique=True,
+    ).map(tuple),
+    "lights_lead": st.floats(-1000, 2000),
+    "midi_clock": _name,
+    "midi_follow": _name,
+    "midi_map": st.lists(_name, min_size=1, max_size=2).map(tuple),
+    "midi_api": st.sampled_from(["auto", "alsa", "jack"]),
     "print_beats": st.booleans(),
     "duration": st.floats(0, 1e9, exclude_min=True),
     "stats_interval": st.floats(0, 86400),
     "log_level": st.sampled_from(["debug", "info", "warning", "error"]),
     "log_format": st.sampled_from(["text", "json"]),
     "log_file": _path,
+    "alert_url": st.lists(
+        st.sampled_from(["https://ntfy.sh/dj", "http://10.0.0.7:8080/a?b=c,d"]), min_size=1,
+        max_size=3,
+    ).map(tuple),
+    "alert_format": st.sampled_from(["json", "text"]),
+    "alert_level": st.sampled_from(["info", "warning", "error"]),
 }
 
 
@@ -72,7 +98,7 @@ def as_flags(name: str, value: Any) -> list[str]:
     flag = flag_of(name)
     if isinstance(value, bool):
         return [flag if value else f"--no-{flag[2:]}"]
-    if name == "media_root":
+    if name in ("media_root", "input", "broadcast", "midi_map"):
         return [word for path in value for word in (flag, str(path))]
     if isinstance(value, tuple):
         return [flag, *map(str, value)]
@@ -83,6 +109,8 @@ def as_variable(name: str, value: Any) -> str:
     """The text of an environment variable that sets `name`."""
     if name == "media_root":
         return os.pathsep.join(map(str, value))
+    if name in ("input", "midi_map"):
+        return ";".join(value)
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

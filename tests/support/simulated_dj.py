@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ BASS_SWAP = Transition(
 
 def tone_set(
     folder: Path,
-    names: str,
+    names: Sequence[str],
     beats: int = 64,
     leave: float = 48.0,
     bpm: float = BPM,

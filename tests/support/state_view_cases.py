@@ -8,10 +8,13 @@ import pytest
 
 # "SONG" stands for the path of a folder with two stems of 8 s.
 SETUP: list[tuple[Any, ...]] = [
+    ("/sample/1/load", "SONG"),
     ("/deck/A/load", "SONG"), ("/deck/A/play",), ("/deck/A/grid", 120.0),
     ("/load_buffer", 101, "SONG"), ("/play_stem", 101),
     ("/deck/A/loop/set", 0.5, 4.0), ("/deck/A/hotcue/set", 1, 1.0),
-    *((f"{chain}/fx/insert", 1, "echo") for chain in ("/deck/A", "/bus/1", "/mix")),
+    *((f"{chain}/fx/insert", 1, "echo") for chain in ("/deck/A", "/bus/1", "/mix", "/input/1")),
+    ("/input/1/kill", "mid"), ("/broadcast/start", "snapcast://127.0.0.1:2"), ("/lights/add", "sacn://multicast/1"),
+    ("/midi/map/add", "akai-apc-mini"), ("/midi/learn", "/deck/B/level"),
     ("/deck/A/kill", "mid"), ("/cue", "D", "SONG"), ("/deck/D/grid", 120.0),
 ]  # fmt: skip
 
@@ -26,6 +29,10 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/reset", (), "clock/zero", ...),
     ("/clock/quantize", ("bar",), "clock/quantize", "bar"),
     ("/print_clock", (1,), "clock/print_clock", 1),
+    ("/link/enable", (1,), "link/enabled", 1),
+    ("/link/mode", ("leader",), "link/mode", "leader"),
+    ("/link/offset", (-12.5,), "link/offset", -0.0125),
+    ("/link/startstop", (1, "BA"), "link/decks", "AB"),
     ("/deck/A/quantize", (4.0,), "deck.A/quantize", 4.0),
     ("/deck/A/grid", (100.0, 0.25), "deck.A/bpm", 100.0),
     ("/deck/A/grid/point", (8.0, 4.5), "deck.A/grid/seconds", ...),
@@ -54,7 +61,8 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     *(
         case
         for chain, place in (
-            ("/deck/A", "deck.A/fx"), ("/bus/1", "buses/0/fx"), ("/mix", "mixer/fx")
+            ("/deck/A", "deck.A/fx"), ("/bus/1", "buses/0/fx"), ("/mix", "mixer/fx"),
+            ("/input/1", "inputs/0/fx"),
         )
         for case in (
             (f"{chain}/fx/insert", (2, "drive"), f"{place}/1/name", "drive"),
@@ -108,6 +116,48 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/mix/crossfader/curve", ("cut",), "mixer/curve", "cut"),
     ("/mix/ceiling", (-20.0,), "mixer/ceiling", pytest.approx(0.1)),
     ("/mix/cue/level", (0.5,), "mixer/cue_level", 0.5),
+    ("/mix/samples", (0.5,), "mixer/samples_level", 0.5),
+    ("/mix/announcements", (0.5,), "mixer/announcements_level", 0.5),
+    ("/sample/2/load", ("SONG",), "samples/1/track", "song"),
+    ("/sample/1/unload", (), "samples/0/state", "empty"),
+    ("/sample/1/play", (), "samples/0/state", "playing"),
+    ("/sample/1/level", (0.5,), "samples/0/level", 0.5),
+    ("/sample/1/loop", (1,), "samples/0/loop", 1),
+    ("/sample/1/quantize", (4.0,), "samples/0/quantize", 4.0),
+    ("/sample/1/output", ("both",), "samples/0/output", "both"),
+    ("/midi/clock", ("synth",), "midi/0/clock", "synth"),
+    ("/midi/follow", ("drum",), "midi/0/follow", "drum"),
+    ("/midi/map/add", ("pioneer-ddj-400",), "midi/0/maps/1", "pioneer-ddj-400"),
+    ("/midi/map/remove", ("akai-apc-mini",), "midi/0/maps", []),
+    ("/midi/learn", ("/deck/A/level",), "midi/0/learning", "/deck/A/level"),
+    ("/midi/learn/cancel", (), "midi/0/learning", ""),
+    ("/lights/add", ("sacn://multicast/2",), "lights/0/outputs/1/target", "sacn://multicast/2"),
+    ("/lights/remove", ("sacn://multicast/1",), "lights", []),
+    ("/lights/lead", (40.0,), "lights/0/lead_ms", 40.0),
+    ("/input/1/gain", (8.0,), "inputs/0/gain", 8.0),
+    ("/input/1/eq", (-20.0, 0.0, 0.0), "inputs/0/eq/0", pytest.approx(0.1)),
+    ("/input/1/eq/low", (0.5,), "inputs/0/eq", [0.5, 1.0, 1.0]),
+    ("/input/1/eq/mid", (0.5,), "inputs/0/kill", [0, 0, 0]),
+    ("/input/1/eq/high", (0.25,), "inputs/0/eq", [1.0, 1.0, 0.25]),
+    ("/input/1/kill", ("low",), "inputs/0/kill", [1, 1, 0]),
+    ("/input/1/filter", (-0.5,), "inputs/0/filter", -0.5),
+    ("/input/1/filter/resonance", (0.5,), "inputs/0/resonance", 0.5),
+    ("/input/1/level", (0.5,), "inputs/0/level", 0.5),
+    ("/input/1/mute", (1,), "inputs/0/mute", 1),
+    ("/input/1/pfl", (0.5,), "inputs/0/listen", 0.5),
+    ("/input/1/guard", (0,), "inputs/0/guard", 0),
+    ("/input/1/talkover", (1,), "inputs/0/talkover/on", 1),
+    ("/input/1/talkover/threshold", (-20.0,), "inputs/0/talkover/threshold", -20.0),
+    ("/input/1/talkover/hysteresis", (3.0,), "inputs/0/talkover/hysteresis", 3.0),
+    ("/input/1/talkover/depth", (20.0,), "inputs/0/talkover/depth", 20.0),
+    ("/input/1/talkover/attack", (0.5,), "inputs/0/talkover/attack", 0.5),
+    ("/input/1/talkover/hold", (0.5,), "inputs/0/talkover/hold", 0.5),
+    ("/input/1/talkover/release", (0.5,), "inputs/0/talkover/release", 0.5),
+    ("/broadcast/start", ("snapcast://127.0.0.1:1",), "broadcasts/1/place",
+     "snapcast://127.0.0.1:1"),
+    ("/broadcast/stop", (1,), "broadcasts/0", None),
+    ("/schedule/override", ("open",), "schedule/override", 1),
+    ("/announce", ("SONG",), "announcements/playing", "song"),
     ("/load_buffer", (102, "SONG"), "buffers/102/track", "song"),
     ("/play_stem", (102, 0.5), "buffers/101/rate", ...),
     ("/play_stem", (101, 0.5), "buffers/101/rate", 0.5),
@@ -128,10 +178,13 @@ CASES: list[tuple[str, tuple[Any, ...], str, Any]] = [
     ("/dance/total_movement", (0.5,), "health/movement", 0.5),
 ]
 # The effect of these is visible only in the desk or as an event: playhead, tone, waiting commands.
-# Two that need several commands beforehand have their own tests.
+# Some that need several commands beforehand have their own tests.
 ELSEWHERE = {
     "/deck/{deck}/jump", "/deck/{deck}/hotcue", "/clock/at", "/clock/next", "/test_tone",
     "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/reloop", "/record/start",
     "/record/stop", "/buffer_size", "/cancel", "/cancel/number",
+    "/sample/{sample}/stop", "/announce/skip", "/announce/clear",
+    "/schedule/reload", "/settings/reload", "/dj/hours", "/dj/folders", "/jack/ports",
+    "/jack/transport", "/midi/attach", "/midi/message",
     "/dj/next", "/dj/skip", "/dj/hold", "/dj/energy", "/dj/queue", "/dj/ban", "/dj/release",
 }  # fmt: skip

@@ -67,6 +67,7 @@ class Server:
         self.port: int = self._socket.getsockname()[1]
         self.heard: list[tuple[Any, ...]] = []
         self.status = status()
+        self.events: list[tuple[str, str, str, str]] = []
         self._client: Any = None
 
     def serve(self, count: int = 1) -> None:
@@ -78,6 +79,9 @@ class Server:
                 if message.address == "/status":
                     values = [one for pair in self.status.items() for one in pair]
                     self.say("/status.reply", *[0] * 9, *values)
+                elif message.address == "/events":
+                    told = [value for one in self.events for value in one]
+                    self.say("/events.reply", len(self.events), *told)
 
     def say(self, address: str, *values: Any) -> None:
         """Send a message to the sender of the latest one."""

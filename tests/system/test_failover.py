@@ -25,7 +25,7 @@ from tests.support.server import OscClient, Running, until
 def test_on_jack_a_killed_and_a_stopped_engine(tmp_path: Path) -> None:
     with JackDummy(frames=FRAMES) as card, playing(tmp_path, card, level(60)) as it:
         for how in (signal.SIGKILL, signal.SIGSTOP):
-            await_standby(it)
+            await_standby(it, "running")
             before = it.client.status()
             first = engines(it)[0]
             os.kill(first.pid, how)
@@ -56,7 +56,7 @@ def test_a_standby_without_a_stream_of_its_own_opens_the_card_when_its_turn_come
 def test_what_is_heard_of_a_kill(tmp_path: Path, pulse_card: PulseNull) -> None:
     """Counting samples: one gap, of zeros alone, and behind it the count goes on, not back."""
     with pulse_card.recorder() as recorder, playing(tmp_path, pulse_card, numbered(120)) as it:
-        await_standby(it)
+        await_standby(it, "running")
         it.client.await_frames(RATE // 2)
         mark = recorder.frames() - RATE // 4
         before = it.client.status()
@@ -97,7 +97,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         client = it.client
         listener = OscClient(it.port)
         listener.request("/notify", 1, answer="/done")
-        await_standby(it)
+        await_standby(it, "running")
         card.pull_out()
         until(lambda: client.status()["device_lost"] == 1)
         first = client.status()
@@ -112,7 +112,7 @@ def test_a_card_that_is_pulled_out_and_plugged_in_again(tmp_path: Path, mode: st
         third = client.status()
         assert "JACK" in third["device"] and third["deck.A.state"] == "playing"
         until(lambda: client.status()["frame"] > third["frame"])
-        await_standby(it)
+        await_standby(it, "running")
         heard = listener.synchronize()
         listener.close()
         told = [values[0] for address, values in heard if address == "/device"]
@@ -128,7 +128,7 @@ def test_another_card_is_taken_only_where_that_is_allowed(
     with playing(tmp_path, pulse_card, level(60), "--device", "pulse", flag) as it:
         client = it.client
         assert client.status()["device"] == "pulse (ALSA)"
-        await_standby(it)
+        await_standby(it, "running")
         pulse_card.pull_out()
         until(lambda: client.status()["device_lost"] == 1)
         alsa = Path(pulse_card.env["ALSA_CONFIG_PATH"])

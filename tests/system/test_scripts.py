@@ -23,6 +23,7 @@ COPIED = [
     "contrib/service.sh",
     "contrib/uninstall.sh",
     "contrib/crowdstream.service",
+    "contrib/crowdstream-governor.service",
     "requirements.txt",
     "requirements.lock",
     "tests/requirements.txt",
@@ -264,6 +265,31 @@ def test_a_dj_plays_beside_the_server_with_its_port_and_crowd(sandbox: Sandbox) 
     assert sandbox.run("start-crowdstream.sh", "--dj").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "started"),
+    [
+        (["--dj", "label:MY MUSIC"], "label:MY MUSIC"),
+        (["label:MUSIC", "--dj-fallback", "my music"], "label:MUSIC --dj-fallback my music"),
+        (["--dj-fallback=~/my music", "missing"], "missing --dj-fallback PROJECT/my music"),
+        (["--dj=my music", "--dj-fallback=label:B"], "my music --dj-fallback label:B"),
+    ],
+)
+def test_a_dj_of_a_stick_need_not_find_it_yet(
+    sandbox: Sandbox, options: list[str], started: str
+) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    (sandbox.project / "my music").mkdir()
+    home = {"HOME": str(sandbox.project), "DJ": "1"}
+    result = sandbox.run("start-crowdstream.sh", *options, env=home)
+    assert result.returncode == 0, result.stderr
+    [played] = [note for note in sandbox.notes() if "crowdstream dj" in note]
+    what, _, fallback = started.partition(" --dj-fallback ")
+    crowd = "--port 57120 --crowd PROJECT/configs/crowd.toml"
+    behind = f" --dj-fallback {fallback}" if fallback else ""
+    assert f"crowdstream dj {what} {crowd}{behind} --with" in played
+    assert not any("fallback" in note for note in sandbox.notes() if "audio_server" in note)
+
+
 def test_help_installs_nothing(sandbox: Sandbox) -> None:
     result = sandbox.run("start-crowdstream.sh", "--help")
     assert result.returncode == 0
@@ -365,7 +391,13 @@ WRONG_WORDS = [
     ((".", "--dj", "music"), "not both"), (("--demo", "."), "is not expected here"),
     (("--install-only", "."), "is not expected here"), (("--dj", "--port", "1"), "needs a folder"),
     (("--dj",), "needs a folder"), (("--uninstall", "."), "takes no other option"),
-    (("--uninstall-service", "."), "is not expected here"),
+    (("--uninstall-service", "."), "is not expected here"), (("label:",), "label of a file system"),
+    ((".", "--dj-fallback"), "needs a folder"), (("--dj-fallback", "."), "to play first"),
+    ((".", "--dj-fallback", "WRONG"), "'WRONG' is not a folder"),
+    (("a file", "--dj-fallback", "music"), "'a file' is not a folder"),
+    (("a.toml", "--dj-fallback", "music"), "not a set file"),
+    ((".", "--dj-fallback", ".", "--dj-fallback=music"), "not both"),
+    (("--uninstall", "--dj-fallback", "."), "takes no other option"),
 ]  # fmt: skip
 
 
@@ -524,6 +556,7 @@ def installed_home(sandbox: Sandbox) -> Path:
     for name in (
         ".cache/crowdstream/kernels/0123/a.nbi", ".config/crowdstream/http-token",
         ".local/share/crowdstream/library.db", ".local/share/crowdstream/library.db-wal",
+        ".local/state/crowdstream/events.jsonl", ".local/state/crowdstream/events.jsonl.1",
         ".config/systemd/user/crowdstream.service",
         ".config/systemd/user/crowdstream-dj.service",
         "Music/track.wav", "Music/track.crowdstream.toml", ".config/other/file",
@@ -558,6 +591,7 @@ def test_uninstalling_lists_all_and_removes_it(sandbox: Sandbox) -> None:
     for name in (
         sandbox.project / ".venv", home / ".cache/crowdstream", home / ".config/crowdstream",
         home / ".local/share/crowdstream/library.db",
+        home / ".local/state/crowdstream/events.jsonl.1",
         home / ".config/systemd/user/crowdstream.service",
     ):
         assert f"    {name} " in result.stdout

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.environment import child_environment
 from tests.system.test_scripts import INSTALLATION, Sandbox
 
 # As systemctl of a running system; STATE stands in for what is-system-running says.
@@ -21,6 +24,7 @@ if [[ $* == *is-system-running ]]; then
     printf '%s\\n' "${STATE:-degraded}"
     exit 1
 fi
+[[ $* != *is-active* ]] || exit "${ACTIVE_STATUS:-3}"
 printf 'systemctl %s\\n' "$*" >>"$NOTES"
 [[ $* != *restart* ]] || exit "${RESTART_STATUS:-0}"
 """
@@ -74,6 +78,19 @@ class Machine(Sandbox):
     @property
     def dj_unit(self) -> Path:
         return self.system_unit.with_name("crowdstream-dj.service")
+
+    @property
+    def governor_unit(self) -> Path:
+        return self.system_unit.with_name("crowdstream-governor.service")
+
+    def with_cpufreq(self) -> Path:
+        """Give the machine two frequency policies; returns their folder."""
+        folder = self.root / "sys/devices/system/cpu/cpufreq"
+        for number, name in enumerate(("ondemand", "schedutil")):
+            policy = folder / f"policy{number}"
+            policy.mkdir(parents=True)
+            (policy / "scaling_governor").write_text(name + "\n")
+        return folder
 
     @property
     def system_unit(self) -> Path:
@@ -262,12 +279,29 @@ def test_with_a_folder_server_and_dj_are_installed(machine: Machine, way: str) -
     assert "journalctl -u crowdstream -u crowdstream-dj -f" in result.stdout
 
 
+@pytest.mark.parametrize("words", [("label:MUSIC",), ("--dj", "/media/missing stick")])
+def test_a_dj_of_a_stick_may_keep_the_library_on_it(
+    machine: Machine, words: tuple[str, ...]
+) -> None:
+    folder = with_music(machine)
+    result = machine.service(*words, "--dj-fallback", folder, env={"SUDO_USER": "dj"})
+    assert result.returncode == 0, result.stderr
+    (command,) = values(machine.dj_unit, "ExecStart")
+    assert f'"dj" "{words[-1]}" ' in command and f'"--dj-fallback" "{folder}"' in command
+    (server,) = values(machine.system_unit, "ExecStart")
+    assert "fallback" not in server
+    for folder in ("-/media", "-/run/media", "-/mnt"):
+        assert folder in values(machine.dj_unit, "ReadWritePaths")
+        assert folder not in values(machine.system_unit, "ReadWritePaths")
+
+
 def test_the_dj_has_the_rights_of_the_server_and_no_more(machine: Machine) -> None:
     machine.service(with_music(machine), env={"SUDO_USER": "dj"})
     of_audio = {
         "Type", "NotifyAccess", "SupplementaryGroups", "TimeoutStartSec", "WatchdogSec", "Restart",
         "RestartSec", "RestartPreventExitStatus", "LimitRTPRIO", "LimitMEMLOCK", "LimitNICE",
         "OOMScoreAdjust", "MemoryMax", "DeviceAllow", "Description", "ExecStart", "After",
+        "ExecReload",
     }  # fmt: skip
     ours, theirs = (
         {line for line in unit.read_text().splitlines() if "=" in line and line[0] not in "#["}
@@ -346,6 +380,118 @@ def test_both_are_taken_away_again(machine: Machine, who: int) -> None:
     ]  # fmt: skip
 
 
+# While it plays --------------------------------------------------------------------------------
+
+
+def test_a_reload_of_the_unit_asks_the_server_to_read_its_settings(machine: Machine) -> None:
+    machine.service(with_music(machine), env={"SUDO_USER": "dj"})
+    (command,) = values(machine.system_unit, "ExecReload")
+    words = shlex.split(command.replace("$$", "$"))
+    with subprocess.Popen(["sleep", "60"]) as process:
+        subprocess.run(words, env=child_environment(MAINPID=str(process.pid)), check=True)
+        assert process.wait(60) == -signal.SIGHUP
+    assert not values(machine.dj_unit, "ExecReload")
+
+
+def test_other_music_does_not_interrupt_a_server_that_plays(machine: Machine) -> None:
+    folder, other = with_music(machine), machine.project / "Other"
+    other.mkdir()
+    env = {"SUDO_USER": "dj", "ACTIVE_STATUS": "0"}
+    machine.service(folder, env=env)
+    assert "systemctl restart crowdstream.service" in machine.notes(), "a new unit"
+    result = machine.service(str(other), env=env)
+    assert "unchanged, so it plays on: crowdstream.service" in result.stdout
+    assert f'"dj" "{other}"' in values(machine.dj_unit, "ExecStart")[0]
+    assert machine.notes()[-2:] == [
+        "systemctl reload crowdstream.service", "systemctl restart crowdstream-dj.service",
+    ]  # fmt: skip
+    machine.service(str(other), env={**env, "ACTIVE_STATUS": "3"})
+    assert "systemctl restart crowdstream.service" in machine.notes(), "it was not running"
+    machine.service("--device", "USB", str(other), env=env)
+    assert "systemctl restart crowdstream.service" in machine.notes(), "its options have changed"
+
+
+# The processor's frequency ---------------------------------------------------------------------
+
+
+def commands(unit: Path, policies: Path, runtime: Path) -> dict[str, list[str]]:
+    """The commands of the governor's unit as systemd would run them, on other folders."""
+    found = {}
+    for name in ("ExecStart", "ExecStop"):
+        (line,) = values(unit, name)
+        words = shlex.split(line)
+        assert words[:2] == ["/bin/sh", "-c"]
+        text = words[2].replace("$$", "$").replace("/sys/devices/system/cpu/cpufreq", str(policies))
+        found[name] = ["env", f"RUNTIME_DIRECTORY={runtime}", "sh", "-ec", text]
+    return found
+
+
+def test_the_governor_is_set_at_each_boot_and_restored(machine: Machine, tmp_path: Path) -> None:
+    assert machine.service(env={"SUDO_USER": "dj"}).returncode == 0
+    assert not machine.governor_unit.exists(), "this machine does not change the frequency"
+    policies = machine.with_cpufreq()
+    result = machine.service(env={"SUDO_USER": "dj"})
+    assert result.returncode == 0, result.stderr
+    unit = machine.governor_unit
+    assert values(unit, "WantedBy") == ["multi-user.target"]
+    assert values(unit, "Before") == ["crowdstream.service"]
+    notes = machine.notes()
+    assert "systemctl enable crowdstream-governor.service" in notes
+    begin = notes.index("systemctl restart crowdstream-governor.service")
+    assert begin < notes.index("systemctl restart crowdstream.service")
+    # Root runs no file that the service's user owns.
+    assert str(machine.project) not in unit.read_text()
+    runtime = tmp_path / "run"
+    runtime.mkdir()
+    run = commands(unit, policies, runtime)
+
+    def governors() -> list[str]:
+        files = [policies / f"policy{n}" / "scaling_governor" for n in range(2)]
+        return [file.read_text().strip() for file in files]
+
+    subprocess.run(run["ExecStart"], check=True)
+    assert governors() == ["performance", "performance"]
+    (policies / "policy1" / "scaling_governor").write_text("powersave\n")  # by a person
+    subprocess.run(run["ExecStop"], check=True)
+    assert governors() == ["ondemand", "powersave"]
+    (policies / "policy0" / "scaling_governor").unlink()
+    (policies / "policy0" / "scaling_governor").mkdir()
+    failed = subprocess.run(run["ExecStart"], check=False, capture_output=True)
+    assert failed.returncode == 1 and governors_of(policies, 1) == "performance"
+
+
+def governors_of(policies: Path, number: int) -> str:
+    return (policies / f"policy{number}" / "scaling_governor").read_text().strip()
+
+
+def test_the_governor_goes_with_the_service(machine: Machine) -> None:
+    machine.with_cpufreq()
+    assert machine.service(env={"SUDO_USER": "dj"}).returncode == 0
+    assert machine.governor_unit.exists()
+    assert machine.service("--uninstall-service").returncode == 0
+    assert not machine.governor_unit.exists()
+    assert "systemctl disable --now crowdstream-governor.service" in machine.notes()
+
+
+def test_a_user_service_sets_no_governor(machine: Machine) -> None:
+    machine.with_cpufreq()
+    assert machine.service(who=1000).returncode == 0
+    assert not [note for note in machine.notes() if "governor" in note]
+    assert not machine.user_unit.with_name("crowdstream-governor.service").exists()
+
+
+def test_a_governor_that_cannot_be_set_does_not_keep_the_server_from_starting(
+    machine: Machine,
+) -> None:
+    machine.with_cpufreq()
+    failing = '[[ $* != *"restart crowdstream-governor"* ]] || exit 1'
+    shebang = "#!/bin/bash\n"
+    machine.fake("systemctl", SYSTEMCTL.replace(shebang, f"{shebang}{failing}\n"))
+    result = machine.service(env={"SUDO_USER": "dj"})
+    assert result.returncode == 0
+    assert "the CPU governor could not be set" in result.stdout
+
+
 def verify(unit: Path) -> None:
     """Have systemd read the unit; fails on anything that it does not like."""
     program = shutil.which("systemd-analyze")
@@ -365,6 +511,9 @@ def test_systemd_takes_the_units(machine: Machine) -> None:
     verify(machine.system_unit)
     machine.service(who=1000)
     verify(machine.user_unit)
+    machine.with_cpufreq()
+    machine.service()
+    verify(machine.governor_unit)
     folder = with_music(machine)
     for variables in ({"SUDO_USER": "dj"}, {}):
         machine.service(folder, env=variables)

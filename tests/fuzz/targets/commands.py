@@ -12,7 +12,7 @@ from typing import Any
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
 from crowdstream.commands.registry import PLACES, REQUIRED, TABLE, Arg, Command
-from crowdstream.desk.constants import GRIDS
+from crowdstream.desk.constants import GRIDS, SAMPLE_PADS
 from crowdstream.effects import MODULES
 from crowdstream.offline.session import START, WALL
 from crowdstream.osc.codec import UNIX_EPOCH
@@ -244,6 +244,8 @@ def _stop_everything(player: Player) -> None:
     for block in range(MAX_REST_BLOCKS):
         if block % 100 == 0:
             player.handle(osc_reference.message("/mixer_cleanup", []))
+            for pad in range(SAMPLE_PADS):  # which keep their samples
+                player.handle(osc_reference.message(f"/sample/{pad + 1}/unload", []))
         player.play(2048)
         silent = not core.voice_allocator.sounding() and not player.desk.voices["state"].any()
         if silent and not buffers.tracks():

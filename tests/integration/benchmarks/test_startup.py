@@ -20,6 +20,24 @@ def test_server(tmp_path: Path) -> None:
     assert 0.0 < entry["median_ready_s"] <= entry["median_sound_s"] == entry["max_sound_s"]
 
 
+def test_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The page cache belongs to everything that runs on this machine.
+    dropped = iter([True, True, False])
+    monkeypatch.setattr(startup, "drop_page_cache", lambda: next(dropped))
+    monkeypatch.setattr(startup, "TRACK_BEATS", 64)
+    out = tmp_path / "result.json"
+    arguments = ["boot", "--driver", "null", "--starts", "1", "--tracks", "3", "--json", str(out)]
+    assert startup.main(arguments) in (0, 1)
+    rows = json.loads(out.read_text())
+    assert [(row["page_cache"], row["tracks"]) for row in rows] == [("warm", 3), ("cold", 3)]
+    assert all(0.0 < row["median_ready_s"] < row["median_sound_s"] for row in rows)
+    startup.main(arguments)
+    assert [row["page_cache"] for row in json.loads(out.read_text())] == ["warm"]
+    assert "only root may drop the page cache" in capsys.readouterr().out
+
+
 def test_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "START_FILE_SECONDS", WAIT_SECONDS)  # a slow machine is no fault
     out = tmp_path / "result.json"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
+from crowdstream.control.dispatcher import REST_SECONDS
 from tests.support.server import Running, server, until
 from tests.support.service_manager import Manager
 
 WATCHDOG_SECONDS = 0.2
-TICK_SECONDS = 0.01  # interval at which control checks the watchdog
-STALLED_TICKS = 150  # fifteen times the interval between notifications
+STALLED_TICKS = 15
 
 
 class Stopper:
@@ -59,7 +59,7 @@ def notifications_while_stalled(running: Running, manager: Manager) -> list[str]
             ticks, received = ticks + 1, received + new
         else:  # a newly started engine has rendered a few blocks before it was stopped
             frame, ticks, received = now, 0, []
-        time.sleep(TICK_SECONDS)  # control, which has just replied, does one tick in this time
+        time.sleep(REST_SECONDS)  # control, which has just replied, does one tick in this time
     return received
 
 

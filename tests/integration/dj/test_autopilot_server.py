@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crowdstream.client.poller import connect
 from crowdstream.dj.autopilot import player
 from crowdstream.dj.autopilot.crowd import CrowdInput
-from crowdstream.dj.autopilot.server_link import ServerLink, connect
+from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.session import Session
 from crowdstream.dj.autopilot.timing import place_of
 from crowdstream.dj.autopilot.track_selector import SetFileSelector

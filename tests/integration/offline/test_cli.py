@@ -88,6 +88,8 @@ def test_the_flags_of_the_server_are_accepted(folder: Path) -> None:
         ("0 /deck/A/play", [], 1, "mix.txt, line 1: /deck/A/play: deck A has no track"),
         (SET, ["--cache-mb", "x"], 2, "cache_mb: 'x' (flag --cache-mb) is not"),
         (SET, ["--duration", "0"], 2, "--duration 0: must be more than 0"),
+        (SET, ["--input", "absent.wav"], 1, "absent.wav: there is no such file"),
+        (SET, ["--input", "a", "--input", "b", "--input", "c"], 2, "there are 2 inputs, not 3"),
         (SET, ["--format", "8"], 2, "argument --format: invalid choice"),
     ],
 )
@@ -133,7 +135,7 @@ def test_a_signal_ends_the_render_and_leaves_no_file(folder: Path, number: signa
 
 def test_a_progress_bar_is_shown_on_a_terminal(folder: Path) -> None:
     reader, terminal = pty.openpty()
-    command = [sys.executable, "-m", "crowdstream", "render", written(folder, SET + "200 end")]
+    command = [sys.executable, "-m", "crowdstream", "render", written(folder, SET + "80000 end")]
     with subprocess.Popen(
         [*command, str(folder / "out.wav")], cwd=PROJECT, stderr=terminal, stdout=subprocess.PIPE,
         env={**os.environ, "TERM": "xterm"},
@@ -141,13 +143,16 @@ def test_a_progress_bar_is_shown_on_a_terminal(folder: Path) -> None:
         os.close(terminal)
         data = b""
         with contextlib.suppress(OSError):  # raised at the end of the output
+            while b"left" not in data:
+                data += os.read(reader, 4096)
+            program.send_signal(signal.SIGINT)
             while True:
                 data += os.read(reader, 4096)
         program.communicate(timeout=WAIT_SECONDS)
     os.close(reader)
     shown = data.decode()
-    assert program.returncode == 0
-    assert "%" in shown and "left" in shown
+    assert program.returncode == 130
+    assert "%" in shown
     assert "\x1b[2K" in shown[shown.rindex("%") :], "the bar is removed"
 
 

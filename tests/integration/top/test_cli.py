@@ -22,20 +22,12 @@ from crowdstream.top.cli import top
 from crowdstream.top.terminal import split
 from tests.support.environment import child_environment
 from tests.support.offline_server import level, write
-from tests.support.server import PROJECT, WAIT_SECONDS, server, until
+from tests.support.server import PROJECT, WAIT_SECONDS, free_port, server, until
 from tests.support.top_terminal import Shown
 
 PROGRAM = (sys.executable, "-P", "-m", "crowdstream", "top")
 TERM = "xterm-256color"
 NULL = ("--driver", "null", "--standby", "off")
-
-
-def free_port() -> int:
-    """A UDP port that no program listens on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Terminal:

@@ -26,8 +26,8 @@ class Action:
 
     `kind` and `words`: `send` address, arguments ...; `together` seconds ahead, messages (each
     address, arguments ...); `load` or `cue` deck, piece, fraction; `bad file` deck, name;
-    `packet` bytes; `record` suffix, sources ...; `record stop`; `visitor` kind, seconds;
-    `kill` kind of process.
+    `sample` pad, piece; `announce` piece; `packet` bytes; `record` suffix, sources ...;
+    `record stop`; `visitor` kind, seconds; `kill` kind of process.
     """
 
     at: float

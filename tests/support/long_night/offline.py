@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from crowdstream.desk.constants import SAMPLE_PADS
 from crowdstream.desk.opcodes import PLAYING
 from crowdstream.offline.session import Session
 from crowdstream.osc.codec import UNIX_EPOCH, build
 from crowdstream.settings import Settings
-from tests.support.long_night.model import Action
+from tests.support.long_night.model import DECKS, Action
 
-BLOCK = 2048  # frames; large, because no command needs a short latency
+BLOCK_SECONDS = 0.045  # long, but shorter than a bundle's lead: pages are loaded between blocks
 SETTLE_SECONDS = 2.0  # of music between two turns of the loader, which reads 10 s ahead
 SILENT_PEAK = 1e-4  # a block with a lower peak is silent
 _ME = ("127.0.0.1", 50001)
@@ -39,8 +41,10 @@ class OfflineNight(Session):
         paths: Mapping[str, Path],
         bad_files: Mapping[str, Path],
         origin: int = 0,
+        settings: Settings | None = None,
     ) -> None:
-        super().__init__(Settings(), memory_bytes, sample_rate, BLOCK)
+        self._block = 2 ** round(math.log2(BLOCK_SECONDS * sample_rate))
+        super().__init__(settings or Settings(), memory_bytes, sample_rate, self._block)
         self.paths = paths
         self.bad_files = bad_files
         self.counts: Counter[str] = Counter()
@@ -54,9 +58,9 @@ class OfflineNight(Session):
         self._settle_at = 0
         self._moved = True
         self.desk.clock["frame"] = origin
-        self.render(BLOCK)
+        self.render(self._block)
         self.send("/reset", sender=_ME)
-        self.render(BLOCK)
+        self.render(self._block)
         self.restart()
 
     def restart(self) -> None:
@@ -86,7 +90,7 @@ class OfflineNight(Session):
         """Render up to `until` seconds of the night."""
         end = self.begin + round(until * self.desk.sample_rate)
         while self.desk.frame < end:
-            self._measure(self.render(min(BLOCK, end - self.desk.frame)))
+            self._measure(self.render(min(self._block, end - self.desk.frame)))
             # A command within the block may move a playhead to where few pages are loaded.
             moves = int(self.desk.master["pending"]) > 0 or self._waiting()
             if moves or self._moved or self.requests or self.desk.frame >= self._settle_at:
@@ -101,7 +105,8 @@ class OfflineNight(Session):
         peak = float(np.abs(out).max())
         self.finite = self.finite and np.isfinite(peak)
         self.peak = max(self.peak, peak)
-        plays = (self.desk.voices["state"] == PLAYING).any()
+        voices = self.desk.voices
+        plays = ((voices["state"] == PLAYING) & (voices["deck"] < len(DECKS))).any()
         self.played += len(out) / self.desk.sample_rate if plays else 0.0
         self.digest.update(out.tobytes())
         if plays and peak < SILENT_PEAK:
@@ -120,6 +125,10 @@ class OfflineNight(Session):
             self.send(f"/deck/{words[0]}/load", str(self.paths[words[1]]), words[2], sender=_ME)
         elif action.kind == "cue":
             self.send("/cue", words[0], str(self.paths[words[1]]), words[2], sender=_ME)
+        elif action.kind == "sample":
+            self.send(f"/sample/{words[0]}/load", str(self.paths[words[1]]), sender=_ME)
+        elif action.kind == "announce":
+            self.send("/announce", str(self.paths[words[0]]), sender=_ME)
         elif action.kind == "bad file":
             self.send(f"/deck/{words[0]}/load", str(self.bad_files[words[1]]), sender=_ME)
         elif action.kind == "packet":
@@ -140,5 +149,7 @@ class OfflineNight(Session):
         for chain in (*(f"/deck/{deck}" for deck in "ABCD"), "/bus/1", "/bus/2", "/mix"):
             for slot in range(1, 5):
                 self.send(f"{chain}/fx/remove", slot, sender=_ME)
+        for pad in range(1, SAMPLE_PADS + 1):
+            self.send(f"/sample/{pad}/unload", sender=_ME)
         self.send("/mixer_cleanup", sender=_ME)
         self.advance(self.seconds + 40.0)

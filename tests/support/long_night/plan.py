@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from crowdstream.desk.constants import SAMPLE_PADS
 from tests.support.long_night import moves
 from tests.support.long_night.bad_input import bad_command, bad_packet
 from tests.support.long_night.model import DECKS, Action, Deck, Piece
@@ -25,6 +26,10 @@ VISITORS = (
     "tab", "tab", "listener", "listener", "rude tab", "deaf listener", "scraper",
 )  # fmt: skip
 RECORDED = (("master",), ("master", "wav16"), ("master", "float"), ("decks",), ("A", "master"))
+SAMPLES = ("short", "blip", "float", "vorbis")  # pieces for the pads
+SPOKEN = ("short", "flac 24")  # pieces that serve as announcements
+SAMPLE_SECONDS = 5.0  # mean time between two moves of the pads
+ANNOUNCE_SECONDS = (60.0, 240.0)
 MISTAKE_SHARE = 0.02  # fraction of the actions that are mistakes
 
 
@@ -61,7 +66,10 @@ class NightPlan:
         self.buses: dict[str, dict[int, str]] = {"/bus/1": {}, "/bus/2": {}, "/mix": {}}
         self._serial = 0
         self._queue: list[tuple[float, int, Callable[[float], None] | Action]] = []
+        self._pads: dict[int, float] = {}  # loaded ones, and when they are ready
         self._later(0.0, self._step)
+        self._later(5.0, self._sample)
+        self._later(20.0, self._announce)
         if records:
             self._later(8.0, self._record)
         if visits:
@@ -152,6 +160,48 @@ class NightPlan:
             self.send(at, *bad_command(chance))
         else:
             self.do(at, "bad file", chance.choice(DECKS), chance.choice(self._bad_files))
+
+    # Pads and announcements ------------------------------------------------------------------
+
+    def _sample(self, at: float) -> None:
+        chance = self.random
+        self._later(at + chance.expovariate(1.0 / (SAMPLE_SECONDS * self._pace)), self._sample)
+        pad = chance.randint(1, SAMPLE_PADS)
+        ready = self._pads.get(pad)
+        base = f"/sample/{pad}"
+        if ready is None:
+            self.do(at, "sample", pad, self._short_piece(SAMPLES))
+            self._pads[pad] = at + LOAD_SECONDS
+        elif at > ready:
+            kind = chance.randrange(8)
+            if kind <= 2:
+                self.send(at, f"{base}/play")
+                self.send(at + chance.uniform(1.0, 10.0), f"{base}/stop")
+            elif kind == 3:
+                self.send(at, f"{base}/level", round(chance.uniform(0.2, 1.0), 2), 0.5)
+            elif kind == 4:
+                self.send(at, f"{base}/loop", chance.randint(0, 1))
+            elif kind == 5:
+                self.send(at, f"{base}/quantize", chance.choice((0.0, 1.0, 4.0)))
+            elif kind == 6:
+                self.send(at, f"{base}/output", chance.choice(("master", "cue", "both")))
+            else:
+                self.send(at, f"{base}/unload")
+                del self._pads[pad]
+
+    def _short_piece(self, names: Sequence[str]) -> str:
+        # One of these pieces, or any if there is none of them.
+        there = [piece.name for piece in self._pieces if piece.name in names]
+        return self.random.choice(there or [piece.name for piece in self._pieces])
+
+    def _announce(self, at: float) -> None:
+        chance = self.random
+        self._later(at + chance.uniform(*ANNOUNCE_SECONDS), self._announce)
+        for _ in range(chance.choice((1, 1, 2))):
+            self.do(at, "announce", self._short_piece(SPOKEN))
+        if chance.random() < 0.2:
+            what = chance.choice(("/announce/skip", "/announce/clear"))
+            self.send(at + chance.uniform(1.0, 6.0), what)
 
     # Recordings, clients, kills --------------------------------------------------------------
 

@@ -36,6 +36,18 @@ def played(roots: tuple[int, ...], bars: int) -> np.ndarray:
     return np.stack([line, line], axis=1)
 
 
+def test_each_bar_has_its_own_loudness() -> None:
+    line = played(POP, 24)
+    line[: 8 * 4 * BEAT] *= 0.1
+    found = analyse([ArraySound("mix", 0.5 * line, RATE)])
+    soft, loud = (np.array(found.bar_loudness[part]) for part in (slice(1, 7), slice(9, 23)))
+    assert found.first_bar_beat == 0
+    # The bars have different chords.
+    assert loud.mean() - soft.mean() == pytest.approx(20.0, abs=0.2)
+    assert np.ptp(soft) < 1.0
+    assert np.ptp(loud) < 1.0
+
+
 @pytest.fixture(scope="module")
 def blues() -> Analysis:
     """The analysis of four choruses of a blues."""

@@ -6,6 +6,7 @@ bass, and the scorer has to measure that from the recording and the tracks' file
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,11 +30,16 @@ SECONDS = 32.0
 ENTRY = 16.0  # the second track begins here, on a phrase of the first one
 AFTER = 12.0  # the mix ends this long after an overlap of the usual length
 RAMP_SECONDS = 40.0
+FIRST, SECOND = 1, 2  # seeds of the two tracks
 TEMPOS = (0.96, 0.98, 1.0, 1.02, 1.04)
 
 
+@functools.cache
 def make_track(seed: int) -> Doubles:
-    """A track of `SECONDS` with a kick on each beat, a bass and random chords and noises."""
+    """A track of `SECONDS` with a kick on each beat, a bass and random chords and noises.
+
+    It has the shape (2, frames): below and above the crossover.
+    """
     random = np.random.default_rng(seed)
     count = round(SECONDS * RATE)
     low, rest = np.zeros(count), np.zeros(count)
@@ -54,9 +60,6 @@ def make_track(seed: int) -> Doubles:
     return np.stack([low, rest]) * 0.15
 
 
-TRACKS = (make_track(1), make_track(2))  # each is (2, frames): below and above the crossover
-
-
 @dataclass(frozen=True)
 class Planted:
     """How the second track is played: the errors of a mix."""
@@ -68,6 +71,7 @@ class Planted:
     rate: float = 1.0  # at which the second track plays, faster than its file
     ramp: float = 0.0  # by which the rate of both tracks rises in `RAMP_SECONDS`
     keep_pitch: bool = False
+    shift: float = 0.0  # semitones of the second track, with keep_pitch
     echo: bool = False
 
 
@@ -78,10 +82,10 @@ def warped(track: Doubles, seconds: Callable[[Doubles], Doubles], count: int) ->
     return np.stack([np.interp(positions, frames, line, 0, 0) for line in track])
 
 
-def sliced(track: Doubles, begin: float, rate: float, count: int) -> Doubles:
+def sliced(track: Doubles, begin: float, rate: float, count: int, eighth: float) -> Doubles:
     """A track from `begin`, stretched by moving its eighths: attacks and pitch are kept."""
     out = np.zeros((2, count))
-    size = round(BEAT / 2 * RATE)
+    size = round(eighth * RATE)
     for number in range(track.shape[1] // size):
         part = track[:, number * size : (number + 1) * size]
         at = round((begin + number * size / RATE / rate) * RATE)
@@ -103,12 +107,16 @@ def render(planted: Planted) -> Doubles:
     def position(at: Doubles) -> Doubles:  # of the clock: its rate rises linearly
         return at + planted.ramp * np.square(at) / (2 * RAMP_SECONDS)
 
-    first = warped(TRACKS[0], position, count)
+    first = warped(make_track(FIRST), position, count)
     if planted.keep_pitch:
-        second = sliced(TRACKS[1], entry, planted.rate, count)
+        ratio = 2 ** (planted.shift / 12)
+        track = make_track(SECOND)
+        if planted.shift:
+            track = warped(track, lambda at: at * ratio, round(track.shape[1] / ratio))
+        second = sliced(track, entry, planted.rate / ratio, count, BEAT / 2 / ratio)
     else:
         start = position(np.array([entry]))[0]
-        second = warped(TRACKS[1], lambda at: (position(at) - start) * planted.rate, count)
+        second = warped(make_track(SECOND), lambda at: (position(at) - start) * planted.rate, count)
     first[:, time >= last] = 0.0
     second[:, time < entry] = 0.0
     middle = (ENTRY + last) / 2
@@ -130,7 +138,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
     beats = np.arange(0, SECONDS, BEAT)
     found = []
     vocals = (((20.0, 24.0),), ((0.0, 6.0),))  # both sing from 20 to 22 s of the mix
-    for number, track in enumerate(TRACKS):
+    for number, seed in enumerate((FIRST, SECOND)):
+        track = make_track(seed)
         path = folder / f"{number}.wav"
         soundfile.write(path, track.sum(axis=0), RATE, subtype="FLOAT")
         found.append(Source(str(number), path, beats, beats[::4], beats[::16], vocals[number]))
@@ -148,7 +157,7 @@ def judge(
         if planted not in known:
             path = folder / f"{len(known)}.wav"
             soundfile.write(path, render(planted), RATE, subtype="FLOAT")
-            known[planted] = score(path, sources, TEMPOS)
+            known[planted] = score(path, sources, TEMPOS, sorted({0.0, planted.shift}))
         result = known[planted]
         assert [play.source.name for play in result.plays] == ["0", "1"]
         return result
@@ -211,6 +220,14 @@ def test_audio_that_keeps_its_pitch_is_followed(judge: Callable[[Planted], Score
     [play] = result.plays[1:]
     assert play.passages[0].map.rate(30.0) == pytest.approx(1.03, abs=2e-4)
     assert play.passages[0].pitch == pytest.approx(1.0, abs=1e-3)
+    assert result.transitions[0].offsets[0] == pytest.approx(0.002, abs=0.001)
+
+
+def test_a_transposition_is_found(judge: Callable[[Planted], Score]) -> None:
+    result = judge(Planted(rate=1.02, late=0.002, keep_pitch=True, shift=1.0))
+    [play] = result.plays[1:]
+    assert play.passages[0].map.rate(30.0) == pytest.approx(1.02, abs=2e-4)
+    assert play.passages[0].pitch == pytest.approx(2 ** (1 / 12), abs=2e-3)
     assert result.transitions[0].offsets[0] == pytest.approx(0.002, abs=0.001)
 
 

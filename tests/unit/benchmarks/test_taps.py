@@ -1,7 +1,7 @@
 """The cost of taps."""
 
 from benchmarks.taps import SETS, measure, rows, scene
-from crowdstream.desk.constants import TAP_DECK, TAP_MASTER
+from crowdstream.desk.constants import TAP_DECK, TAP_MASTER, TAPS
 
 
 def test_every_set_of_taps_is_measured_on_the_same_scene() -> None:
@@ -9,7 +9,7 @@ def test_every_set_of_taps_is_measured_on_the_same_scene() -> None:
     assert list(times_by_set) == list(SETS)
     assert all((times > 0).all() for times in times_by_set.values())
     found = rows(times_by_set)
-    assert [row["number"] for row in found] == [0, 1, 5, 38]
+    assert [row["number"] for row in found] == [0, 1, 5, TAPS]
     assert found[0]["taps_ms"] == 0.0
 
 

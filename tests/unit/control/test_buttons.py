@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.commands.registry import REQUIRED, TABLE, Command
+from crowdstream.commands.registry import PLACES, REQUIRED, TABLE, Command
 from tests.support.offline_server import RATE, Rig
 
 ON: list[Any] = [1.0, 1, True, float("inf")]
@@ -92,8 +92,8 @@ def test_a_release_does_nothing(deck: Rig) -> None:
     for command in TABLE.commands:
         if command.is_button and command.address != "/deck/{deck}/play":
             required = [1] * sum(arg.default is REQUIRED for arg in command.args)
-            deck.send(command.address_at({"deck": 0} if "{deck}" in command.address else {"bus": 0}
-                                         if "{bus}" in command.address else {}), *required, 0.0)
+            place = {name: 0 for name in PLACES if f"{{{name}}}" in command.address}
+            deck.send(command.address_at(place), *required, 0.0)
     deck.send("/deck/A/play", 0.0)
     deck.seconds(0.1)
     assert deck.state() == before

@@ -32,6 +32,7 @@ def test_the_status_begins_like_supercolliders_and_continues_with_names(
     names, rest = values[9::2], values[10::2]
     assert len(names) == len(rest) == len(set(names))
     known = {name.replace("{deck}", deck) for name in STATUS_NAMES for deck in "ABCD"}
+    known = {name.replace("{input}", number) for name in known for number in "12"}
     known |= {f"deck.{deck}.{band}" for deck in "ABCD" for band in ("mid", "high")}
     # Names that only a server with processes has.
     processes = {"cpu_control", "cpu_engine", "cpu_loader"}
@@ -164,3 +165,21 @@ def test_the_clock_is_printed_from_the_next_beat_on(
     rig.seconds(0.2)
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith("bar 1 beat 3 phase 0.0")
+
+
+def test_ping_follows_the_failures_of_what_was_sent_before(rig: Rig) -> None:
+    rig.send("/deck/A/level", 9.0)
+    rig.send("/ping", 7)
+    assert [address for _, address, _ in rig.answers.said] == ["/fail", "/pong"]
+    assert rig.heard("/pong") == [(7,)]
+
+
+def test_ping_does_not_wait_for_files_and_waits_for_the_engine_on_request(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.pages_a_block = 0
+    rig.send("/deck/A/load", str(write(tmp_path / "a.wav", level(1))))
+    rig.send("/ping", 1, 1)
+    assert not rig.heard("/pong")
+    rig.run(512)
+    assert rig.heard("/pong") == [(1,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,30 @@ def test_without_a_watchdog_only_changes_are_sent(manager: Manager, tmp_path: Pa
     now += 100
     notifier.tick(99, lambda: "late")
     assert manager.heard() == ["READY=1\nSTATUS=a", "STATUS=b", "STATUS=c", "STOPPING=1"]
+
+
+def test_a_reload_is_framed_and_does_not_delay_the_watchdog(
+    manager: Manager, tmp_path: Path
+) -> None:
+    now = 0.0
+    notifier = Notifier(str(tmp_path / "notify"), 10.0, lambda: now)
+    notifier.ready(0, "fine")
+    manager.heard()
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    sent = []
+    for second in range(1, 12):  # a reload each second, over more than the time-out
+        now = float(second)
+        notifier.reloading()
+        notifier.reloaded("wrong: bpm")
+        notifier.tick(441 * second, lambda: "fine")
+        sent += manager.heard()
+    begin, end, *rest = sent
+    state, _, stamp = begin.partition("\nMONOTONIC_USEC=")
+    assert state == "RELOADING=1"
+    assert before <= int(stamp) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert end == "READY=1\nSTATUS=wrong: bpm"
+    kept = [one for one in rest if "WATCHDOG" in one]
+    assert kept == ["WATCHDOG=1\nSTATUS=fine"] * 2, "the status is back with the keep-alive"
 
 
 def test_a_long_start_extends_the_timeout(manager: Manager, tmp_path: Path) -> None:

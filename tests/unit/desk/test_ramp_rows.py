@@ -8,7 +8,7 @@ import numpy as np
 
 from crowdstream.desk import layout, ramps
 from crowdstream.desk.block import Desk
-from crowdstream.desk.constants import BANDS, BUSES, DECKS, SLOTS, STEMS
+from crowdstream.desk.constants import BANDS, BUSES, DECKS, INPUTS, PAIRS, SLOTS, STEMS
 from crowdstream.desk.effects import EFFECTS, ROWS
 from crowdstream.desk.opcodes import CURVE_ADDITIVE, CURVE_CUT, CURVE_POWER
 from crowdstream.desk.ramps import (
@@ -18,17 +18,21 @@ from crowdstream.desk.ramps import (
     deck_level_ramp,
     effect_ramp,
     eq_ramp,
+    input_eq_ramp,
     patch_ramp,
     voice_ramp,
 )
 
-# Rows of layout version 4. A process attaches only to a desk of its own version, so moving a row
+# Rows of layout version 6. A process attaches only to a desk of its own version, so moving a row
 # requires a new `layout.VERSION`.
-VERSION = 4
+VERSION = 6
 MIXER_ROWS = {
-    "MASTER": 0, "CROSSFADER": 2, "CUE": 3, "DECK": 8, "TRIM": 12, "EQ": 16, "FILTER": 32,
-    "RESONANCE": 36, "PFL": 40, "PATCH": 48, "PREFADER": 72, "LEFT": 112, "RIGHT": 116,
-    "CURVE": 120, "CEILING": 123, "EFFECT": 128,
+    "MASTER": 0, "CROSSFADER": 2, "CUE": 3, "SAMPLES": 4, "ANNOUNCEMENTS": 5, "DUCK": 6,
+    "HOUSE": 7, "DECK": 8,
+    "TRIM": 12, "EQ": 16, "FILTER": 32, "RESONANCE": 36, "PFL": 40, "PATCH": 48,
+    "PREFADER": 72, "INPUT_LEVEL": 80, "INPUT_MUTE": 82, "INPUT_GAIN": 84, "INPUT_PFL": 86,
+    "INPUT_EQ": 88, "INPUT_FILTER": 96, "INPUT_RESONANCE": 100, "TALKOVER": 104,
+    "LEFT": 112, "RIGHT": 116, "CURVE": 120, "CEILING": 123, "EFFECT": 128,
 }  # fmt: skip
 ROWS_OF_VOICE = {
     "GAIN": 0, "ENVELOPE": 1, "RATE": 2, "PITCH": 3, "SPIN": 4, "KEYLOCK": 5, "STEM": 8,
@@ -40,7 +44,9 @@ def mixer_rows() -> dict[str, int]:
     """Return the row of every parameter that belongs neither to an effect nor to a voice."""
     rows = {
         "master": ramps.RAMP_MASTER, "crossfader": ramps.RAMP_CROSSFADER, "cue": ramps.RAMP_CUE,
-        "ceiling": ramps.RAMP_CEILING,
+        "ceiling": ramps.RAMP_CEILING, "samples": ramps.RAMP_SAMPLES,
+        "announcements": ramps.RAMP_ANNOUNCEMENTS, "duck": ramps.RAMP_DUCK,
+        "house": ramps.RAMP_HOUSE,
     }  # fmt: skip
     for deck in range(DECKS):
         rows[f"level {deck}"] = deck_level_ramp(deck)
@@ -50,6 +56,14 @@ def mixer_rows() -> dict[str, int]:
             rows[f"eq {deck} {band}"] = eq_ramp(deck, band)
         for bus in range(BUSES):
             rows[f"prefader {deck} {bus}"] = ramps.RAMP_PREFADER + BUSES * deck + bus
+    for number in range(INPUTS):
+        for name in ("INPUT_LEVEL", "INPUT_MUTE", "INPUT_GAIN", "INPUT_PFL", "TALKOVER"):
+            rows[f"{name.lower()} {number}"] = getattr(ramps, f"RAMP_{name}") + number
+        for band in range(BANDS):
+            rows[f"input_eq {number} {band}"] = input_eq_ramp(number, band)
+    for pair in range(PAIRS):
+        rows[f"input_filter {pair}"] = ramps.RAMP_INPUT_FILTER + pair
+        rows[f"input_resonance {pair}"] = ramps.RAMP_INPUT_RESONANCE + pair
     for source in range(DECKS + BUSES):
         for destination in range(BUSES + 1):
             rows[f"patch {source} {destination}"] = patch_ramp(source, destination)
@@ -107,7 +121,10 @@ def test_with_neutral_values_a_deck_plays_unchanged() -> None:
     values = {row: 1.0 for row in range(RAMPS)} | NEUTRAL
     for name, row in mixer_rows().items():
         kind, _, number = name.partition(" ")
-        silent = kind in ("filter", "resonance", "pfl", "left", "right", "prefader")
+        silent = kind in (
+            "filter", "resonance", "pfl", "left", "right", "prefader", "input_filter",
+            "input_resonance", "input_pfl",
+        )
         if kind == "patch":
             silent = not number.endswith(str(BUSES))  # the master follows the buses
         elif kind == "curve":

@@ -30,10 +30,21 @@ class FakeProcess:
         os.close(self._writing)
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_analysis_runs_even_if_its_priority_cannot_be_set(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("own", "allowed", "give_way", "set_to"),
+    [
+        (0, True, "yes", [NICE]),
+        (-5, True, "yes", [NICE]),  # a service with priority
+        (0, False, "yes", [NICE]),
+        (15, True, "yes", []),  # never more than the DJ's own
+        (0, True, "no", []),
+    ],
+)
+def test_analysis_has_less_priority_and_runs_even_if_that_cannot_be_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    own: int, allowed: bool, give_way: str, set_to: list[int],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CROWDSTREAM_GIVE_WAY", give_way)
     started: list[FakeProcess] = []
     priorities: list[tuple[int, int]] = []
 
@@ -44,13 +55,14 @@ def test_analysis_runs_even_if_its_priority_cannot_be_set(
     def prioritize(_which: int, pid: int, nice: int) -> None:
         priorities.append((pid, nice))
         if not allowed:
-            raise PermissionError(13, "Permission denied")  # as for a DJ with a lower priority
+            raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(os, "setpriority", prioritize)
+    monkeypatch.setattr(os, "getpriority", lambda _which, _pid: own)
     analysis = BackgroundAnalysis(tmp_path)
     analysis.tick(0.0, soon=True)
     analysis.tick(1000.0, soon=True)
     assert len(started) == 1 and started[0].command[-1] == str(tmp_path)
-    assert priorities == [(FakeProcess.pid, NICE)]
+    assert priorities == [(FakeProcess.pid, niceness) for niceness in set_to]
     started[0].close()

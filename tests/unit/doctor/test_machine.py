@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from crowdstream.control import opening_hours
 from crowdstream.doctor import memory, scheduling
-from crowdstream.settings import validate
+from crowdstream.doctor.check import Check
+from crowdstream.settings import Settings, validate
 from tests.support.doctor_machine import machine
 from tests.support.held_resources import nothing_left_behind
 
@@ -33,9 +36,16 @@ def test_governor(tmp_path: Path) -> None:
     check = scheduling.governor(
         machine(tmp_path / "mixed", {**fast, GOVERNOR.format(2): "ondemand\n"})
     )
-    assert check.state == "warn" and "ondemand on 1" in check.text
+    assert check.state == "warn" and check.text.startswith("ondemand on CPU 2 (of 4)")
+    assert check.data["cores"] == {0: "performance", 1: "performance", 2: "ondemand",
+                                   3: "performance"}
     assert check.data["governors"] == {"performance": 3, "ondemand": 1}
     assert "echo performance | sudo tee" in check.fix
+    assert "at each boot: sudo ./start-crowdstream.sh --install-service" in check.fix
+    unit = {"/etc/systemd/system/crowdstream-governor.service": "[Unit]\n"}
+    slow = {GOVERNOR.format(n): "powersave\n" for n in range(2)}
+    check = scheduling.governor(machine(tmp_path / "unit", {**slow, **unit}))
+    assert check.text.startswith("powersave on CPU 0, 1") and "at each boot" not in check.fix
 
 
 @pytest.mark.parametrize(
@@ -206,7 +216,70 @@ def test_synchronized(tmp_path: Path) -> None:
     )
     off = scheduling.synchronized(machine(tmp_path, timedatectl="no"))
     assert off.state == "warn" and "set-ntp true" in off.fix
-    unknown = scheduling.synchronized(machine(tmp_path))
-    assert unknown.state == "ok" and unknown.data["synchronized"] is None
-    told = machine(tmp_path, {"/run/systemd/timesync/synchronized": ""})
+    for kernel, state in ((None, "ok"), (True, "ok"), (False, "warn")):
+        check = scheduling.synchronized(machine(tmp_path), iter([kernel]).__next__)
+        assert (check.state, check.data["synchronized"]) == (state, kernel)
+    assert scheduling.kernel_synchronized() in (True, False, None)
+    told = machine(tmp_path / "told", {"/run/systemd/timesync/synchronized": ""})
     assert scheduling.synchronized(told).data["synchronized"] is True
+
+
+NOW = 1_790_000_000.0  # in 2026
+RTC = "/sys/class/rtc/rtc0/since_epoch"
+SCHEDULED = replace(SETTINGS, schedule=Path("/s.toml"))
+
+
+def clock_of(
+    root: Path, settings: Settings, rtc: float | None = NOW, jump: float = 0.0,
+    wall: float = NOW, local: str = "no", suspended: float = 0.0,
+) -> Check:
+    """Check the clock of a machine that booted 1000 s ago, and was set by `jump` s since then."""
+    begin = wall - 1000.0 - jump
+    times = f"t {round(begin * 1e6)}\nt 5000000"  # the manager started 5 s after the kernel
+    files = {} if rtc is None else {RTC: f"{rtc:.0f}\n"}
+    found = machine(root, files, timedatectl=local, busctl=times)
+    awake = 1005.0 - suspended
+    return scheduling.clock(found, settings, scheduling.Clocks(wall, awake, awake + suspended))
+
+
+def test_a_clock_with_a_battery_keeps_the_time(tmp_path: Path) -> None:
+    for settings in (SETTINGS, SCHEDULED):
+        check = clock_of(tmp_path, settings, NOW + 5, jump=2.0)
+        assert (check.state, check.fix) == ("ok", "")
+        assert check.data["jump_seconds"] == pytest.approx(2.0)
+    slept = clock_of(tmp_path, SCHEDULED, suspended=600.0)
+    assert slept.state == "ok" and slept.data["jump_seconds"] == pytest.approx(0.0)
+    # A clock that runs on local time differs by whole hours.
+    assert clock_of(tmp_path, SCHEDULED, NOW + 7200, local="yes").state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "fix"),
+    [
+        ({"rtc": None}, "no battery-backed clock", "add a clock with a battery"),
+        ({"jump": 56 * 365.25 * 86400.0, "rtc": None}, "it was 56 years behind at boot", "battery"),
+        ({"jump": -7300.0}, "it was 2 h ahead at boot", "hwclock --systohc"),
+        ({"rtc": NOW - 90000}, "the battery-backed clock is off by 25 h", "hwclock --systohc"),
+    ],
+)
+def test_opening_hours_need_a_clock_that_survives_a_power_failure(
+    tmp_path: Path, values: dict[str, Any], text: str, fix: str
+) -> None:
+    check = clock_of(tmp_path, SCHEDULED, **values)
+    assert check.state == "warn" and text in check.text and fix in check.fix
+    # Without opening hours, the time of day matters little.
+    check = clock_of(tmp_path, SETTINGS, **values)
+    assert check.state == "ok" and text in check.text
+
+
+def test_a_clock_that_is_not_set_is_a_fault_with_opening_hours(tmp_path: Path) -> None:
+    assert clock_of(tmp_path, SCHEDULED, wall=1000.0, rtc=None).state == "fail"
+    check = clock_of(tmp_path, SETTINGS, wall=1000.0, rtc=None)
+    assert check.state == "warn" and "the time is not set" in check.text
+    assert scheduling.CREDIBLE == opening_hours.CREDIBLE
+
+
+def test_a_system_without_systemd_has_no_record_of_jumps(tmp_path: Path) -> None:
+    found = scheduling.clock(machine(tmp_path, {RTC: f"{NOW:.0f}"}), SCHEDULED,
+                             scheduling.Clocks(NOW, 10.0, 10.0))
+    assert found.state == "ok" and found.data["jump_seconds"] is None

@@ -103,7 +103,8 @@ def kept_parts(desk: Desk) -> dict[str, np.ndarray]:
     mask = {name: np.zeros(view.shape, bool) for name, view in compared(desk).items()}
     for name in (
         "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
-        "chains", "effects", "quality",
+        "chains", "effects", "quality", "inputs", "input_clock", "input_eq", "input_eq_use",
+        "input_filter",
     ):  # fmt: skip
         mask[name][:] = True
     mask["ramps"][:RAMP_EFFECT] = True

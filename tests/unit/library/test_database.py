@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from crowdstream.analysis.result import Downbeat
-from crowdstream.library import listing, schema
+from crowdstream.library import schema
+from crowdstream.library.cli import listing_json, listing_lines
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import (
     Library,
@@ -179,11 +180,11 @@ def test_doubts_about_grid_and_downbeat_are_listed(place: Path) -> None:
         assert [(one.uncertain, one.uncertain_downbeat) for one in entries] == [
             (False, False), (False, True), (True, False),
         ]  # fmt: skip
-        _, certain, downbeat, grid = listing.lines(entries)
+        _, certain, downbeat, grid = listing_lines(entries)
         assert "uncertain" not in certain
         assert "(uncertain downbeat)" in downbeat
         assert "(uncertain grid)" in grid
-        shown = [json.loads(line) for line in listing.json_lines(library, entries)]
+        shown = [json.loads(line) for line in listing_json(library, entries)]
         assert [one["uncertain_downbeat"] for one in shown] == [False, True, False]
 
 

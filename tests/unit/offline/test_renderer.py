@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.offline.renderer import RenderError
 from tests.support.offline_server import RATE, Rig, bundle_at, level, place, write
 from tests.support.set_rendering import mix, score
@@ -41,6 +43,65 @@ def test_simultaneous_commands_take_effect_on_the_same_frame(folder: Path) -> No
     out, _ = mix(folder, both)
     assert first(out) == round(0.25 * RATE)
     assert out[first(out), 0] == 0.5
+
+
+def test_samples_and_queued_announcements_are_part_of_the_mix(folder: Path) -> None:
+    times = "20 0.1 0.1 0.2 0.2"
+    out, summary = mix(
+        folder,
+        PLAY + "0 /deck/A/play\n0 /sample/1/load steady.wav\n0 /sample/1/level 0.5\n"
+        f"0.25 /sample/1/play\n0.5 /announce steady.wav {times}\n0.5 /announce steady.wav {times}",
+    )
+    heard = out[:, 0]
+    assert heard[round(0.2 * RATE)] == 0.25
+    assert heard[round(0.45 * RATE)] == 0.375
+    assert heard[round(0.69 * RATE)] == pytest.approx(0.0375, abs=1e-6)
+    assert heard[round(1.5 * RATE)] == pytest.approx(0.2875, abs=1e-6)
+    # The second one follows after the music has ended.
+    assert heard[round(4.5 * RATE)] == pytest.approx(0.25, abs=1e-6)
+    assert 4.9 * RATE <= len(out) < 5.3 * RATE
+    assert not summary.warnings
+
+
+def test_inputs_play_bit_for_bit_from_the_beginning_to_their_end(folder: Path) -> None:
+    out, _ = mix(folder, "", inputs=[folder / "numbers.wav"])
+    expected, _rate = soundfile.read(folder / "numbers.wav", dtype="float32", always_2d=True)
+    assert np.array_equal(out[: len(expected)], np.broadcast_to(expected, (len(expected), 2)))
+    assert len(expected) <= len(out) <= len(expected) + round(0.005 * RATE)
+    # The step at the end of the file decays.
+    assert np.abs(np.diff(out[len(expected) - 1 :, 0])).max() < 0.01
+
+
+def test_talkover_of_an_input_ducks_the_music_of_a_set(folder: Path) -> None:
+    voice = np.concatenate([level(0.5, 0.0), level(0.5, 0.5)])
+    write(folder / "voice.wav", voice)
+    out, _ = mix(
+        folder,
+        PLAY + "0 /input/1/talkover 1\n0 /input/1/talkover/depth 20\n"
+        "0 /input/1/talkover/attack 0.1\n0 /input/1/level 0.5\n0 /deck/A/play",
+        inputs=[folder / "voice.wav"],
+    )
+    assert out[round(0.4 * RATE), 0] == 0.25
+    assert out[round(0.8 * RATE), 0] == pytest.approx(0.025 + 0.25, abs=1e-4)
+
+
+def test_a_second_input_is_a_second_file_at_another_rate(folder: Path) -> None:
+    write(folder / "other.wav", level(1, 0.125, 22050), 22050)
+    out, _ = mix(
+        folder, "0 /input/1/mute", inputs=[folder / "steady.wav", folder / "other.wav"]
+    )
+    assert out[round(0.5 * RATE), 0] == pytest.approx(0.125, abs=1e-3)
+
+
+def test_an_input_that_a_set_needs_and_lacks_is_an_error(folder: Path) -> None:
+    with pytest.raises(RenderError, match="there is no input 1: it needs --input"):
+        mix(folder, "0 /input/1/level 0.5")
+
+
+def test_an_input_that_is_no_audio_file_is_an_error(folder: Path) -> None:
+    (folder / "text.wav").write_text("words")
+    with pytest.raises(AudioFileError, match=r"text\.wav"):
+        mix(folder, "", inputs=[folder / "text.wav"])
 
 
 def test_times_need_not_be_in_order(folder: Path) -> None:

@@ -14,6 +14,7 @@ from crowdstream.settings import (
     SettingError,
     resolve,
     save_user_setting,
+    state_folder,
     user_config_path,
 )
 from crowdstream.settings.files import PRESETS
@@ -266,3 +267,41 @@ def test_setting_a_key_changes_only_that_key(values: dict[str, Any], key: str, v
     assert tomllib.loads(edited) == {**values, key: value}
     kept = [line for line in text.split("\n") if not line.startswith(f"{key} =")]
     assert [line for line in edited.split("\n") if not line.startswith(f"{key} =")] == kept
+
+
+def test_the_state_folder_is_the_users_or_the_services(tmp_path: Path) -> None:
+    expected = tmp_path / ".local" / "state" / "crowdstream"
+    assert state_folder({}, tmp_path) == expected
+    assert state_folder({"XDG_STATE_HOME": "relative"}, tmp_path) == expected
+    assert state_folder({"XDG_STATE_HOME": "/x"}, tmp_path) == Path("/x/crowdstream")
+    service = {"XDG_STATE_HOME": "/x", "STATE_DIRECTORY": "/var/lib/crowdstream:/var/lib/other"}
+    assert state_folder(service, tmp_path) == Path("/var/lib/crowdstream")
+
+
+def test_a_broadcast_with_a_password_is_refused_on_the_command_line_only(tmp_path: Path) -> None:
+    url = "icecast://dj:tr0ub4dor@example.org/live"
+    file = tmp_path / "a.toml"
+    file.write_text(f'broadcast = "{url}"\n')
+    with pytest.raises(SettingError) as caught:
+        resolve(["--broadcast", url], {}, home=tmp_path)
+    assert "tr0ub4dor" not in str(caught.value)
+    assert "every user sees the command line" in str(caught.value)
+    for words, environ in ((["--config", str(file)], {}), ([], {"CROWDSTREAM_BROADCAST": url})):
+        assert resolve(words, environ, home=tmp_path).settings.broadcast == (url,)
+
+
+def test_the_error_for_a_wrong_alert_url_does_not_show_it(tmp_path: Path) -> None:
+    url = "ftp://dj:tr0ub4dor@example.org"
+    file = tmp_path / "a.toml"
+    file.write_text(f'alert_url = "{url}"\n')
+    for words, environ, values in (
+        (["--alert-url", url], {}, {}),
+        ([], {"CROWDSTREAM_ALERT_URL": url}, {}),
+        (["--config", str(file)], {}, {}),
+        ([], {}, {"alert_url": [url]}),
+    ):
+        with pytest.raises(SettingError) as caught:
+            resolve(words, environ, values=values, home=tmp_path)
+        assert "tr0ub4dor" not in str(caught.value)
+        assert "alert_url: the value (" in str(caught.value)
+        assert "begins with http:// or https://" in str(caught.value)

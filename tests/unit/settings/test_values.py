@@ -41,9 +41,16 @@ TAKEN = [
     ("osc_allow", "10.1.2.3", ("10.1.2.3/32",)),
     ("osc_allow", "192.168.1.5/24, fe80::/10 ::1", ("192.168.1.0/24", "fe80::/10", "::1/128")),
     ("deck_a", "a track.wav", Path("a track.wav")),
+    ("alert_url", "https://dj:pw@ntfy.sh/x?a=b,c", ("https://dj:pw@ntfy.sh/x?a=b,c",)),
+    ("broadcast", "snapcast://room hls:/srv/live", ("snapcast://room", "hls:/srv/live")),
+    ("alert_url", "http://[::1]:8080 HTTP://a", ("http://[::1]:8080", "HTTP://a")),
 ]
 
 REFUSED = [
+    ("broadcast", ["", "http://radio/x", "radio/x", "hls:live", "snapcast:room", "pipe:fifo"]),
+    ("alert_url", ["", "ntfy.sh/x", "file:///etc/passwd", "ftp://a/b", "http://", "http:///x",
+                   "http://a:port/", "http://a:0/", "http://[a/", "http://a/#x", "https://é.de/",
+                   "http://a b/ ", "http://a/\x00", "http://a/\x7f", "javascript:1", "//a/b", "http://-a/"]),
     ("port", ["-1", "65536", "1.0", "1_000", "", "0x10", "٣", "nan", "9" * 5000]),
     ("buffer_size", ["15", "8193", "abc", "256.0", "1e3", "inf"]),
     ("sample_rate", ["7999", "192001", "44.1k"]),

@@ -141,3 +141,27 @@ def test_recordings_and_problems_are_visible() -> None:
     text = "\n".join(drawn(readings(recording=2, record_seconds=61.0, device_lost=1, quality=2)))
     for words in ("REC 1:01", "device is gone", "quality 2 no key lock"):
         assert words in text
+
+
+def test_inputs_and_ports_are_shown_where_there_are_any() -> None:
+    known = readings()
+    assert "input" not in "\n".join(drawn(known, 100, 50))
+    known.status |= {
+        "input.1.state": "playing", "input.1.latency_ms": 12.4, "input.1.gaps": 2,
+        "input.2.state": "searching", "jack": "running", "jack_connected": 4,
+    }  # fmt: skip
+    text = "\n".join(drawn(known, 120, 50))
+    for words in ("input 1 playing 12 ms", "gaps 2", "input 2 searching", "JACK ports 4 conn"):
+        assert words in text, words
+    assert "Link" not in text and "broadcasts" not in text
+    known.status |= {
+        "link.state": "locked", "link.peers": 2, "broadcasts": 3, "broadcasts_live": 2,
+        "lights_outputs": 1, "lights_sending": 1, "midi_ports": 2, "midi_connected": 0,
+    }  # fmt: skip
+    text = "\n".join(drawn(known, 160, 50))
+    for words in (
+        "Link locked, 2 peers", "broadcasts 2 of 3", "lights 1 of 1", "MIDI ports 0 of 2",
+    ):  # fmt: skip
+        assert words in text, words
+    known.status["jack"] = "searching"
+    assert "JACK ports no server" in "\n".join(drawn(known, 120, 50))

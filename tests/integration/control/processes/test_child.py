@@ -122,7 +122,7 @@ def test_an_adopted_child_that_does_not_end_is_killed() -> None:
     forks = ForkServer()
     pidfd = os.pidfd_open(sleeper.pid)
     forks.store.kept["x"] = StoredDescriptor(
-        [pipes[1], pipes[2], pidfd], {"pid": sleeper.pid, "module": "sleep"}
+        [pipes[1], pipes[2], pidfd], {"pid": sleeper.pid, "module": "sleep", "root": ""}
     )
     child = Child.adopt(forks, "x")
     child.send({})
@@ -133,3 +133,34 @@ def test_an_adopted_child_that_does_not_end_is_killed() -> None:
     child.stop(0.1)
     os.close(pipes[0])
     os.close(pipes[3])
+
+
+def test_a_child_that_dies_has_failed_although_it_takes_a_while_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.send(b'{"deaths": 0, "reason": ""}')
+    desk, other = os.pipe()
+    forks = ForkServer(FdStore(theirs))
+    child = Child(forks, "tests.support.probe_child", "exit", desk, "probe")
+    until(lambda: child.read() == [] and child.finished)
+    wait = child._process.wait
+
+    def ends_later(seconds: float | None = None) -> int | None:
+        if seconds == 0.0:
+            raise TimeoutError
+        return wait(seconds)
+
+    monkeypatch.setattr(child._process, "wait", ends_later)
+    child.request_exit()
+    assert any(
+        received is not None and received[0] == {"drop": "probe", "failed": True}
+        for received in (receive(ours) for _ in range(2))
+    )
+    monkeypatch.undo()
+    child.stop()
+    for end in (desk, other):
+        os.close(end)
+    forks.close()
+    for connection in (ours, theirs):
+        connection.close()

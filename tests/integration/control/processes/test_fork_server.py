@@ -19,6 +19,7 @@ import pytest
 from crowdstream.control.processes.child import Child
 from crowdstream.control.processes.fork_server import FORK_SERVER_MODULE, NAME, ForkServer
 from crowdstream.supervisor.fd_store import FdStore, StoredDescriptor, close_all, receive
+from crowdstream.system.process import PROJECT
 from tests.support.osc_client import WAIT_SECONDS, until
 
 PROBE = "tests.support.probe_child"
@@ -212,7 +213,8 @@ def test_a_refused_fork_is_an_error_and_an_answer_to_another_control_is_none() -
     process = subprocess.Popen(["sleep", "100"])
     kept = [theirs.detach(), os.pidfd_open(process.pid)]
     store = FdStore()
-    store.kept[NAME] = StoredDescriptor(kept, {"pid": process.pid, "modules": []})
+    note = {"pid": process.pid, "modules": [], "root": str(PROJECT)}
+    store.kept[NAME] = StoredDescriptor(kept, note)
     forks = ForkServer(store)
     reader, writer = os.pipe()
 
@@ -236,3 +238,17 @@ def test_a_refused_fork_is_an_error_and_an_answer_to_another_control_is_none() -
     assert process.wait(WAIT_SECONDS) == -signal.SIGKILL
     ours.close()
     close_all([reader, writer])
+
+
+def test_a_fork_server_of_another_version_is_not_used() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(["sleep", "100"])
+    store = FdStore()
+    note = {"pid": process.pid, "modules": [], "root": "/another/version"}
+    store.kept[NAME] = StoredDescriptor([theirs.detach(), os.pidfd_open(process.pid)], note)
+    forks = ForkServer(store)
+    assert not forks.ready and forks.pids == {} and NAME not in store.kept
+    assert receive(ours) is None, "its connection is closed, so that it ends"
+    process.kill()
+    process.wait()
+    ours.close()

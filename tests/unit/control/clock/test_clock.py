@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crowdstream.control.clock.clock import BeatClock, ClockUpdates, TempoSegment, ramp_frames
 from crowdstream.desk.opcodes import OP_CLOCK
+from crowdstream.offline.session import WALL
 from crowdstream.osc.codec import build
 from tests.support.offline_server import RATE, Rig, bundle
 
@@ -246,6 +247,16 @@ def test_a_beat_query_returns_the_clocks_position(rig: Rig) -> None:
     assert phase == pytest.approx(0.5, abs=1e-4)
 
 
+def test_a_time_query_returns_the_frame_on_which_that_time_acts(rig: Rig) -> None:
+    rig.run(RATE)
+    rig.send("/clock/time", 7)
+    [(number, moment, frame)] = rig.heard("/clock/time.reply")
+    assert number == 7 and moment == pytest.approx(WALL + 1.0, abs=0.1)
+    rig.raw(bundle(moment - WALL + 0.25, build("/clock/reset", ())))
+    rig.run(RATE)
+    assert rig.core.beat_clock.zero == pytest.approx(frame + 0.25 * RATE, abs=1)
+
+
 # Ticks ---------------------------------------------------------------------------------------
 
 
@@ -282,12 +293,10 @@ def test_beats_are_sent_with_their_bar_also_after_a_reset(rig: Rig) -> None:
 
 
 def test_the_time_of_the_next_tick_is_known(rig: Rig) -> None:
-    assert rig.core.midi_ticks.due() is None
+    assert rig.core.midi_ticks.due() == math.inf
     rig.send("/notify", 1)
     rig.send("/clock/ticks", 1)
     rig.run(22050 - 441)
-    due = rig.core.midi_ticks.due()
-    assert due is not None
-    assert due - rig.time == pytest.approx(0.01, abs=rig.block / RATE)
+    assert rig.core.midi_ticks.due() - rig.time == pytest.approx(0.01, abs=rig.block / RATE)
     rig.send("/notify", 0)
-    assert rig.core.midi_ticks.due() is None
+    assert rig.core.midi_ticks.due() == math.inf

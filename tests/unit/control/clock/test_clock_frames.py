@@ -6,6 +6,7 @@ Here a frame lasts a millisecond and a beat 500 frames, so that expected values 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from typing import Any
@@ -15,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crowdstream.control.clock.clock import (
+    AVERAGING_SECONDS,
     JUMP_SECONDS,
     MAX_AHEAD,
     MAX_KEPT_TAGS,
     MAX_PAST_SEGMENTS,
     MAX_SAVED_TAGS,
     NEAR_BEAT,
-    SMOOTHING,
     BeatClock,
     Change,
     ClockUpdates,
@@ -94,10 +95,23 @@ def test_the_frame_of_an_instant_is_one_block_after_the_one_asked_for(frames: Fr
 def test_readings_are_averaged(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     frames.reading(51.0, 3010)
-    assert frames.clock.frame_rendered(51.0) == pytest.approx(3000 + 10 * SMOOTHING)
+    weight = 1 - math.exp(-1 / AVERAGING_SECONDS)
+    assert frames.clock.frame_rendered(51.0) == pytest.approx(3000 + 10 * weight)
     frames.reading(52.0, 3990)
-    expected = 10 * SMOOTHING + SMOOTHING * (-10 - 10 * SMOOTHING)
+    expected = 10 * weight + weight * (-10 - 10 * weight)
     assert frames.clock.frame_rendered(52.0) == pytest.approx(4000 + expected)
+
+
+@pytest.mark.parametrize("rate", [5, 40])
+def test_the_average_does_not_depend_on_how_often_the_clock_is_read(
+    frames: Frames, rate: int
+) -> None:
+    frames.reading(50.0, 2000)
+    for number in range(1, 3 * rate + 1):
+        seconds = number / rate
+        frames.reading(50.0 + seconds, 2010 + round(1000 * seconds))
+    weight = 1 - math.exp(-3 / AVERAGING_SECONDS)
+    assert frames.clock.frame_rendered(53.0) == pytest.approx(5000 + 10 * weight)
 
 
 def test_a_reading_is_used_once(frames: Frames) -> None:
@@ -114,7 +128,9 @@ def test_an_interrupted_stream_resets_the_estimate(frames: Frames, side: int) ->
     jump = round(JUMP_SECONDS * RATE)
     frames.reading(50.0, 2000)
     frames.reading(51.0, 3000 + side * jump)
-    assert frames.clock.frame_rendered(51.0) == pytest.approx(3000 + side * jump * SMOOTHING)
+    assert frames.clock.frame_rendered(51.0) == pytest.approx(
+        3000 + side * jump * (1 - math.exp(-1 / AVERAGING_SECONDS))
+    )
     frames.reading(52.0, 4000 + 2 * side * jump)
     assert frames.clock.frame_rendered(52.0) == pytest.approx(4000 + 2 * side * jump)
 
@@ -141,7 +157,8 @@ def test_a_time_tag_keeps_its_frame(frames: Frames) -> None:
     assert frames.clock.frame_of_tag(7.5, 51.0) == 3000 + BLOCK
     frames.reading(51.0, 3040)
     assert frames.clock.frame_of_tag(7.5, 51.0) == 3000 + BLOCK
-    assert frames.clock.frame_of_tag(7.6, 60.0) == 12_000 + BLOCK
+    moved = round(40 * (1 - math.exp(-1 / AVERAGING_SECONDS)))
+    assert frames.clock.frame_of_tag(7.6, 60.0) == 12_000 + moved + BLOCK
     assert frames.clock.frame_of_tag(7.7, 1.0) == 1, "there is no frame before the first"
 
 

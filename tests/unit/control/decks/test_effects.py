@@ -226,7 +226,7 @@ def test_the_number_of_instances_is_limited(rig: Rig) -> None:
         rig.send("/deck/A/fx/swap", 1, "crusher")
     assert not rig.fails()
     rig.send("/deck/A/fx/swap", 1, "drive")
-    assert "all 48 effect instances are in use" in rig.fails()[0]
+    assert f"all {EFFECTS} effect instances are in use" in rig.fails()[0]
     rig.seconds(0.2)
     rig.send("/deck/A/fx/swap", 1, "drive")
     rig.run(1024)
@@ -244,7 +244,7 @@ def test_instances_are_freed_even_if_the_engines_event_was_lost(rig: Rig) -> Non
     assert len(effects._free) == EFFECTS - 1
     effects._free.clear()
     rig.send("/deck/B/fx/insert", 1, "gate")
-    assert "all 48 effect instances are in use" in rig.fails().pop()
+    assert f"all {EFFECTS} effect instances are in use" in rig.fails().pop()
     rig.answers.said.clear()
     rig.desk.ledger["events_lost"] = 1
     rig.send("/deck/B/fx/insert", 1, "gate")

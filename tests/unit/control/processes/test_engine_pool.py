@@ -35,7 +35,7 @@ class FakeChild:
         self.request = request
         self.messages: list[dict[str, Any]] = []
         self.finished = False
-        self.ended = False
+        self.ended = self.is_foreign = self.failed = False
         self.pid = 1000 + request["number"]
         self.out = -1
         self.exit_description = "signal 9"
@@ -50,9 +50,9 @@ class FakeChild:
         replies, self.messages = self.messages, []
         return replies
 
-    def stop(self, _seconds: float) -> None:
+    def stop(self, _seconds: float, failed: bool = False) -> None:
         """Stop it."""
-        self.ended = True
+        self.ended, self.failed = True, failed
 
 
 class PoolHarness:
@@ -311,7 +311,7 @@ def test_playback_continues_when_a_buffer_size_change_fails(desk: Desk, how: str
         assert "has died" in resize.replies[0]
     elif how == "hangs":
         pool.wait(MAX_SECONDS + 1.0)
-        assert "within 30 s" in resize.replies[0]
+        assert f"within {MAX_SECONDS:g} s" in resize.replies[0]
     else:
         pool.take_over(1, "device", CLOCK)
         pool.wait(0.0)
@@ -348,3 +348,98 @@ def test_requesting_the_current_buffer_size_starts_no_engine(desk: Desk) -> None
     pool.engines.searching = True
     with pytest.raises(Refused, match="device is gone"):
         pool.engines.resizing.begin(64, lambda *_: None, lambda _: None)
+
+
+class UpgradeRequest:
+    """A control process of a new version, whose engine and standby are the previous one's."""
+
+    def __init__(self, desk: Desk, exclusive: bool = False) -> None:
+        self.pool = PoolHarness(desk)
+        self.pool.wait(FIRST_STANDBY_DELAY)
+        self.pool.emit(1, standby="running")
+        for child in self.pool.children:
+            child.is_foreign = True
+        self.replies: list[Any] = []
+        self.silent = False
+        self.begin()
+        self.pool.emit(2, prepared=None if exclusive else asdict(CARD))
+
+    def begin(self) -> None:
+        """Request a handover to this version."""
+        self.pool.engines.resizing.upgrade(
+            lambda _frames, _ms: self.replies.append("done"), self.replies.append,
+            lambda: self.silent,
+        )
+
+    def hands_over(self) -> None:
+        """The new engine plays."""
+        self.pool.take_over(2, "upgraded")
+
+
+def test_the_engine_of_the_previous_version_stands_by_until_the_trial_is_over(desk: Desk) -> None:
+    upgrade = UpgradeRequest(desk)
+    pool, engines = upgrade.pool, upgrade.pool.engines
+    assert pool.roles()[2] == "upgrade" and engines.plays_foreign
+    assert pool.children[1].ended and pool.children[2].heard == [{"go": 1}]
+    upgrade.hands_over()
+    assert upgrade.replies == ["done"] and not engines.plays_foreign
+    assert pool.children[0].heard == [{"guard": 1}] and not pool.children[0].ended
+    pool.emit(0, standby="running")
+    pool.wait(60.0)
+    assert pool.roles()[3:] == [] and engines.readings()["standby"] == "running"
+    engines.remove_foreign()
+    assert pool.children[0].ended and not pool.children[2].ended
+    pool.wait(MIN_RESTART_DELAY)
+    assert pool.roles()[3:] == ["standby"]
+
+
+@pytest.mark.parametrize("why", ["died", "hung"])
+def test_an_engine_that_another_one_replaces_has_failed_before_it_has_ended(
+    desk: Desk, why: str
+) -> None:
+    upgrade = UpgradeRequest(desk)
+    upgrade.hands_over()
+    upgrade.pool.emit(0, standby="running")
+    upgrade.pool.take_over(0, why)
+    assert upgrade.pool.children[2].failed and not upgrade.pool.children[1].failed
+
+
+def test_the_way_back_hands_over_to_the_engine_that_stands_by(desk: Desk) -> None:
+    upgrade = UpgradeRequest(desk)
+    pool, engines = upgrade.pool, upgrade.pool.engines
+    upgrade.hands_over()
+    pool.emit(0, standby="running")
+    # Control is now the previous version's.
+    for child in pool.children:
+        child.is_foreign = not child.is_foreign
+    engines.keeps_guard = False
+    assert engines.plays_foreign
+    upgrade.begin()
+    assert pool.roles()[3:] == [] and pool.children[0].heard[-1] == {"go": 1}
+    pool.take_over(0, "upgraded")
+    assert upgrade.replies == ["done", "done"] and not engines.plays_foreign
+    assert not pool.children[2].ended, "the device still plays its last blocks"
+    pool.wait(HANDOVER_TAIL_SECONDS + 0.1)
+    assert pool.children[2].ended and not pool.children[0].ended
+
+
+def test_a_device_that_accepts_one_stream_is_interrupted_only_when_allowed(desk: Desk) -> None:
+    upgrade = UpgradeRequest(desk, exclusive=True)
+    pool, resizing = upgrade.pool, upgrade.pool.engines.resizing
+    pool.wait(2.0 * MAX_SECONDS)
+    assert resizing.waits and pool.children[2].heard == [] and upgrade.replies == []
+    assert not pool.children[1].ended, "the standby still protects the engine"
+    upgrade.silent = True
+    pool.wait(0.1)
+    assert not resizing.waits and pool.children[2].heard == [{"go": 1}]
+    assert pool.children[1].ended and resizing.reopens
+    pool.die(0)
+    upgrade.hands_over()
+    assert upgrade.replies == ["done"] and pool.engines.pids() == {"engine": 1003}
+
+
+def test_an_upgrade_is_refused_while_the_device_is_gone(desk: Desk) -> None:
+    pool = PoolHarness(desk)
+    pool.engines.searching = True
+    with pytest.raises(Refused, match="the sound device is gone"):
+        pool.engines.resizing.upgrade(lambda *_: None, lambda _: None, lambda: True)

@@ -17,6 +17,7 @@ from crowdstream.control.processes.loader_client import (
     HANG_SECONDS,
     MAX_RESTART_DELAY,
     MIN_RESTART_DELAY,
+    REPLACE_SECONDS,
     SAME_FILE_SECONDS,
     SETTLED_SECONDS,
     FileQuarantine,
@@ -36,7 +37,7 @@ class FakeChild:
         self.status: int | None = None
         self.requests: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
-        self.killed = False
+        self.killed = self.asked_to_exit = False
 
     @property
     def exited(self) -> bool:
@@ -64,6 +65,9 @@ class FakeChild:
 
     def kill(self) -> None:
         self.killed = True
+
+    def request_exit(self) -> None:
+        self.asked_to_exit = True
 
     def stop(self, _seconds: float) -> None:
         os.close(self.out)
@@ -170,7 +174,8 @@ def test_a_crash_while_opening_a_file_quarantines_it_at_once(
     assert "song.wav: the decoder crashed on it" in event["reason"]
     assert len(harness.made) == 2, "another one at once"
     assert harness.request_names() == [("adopt", 1), ("adopted", None)]
-    assert harness.events_named("restarted") == [{"event": "restarted", "pid": 2, "count": 1}]
+    restarted = {"event": "restarted", "pid": 2, "count": 1, "planned": False}
+    assert harness.events_named("restarted") == [restarted]
     harness.load(3, song)
     assert ("load", 3) not in harness.request_names()
     harness.turn()
@@ -392,3 +397,35 @@ def test_a_new_control_process_restores_the_loaders_tracks(
         made.hearing.close()
         made.child.close()
         made.desk.close()
+
+
+def test_a_planned_replacement_adopts_the_tracks_and_blames_no_file(
+    harness: ClientHarness, song: str
+) -> None:
+    harness.load(1, song)
+    harness.opened(1)
+    harness.busy(1)
+    harness.loading.renew()
+    assert harness.child.asked_to_exit and not harness.child.killed
+    harness.load(2, song)  # while there is no loader that would read it
+    harness.dies(-11)  # however the old one ends
+    assert len(harness.made) == 2 and not harness.loading.answers
+    assert harness.request_names() == [("adopt", 1), ("adopted", None), ("load", 2)]
+    restarted = {"event": "restarted", "pid": 2, "count": 0, "planned": True}
+    assert harness.events_named("restarted") == [restarted]
+    assert harness.loading.quarantine.count == 0 and int(harness.desk.loader["busy"]) == 0
+    harness.child.say(event="pong")
+    harness.turn()
+    assert harness.loading.answers
+    harness.dies(9)
+    assert harness.events_named("restarted")[-1]["planned"] is False, "the next one is a crash"
+
+
+def test_a_loader_that_is_to_be_replaced_and_does_not_exit_is_killed(
+    harness: ClientHarness,
+) -> None:
+    harness.loading.renew()
+    harness.turn(0.5 * REPLACE_SECONDS)
+    assert not harness.child.killed
+    harness.turn(0.6 * REPLACE_SECONDS)
+    assert harness.child.killed

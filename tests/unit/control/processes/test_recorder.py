@@ -27,7 +27,7 @@ class InProcess:
     """The recorder without a process: it works when control reads its messages."""
 
     def __init__(self, desk: Desk) -> None:
-        self.finished = False
+        self.finished = self.is_foreign = False
         self.exit_description = "signal 9"
         self.events: deque[dict[str, Any]] = deque()
         self.recorder = Recorder(desk, self.events.append)

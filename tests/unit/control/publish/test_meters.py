@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crowdstream.desk.constants import TAP_STEM
+from crowdstream.desk.constants import DECKS, STEMS, TAP_STEM
 from crowdstream.desk.opcodes import METERS_MIX, METERS_STEMS
 from crowdstream.monitor.meters import FLOOR
 from tests.support.offline_server import RATE, Rig, playing, write
@@ -54,7 +54,8 @@ def test_meters_are_sent_on_changes_at_the_requested_rate(rig: Rig, tone: str) -
 
 def test_the_engine_measures_only_for_subscribers(rig: Rig) -> None:
     def on() -> tuple[int, bool]:
-        return int(rig.desk.metering["on"]), bool(rig.desk.taps["on"][TAP_STEM:].all())
+        stems = rig.desk.taps["on"][TAP_STEM : TAP_STEM + STEMS * DECKS]
+        return int(rig.desk.metering["on"]), bool(stems.all())
 
     assert on() == (0, False)
     rig.send("/meters", 10.0, "all", sender=("127.0.0.1", 1))

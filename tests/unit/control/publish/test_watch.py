@@ -83,6 +83,8 @@ def test_only_queries_are_not_changes() -> None:
     # DJ reports are published as the server's own events; detector readings as movement.
     reports = {"/dj/answer", "/dj/state", "/dance/person_count"}
     reports |= {f"/dance/{part}_movement" for part in ("head", "arms", "legs")}
+    # Messages of controllers are published as the commands that they send.
+    reports |= {"/midi/attach", "/midi/message"}
     for command in TABLE.commands:
         assert command.changes or command.answers or command.address in reports, command.address
 

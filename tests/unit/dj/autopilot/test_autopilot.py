@@ -15,6 +15,7 @@ from crowdstream.dj.autopilot.background_analysis import entry_as_it_is
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, SetFileSelector
 from crowdstream.dj.planning.candidates import of_analyses
 from crowdstream.dj.planning.planner import Planner, PlanOptions
+from crowdstream.dj.transitions import KINDS
 from tests.support.simulated_dj import (
     BPM,
     SimulatedDj,
@@ -178,6 +179,10 @@ def test_an_endless_set_plays_all_tracks_before_repeats_and_stays_short(
     assert len(set(played[:4])) == 4
     assert all(name not in played[at - 2 : at] for at, name in enumerate(played) if at > 1)
     assert longest == 2 and len(sim.gaps) == 1
+    kinds = dj.player.state.kinds
+    assert len(kinds) == len(played) - 1
+    assert set(kinds) <= {kind.KIND for kind in KINDS}
+    assert dj.player.selection_request(0.0).kinds == kinds
 
 
 def test_a_new_dj_takes_over_from_a_dead_one(sim: SimulatedDj, tmp_path: Path) -> None:

@@ -8,17 +8,25 @@ from itertools import pairwise
 
 import pytest
 
-from crowdstream.analysis.result import Loudness
+from crowdstream.analysis.result import Analysis, Loudness
 from crowdstream.dj.autopilot.resume_state import ResumeState, resume_note, resume_of
 from crowdstream.dj.autopilot.timing import without_first
 from crowdstream.dj.key_compatibility import key_fit
 from crowdstream.dj.planning.candidates import Candidates, of_analyses
 from crowdstream.dj.planning.energy_curve import NAMED, Curve
-from crowdstream.dj.planning.planner import PlanError, Planner, PlanOptions, TrackRequest
-from crowdstream.dj.planning.transition_search import match_tempo_ratio
+from crowdstream.dj.planning.planner import (
+    PlanError,
+    Planner,
+    PlanOptions,
+    TrackRequest,
+    entry_of,
+)
+from crowdstream.dj.planning.transition_search import Goal, find_transition, match_tempo_ratio
 from crowdstream.dj.setfile.model import AutomationPoint, Set
 from crowdstream.dj.setfile.timed_commands import all_commands, placements, tempo_map
 from crowdstream.dj.setfile.writer import write_set
+from crowdstream.dj.track_features import TrackFeatures
+from crowdstream.dj.transitions import loudness_profile
 from crowdstream.dj.transitions.base import Side, TransitionContext
 from crowdstream.dj.transitions.conflicts import clashes
 from tests.support.track_analyses import analysis, club
@@ -67,6 +75,29 @@ def test_most_tracks_overlap_and_no_kind_dominates(stems: bool) -> None:
         assert max(window.count(kind) for kind in window) <= 4, window
 
 
+def test_a_track_that_is_far_too_soft_does_not_follow_if_another_one_can() -> None:
+    # The soft one suits the wanted energy.
+    def even(level: float, below: float) -> Analysis:
+        found = analysis(124.0, level=level, sung=())
+        return replace(found, bar_loudness=(found.loudness.lufs - below,) * len(found.energy))
+
+    tracks = {"/a": even(0.1, 0.0), "/soft": even(0.5, 10.0), "/c": even(0.9, 0.0)}
+    planner = Planner(of_analyses(tracks))
+    mix = planner.first(TrackRequest(0.0, banned=frozenset({"/soft", "/c"})))
+    choice = planner.next(mix, TrackRequest(0.5))
+    assert choice is not None
+    assert choice.entry.path == "/c"
+
+
+def test_an_overlap_is_preferred_to_an_echo_even_if_the_keys_clash() -> None:
+    plain = analysis(124.0, sung=(), stems=("track",))
+    out, into = (TrackFeatures(f"/{name}", name, plain) for name in "ab")
+    goal = Goal(124.0, 124.0, 1.0, key_fit("8A", "2A"), 256.0, 0.06)
+    found = find_transition(out, entry_of(out, 0.0, 1.0, ""), 0.0, into, goal)
+    assert found is not None
+    assert found.proposal.transition.bars > 0
+
+
 def test_the_next_trim_starts_from_that_of_a_track_whose_ramp_is_not_over() -> None:
     tracks = {f"/{name}": analysis(124.0, sung=()) for name in "abc"}
     planner = Planner(of_analyses(tracks))
@@ -86,8 +117,9 @@ def test_the_next_trim_starts_from_that_of_a_track_whose_ramp_is_not_over() -> N
         found = planner.next(known, TrackRequest(banned=frozenset({first.path})))
         assert found is not None
         trims.append([row.value for row in found.transition.rows if row.control == "trim"])
-    # As far as a change of 1 dB goes unnoticed.
-    assert trims[0] == trims[1] == [pytest.approx(own - 5), own]
+    # As far as a step goes unnoticed.
+    unnoticed = loudness_profile.UNNOTICED_STEP_DB
+    assert trims[0] == trims[1] == [pytest.approx(own - 6 + unnoticed), own]
     assert trims[2] != trims[0]
     state = ResumeState(playing, 0.0, "A")
     resumed = resume_of(json.loads(json.dumps(resume_note(state))))

@@ -31,6 +31,7 @@ from tests.support.fake_portaudio import (
     INT24,
     INT32,
     JACK_HOST,
+    TIMES,
     Device,
     FakeLibrary,
     FakePortAudio,
@@ -52,7 +53,7 @@ class Blocks:
         self.counts: list[int] = []
         self.level: float | None = None
 
-    def fill(self, frames: int, flagged: bool) -> np.ndarray:
+    def fill(self, frames: int, flagged: bool, heard_ns: int = 0) -> np.ndarray:
         self.flags.append(flagged)
         self.counts.append(frames)
         if self.level is not None:
@@ -92,7 +93,7 @@ def test_an_ordinary_card_receives_the_engines_block_unchanged(fake: FakePortAud
     one = Opened(fake, HDA)
     assert (one.stream.channels, one.stream.form, one.stream.rate) == (2, FLOAT32, 44100.0)
     assert one.info.note == "" and not one.info.cue
-    assert one.stream.callback(None, 64, {}, 0)[0].shape == (64, 2)
+    assert one.stream.callback(None, 64, TIMES, 0)[0].shape == (64, 2)
     assert len(fake.tries) == 1
     one.stream.play(64, status=4)
     assert one.blocks.flags[-1] is True

@@ -71,7 +71,7 @@ def test_a_deck_tap_is_post_eq_and_pre_fader() -> None:
 
 @numba.njit
 def _tap(address, out, count, frame):  # type: ignore[no-untyped-def]
-    tap_sources(address, count, frame)
+    tap_sources(address, False, count, frame)
     tap_outputs(address, out, 0, count, frame)
     publish_taps(address)
 

@@ -1,4 +1,4 @@
-"""The metrics for Prometheus, and the Grafana dashboard."""
+"""The metrics for Prometheus, its alert rules, and the Grafana dashboard."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp
 
+from crowdstream.control.peers.link import STATES
 from crowdstream.desk.dtypes import LEDGER
 from crowdstream.desk.opcodes import CAUSES
 from crowdstream.web.api.metrics import CONTROL, MonotonicCounters, routes
 from crowdstream.web.api.metrics import LEDGER as LINES
 from tests.support.web_client import FakeWeb, ask
 
-DASHBOARD = Path(__file__).resolve().parents[4] / "contrib" / "grafana-dashboard.json"
+CONTRIB = Path(__file__).resolve().parents[4] / "contrib"
+DASHBOARD = CONTRIB / "grafana-dashboard.json"
+RULES = CONTRIB / "prometheus-alerts.yml"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -184,6 +187,35 @@ def test_the_dashboard_uses_only_existing_metrics(web: FakeWeb, app: ASGIApp) ->
     assert not bases - shown, bases - shown
 
 
+def test_alert_rules_name_existing_metrics_and_labels(app: ASGIApp, web: FakeWeb) -> None:
+    web.link.picture = {
+        "health": {**web.link.rig.core.status.control_readings(), "device_lost": 0,
+                   "standby": "warm"}
+    }  # fmt: skip
+    samples = scrape(app)
+    known = {name for name, _ in samples}
+    labels = {name: {label for label, _ in found} for name, found in samples}
+    text = RULES.read_text(encoding="utf-8")
+    rules = re.findall(
+        r"^      - alert: (\w+)\n        expr: (.+)\n(?:        for: \d+[sm]\n)?"
+        r"        labels:\n          severity: (?:warning|critical)\n"
+        r'        annotations:\n          summary: "([^"]+)"\n',
+        text, re.MULTILINE,
+    )  # fmt: skip
+    assert len(rules) == text.count("- alert: ") >= 10
+    assert len({name for name, *_ in rules}) == len(rules)
+    for name, expression, summary in rules:
+        asked = set(re.findall(r"crowdstream_\w+", expression))
+        assert asked <= known, (name, asked - known)
+        assert asked or expression.startswith("up{"), name
+        for metric, label in re.findall(r"(crowdstream_\w+){(\w+)", expression):
+            assert label in labels[metric], name
+        used = set(re.findall(r"\$labels\.(\w+)", summary)) - {"instance"}
+        assert used <= {label for metric in asked for label in labels[metric]}, name
+    causes = set(re.findall(r'cause!?="(\w+)"', text))
+    assert causes and causes <= set(CAUSES)
+
+
 def test_dashboard_panels_do_not_overlap() -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     taken: set[tuple[int, int]] = set()
@@ -197,3 +229,39 @@ def test_dashboard_panels_do_not_overlap() -> None:
         }
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+def test_live_inputs_have_metrics(web: FakeWeb, app: ASGIApp) -> None:
+    readings = web.link.rig.core.status.control_readings()
+    web.link.picture = {
+        "health": {
+            **readings, "input.2.state": "feedback", "input.2.drift_ppm": -150.0,
+            "input.2.latency_ms": 40.0, "input.2.gaps": 3,
+        }
+    }
+    samples = scrape(app)
+    second = ("input", "2")
+    assert samples["crowdstream_input_drift_ratio", (second,)] == pytest.approx(-1.5e-4)
+    assert samples["crowdstream_input_latency_seconds", (second,)] == pytest.approx(0.04)
+    assert samples["crowdstream_input_gaps_total", (second,)] == 3
+    states = {key[1][1][1]: value for key, value in samples.items()
+              if key[0] == "crowdstream_input" and second in key[1]}
+    assert states["feedback"] == 1 and sum(states.values()) == 1
+    assert samples["crowdstream_input", (("input", "1"), ("state", "off"))] == 1
+
+
+def test_link_has_metrics(web: FakeWeb, app: ASGIApp) -> None:
+    readings = web.link.rig.core.status.control_readings()
+    web.link.picture = {
+        "health": {
+            **readings, "link.state": "locked", "link.peers": 2, "link.deviation_ms": -1.5,
+            "link.faults": 3,
+        }
+    }
+    samples = scrape(app)
+    assert samples["crowdstream_link_peers", ()] == 2
+    assert samples["crowdstream_link_deviation_seconds", ()] == pytest.approx(-0.0015)
+    assert samples["crowdstream_link_faults_total", ()] == 3
+    states = {key[1][0][1]: value for key, value in samples.items() if key[0] == "crowdstream_link"}
+    assert tuple(states) == STATES
+    assert states["locked"] == 1 and sum(states.values()) == 1

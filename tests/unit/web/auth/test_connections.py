@@ -95,7 +95,7 @@ def serve(
         try:
             await asyncio.wait_for(scene(listening.getsockname()[1]), PATIENCE)
         finally:
-            server.should_exit = True
+            server.leave()
             await running
             listening.close()
 
@@ -644,6 +644,34 @@ def test_closing_does_not_wait_indefinitely_for_a_client_that_does_not_read(
             await asyncio.sleep(0.01)
 
     asyncio.run(scene())
+
+
+def test_a_client_that_reads_late_is_not_aborted_after_its_connection_has_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "SEND_SECONDS", 0.2)
+    faults: list[dict[str, Any]] = []
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: faults.append(context))
+        here, there = socket.socketpair()
+        with here, there:
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
+            outgoing = Outgoing(transport, 1 << 20)
+            outgoing.write(bytes(1 << 18))
+            outgoing.close()
+            assert transport.get_write_buffer_size()
+            received = 0
+            there.setblocking(False)
+            while received < 1 << 18:
+                received += len(await loop.sock_recv(there, 1 << 16))
+            assert await loop.sock_recv(there, 1) == b"", "closed, with nothing lost"
+            await asyncio.sleep(0.4)  # past the time at which it would have been aborted
+
+    asyncio.run(scene())
+    assert not faults
 
 
 def test_the_kernel_drops_a_client_that_acknowledges_nothing(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from crowdstream.settings.files import TOKEN_FILE
 from crowdstream.web.auth.middleware import AccessMiddleware
-from crowdstream.web.auth.token import FILE, kept_token
+from crowdstream.web.auth.token import kept_token
 from tests.support.web_client import settings
 
 
@@ -19,7 +20,7 @@ def test_the_token_survives_restarts_in_a_private_file(tmp_path: Path) -> None:
     first = AccessMiddleware(shared_settings, environ)
     assert AccessMiddleware(shared_settings, environ).token == first.token
     assert len(first.token) == 24, "as much chance as a small QR code holds"
-    path = tmp_path / "crowdstream" / FILE
+    path = tmp_path / "crowdstream" / TOKEN_FILE
     assert first.token_file == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
@@ -57,7 +58,7 @@ def test_a_service_stores_its_token_in_a_writable_folder(tmp_path: Path) -> None
         "STATE_DIRECTORY": f"{tmp_path}/state:/other",
     }  # fmt: skip
     token, path = kept_token(environ)
-    assert path == tmp_path / "state" / FILE
+    assert path == tmp_path / "state" / TOKEN_FILE
     assert kept_token(environ) == (token, path)
 
 

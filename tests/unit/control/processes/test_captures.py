@@ -1,0 +1,150 @@
+"""Capture processes as seen by control: reports, deaths and successors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crowdstream.control.processes.captures import capture_processes
+from crowdstream.control.processes.child import ChildError
+from crowdstream.control.processes.supervised import MAX_UNSENT, MIN_RESTART_DELAY
+from crowdstream.desk.constants import TAP_MUSIC
+from crowdstream.desk.inputs import InputWriter
+from crowdstream.desk.ramps import RAMP_INPUT_MUTE
+from crowdstream.desk.taps import CAPTURES, request_tap
+from tests.support.fake_process import FakeProcess
+from tests.support.offline_server import Rig, write
+from tests.unit.control.handlers.test_inputs import silence
+
+OPENED = {"event": "opened", "device": "Mic", "rate": 48000.0, "latency": 0.01, "note": ""}
+
+
+class Starter:
+    """Starts processes, and keeps them."""
+
+    def __init__(self) -> None:
+        self.processes: list[FakeProcess] = []
+        self.refuses = False
+
+    def __call__(self, number: int, device: str) -> FakeProcess:
+        if self.refuses:
+            raise ChildError("can't start: no memory")
+        assert (number, device) == (0, "Mic")
+        self.processes.append(FakeProcess())
+        return self.processes[-1]
+
+
+@pytest.fixture
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A server with one input, which carries nothing yet."""
+    path = write(tmp_path_factory.mktemp("input") / "input.wav", silence(0.1))
+    with Rig(inputs=[path]) as rig:
+        rig.send("/notify", 1)
+        yield rig
+
+
+def told(rig: Rig) -> list[Any]:
+    return [values[1] for values in rig.heard("/input")]
+
+
+def kinds(rig: Rig) -> list[str]:
+    return [event.kind for event in rig.core.events.latest()]
+
+
+def test_the_reports_of_a_process_reach_the_subscribers_and_the_event_log(rig: Rig) -> None:
+    starter = Starter()
+    (capture,) = capture_processes(
+        rig.desk, rig.core.live_inputs, ["Mic"], starter, rig.core.monotonic
+    )
+    capture.tick()
+    (process,) = starter.processes
+    assert capture.pids == {"input1": 4711}
+    process.messages = [{"event": "lost", "reason": "no device"}] * 3
+    capture.tick()
+    process.messages = [OPENED, OPENED]
+    capture.tick()
+    assert told(rig) == ["lost", "found"] and kinds(rig) == ["input_lost", "input_found"]
+    assert rig.status()["input.1.device"] == "Mic"
+    capture.close()
+    assert process.stopped and capture.pids == {}
+
+
+def test_a_process_that_dies_is_started_again_after_a_pause(rig: Rig) -> None:
+    starter = Starter()
+    now = 1000.0
+    (capture,) = capture_processes(rig.desk, rig.core.live_inputs, ["Mic"], starter, lambda: now)
+    capture.tick()
+    starter.processes[0].messages = [OPENED]
+    capture.tick()
+    request_tap(rig.desk, TAP_MUSIC, CAPTURES)
+    starter.processes[0].finished = True
+    capture.tick()
+    assert int(rig.desk.taps["on"][TAP_MUSIC]) == 0, "the tap of the dead process stays on"
+    assert told(rig) == ["found", "lost"] and capture.pids == {}
+    capture.tick()
+    assert len(starter.processes) == 1
+    now += MIN_RESTART_DELAY
+    starter.refuses = True
+    capture.tick()
+    now += 2 * MIN_RESTART_DELAY
+    starter.refuses = False
+    capture.tick()
+    assert len(starter.processes) == 2
+
+
+def test_a_successor_of_control_asks_for_the_state(rig: Rig) -> None:
+    starter = Starter()
+    (capture,) = capture_processes(
+        rig.desk, rig.core.live_inputs, ["Mic"], starter, rig.core.monotonic
+    )
+    process = FakeProcess()
+    capture.adopt(process)
+    assert process.sent == [{"do": "report"}]
+    capture.tick()
+    assert starter.processes == []
+
+
+def test_a_process_that_reads_nothing_is_killed_and_started_again(rig: Rig) -> None:
+    starter = Starter()
+    now = 1000.0
+    (capture,) = capture_processes(rig.desk, rig.core.live_inputs, ["Mic"], starter, lambda: now)
+    capture.tick()
+    assert capture.due() == math.inf
+    starter.processes[0].unsent = MAX_UNSENT + 1
+    assert capture.due() == 0.0
+    capture.tick()
+    assert starter.processes[0].stopped and capture.due() == now + MIN_RESTART_DELAY
+    capture.enable(False)
+    assert capture.due() == math.inf
+    capture.enable(True)
+    capture.tick()
+    assert len(starter.processes) == 2 and capture.runs
+
+
+def test_feedback_mutes_the_input_until_somebody_opens_it(rig: Rig) -> None:
+    inputs = rig.core.live_inputs
+    InputWriter(rig.desk, 0).start(48000.0, 480)
+    inputs.opened(0, OPENED)
+    for _ in range(3):
+        inputs.feedback(0, 0.8)
+    rig.run(4096)
+    assert float(rig.desk.ramps["value"][RAMP_INPUT_MUTE]) == 0.0
+    assert rig.status()["input.1.state"] == "feedback"
+    assert told(rig) == ["found", "feedback"] and kinds(rig)[-1] == "feedback"
+    rig.send("/input/1/mute", 0)
+    rig.run(4096)
+    assert float(rig.desk.ramps["value"][RAMP_INPUT_MUTE]) == 1.0
+    rig.send("/input/1/guard", 0)
+    inputs.feedback(0, 0.8)
+    rig.run(4096)
+    assert float(rig.desk.ramps["value"][RAMP_INPUT_MUTE]) == 1.0
+    assert kinds(rig).count("feedback") == 1
+
+
+def test_an_input_that_is_muted_already_is_left_alone(rig: Rig) -> None:
+    rig.send("/input/1/mute", 1)
+    rig.core.live_inputs.feedback(0, 0.8)
+    assert "feedback" not in told(rig) and rig.status()["input.1.state"] != "feedback"
