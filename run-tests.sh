@@ -85,9 +85,18 @@ find_programs() { # tier
         has git || need git "creates the clean clone for the installation test"
         has jackd || need jackd2 "a virtual sound card: JACK with its dummy driver"
         has pulseaudio || need pulseaudio "a virtual sound card that can be recorded"
+        has jack_rec || ! packaged jack-example-tools ||
+            need jack-example-tools "records what programs play on JACK"
+        has LinkHut || need ableton-link-utils "a peer of an Ableton Link session"
         has parec || need pulseaudio-utils "records the output of the virtual sound card"
         plugin=(/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so)
         [ -e "${plugin[0]}" ] || need libasound2-plugins "connects PortAudio to PulseAudio"
+        has pipewire || need pipewire "another server for the ports of decks and stems"
+        has pw-jack || need pipewire-jack "connects programs for JACK to PipeWire"
+        has icecast2 || need icecast2 "receives broadcasts"
+        has snapserver || need snapserver "distributes a broadcast to rooms"
+        has snapclient || need snapclient "plays it in a room"
+        has nft || need nftables "drops packets of a broadcast"
         has systemd-analyze || need systemd "checks the units of the service"
         [ -d /usr/share/sonic-pi/samples ] || need sonic-pi-samples "recorded loops to mix"
         has pd || need puredata-core "runs the sequencer in Pure Data"
