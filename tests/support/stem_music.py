@@ -27,6 +27,7 @@ LEVEL = 0.1  # amplitude of each stem's tone
 HEARD = 0.5 * LEVEL  # a tone counts as audible from this level
 QUIET = 0.02 * LEVEL  # and as silent up to this one
 LONG_MINUTES = 15
+MEASURED = round(0.1 * RATE)  # frames whose level is measured
 
 
 def make_media(root: Path, minutes: int = LONG_MINUTES) -> Path:
@@ -58,9 +59,10 @@ class MasterCapture:
         address = url.replace("http", "ws", 1) + "/listen?bus=master&format=pcm16"
         self._open = contextlib.ExitStack()
         self._socket = self._open.enter_context(connect(address, max_queue=None))
-        self._parts: list[np.ndarray] = []
+        self._run: list[np.ndarray] = []  # without a loss
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._listen)
+        self._latest = np.zeros(MEASURED)
         self._next = -1
         self.lost = 0
         """Frames missing since the capture began."""
@@ -83,17 +85,19 @@ class MasterCapture:
         _form, channels, frames, _own, _rate, frame, _at = HEAD.unpack_from(data)
         samples = np.frombuffer(data, "<i2", offset=HEAD.size).reshape(-1, channels) / 32768.0
         with self._lock:
-            if self._next >= 0:
+            if self._next >= 0 and frame != self._next:
                 self.lost += frame - self._next
+                self._run = []
             self._next = frame + frames
-            self._parts = [*self._parts[-100:], samples[:, 0]]
+            self._run = [*self._run[-100:], samples[:, 0]]
+            if sum(map(len, self._run)) >= MEASURED:
+                self._latest = np.concatenate(self._run)[-MEASURED:]
         self._socket.send(json.dumps({"have": self._next}))
 
-    def level(self, hertz: float, seconds: float = 0.2) -> float:
-        """Return the amplitude of a tone in the most recent audio."""
+    def level(self, hertz: float) -> float:
+        """Return the amplitude of a tone in the most recent audio without a loss."""
         with self._lock:
-            parts = self._parts[-100:]
-        samples = np.concatenate(parts)[-round(seconds * RATE) :] if parts else np.zeros(1)
+            samples = self._latest
         window = np.hanning(len(samples))
         turn = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / RATE)
         return float(2 * abs((samples * window * turn).sum()) / max(window.sum(), 1.0))
