@@ -86,11 +86,11 @@ def press(page: Page, action: str) -> None:
 
 def test_a_track_is_loaded_played_and_heard(loaded: Page, capture: MasterCapture) -> None:
     expect(loaded.locator(".deck[data-deck=A] .track-title")).to_have_text("Tones")
-    until(capture.has_tones())
+    capture.wait_for_tones()
     press(loaded, "play")
-    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
+    capture.wait_for_tones(DRUMS, BASS, VOCALS, OTHER)
     press(loaded, "play")
-    until(capture.has_tones())
+    capture.wait_for_tones()
 
 
 def test_a_track_is_dragged_onto_a_deck(page: Page, stage: Running) -> None:
@@ -188,28 +188,27 @@ def test_mute_and_solo_change_the_audible_stems(
     loaded: Page, browser: Browser, stage: Running, capture: MasterCapture
 ) -> None:
     press(loaded, "play")
-    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
+    capture.wait_for_tones(DRUMS, BASS, VOCALS, OTHER)
     names = [stem["name"] for stem in deck(loaded)["stems"]]
     vocals, drums = (names.index(name) + 1 for name in ("vocals", "drums"))
     with ready_page(browser, stage) as other:
         press(loaded, f"mute-{vocals}")
-        until(capture.has_tones(DRUMS, BASS, OTHER))
+        capture.wait_for_tones(DRUMS, BASS, OTHER)
         button = other.get_by_role("button", name="Deck A vocals mute")
         expect(button).to_have_attribute("aria-pressed", "true")
         button.click()
-        until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
+        capture.wait_for_tones(DRUMS, BASS, VOCALS, OTHER)
         expect(loaded.get_by_role("button", name="Deck A vocals mute")).to_have_attribute(
             "aria-pressed", "false")  # fmt: skip
     press(loaded, f"solo-{drums}")
-    until(capture.has_tones(DRUMS))
+    capture.wait_for_tones(DRUMS)
 
 
 def test_an_inserted_effect_is_audible(loaded: Page, capture: MasterCapture) -> None:
     press(loaded, "play")
     names = [stem["name"] for stem in deck(loaded)["stems"]]
     press(loaded, f"solo-{names.index('drums') + 1}")
-    alone = capture.has_tones(DRUMS)
-    until(lambda: alone() and capture.level(3 * DRUMS) < QUIET)
+    until(lambda: capture.has_tones(DRUMS) and capture.level(3 * DRUMS) < QUIET)
     loaded.click(".deck[data-deck=A] [data-tab=effects]")
     press(loaded, "fx-add-drive")
     loaded.get_by_role("slider", name="Deck A effects: drive drive").press("End")
@@ -223,7 +222,7 @@ def test_music_continues_after_a_change_of_the_buffer_size(
     loaded: Page, stage: Running, capture: MasterCapture
 ) -> None:
     press(loaded, "play")
-    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
+    capture.wait_for_tones(DRUMS, BASS, VOCALS, OTHER)
     before = stage.client.status()["deck.A.position"]
     loaded.click("[data-tab=health]")
     loaded.get_by_label("Buffer size in frames").select_option("512")
@@ -231,7 +230,7 @@ def test_music_continues_after_a_change_of_the_buffer_size(
     loaded.click("[data-action=buffer-size]", delay=1500)
     until(lambda: stage.client.status()["buffer_size"] == 512)
     expect(loaded.locator(".panel-health")).to_contain_text("512 frames")
-    until(capture.has_tones(DRUMS, BASS, VOCALS, OTHER))
+    capture.wait_for_tones(DRUMS, BASS, VOCALS, OTHER)
     status = stage.client.status()
     assert status["voices"] == 1
     assert status["deck.A.position"] > before

@@ -52,19 +52,19 @@ def test_keyboard_only_operation(browser: Browser, stage: Running, capture: Mast
         # Leave elements that take text.
         page.evaluate("document.activeElement.blur()")
         keys.press("w")
-        until(capture.has_tones(*ALL))
+        capture.wait_for_tones(*ALL)
         page.locator(".deck[data-deck=B] .waveform-overview").focus()
         keys.press("PageUp")  # sixteen seconds, without a beat grid
         until(lambda: float(stage.client.status()["deck.B.position"]) > 16.0)
         keys.press("Home")
         until(lambda: float(stage.client.status()["deck.B.position"]) < 16.0)
         page.get_by_role("slider", name="Deck B level").press("Home")
-        until(capture.has_tones())
+        capture.wait_for_tones()
         page.get_by_role("slider", name="Deck B level").press("Delete")
-        until(capture.has_tones(*ALL))
+        capture.wait_for_tones(*ALL)
         page.evaluate("document.activeElement.blur()")
         keys.press("s")
-        until(capture.has_tones())
+        capture.wait_for_tones()
     stage.client.send("/deck/B/unload")
 
 
@@ -81,13 +81,13 @@ def test_touch_only_operation_on_a_phone(
     expect(page.locator(".deck[data-deck=D]")).to_have_attribute("data-state", "ready")
     page.tap(".view[data-view=D]")
     page.tap(".deck[data-deck=D] [data-action=play]")
-    until(capture.has_tones(*ALL))
+    capture.wait_for_tones(*ALL)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.tap(".deck[data-deck=D] [data-action=mute-1]")
     muted = deck(page, "D")["stems"][0]["name"]
-    until(capture.has_tones(*(hertz for name, hertz in TONES.items() if name != muted)))
+    capture.wait_for_tones(*(hertz for name, hertz in TONES.items() if name != muted))
     page.tap(".deck[data-deck=D] [data-action=play]")
-    until(capture.has_tones())
+    capture.wait_for_tones()
     context.close()
     stage.client.send("/deck/D/unload")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from crowdstream.web.streaming.encoding import HEAD
 from tests.support.chromium import box_of
 from tests.support.page_server import PAGE_SERVER
-from tests.support.server import Running, server
+from tests.support.server import Running, server, until
 
 RATE = 44100
 SECONDS = 60
@@ -27,6 +27,7 @@ LEVEL = 0.1  # amplitude of each stem's tone
 HEARD = 0.5 * LEVEL  # a tone counts as audible from this level
 QUIET = 0.02 * LEVEL  # and as silent up to this one
 LONG_MINUTES = 15
+REPORTED = RATE // 5  # frames between two reports, as pages do
 MEASURED = round(0.1 * RATE)  # frames whose level is measured
 
 
@@ -63,7 +64,8 @@ class MasterCapture:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._listen)
         self._latest = np.zeros(MEASURED)
-        self._next = -1
+        self._next = self._reported = -1
+        self._end = "the capture goes on"
         self.lost = 0
         """Frames missing since the capture began."""
 
@@ -76,10 +78,13 @@ class MasterCapture:
         self._thread.join()
 
     def _listen(self) -> None:
-        with contextlib.suppress(ConnectionClosed):
+        try:
             for data in self._socket:
                 if isinstance(data, bytes):
                     self._take(data)
+            self._end = "the capture was closed"
+        except ConnectionClosed as error:
+            self._end = f"the capture has ended: {error}"
 
     def _take(self, data: bytes) -> None:
         _form, channels, frames, _own, _rate, frame, _at = HEAD.unpack_from(data)
@@ -92,7 +97,9 @@ class MasterCapture:
             self._run = [*self._run[-100:], samples[:, 0]]
             if sum(map(len, self._run)) >= MEASURED:
                 self._latest = np.concatenate(self._run)[-MEASURED:]
-        self._socket.send(json.dumps({"have": self._next}))
+        if self._next - self._reported >= REPORTED:
+            self._reported = self._next
+            self._socket.send(json.dumps({"have": self._next}))
 
     def level(self, hertz: float) -> float:
         """Return the amplitude of a tone in the most recent audio without a loss."""
@@ -102,13 +109,24 @@ class MasterCapture:
         turn = np.exp(-2j * np.pi * hertz * np.arange(len(samples)) / RATE)
         return float(2 * abs((samples * window * turn).sum()) / max(window.sum(), 1.0))
 
-    def has_tones(self, *hertz: float) -> Callable[[], bool]:
-        """Return a condition: exactly these stem tones are audible."""
+    def has_tones(self, *hertz: float) -> bool:
+        """Return whether exactly these stem tones are audible."""
         wanted = set(hertz)
-        return lambda: all(
+        return all(
             self.level(tone) > HEARD if tone in wanted else self.level(tone) < QUIET
             for tone in TONES.values()
         )
+
+    def wait_for_tones(self, *hertz: float) -> None:
+        """Wait until exactly these stem tones are audible; raises `TimeoutError`."""
+        try:
+            until(lambda: self.has_tones(*hertz))
+        except TimeoutError as error:
+            levels = {name: round(self.level(tone), 4) for name, tone in TONES.items()}
+            raise TimeoutError(
+                f"{error}: levels {levels} before frame {self._next}, {self.lost} frames lost; "
+                f"{self._end}"
+            ) from None
 
 
 def deck(page: Page, letter: str = "A") -> Any:
