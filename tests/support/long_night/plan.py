@@ -190,7 +190,7 @@ class NightPlan:
                 del self._pads[pad]
 
     def _short_piece(self, names: Sequence[str]) -> str:
-        # One of these pieces, or any if there is none of them.
+        # One of these pieces, or any piece if all of them are missing.
         there = [piece.name for piece in self._pieces if piece.name in names]
         return self.random.choice(there or [piece.name for piece in self._pieces])
 
