@@ -11,7 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from crowdstream.fleet.commands import Outcome
 from crowdstream.fleet.members import FleetError, Member
 from crowdstream.fleet.programs import Result, run_program
-from crowdstream.fleet.watched import BAD, Watched, gaps_since
+from crowdstream.fleet.watched import (
+    MAX_UNDERRUNS,
+    Watched,
+    describe_underruns,
+    gaps_since,
+)
 from crowdstream.system.network_address import is_loopback
 from crowdstream.system.text import printable
 
@@ -20,6 +25,7 @@ OBSERVED_SECONDS = 60.0  # after each stage
 LOOK_SECONDS = 0.5
 AWAY_SECONDS = 10.0  # without an answer, after which an upgraded server has failed
 MAX_STAGES = 20
+USUAL_FACTOR = 3.0  # by which underruns caused by the machine may exceed those before the upgrade
 
 Run = Callable[[Sequence[str]], Awaitable[Result]]
 Say = Callable[[str], None]
@@ -78,9 +84,7 @@ def check_upgrade(servers: Sequence[Watched], path: str) -> None:
                 f"{server.member.name}: not offered, because the fleet's file has no upgrade "
                 "command for this server"
             )
-        grade, why = server.health()
-        if grade == BAD:
-            reasons.append(f"{server.member.name}: {why[0]}")
+        reasons += [f"{server.member.name}: {why}" for why in server.broken()[:1]]
     if reasons:
         raise FleetError(f"nothing was upgraded: {'; '.join(reasons)}")
 
@@ -91,7 +95,8 @@ class Observed:
     def __init__(self, server: Watched) -> None:
         self.server = server
         self._before = dict(server.status)
-        self._answered_at = time.monotonic()
+        self._usual = server.usual_machine_underruns()
+        self._begin = self._answered_at = time.monotonic()
 
     def fault(self) -> str:
         """Return what has become worse, or an empty text."""
@@ -102,8 +107,14 @@ class Observed:
                 self._before = dict(server.status)  # restarted: it counts from 0 again
             if risen := gaps_since(self._before, server.status):
                 return risen
-            grade, why = server.health()
-            return why[0] if grade == BAD else ""
+            underruns = server.recent_underruns(self._begin)
+            if underruns.all - underruns.machine > MAX_UNDERRUNS:
+                return describe_underruns(underruns.all)
+            if underruns.machine > max(MAX_UNDERRUNS, USUAL_FACTOR * self._usual):
+                return (
+                    f"{describe_underruns(underruns.all)}, and {self._usual:.1f} in a minute before"
+                )
+            return next(iter(server.broken()), "")
         if now - self._answered_at > AWAY_SECONDS:
             return f"does not answer: {server.trouble}"
         return ""
@@ -131,9 +142,8 @@ async def upgrade(
         names = ", ".join(one.member.name for one in group)
         say(f"stage {number} of {len(stages)}: {names}")
         for server in group:  # it may have changed since the rollout began
-            grade, why = server.health()
-            if grade == BAD:
-                fault = fault or f"{server.member.name}: {why[0]}"
+            for why in server.broken()[:1]:
+                fault = fault or f"{server.member.name}: {why}"
         if fault:
             break
         before = [Observed(server) for server in group]

@@ -6,6 +6,7 @@ import asyncio
 import math
 import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -22,19 +23,31 @@ MAX_BACKOFF_SECONDS = 15.0
 REPLY_SECONDS = 2.0  # for a status, after which a server counts as away
 CLOCK_SECONDS = 15.0  # between two measurements of a clock: crystals drift by 1 ms in 20 s at most
 RECENT_SECONDS = 30.0  # for which a gap in the music counts against the health
+UNDERRUN_SECONDS = 60.0
+MAX_UNDERRUNS = 5  # within these seconds: busy machines miss a block now and then, as in `/events`
+MACHINE_CAUSES = ("late_callback", "device")  # of underruns: the engine itself was in time
 CLOCK_OFF_SECONDS = 1.0  # from which a difference of clocks is shown as a fault of the machine
 REOPEN_FAILURES = 3  # consecutive ones, after which the host name is resolved again
 MAX_TEXT = 200  # characters of a text from a server
 GAPS = {
-    "underruns": "underruns", "underruns_engine": "gaps of the engine",
-    "missing_pages": "missing pages", "nonfinite": "frames that were not finite",
-    "guarded": "failed callbacks",
+    "underruns_engine": "gaps of the engine", "missing_pages": "missing pages",
+    "nonfinite": "frames that were not finite", "guarded": "failed callbacks",
 }  # fmt: skip
-"""Counters of `/status` that should not rise, and their names."""
+"""Counters of `/status` that rise only by a fault of the program or its files, and their names.
+
+Underruns are judged by their rate instead: busy machines cause single ones.
+"""
 _STATE = re.compile(r"deck\.([A-Z])\.state")
 
 Report = Callable[[str, str, str], None]
 """`report(grade, server, text)` writes a line of the log."""
+
+
+class Underruns(NamedTuple):
+    """Numbers of underruns: all, and those of them that the machine caused."""
+
+    all: int
+    machine: int
 
 
 class Track(NamedTuple):
@@ -70,6 +83,7 @@ class Watched:
         self.clock_trouble = "not measured yet"
         self.gap_at = -math.inf
         self.gap = ""
+        self._underruns: deque[tuple[float, Underruns]] = deque()
         self.polled = asyncio.Event()
         """Set after the first poll, successful or not."""
         self._report = report
@@ -154,11 +168,27 @@ class Watched:
             self.version, self._measured_at = "", -math.inf
             self._report(WARN, self.member.name, "was restarted")
         elif before:
+            self._count_underruns(before, status, now)
             risen = gaps_since(before, status)
             if risen:
                 if now - self.gap_at >= RECENT_SECONDS:  # a row of gaps is reported once
                     self._report(BAD, self.member.name, risen)
                 self.gap_at, self.gap = now, risen
+
+    def _count_underruns(self, before: Status, after: Status, now: float) -> None:
+        found = Underruns(
+            _risen("underruns", before, after),
+            sum(_risen(f"underruns_{cause}", before, after) for cause in MACHINE_CAUSES),
+        )
+        if not found.all:
+            return
+        was = self.recent_underruns().all
+        self._underruns.append((now, found))
+        total = self.recent_underruns().all
+        if was <= MAX_UNDERRUNS < total:
+            self._report(BAD, self.member.name, describe_underruns(total))
+        elif not was:
+            self._report(WARN, self.member.name, describe_underruns(total))
 
     async def measure_clock(self, client: AsyncClient) -> None:
         """Measure the clock now; `offset` is None and `clock_trouble` set if it is not usable."""
@@ -189,6 +219,20 @@ class Watched:
         good = isinstance(value, int | float) and math.isfinite(value)
         return float(value) if good else 0.0
 
+    def recent_underruns(self, since: float = -math.inf) -> Underruns:
+        """Return the underruns of the last minute, and after `since` (monotonic)."""
+        seen, oldest = self._underruns, self._monotonic() - UNDERRUN_SECONDS
+        while seen and seen[0][0] < oldest:
+            seen.popleft()
+        counted = [one for at, one in seen if at > since]
+        return Underruns(sum(one.all for one in counted), sum(one.machine for one in counted))
+
+    def usual_machine_underruns(self) -> float:
+        """Return the mean number per minute, since its start, of those caused by the machine."""
+        minutes = self.number("frame") / (self.number("sample_rate") or 44100.0) / 60.0
+        count = sum(self.number(f"underruns_{cause}") for cause in MACHINE_CAUSES)
+        return count / max(1.0, minutes)
+
     def clock_difference(self) -> float:
         """Return by how many seconds its clock is ahead of this machine's; 0 if not known."""
         if self.offset is None:
@@ -214,16 +258,26 @@ class Watched:
                 ))  # fmt: skip
         return sorted(found)
 
-    def health(self) -> tuple[str, list[str]]:
-        """Return the grade and its reasons, the worst first."""
+    def broken(self) -> list[str]:
+        """Return all faults except underruns, the worst first."""
         if not self.answers:
-            return BAD, [self.trouble]
-        bad, warn = [], []
+            return [self.trouble]
+        bad = []
         if self.number("device_lost"):
             bad.append("the sound device is gone")
         if self._monotonic() - self.gap_at < RECENT_SECONDS:
             bad.append(self.gap)
-        bad += [f"deck {one.deck} is broken" for one in self.tracks() if one.state == "broken"]
+        return bad + [f"deck {one.deck} is broken" for one in self.tracks()
+                      if one.state == "broken"]  # fmt: skip
+
+    def health(self) -> tuple[str, list[str]]:
+        """Return the grade and its reasons, the worst first."""
+        bad, warn = self.broken(), list[str]()
+        if not self.answers:
+            return BAD, bad
+        if underruns := self.recent_underruns().all:
+            reasons = bad if underruns > MAX_UNDERRUNS else warn
+            reasons.append(describe_underruns(underruns))
         if self.number("stalled_s"):
             warn.append(f"the medium stalls for {self.number('stalled_s'):.0f} s")
         if self.number("quality"):
@@ -253,10 +307,21 @@ def gaps_since(before: Status, after: Status) -> str:
     """Return which counters of gaps have risen between two statuses, or an empty text."""
     found = []
     for name, words in GAPS.items():
-        old, new = before.get(name, 0), after.get(name, 0)
-        if isinstance(old, int | float) and isinstance(new, int | float) and new > old:
-            found.append(f"{new - old:.0f} more {words}")
+        if more := _risen(name, before, after):
+            found.append(f"{more} more {words}")
     return ", ".join(found)
+
+
+def _risen(name: str, before: Status, after: Status) -> int:
+    old, new = before.get(name, 0), after.get(name, 0)
+    if not isinstance(old, int | float) or not isinstance(new, int | float):
+        return 0
+    return int(max(0.0, new - old)) if math.isfinite(new - old) else 0
+
+
+def describe_underruns(count: int) -> str:
+    """Return how many underruns there were within a minute, as a reason."""
+    return f"{count} underrun{'s' if count != 1 else ''} within {UNDERRUN_SECONDS:.0f} s"
 
 
 def describe_difference(seconds: float) -> str:

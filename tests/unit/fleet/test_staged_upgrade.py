@@ -11,6 +11,7 @@ from crowdstream.fleet.fleet import Fleet
 from crowdstream.fleet.members import FleetError, Member
 from crowdstream.fleet.programs import Result
 from crowdstream.fleet.staged_upgrade import check_upgrade, command_of, parse_stages, upgrade
+from crowdstream.fleet.watched import MAX_UNDERRUNS, WARN
 from tests.support.fake_member import FakeMember, fake_members, until
 
 Scene = Callable[[list[FakeMember], Fleet], Awaitable[None]]
@@ -57,24 +58,67 @@ def test_all_stages_are_carried_out_while_the_fleet_is_healthy() -> None:
     run(scene, 4)
 
 
-def test_a_gap_on_the_first_server_stops_the_rollout() -> None:
+@pytest.mark.parametrize(("counter", "count", "reason"), [
+    ("underruns_engine", 1, "1 more gaps of the engine"), ("missing_pages", 3, "3 more missing pages"),
+    ("underruns", MAX_UNDERRUNS + 1, "6 underruns within 60 s"),
+])  # fmt: skip
+def test_a_gap_on_the_first_server_stops_the_rollout(
+    counter: str, count: int, reason: str
+) -> None:
     async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
         ran: list[Sequence[str]] = []
 
         async def runs(words: Sequence[str]) -> Result:
             ran.append(words)
-            fakes[0].status["underruns"] = 3
+            fakes[0].status[counter] += count
             return Result(0, "")
 
         said: list[str] = []
         first, second, third = await upgrade(
             fleet.servers, "/opt/new", [1, 3], 600.0, said.append, runs
         )
-        assert len(ran) == 1 and not first.ok and first.text == "3 more underruns"
-        assert second.text == third.text == "not upgraded, because of s0: 3 more underruns"
-        assert said[-1] == "stopped: s0: 3 more underruns"
+        assert len(ran) == 1 and not first.ok and first.text == reason
+        assert second.text == third.text == f"not upgraded, because of s0: {reason}"
+        assert said[-1] == f"stopped: s0: {reason}"
 
     run(scene, 3)
+
+
+def test_single_underruns_do_not_stop_a_rollout() -> None:
+    async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
+        async def runs(words: Sequence[str]) -> Result:
+            for fake, one in zip(fakes, fleet.servers, strict=True):
+                if str(fake.port) in words:
+                    fake.status["underruns"] += MAX_UNDERRUNS
+                    await until(lambda one=one: one.recent_underruns().all)
+            return Result(0, "")
+
+        outcomes = await upgrade(fleet.servers, "/opt/new", [1, 3], 0.2, run=runs)
+        assert all(one.ok for one in outcomes), outcomes
+        assert all(one.health()[0] == WARN for one in fleet.servers)
+
+    run(scene, 3)
+
+
+@pytest.mark.parametrize(("before", "after", "ok"), [(0, 6, False), (10, 30, True), (10, 31, False)])
+def test_underruns_of_a_busy_machine_are_compared_with_those_before(
+    before: int, after: int, ok: bool
+) -> None:
+    async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
+        fakes[0].status.update(underruns_late_callback=before)  # within its first minute
+        await until(lambda: fleet.servers[0].usual_machine_underruns() == before)
+
+        async def runs(_words: Sequence[str]) -> Result:
+            fakes[0].status["underruns"] += after
+            fakes[0].status["underruns_late_callback"] += after
+            return Result(0, "")
+
+        [first] = await upgrade(fleet.servers, "/opt/new", [1], 0.3, run=runs)
+        assert first.ok == ok, first
+        if not ok:
+            assert first.text.endswith(f"within 60 s, and {before}.0 in a minute before")
+
+    run(scene, 1)
 
 
 def test_a_failed_command_stops_the_rollout() -> None:

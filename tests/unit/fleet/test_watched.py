@@ -11,7 +11,7 @@ from crowdstream.fleet.commands import Outcome
 from crowdstream.fleet.fleet import Fleet
 from crowdstream.fleet.members import Member
 from crowdstream.fleet.view import draw_fleet, outcome_line
-from crowdstream.fleet.watched import BAD, OK, WARN, describe_difference
+from crowdstream.fleet.watched import BAD, OK, WARN, Watched, describe_difference
 from crowdstream.system.text import to_json
 from crowdstream.top.fields import ASCII, UNICODE
 from tests.support.fake_member import FakeMember, fake_members, until
@@ -71,15 +71,38 @@ def test_a_server_that_goes_and_returns_is_reported_once_each() -> None:
 def test_gaps_and_lost_devices_count_against_the_health() -> None:
     async def scene(fake: FakeMember, fleet: Fleet) -> None:
         [one] = fleet.servers
-        fake.status["underruns"] = 2
+        fake.status["missing_pages"] = 2
         await until(lambda: one.health()[0] == BAD)
-        assert one.health()[1] == ["2 more underruns"]
+        assert one.health()[1] == ["2 more missing pages"]
         fake.status.update(device_lost=1, quality=2)
         await until(lambda: len(one.health()[1]) == 3)
         assert one.health()[1][0] == "the sound device is gone"
         assert any("device is gone" in line.plain for line in draw_fleet(fleet, 99, 24, ASCII))
 
     run(scene)
+
+
+def test_underruns_count_by_their_rate() -> None:
+    now = 1000.0
+    reports: list[tuple[str, str, str]] = []
+    one = Watched(Member("main", "x"), lambda *entry: reports.append(entry), lambda: now)
+
+    def poll(underruns: int) -> tuple[str, list[str]]:
+        one._take_status({"frame": now, "sample_rate": 1.0, "underruns": underruns})
+        return one.health()
+
+    assert poll(7) == (OK, []), "what it counted before is not new"
+    assert poll(8) == (WARN, ["1 underrun within 60 s"])
+    now += 40.0
+    assert poll(12) == (WARN, ["5 underruns within 60 s"])
+    assert poll(13) == (BAD, ["6 underruns within 60 s"])
+    now += 30.0
+    assert poll(13) == (WARN, ["5 underruns within 60 s"]), "the first one is old"
+    now += 60.0
+    assert poll(13) == (OK, [])
+    assert [(grade, text) for grade, _name, text in reports[1:]] == [
+        (WARN, "1 underrun within 60 s"), (BAD, "6 underruns within 60 s"),
+    ]  # fmt: skip
 
 
 def test_a_restart_is_noticed() -> None:
