@@ -190,8 +190,6 @@ def measure(folder: Path, card: JackDummy) -> dict[str, Any]:
         server.start()
         try:
             core, run = server.core, server.run_command
-            # PortAudio leaves one period out of the latency that it reports for JACK.
-            run("/link/offset", (1000.0 * PERIOD / RATE,), lambda *_: None)
             track = folder / "clicks.wav"
             click_track(track)
             done: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from contrib.soundcard import JackDummy, PulseNull
@@ -39,6 +40,16 @@ def test_the_recorded_sound_is_the_rendered_sound(tmp_path: Path, pulse_card: Pu
     place = frames_of(heard, expected)
     assert longest_run(place) > RATE // 4
     assert place.min() < RATE + RATE // 2 and place.max() > 3 * RATE
+
+
+def test_the_latency_on_jack_is_that_of_its_ports(tmp_path: Path) -> None:
+    """JACK's dummy driver has two periods; PortAudio reports one less."""
+    options = ("--limiter-lookahead", "0", "--buffer-size", "512", "--standby", "off")
+    with (
+        JackDummy(frames=512) as card,
+        server(tmp_path, "--driver", "pyaudio", *options, env=card.env) as it,
+    ):
+        assert it.client.status()["latency_ms"] == pytest.approx(1000 * 2 * 512 / RATE, abs=0.01)
 
 
 def test_jack_plays_every_block(tmp_path: Path, jack_card: JackDummy) -> None:

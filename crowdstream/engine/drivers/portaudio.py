@@ -12,7 +12,8 @@ import numpy as np
 
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
 from crowdstream.engine.drivers.callback import MAX_FRAMES, Callback
-from crowdstream.engine.drivers.devices import full_name, select_device
+from crowdstream.engine.drivers.devices import full_name, is_jack, select_device
+from crowdstream.engine.drivers.jack_period import jack_period
 from crowdstream.engine.drivers.library import (
     COMMON_RATES,
     MAX_CHANNELS,
@@ -76,6 +77,7 @@ class PortAudioDriver:
         self._output = OutputFormat(FLOAT32, 2, 0)
         self._converter: RateConverter | None = None
         self._flagged = False
+        self._left_out = 0.0  # seconds that PortAudio leaves out of the latency
         self.keep_rate = False
         """Set it to convert the mix for a device that supports only another sample rate."""
 
@@ -92,6 +94,9 @@ class PortAudioDriver:
         except DeviceError:
             self.stop()
             raise
+        if is_jack(entry):
+            with quiet():
+                self._left_out = jack_period() / way.rate
         note = self._note(entry, way)
         self._opened_rate = self._rate if self._converter else way.rate
         cue = self._callback.channels == 4
@@ -101,7 +106,7 @@ class PortAudioDriver:
 
     def _latency(self) -> float:
         held_back = self._converter.delay if self._converter else 0.0
-        return float(self._stream.get_output_latency()) + held_back
+        return float(self._stream.get_output_latency()) + self._left_out + held_back
 
     def start(self) -> StreamInfo:
         """Start playback. `open` must have been called."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.stream_info import DeviceError, StreamInfo
+from crowdstream.engine.drivers import portaudio
 from crowdstream.engine.drivers.devices import select_device, without_card_number
 from crowdstream.engine.drivers.portaudio import PortAudioDriver, list_devices
 from crowdstream.engine.drivers.sample_format import (
@@ -169,6 +170,15 @@ def test_jack_itself_takes_precedence_over_alsas_plugin(fake: FakePortAudio) -> 
     assert Opened(fake, PLUGIN, HDA, JACK).stream.device is JACK
     mono = Device("system", ch=1, host=JACK_HOST)
     assert Opened(fake, PLUGIN, HDA, mono).stream.device is mono
+
+
+def test_the_period_that_portaudio_leaves_out_is_added_for_jack_alone(
+    fake: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portaudio, "jack_period", lambda: 1024)
+    assert Opened(fake, JACK).info.latency == pytest.approx(0.01 + 1024 / 44100)
+    assert Opened(fake, PLUGIN, device="jack").info.latency == pytest.approx(0.01)
+    assert Opened(fake, HDA).info.latency == pytest.approx(0.01)
 
 
 def test_alsas_jack_plugin_is_not_selected_by_default(fake: FakePortAudio) -> None:
