@@ -1,7 +1,8 @@
 """HTTP Live Streaming (RFC 8216): fragmented MP4 segments and a playlist in a folder.
 
 Any web server or CDN can distribute the folder. FFmpeg's muxer, through PyAV, writes each file
-under a temporary name first, so a client never reads half a playlist.
+under a temporary name first, so a client never reads half a playlist. Its playlist is published
+with the titles of the tracks as date ranges.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,16 @@ from crowdstream.system.safe_open import open_inside
 from crowdstream.system.text import install_command
 
 PLAYLIST = "live.m3u8"
+MUXED_PLAYLIST = ".muxed.m3u8"  # FFmpeg's, without the titles
+TITLE_CLASS = "crowdstream.title"
 SEGMENT_SECONDS, SEGMENTS = 4, 6  # defaults: length of a segment, and segments in the playlist
 KEPT_SEGMENTS = 3  # that have left the playlist: clients may still be reading them
 CHECK_SECONDS = 1.0  # between two looks at the space on the disk
 MIN_FREE = 1 << 20  # bytes that stay free on the disk, and those of two more segments
 AAC_RATES = (44100, 48000)
 MAX_FLAC_RATE = 96000
-_OWN_FILES = ("segment-*.m4s*", "init-*.mp4*", PLAYLIST + ".tmp")
+_DATE = "#EXT-X-PROGRAM-DATE-TIME:"
+_OWN_FILES = ("segment-*.m4s*", "init-*.mp4*", PLAYLIST + ".tmp", MUXED_PLAYLIST + ".tmp")
 
 
 class HlsOutput(Output):
@@ -75,6 +80,7 @@ class HlsOutput(Output):
         if self.encoded_rate != self.rate:
             resampler = soxr.ResampleStream(self.rate, self.encoded_rate, 2, dtype="float32")
         begin = max(int(time.time()), 1 + max(map(_number, earlier), default=0))
+        titles = Titles(begin)
         try:
             container = self._open(folder, begin)
             try:
@@ -82,17 +88,20 @@ class HlsOutput(Output):
                 stream.layout = "stereo"
                 if self.target.bitrate:
                     stream.bit_rate = 1000 * self.target.bitrate
+                container.start_encoding()  # which is when the playlist's dates begin
+                titles.begin = time.time()
                 self.take_frames()
-                self._write(folder, container, stream, resampler, earlier)
+                self._write(folder, container, stream, resampler, earlier, titles)
             finally:
                 container.close()  # writes the last segment and ends the playlist
+                publish(folder, titles)
         except self._av.FFmpegError as error:
             raise OutputError(f"{self.target.path}: {error.strerror}") from None
 
     def _open(self, folder: Path, begin: int) -> Any:
         target = self.target
         return self._av.open(
-            str(folder / PLAYLIST), "w", format="hls",
+            str(folder / MUXED_PLAYLIST), "w", format="hls",
             options={
                 "hls_segment_type": "fmp4",
                 "hls_time": str(target.number("segment", SEGMENT_SECONDS)),
@@ -107,11 +116,17 @@ class HlsOutput(Output):
         )  # fmt: skip
 
     def _write(
-        self, folder: Path, container: Any, stream: Any, resampler: Any, earlier: list[Path]
+        self,
+        folder: Path,
+        container: Any,
+        stream: Any,
+        resampler: Any,
+        earlier: list[Path],
+        titles: Titles,
     ) -> None:
         position = 0
         begun = False
-        playlist = folder / PLAYLIST
+        playlist = folder / MUXED_PLAYLIST
         stamp = _stamp(playlist)
         check_at = 0.0
         while not self.stopped:
@@ -126,20 +141,80 @@ class HlsOutput(Output):
             )
             frame.sample_rate, frame.pts = self.encoded_rate, position
             frame.time_base = Fraction(1, self.encoded_rate)
+            titles.set(*self.title, position / self.encoded_rate)
             position += len(samples)
             for packet in stream.encode(frame):
                 self.sent += packet.size
                 container.mux(packet)
-            if not begun and _stamp(playlist) != stamp:
-                # The playlist names no file of an earlier run any more.
-                begun = True
-                remove(earlier)
-                self.begin_sending()
+            if (written := _stamp(playlist)) != stamp:
+                stamp = written
+                publish(folder, titles)
+                if not begun:
+                    # The playlist names no file of an earlier run any more.
+                    begun = True
+                    remove(earlier)
+                    self.begin_sending()
             if time.monotonic() >= check_at:
                 check_at = time.monotonic() + CHECK_SECONDS
                 check_space(folder)
         for packet in stream.encode(None):
             container.mux(packet)
+
+
+class Titles:
+    """The titles of a playlist as date ranges (RFC 8216, section 4.3.2.7), for one thread.
+
+    `begin`: Unix time of the first frame, as in the playlist's dates.
+    """
+
+    def __init__(self, number: int) -> None:
+        """`number`: makes the identifiers differ from those of earlier runs."""
+        self.begin = 0.0
+        self._number = number
+        self._count = 0
+        self._shown: list[tuple[float, str]] = []
+        self._latest = ("", "")
+
+    def set(self, artist: str, title: str, seconds: float) -> None:
+        """Receive the present title; if it is another one, it begins `seconds` after `begin`."""
+        if (artist, title) == self._latest:
+            return
+        self._latest = (artist, title)
+        self._count += 1
+        at = datetime.fromtimestamp(self.begin + seconds, UTC)
+        values = {
+            "ID": f"title-{self._number}-{self._count}", "CLASS": TITLE_CLASS,
+            "START-DATE": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "X-ARTIST": artist, "X-TITLE": title,
+        }  # fmt: skip
+        shown = ",".join(f'{name}="{_quoted(value)}"' for name, value in values.items() if value)
+        self._shown.append((at.timestamp(), f"#EXT-X-DATERANGE:{shown},END-ON-NEXT=YES"))
+
+    def lines(self, first: float) -> list[str]:
+        """Return the tags for a playlist whose first segment begins at `first` (Unix time)."""
+        while len(self._shown) > 1 and self._shown[1][0] <= first:
+            del self._shown[0]
+        return [line for _at, line in self._shown]
+
+
+def _quoted(text: str) -> str:
+    # A quoted string has neither double quotes nor line breaks.
+    return "".join(one if one.isprintable() else " " for one in text.replace('"', "'"))
+
+
+def publish(folder: Path, titles: Titles) -> None:
+    """Write the playlist with its titles, atomically. Without one of the muxer, do nothing."""
+    try:
+        lines = (folder / MUXED_PLAYLIST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    dates = [line for line in lines if line.startswith(_DATE)]
+    first = datetime.fromisoformat(dates[0].removeprefix(_DATE)).timestamp() if dates else 0.0
+    place = next((at for at, line in enumerate(lines) if line.startswith("#EXT-X-MAP")), len(lines))
+    lines[place:place] = titles.lines(first)
+    part = folder / f"{PLAYLIST}.tmp"
+    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(part, folder / PLAYLIST)
 
 
 def open_folder(path: Path, roots: Sequence[Path]) -> int:

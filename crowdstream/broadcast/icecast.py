@@ -1,4 +1,4 @@
-"""A source client of Icecast: HTTP PUT, with titles beside an MP3 stream.
+"""A source client of Icecast: HTTP PUT, also over TLS, with titles beside an MP3 stream.
 
 Icecast's protocol is described in the documentation of Icecast 2.4 and 2.5; the titles of MP3
 streams are a request of its administration interface.
@@ -19,6 +19,7 @@ from crowdstream.broadcast.encoders import CONTENT_TYPES
 from crowdstream.broadcast.outputs import STALL_SECONDS, Output, OutputError
 from crowdstream.broadcast.stream import Stream
 from crowdstream.broadcast.target import Target
+from crowdstream.broadcast.tls import encrypt
 
 CONNECT_SECONDS = 5.0
 SEND_BUFFER = 1 << 16  # bytes in the kernel: 2.7 s at 192 kbit/s; the rest waits in the queue
@@ -34,12 +35,22 @@ _FORBIDDEN = (
 
 
 class IcecastOutput(Output):
-    """One mount. The stream is shared by all mounts of the same format and bit rate."""
+    """One mount. The stream is shared by all mounts of the same format and bit rate.
+
+    `authorities`: returns the file of the authorities that are trusted besides the system's, or an
+    empty text; it is called for each connection over TLS.
+    """
 
     def __init__(
-        self, number: int, target: Target, stream: Stream, report: Callable[[dict[str, Any]], None]
+        self,
+        number: int,
+        target: Target,
+        stream: Stream,
+        report: Callable[[dict[str, Any]], None],
+        authorities: Callable[[], str] = lambda: "",
     ) -> None:
         super().__init__(number, target, stream.rate, report)
+        self._authorities = authorities
         self._stream = stream
         self._titles: threading.Thread | None = None
         self._sent_title = ("", "")
@@ -67,8 +78,7 @@ class IcecastOutput(Output):
                 self._update_title()
 
     def _connect(self) -> socket.socket:
-        target = self.target
-        connection = _open(target, CONNECT_SECONDS)
+        connection = self._open(CONNECT_SECONDS)
         try:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             # A peer that has vanished acknowledges nothing: without this, Linux waits a quarter of
@@ -126,16 +136,23 @@ class IcecastOutput(Output):
             f"Authorization: {_authorization(target)}\r\nConnection: close\r\n\r\n"
         )
         # A title that is lost is followed by others; a lost connection is found by the stream.
-        with contextlib.suppress(OSError, OutputError), _open(target, TITLE_SECONDS) as connection:
+        with contextlib.suppress(OSError, OutputError), self._open(TITLE_SECONDS) as connection:
             connection.sendall(request.encode())
             _response(connection)
 
-
-def _open(target: Target, seconds: float) -> socket.socket:
-    try:
-        return socket.create_connection((target.host, target.port), seconds)
-    except socket.gaierror as error:
-        raise OutputError(f"{target.host} is not known: {error.strerror}") from None
+    def _open(self, seconds: float) -> socket.socket:
+        target = self.target
+        try:
+            connection = socket.create_connection((target.host, target.port), seconds)
+        except socket.gaierror as error:
+            raise OutputError(f"{target.host} is not known: {error.strerror}") from None
+        if not target.tls:
+            return connection
+        try:
+            return encrypt(connection, target.host, self._authorities())
+        except BaseException:
+            connection.close()
+            raise
 
 
 def _host(target: Target) -> str:

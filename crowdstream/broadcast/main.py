@@ -54,6 +54,7 @@ class Distributor:
         self._outputs: dict[int, Output] = {}
         self._streams: dict[tuple[str, int], Stream] = {}
         self._title = ("", "")
+        self._authorities = ""
         self._fed = monotonic()
         self._reported: dict[int, dict[str, Any]] = {}
 
@@ -66,6 +67,8 @@ class Distributor:
                 self._replace(request["broadcasts"])
             case "stop":
                 self._stop(int(request["id"]))
+            case "authorities":  # for the next connections
+                self._authorities = str(request["path"])
             case "title":
                 self._set_title(str(request["artist"]), str(request["title"]))
             case "report":
@@ -115,7 +118,9 @@ class Distributor:
                 stream = self._streams[key] = Stream(*key, self.rate)
                 stream.set_title(*self._title)
                 stream.start()
-            return IcecastOutput(number, target, self._streams[key], self._report)
+            return IcecastOutput(
+                number, target, self._streams[key], self._report, lambda: self._authorities
+            )
         if target.protocol == HLS:
             from crowdstream.broadcast.hls import HlsOutput
 

@@ -1,6 +1,7 @@
 """Targets of broadcasts: URLs with a protocol, an address, a format and options.
 
     icecast://source:password@host:8000/mount.mp3?format=mp3&bitrate=192
+    icecast+tls://source:password@host:8443/mount.mp3
     hls:/srv/www/live?format=aac&bitrate=192&segment=4
     snapcast://host:4953?rate=48000
     pipe:/tmp/snapfifo?rate=48000
@@ -15,7 +16,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from crowdstream.system.text import mask_passwords
 
 ICECAST, HLS, SNAPCAST, PIPE = PROTOCOLS = ("icecast", "hls", "snapcast", "pipe")
-PORTS = {ICECAST: 8000, SNAPCAST: 4953}  # of Icecast, and of a TCP source in Snapcast's examples
+ICECAST_TLS = "icecast+tls"
+"""The scheme of Icecast over TLS; its protocol is `ICECAST`."""
+PORTS = {ICECAST: 8000, ICECAST_TLS: 8443, SNAPCAST: 4953}
+"""Default ports by scheme: those of the examples of Icecast's and Snapcast's documentation."""
 
 # Bit rates in kbit/s: lowest, highest, default. 0: the format has none.
 BITRATES = {
@@ -48,7 +52,8 @@ class Target:
     """Where a broadcast goes, and how.
 
     `path`: the mount with its slash, the folder, or the named pipe. `bitrate`: kbit/s, 0 for
-    formats without one. `options`: the URL's other options; see `number`.
+    formats without one. `options`: the URL's other options; see `number`. `tls`: the connection is
+    encrypted, and the server's certificate verified.
     """
 
     protocol: str
@@ -60,6 +65,12 @@ class Target:
     format: str = ""
     bitrate: int = 0
     options: Mapping[str, str] = field(default_factory=dict)
+    tls: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """The beginning of the URL."""
+        return ICECAST_TLS if self.tls else self.protocol
 
     @property
     def place(self) -> str:
@@ -67,7 +78,7 @@ class Target:
         if self.protocol in (HLS, PIPE):
             return f"{self.protocol}:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.protocol}://{host}:{self.port}{self.path}"
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
 
     @property
     def url(self) -> str:
@@ -80,7 +91,7 @@ class Target:
         user = f"{quote(self.user, '')}:{quote(self.password, '')}@" if self.password else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (
-            f"{self.protocol}://{user}{host}:{self.port}{quote(self.path)}?{urlencode(query)}"
+            f"{self.scheme}://{user}{host}:{self.port}{quote(self.path)}?{urlencode(query)}"
         )
 
     def number(self, name: str, default: int) -> int:
@@ -100,10 +111,12 @@ def parse(url: str, format: str = "", bitrate: int = 0) -> Target:
         raise TargetError(
             f"{shown} is no URL: in user and password, write : as %3A, / as %2F and @ as %40"
         ) from None
-    protocol = parts.scheme
+    scheme = parts.scheme
+    tls = scheme == ICECAST_TLS
+    protocol = ICECAST if tls else scheme
     if protocol not in PROTOCOLS:
         raise TargetError(
-            f"{shown} must begin with icecast://, hls:/, snapcast:// or pipe:/"
+            f"{shown} must begin with icecast://, icecast+tls://, hls:/, snapcast:// or pipe:/"
         )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     format = (format or options.pop("format", "") or _default_format(protocol, parts.path)).lower()
@@ -121,7 +134,7 @@ def parse(url: str, format: str = "", bitrate: int = 0) -> Target:
         return Target(protocol, path=path, format=format, bitrate=rate, options=options)
     host = parts.hostname or ""
     if not host or port == 0:
-        raise TargetError(f"{shown} needs a host, such as {protocol}://localhost:{PORTS[protocol]}")
+        raise TargetError(f"{shown} needs a host, such as {scheme}://localhost:{PORTS[scheme]}")
     if protocol == SNAPCAST:
         if path.strip("/") or parts.username or parts.password:
             raise TargetError(f"{shown} must have neither a path nor a user")
@@ -129,13 +142,13 @@ def parse(url: str, format: str = "", bitrate: int = 0) -> Target:
     if len(path) < 2 or not path.isprintable():
         raise TargetError(f"{shown} needs a mount, such as /live.mp3")
     if not parts.password:
-        raise TargetError(f"{shown} needs a password, such as icecast://source:PASSWORD@host/mount")
+        raise TargetError(f"{shown} needs a password, such as {scheme}://source:PASSWORD@host/mount")
     user = unquote(parts.username or "") or "source"
     password = unquote(parts.password)
     if not (user + password).isprintable() or ":" in user:
         raise TargetError(f"{shown} has a user or password with characters that HTTP can't send")
     return Target(
-        protocol, host, port or PORTS[protocol], user, password, path, format, rate, options
+        protocol, host, port or PORTS[scheme], user, password, path, format, rate, options, tls
     )
 
 

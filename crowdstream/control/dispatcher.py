@@ -191,7 +191,8 @@ class Dispatcher:
             desk, self.beat_clock, self.voice_allocator, self.notify, self.events.report
         )
         self.midi = Midi(
-            self._perform_midi, self._subscribe_midi, self.notify, self.events.report
+            self._perform_midi, self._subscribe_midi, self.notify, self.events.report,
+            lambda: self.beat_clock.meter, self._jump_idle_clock,
         )
         self.storage_health = StorageHealth(desk, processes, self.notify, monotonic)
         self.meters = Meters(desk)
@@ -204,7 +205,8 @@ class Dispatcher:
         )
         self.recordings.report = self.events.report
         self.broadcasts = Broadcasts(
-            desk, self.voice_allocator, self.notify, self.events.report, monotonic
+            desk, self.voice_allocator, self.notify, self.events.report, monotonic,
+            settings.broadcast_ca,
         )
         self.effects = Effects(desk, self.engine_queue)
         self.routing = Routing(desk)
@@ -524,6 +526,13 @@ class Dispatcher:
 
     def _perform_midi(self, address: str, arguments: tuple[Any, ...]) -> None:
         self.perform([(address, arguments, discard_reply, MIDI_SENDER)])
+
+    def _jump_idle_clock(self, beats: float) -> None:
+        if self.deck_manager.speeds(self.beat_clock.bpm, self.base_bpm):
+            return
+        frame = self.clock.now() + int(self.desk.header["block_frames"])
+        if not self.beat_clock.full(self.desk.frame):
+            self.publish_clock(self.beat_clock.jump(beats, frame, self.desk.frame))
 
     def _subscribe_midi(self, addresses: tuple[str, ...], reply: Reply) -> None:
         self.feedback.unsubscribe(MIDI_SENDER)

@@ -22,10 +22,11 @@ from crowdstream.control.load_shedding import AUTO
 from crowdstream.control.opening_hours import OpeningHours
 from crowdstream.control.peers.broadcasts import Broadcasts, check_broadcasts
 from crowdstream.control.peers.lights import Lights
-from crowdstream.control.peers.midi import Midi
+from crowdstream.control.peers.midi import Midi, load_map
 from crowdstream.control.publish.event_log import EventLog
 from crowdstream.control.scheduler import Entry
 from crowdstream.desk.load_shedding import FULL
+from crowdstream.midi.mapping import ControllerMap
 from crowdstream.movement.follower import MovementFollower, MovementMap
 from crowdstream.movement.map_file import read_map
 from crowdstream.opening_hours import Schedule, ScheduleError, read_schedule
@@ -79,6 +80,9 @@ class SettingsReload:
         self._actions: list[tuple[frozenset[str], Callable[[Settings], None]]] = []
         self.add_action(("osc_allow",), lambda new: core.allow_senders(new.osc_allow))
         self.add_action(
+            ("broadcast_ca",), lambda new: core.broadcasts.set_authorities(new.broadcast_ca)
+        )
+        self.add_action(
             ("broadcast",), lambda new: core.broadcasts.set_configured(new.broadcast)
         )
         self.add_action(("lights",), lambda new: core.lights.set_targets(new.lights))
@@ -90,6 +94,8 @@ class SettingsReload:
             ("midi_follow",), lambda new: core.midi.configure(follow=new.midi_follow or "")
         )
 
+        self.add_action(("midi_api",), lambda new: core.midi.configure(api=new.midi_api))
+
     def add_action(self, names: Iterable[str], apply: Callable[[Settings], None]) -> None:
         """Call `apply` with the new settings when any of these has changed. It must not raise."""
         self._actions.append((frozenset(names), apply))
@@ -97,8 +103,8 @@ class SettingsReload:
     def run(self, request: Request) -> Reloaded:
         """Reload.
 
-        Raises `CommandError`, and then has changed nothing, if a setting, the movement map or the
-        schedule is invalid.
+        Raises `CommandError`, and then has changed nothing, if a setting, the movement map, the
+        schedule or a MIDI mapping is invalid.
         """
         before = self._core.settings
         try:
@@ -106,6 +112,7 @@ class SettingsReload:
             chart = read_map(new.movement_map, before.base_bpm) if new.movement_map else None
             schedule = read_schedule(new.schedule) if new.schedule else None
             check_broadcasts(new.broadcast)
+            maps = self._read_midi_maps(before, new)
         except (SettingError, ScheduleError) as error:
             self._core.events.report("settings", f"changed settings were refused: {error}")
             raise CommandError(str(error)) from error
@@ -119,6 +126,8 @@ class SettingsReload:
         settings = replace(before, **{name: getattr(new, name) for name in live})
         self._core.settings = settings
         live |= self._set_files(chart, schedule)
+        if self._core.midi.set_configured(before.midi_map, maps):
+            live.add("midi_map")
         if "target_lufs" in live:
             self._core.channel_strips.set_target(request, settings.target_lufs)
         for names, apply in self._actions:
@@ -148,6 +157,15 @@ class SettingsReload:
         ]
         self._core.perform(batch)
         return refused
+
+    def _read_midi_maps(self, before: Settings, new: Settings) -> dict[str, ControllerMap]:
+        # One that was removed by a command, or could not be read at the start, stays away.
+        used = self._core.midi.settings.maps
+        names = [one for one in new.midi_map if one in used or one not in before.midi_map]
+        try:
+            return {name: load_map(name) for name in names}
+        except CommandError as error:
+            raise SettingError(f"midi_map: {error}") from None
 
     def _set_files(self, chart: MovementMap | None, schedule: Schedule | None) -> set[str]:
         # The contents of a file may have changed, and its name not.

@@ -57,8 +57,11 @@ class ClockFollower:
         return self._error * self._period
 
     def beat(self, now: float) -> float | None:
-        """Return the device's beat at an instant; None without a song position or a lock."""
-        if not self.locked or self._position is None:
+        """Return the device's beat at an instant; None without a song position or a lock.
+
+        Also None while the device is stopped: its ticks continue, but its position does not.
+        """
+        if not self.locked or self._position is None or not self.running:
             return None
         return (self._position - 1 + (now - self._predicted) / self._period) / TICKS
 
@@ -92,7 +95,7 @@ class ClockFollower:
             self._begin(at)
         else:
             self._update(at)
-        if self._position is not None:
+        if self._position is not None and self.running:
             self._position += 1
 
     def _begin(self, at: float) -> None:
@@ -120,7 +123,7 @@ class ClockFollower:
             lost = round(error / period)
             predicted += lost * period
             error = at - predicted
-            if self._position is not None:
+            if self._position is not None and self.running:
                 self._position += lost
         self._count += 1
         self._error += (abs(error) / period - self._error) / min(self._count, ERROR_TICKS)
@@ -136,11 +139,16 @@ class ClockFollower:
             self.locked = True
 
 
-def steered_tempo(bpm: float, error: float) -> float:
+def shortest(error: float, meter: float) -> float:
+    """Return an error in beats modulo a bar of `meter` beats: at most half a bar either way."""
+    return (error + 0.5 * meter) % meter - 0.5 * meter
+
+
+def steered_tempo(bpm: float, error: float, meter: float = 1.0) -> float:
     """Return the tempo that follows a clock of `bpm`, which is ahead by `error` beats.
 
-    The error counts modulo one beat, -0.5 to 0.5.
+    The error counts modulo a bar of `meter` beats.
     """
-    near = (error + 0.5) % 1.0 - 0.5
+    near = shortest(error, meter)
     pull = max(-MAX_PULL, min(MAX_PULL, 60.0 * near / PULL_SECONDS / bpm))
     return min(MAX_BPM, max(MIN_BPM, bpm * (1.0 + pull)))

@@ -23,7 +23,7 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.desk.snapshot import read_snapshot
-from crowdstream.midi.clock_in import MIN_CHANGE, ClockFollower, steered_tempo
+from crowdstream.midi.clock_in import MIN_CHANGE, ClockFollower, shortest, steered_tempo
 from crowdstream.midi.clock_out import (
     CONTINUE,
     SONG_POSITION,
@@ -50,6 +50,8 @@ SCAN_SECONDS = 1.0  # between two looks at the ports
 # The LEDs are sent once more after this time, because a connection may take effect late.
 REPEAT_SECONDS = 1.0
 STEER_SECONDS = 0.25  # between two corrections of the tempo
+JUMP_SECONDS = 0.02  # smaller errors are removed by the tempo even if nothing plays
+JUMP_PAUSE_SECONDS = 2.0  # for which a jump may take effect
 REPORT_SECONDS = 2.0  # between two reports of counters
 COMMANDS, COMMANDS_AT_ONCE = 400.0, 200.0  # commands per second of all controllers, and in a burst
 MAX_PAUSE = 30.0  # s between two attempts to reach the MIDI system
@@ -130,6 +132,8 @@ class Midi:
         self._limit = TokenBucket(COMMANDS, COMMANDS_AT_ONCE, monotonic)
         self._scan_at = self._steer_at = self._report_at = 0.0
         self._tempo = 0.0
+        self._meter = 4.0  # beats in a bar
+        self._jump_at = -math.inf
         self._lost = 0
         self._ticks = 0
         self._last: dict[str, Any] = {}
@@ -153,6 +157,8 @@ class Midi:
         match message.get("do"):
             case "configure":
                 self._configure(message)
+            case "meter":
+                self._meter = float(message["beats"])
             case "values":
                 self._set_values(message["values"])
             case "learn":
@@ -461,14 +467,24 @@ class Midi:
         if not self.follower.locked:
             self._tempo = 0.0
             return
-        theirs = self.follower.beat(now)
-        error = 0.0
-        if theirs is not None:
-            error = theirs - self.own_beat(now)
-        bpm = steered_tempo(self.follower.bpm, error)
+        error = self._error(now)
+        if abs(error) * 60.0 / self.follower.bpm > JUMP_SECONDS and not any(
+            read_snapshot(self._desk).playing
+        ):
+            # Nothing is audible that could jump. Forwards: a command at a beat must not recur.
+            if now - self._jump_at > JUMP_PAUSE_SECONDS:
+                self._jump_at = now
+                self._report_to_control({"event": "jump", "beats": error % self._meter})
+            error = 0.0
+        bpm = steered_tempo(self.follower.bpm, error, self._meter)
         if abs(bpm - self._tempo) >= MIN_CHANGE:
             self._tempo = bpm
             self._report_to_control({"event": "tempo", "bpm": bpm})
+
+    def _error(self, now: float) -> float:
+        # Beats by which the device is ahead, up to half a bar; 0 without its position.
+        theirs = self.follower.beat(now)
+        return 0.0 if theirs is None else shortest(theirs - self.own_beat(now), self._meter)
 
     def own_beat(self, now: float) -> float:
         """The beat of the server's clock that is audible at an instant."""
@@ -487,10 +503,7 @@ class Midi:
             return
         self._report_at = now + REPORT_SECONDS
         inputs = [role.port_in for role in self._roles.values() if role.port_in is not None]
-        error = 0.0
-        theirs = self.follower.beat(now) if self._follows else None
-        if theirs is not None:
-            error = (theirs - self.own_beat(now) + 0.5) % 1.0 - 0.5
+        error = self._error(now) if self._follows else 0.0
         ticks = self._ticks + (self._sender.sent if self._sender is not None else 0)
         state |= {
             "bpm": round(self.follower.bpm, 3) if self._follows else 0.0,

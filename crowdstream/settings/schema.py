@@ -348,6 +348,17 @@ class Settings:
             live=True,
         ),
     )
+    broadcast_ca: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("a file that can be read"),
+            "FILE",
+            "certificates (PEM) of your own authority, trusted by broadcasts over TLS besides the"
+            " system's",
+            unset="only the system's",
+            live=True,
+        ),
+    )
     deck_a: Path | None = field(
         default=None,
         metadata=_about(
@@ -533,6 +544,7 @@ class Settings:
             "use a MIDI controller: the name of a ready mapping, or a mapping file (may be given"
             " several times)",
             unset="no controllers",
+            live=True,
         ),
     )
     midi_api: str = field(
@@ -541,6 +553,7 @@ class Settings:
             Choice(("auto", "alsa", "jack")),
             "API",
             "MIDI system: auto takes ALSA if there is a sequencer, otherwise JACK",
+            live=True,
         ),
     )
     print_beats: bool = field(
@@ -645,7 +658,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Failover": ("standby", "device_lost", "device_fallback"),
     "Files and memory": (
         "media_root", "cache_mb", "read_ahead", "max_preload", "record_folder", "record_reserve",
-        "broadcast",
+        "broadcast", "broadcast_ca",
     ),
     "Decks and tempo": (
         "deck_a", "deck_b", "deck_c", "deck_d", "levels", "target_lufs", "bpm", "base_bpm", "meter",

@@ -434,9 +434,9 @@ class BroadcastUrls(ValueType):
     @property
     def allowed(self) -> str:
         return (
-            "a URL that begins with icecast://, hls:/, snapcast:// or pipe:/, or several; one with"
-            " a password belongs in a settings file or in the environment, because every user sees"
-            " the command line"
+            "a URL that begins with icecast://, icecast+tls://, hls:/, snapcast:// or pipe:/, or"
+            " several; one with a password belongs in a settings file or the environment, because"
+            " every user sees the command line"
         )
 
     def read(self, value: object) -> tuple[str, ...]:
@@ -461,7 +461,9 @@ class BroadcastUrls(ValueType):
 
 
 def _is_broadcast(word: str) -> bool:
-    return word.isprintable() and word.startswith(("icecast://", "hls:/", "snapcast://", "pipe:/"))
+    return word.isprintable() and word.startswith(
+        ("icecast://", "icecast+tls://", "hls:/", "snapcast://", "pipe:/")
+    )
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,18 @@ _CONFIG = """<icecast>
     <relay-password>x{password}</relay-password>
     <admin-user>admin</admin-user><admin-password>{password}</admin-password></authentication>
   <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  {encrypted}
   <fileserve>1</fileserve>
   <paths><basedir>{folder}</basedir><logdir>{folder}</logdir>
-    <webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot></paths>
+    <webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot>
+    <ssl-certificate>{folder}/server.pem</ssl-certificate></paths>
   <logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog>
     <loglevel>3</loglevel></logging>
   <security><chroot>0</chroot></security>
 </icecast>
 """
+_ENCRYPTED = """<listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address>
+    <ssl>1</ssl></listen-socket>"""
 
 
 def find() -> str | None:
@@ -45,16 +49,29 @@ def find() -> str | None:
 
 
 class Icecast:
-    """One server on a free port. It refuses to run as root, so it then runs as `nobody`."""
+    """One server on a free port. It refuses to run as root, so it then runs as `nobody`.
 
-    def __init__(self, folder: Path, clients: int = 100, sources: int = 2) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            self.port = int(found.getsockname()[1])
+    `certificate`: a PEM file with certificate and key, with which it also listens on `tls_port`.
+    """
+
+    def __init__(
+        self, folder: Path, clients: int = 100, sources: int = 2, certificate: Path | None = None
+    ) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as found,
+            socket.create_server(("127.0.0.1", 0)) as other,
+        ):
+            self.port, self.tls_port = (int(one.getsockname()[1]) for one in (found, other))
+        encrypted = ""
+        if certificate is not None:
+            encrypted = _ENCRYPTED.format(port=self.tls_port)
+            shutil.copyfile(certificate, folder / "server.pem")
+            (folder / "server.pem").chmod(0o644)  # of a test: another user reads it
         self._config = folder / "icecast.xml"
         self._config.write_text(
             _CONFIG.format(
                 port=self.port, folder=folder, clients=clients, sources=sources,
-                password=PASSWORD,
+                password=PASSWORD, encrypted=encrypted,
             )
         )
         self._root = os.geteuid() == 0
@@ -108,6 +125,10 @@ class Icecast:
         """Return the target of a broadcast to a mount."""
         return f"icecast://source:{password}@127.0.0.1:{self.port}/{mount}"
 
+    def tls_url(self, mount: str) -> str:
+        """Return the target of an encrypted broadcast to a mount."""
+        return f"icecast+tls://source:{QUOTED}@127.0.0.1:{self.tls_port}/{mount}"
+
     def listen_url(self, mount: str) -> str:
         """Return the address for listeners."""
         return f"http://127.0.0.1:{self.port}/{mount}"
@@ -131,11 +152,13 @@ class Icecast:
 
 
 @contextlib.contextmanager
-def icecast(clients: int = 100, sources: int = 2) -> Iterator[Icecast]:
+def icecast(
+    clients: int = 100, sources: int = 2, certificate: Path | None = None
+) -> Iterator[Icecast]:
     """Run a server for a `with` block."""
     # Not in the folder of the test run, which no other user may enter.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        running = Icecast(Path(folder), clients, sources)
+        running = Icecast(Path(folder), clients, sources, certificate)
         running.start()
         try:
             yield running

@@ -53,6 +53,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
         st.sampled_from(["hls:/srv/live?format=flac", "snapcast://[::1]:4953", "pipe:/tmp/fifo"]),
         min_size=1, max_size=3,
     ).map(tuple),
+    "broadcast_ca": _path,
     "deck_a": _path,
     "deck_b": _path,
     "deck_c": _path,

@@ -13,6 +13,7 @@ from tests.support.broadcasts import RATE, correlation, decode, listen, tags, wr
 from tests.support.icecast import PASSWORD, QUOTED, Icecast, icecast
 from tests.support.in_namespace import run_in_namespace
 from tests.support.server import Running, server, until
+from tests.support.tls import Authority
 
 FLAGS = ("--driver", "null", "--cache-mb", "64", "--standby", "off")
 SECONDS = 120.0
@@ -115,6 +116,25 @@ def test_listeners_receive_the_master_in_every_format(material: Path, tmp_path: 
         until(lambda: "listenurl" not in cast.status())
         assert running.client.status()["broadcasts"] == 0
         assert running.client.status()["broadcast_dropped_s"] == 0
+
+
+def test_listeners_receive_what_is_sent_over_tls(material: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    source = write_music(tmp_path / "same.wav", SECONDS)
+    flags = (*FLAGS, "--broadcast-ca", str(authority.certificate))
+    with (
+        icecast(certificate=authority.sign("IP:127.0.0.1")) as cast,
+        server(tmp_path, *flags) as running,
+    ):
+        play(running, material)
+        number = start(running, cast.tls_url("live.mp3"))
+        await_state(running, number, "live")
+        await_mount(cast, "live.mp3")
+        heard = decode(listen(cast.listen_url("live.mp3"), 120_000)[0])
+        assert correlation(heard[RATE // 2 :][:STRETCH], source)[0] > MIN_CORRELATION["mp3"]
+        until(lambda: "Night Train" in cast.status(), what="the title arrives over TLS, too")
+        await_state(running, number, "live")
+        assert PASSWORD not in running.log() and QUOTED not in running.log()
 
 
 def test_a_server_that_goes_is_found_again(material: Path, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def tempo(request: ServerRequest, bpm: float, beats: float) -> None:
 def meter(request: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
     request.core.beat_clock.meter = beats
+    request.core.midi.send_meter()
 
 
 @TABLE.add("/clock/reset", answers=DISCARDS, scheduled=True)

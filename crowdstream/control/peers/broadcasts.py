@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from crowdstream.broadcast.target import Target, TargetError, parse
@@ -70,7 +71,8 @@ class Sounding(Protocol):
 class Broadcasts:
     """The broadcasts of a server. For the control thread.
 
-    `notify` sends an event to all subscribers, `report` one to the event log.
+    `notify` sends an event to all subscribers, `report` one to the event log. `authorities`: a file
+    with certificates that are trusted besides the system's.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class Broadcasts:
         notify: Callable[..., None],
         report: Callable[[str, str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        authorities: Path | None = None,
     ) -> None:
+        self.authorities = authorities
         self._desk = desk
         self._voices = voices
         self._notify = notify
@@ -144,10 +148,20 @@ class Broadcasts:
                 except Refused as error:
                     log.warning("broadcast: %s", error)
 
+    def set_authorities(self, path: Path | None) -> None:
+        """Trust the certificates of this file besides the system's, from the next connection on."""
+        self.authorities = path
+        self._send_authorities()
+
+    def _send_authorities(self) -> None:
+        path = self.authorities
+        self.send({"do": "authorities", "path": str(path.expanduser()) if path else ""})
+
     # The process -------------------------------------------------------------------------
 
     def started(self) -> None:
         """The process runs, or was taken over: send it all that it must know."""
+        self._send_authorities()
         artist, title = self.title
         self.send({"do": "title", "artist": artist, "title": title})
         self.send({"do": "all", "broadcasts": [_request(one) for one in self.all.values()]})

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,16 +103,22 @@ class Midi:
         subscribe: Callable[[tuple[str, ...], Callable[..., None]], None],
         notify: Callable[..., None],
         report: Callable[[str, str], None],
+        meter: Callable[[], int],
+        jump: Callable[[float], None],
     ) -> None:
         """`perform` carries out a command of a controller.
 
-        `subscribe` sends the values of addresses to a function, which replaces the subscription
-        before. `notify` sends an event to all subscribers, `report` one to the event log.
+        `meter` returns the beats of a bar. `jump` moves the clock forwards by so many beats, unless
+        something plays. `subscribe` sends the values of addresses to a function, which replaces the
+        subscription before. `notify` sends an event to all subscribers, `report` one to the event
+        log.
         """
         self._perform = perform
         self._subscribe = subscribe
         self._notify = notify
         self._report = report
+        self._meter = meter
+        self._jump = jump
         self.settings = MidiSettings()
         self.process: OutputProcess | None = None
         self.revision = 0
@@ -146,7 +152,12 @@ class Midi:
         if self.process is not None:
             self.process.send(message)
 
+    def send_meter(self) -> None:
+        """Send the process the number of beats in a bar."""
+        self._send({"do": "meter", "beats": self._meter()})
+
     def _send_configuration(self) -> None:
+        self.send_meter()
         maps = [one.to_json() for one in (*self._maps.values(), *self._learned.values())]
         one = self.settings
         self._send({
@@ -190,6 +201,8 @@ class Midi:
                 self._perform(str(message["address"]), tuple(message["arguments"]))
             case "tempo":
                 self._perform("/clock/tempo", (float(message["bpm"]),))
+            case "jump":
+                self._jump(float(message["beats"]))
             case "learned":
                 self._learn_control(str(message["port"]), Control.of_json(message["control"]))
             case "state":
@@ -248,6 +261,19 @@ class Midi:
         maps = {name: known.get(name) or load_map(name) for name in dict.fromkeys(new.maps)}
         self.settings, self._maps = new, maps
         self._changed()
+
+    def set_configured(self, before: Sequence[str], maps: Mapping[str, ControllerMap]) -> bool:
+        """Replace the mappings `before` by `maps`; return whether that changed anything.
+
+        Mappings that commands have added stay, as far as there is room for them.
+        """
+        added = {name: made for name, made in self._maps.items() if name not in before}
+        new = dict(list({**maps, **added, **maps}.items())[:MAX_MAPS])
+        if new == self._maps:
+            return False
+        self.settings, self._maps = replace(self.settings, maps=tuple(new)), new
+        self._changed()
+        return True
 
     def add_map(self, name: str) -> None:
         """Add a mapping, or read it again. Raises `Refused`."""

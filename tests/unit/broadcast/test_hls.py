@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import namedtuple
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,43 @@ def test_old_segments_are_removed_also_those_of_an_earlier_run(tmp_path: Path) -
     assert sequences[0] < sequences[1], "also within one second"
     names = set(os.listdir(tmp_path))
     assert "index.html" in names and "segment-1-1.m4s" not in names
-    assert len(names) < 2 + 1 + SEGMENTS + hls.KEPT_SEGMENTS + 3
+    assert len(names) < 3 + 1 + SEGMENTS + hls.KEPT_SEGMENTS + 3
     assert sum(name.startswith("init") for name in names) == 1
     assert set(listed(tmp_path)) <= names
+
+
+def dates(folder: Path) -> list[datetime]:
+    """When the segments of the playlist begin."""
+    text = (folder / PLAYLIST).read_text()
+    return [datetime.fromisoformat(one) for one in re.findall(r"DATE-TIME:(.*)", text)]
+
+
+def test_titles_are_date_ranges(tmp_path: Path) -> None:
+    output = make(tmp_path, "flac")
+    output.set_title("Artist", 'The "Night"\r\nTrain')
+    output.start()
+    until(lambda: output.takes_frames)
+    feed(output, music(2.5))
+    until(lambda: output.queue.frames == 0 and output.connections == 1)
+    begin = dates(tmp_path)[0]
+    (first,) = re.findall(r"#EXT-X-DATERANGE:(.*)", (tmp_path / PLAYLIST).read_text())
+    start = begin.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    assert re.fullmatch(
+        r'ID="title-\d+-1",CLASS="crowdstream.title",START-DATE="' + start[:-4]
+        + r"""\.\d\d\dZ",X-ARTIST="Artist",X-TITLE="The 'Night'  Train",END-ON-NEXT=YES""",
+        first,
+    ), first
+    output.set_title("", "Second")
+    feed(output, music(1.0))
+    until(lambda: output.queue.frames == 0)
+    assert decode(str(tmp_path / PLAYLIST)).any(), "players accept the tags"
+    feed(output, music(4.0))
+    finish(output)
+    (second,) = re.findall(r"#EXT-X-DATERANGE:(.*)", (tmp_path / PLAYLIST).read_text())
+    assert 'X-TITLE="Second"' in second and "X-ARTIST" not in second
+    (at,) = re.findall(r'START-DATE="([^"]+)"', second)
+    # Frames of 4096 samples wait in the encoder, and FFmpeg's dates are rounded to milliseconds.
+    assert (datetime.fromisoformat(at) - begin).total_seconds() == pytest.approx(2.5, abs=0.15)
 
 
 def test_a_full_disk_ends_the_stream_and_is_named(

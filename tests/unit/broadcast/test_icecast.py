@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,76 +17,10 @@ from crowdstream.broadcast.icecast import IcecastOutput
 from crowdstream.broadcast.stream import Stream
 from crowdstream.broadcast.target import parse
 from tests.support.broadcasts import RATE, music
+from tests.support.fake_icecast import CONTINUE, FakeServer
 from tests.support.osc_client import until
 
 BLOCK = 4410
-
-
-class FakeServer:
-    """Accepts connections, and answers each with the next of `answers`; None: not at all."""
-
-    def __init__(self, answers: list[bytes | None]) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listening.getsockname()[1])
-        self._answers = answers
-        self.requests: list[bytes] = []
-        self.received: list[bytearray] = []
-        self._connections: list[socket.socket] = []
-        self.reads = threading.Event()
-        self.reads.set()
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _address = self._listening.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        request = b""
-        try:
-            while b"\r\n\r\n" not in request:
-                if not (data := connection.recv(4096)):
-                    return
-                request += data
-            self.requests.append(request)
-            title = request.startswith(b"GET")
-            answer = b"HTTP/1.0 200 OK\r\n\r\n" if title else self._next()
-            if answer is None:
-                return
-            connection.sendall(answer)
-            if title or not answer.startswith((b"HTTP/1.1 100", b"HTTP/1.0 200")):
-                connection.close()
-                return
-            stored = bytearray()
-            self.received.append(stored)
-            while self.reads.wait() and (data := connection.recv(4096)):
-                stored += data
-        except OSError:
-            pass
-
-    def _next(self) -> bytes | None:
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-
-    def cut(self) -> None:
-        """Reset all connections."""
-        while self._connections:
-            one = self._connections.pop()
-            with contextlib.suppress(OSError):  # it is closed already
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            one.close()
-
-    def close(self) -> None:
-        """Close everything."""
-        self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._listening.close()
-        self.cut()
-
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Rig:
@@ -222,6 +156,60 @@ def test_a_server_that_stops_reading_costs_the_oldest_audio(
     until(lambda: rig.fed(any("does not respond" in one["reason"] for one in rig.states)))
     rig.server.reads.set()
     until(lambda: rig.fed(rig.states[-1]["state"] == "live"))
+
+
+HOUR = 3600.0
+
+
+class VirtualStop(threading.Event):
+    """The request to stop an output; its waits take no time. `at_hour` is called after an hour."""
+
+    def __init__(self, at_hour: Callable[[], None]) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        self._at_hour = at_hour
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return sum(self.waits)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        before = self.now
+        self.waits.append(timeout or 0.0)
+        if before < HOUR <= self.now:
+            self._at_hour()
+        return self.is_set()
+
+
+def test_an_outage_of_an_hour_is_reported_once_and_ends_with_the_present_title(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    servers: list[FakeServer] = []
+    stop = VirtualStop(lambda: servers.append(FakeServer([CONTINUE], port=port)))
+    monkeypatch.setattr(outputs, "time", SimpleNamespace(monotonic=lambda: stop.now))
+    states: list[dict[str, Any]] = []
+    stream = Stream("mp3", 128, float(RATE))
+    stream.start()
+    target = parse(f"icecast://a:b@127.0.0.1:{port}/live.mp3?bitrate=128")
+    output = IcecastOutput(1, target, stream, states.append)
+    monkeypatch.setattr(output, "_stop", stop)
+    output.set_title("Artist", "Night Train")  # while there is no server
+    output.start()
+    until(lambda: servers and len(servers[0].requests) == 2)
+    assert [one["state"] for one in states] == ["waiting", "live"]
+    assert states[0]["reason"] == "Connection refused"
+    assert HOUR <= stop.now < HOUR + outputs.MAX_RETRY_SECONDS + 1.0
+    assert stop.waits == sorted(stop.waits), "the delay grows"
+    assert max(stop.waits) <= outputs.MAX_RETRY_SECONDS * 1.2 and len(stop.waits) < HOUR / 12.0
+    assert b"song=Artist+-+Night+Train" in servers[0].requests[1]
+    output.stop()
+    stream.stop()
+    servers[0].close()
+    output.join(20.0)
+    assert not output.alive
 
 
 def test_an_unknown_host_is_named() -> None:

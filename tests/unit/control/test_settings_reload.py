@@ -12,10 +12,12 @@ import pytest
 
 from crowdstream.control.decks.channel_strip import decibel_gain
 from crowdstream.control.handlers.server_request import ServerRequest
+from crowdstream.control.peers.midi import midi_process
 from crowdstream.control.settings_reload import SettingsReload
 from crowdstream.desk.ramps import RAMP_CEILING, RAMP_HOUSE, RAMP_TRIM, deck_level_ramp
 from crowdstream.settings import SettingError, Settings
 from crowdstream.settings.schema import NOT_IN_PRESETS, OPTIONS
+from tests.support.fake_process import FakeProcess
 from tests.support.offline_server import ME, RATE, Rig, count, level, place, write
 
 STRANGER, PARTNER = ("10.0.0.7", 50000), ("192.168.1.7", 50000)
@@ -77,12 +79,19 @@ EFFECTS: dict[str, tuple[Any, Callable[[Reloading], Any], Any]] = {
     "lights_lead": (40.0, lambda rig: status_of(rig, "lights_lead_ms"), pytest.approx(40.0)),
     "midi_clock": ("synth", lambda rig: rig.core.midi.settings.clock, "synth"),
     "midi_follow": ("drum", lambda rig: rig.core.midi.settings.follow, "drum"),
+    "midi_map": (
+        ("korg-nanokontrol2",), lambda rig: rig.core.midi.settings.maps, ("korg-nanokontrol2",),
+    ),
+    "midi_api": ("jack", lambda rig: rig.core.midi.settings.api, "jack"),
     "print_beats": (True, lambda rig: rig.core.watch, True),
     "record_folder": (Path("/sets"), lambda rig: rig.core.settings.record_folder, Path("/sets")),
     "record_reserve": (9, lambda rig: rig.core.settings.record_reserve, 9),
     "broadcast": (
         ("pipe:/tmp/fifo",),
         lambda rig: [one.place for one in rig.core.broadcasts.all.values()], ["pipe:/tmp/fifo"],
+    ),
+    "broadcast_ca": (
+        Path("/ca.pem"), lambda rig: rig.core.broadcasts.authorities, Path("/ca.pem"),
     ),
 }
 # These have tests of their own below.
@@ -153,7 +162,7 @@ def test_what_needs_a_restart_is_named_and_stays(
     assert rig.change() == ("", "port buffer_size deck_a"), "until the restart"
 
 
-@pytest.mark.parametrize("kind", ["settings", "movement map", "schedule"])
+@pytest.mark.parametrize("kind", ["settings", "movement_map", "schedule", "midi_map"])
 def test_an_invalid_file_changes_nothing_and_the_reason_is_reported(
     rig: Reloading, tmp_path: Path, kind: str
 ) -> None:
@@ -163,7 +172,7 @@ def test_an_invalid_file_changes_nothing_and_the_reason_is_reported(
     if kind == "settings":
         rig.error = "bpm: 'fast' (file config.toml) must be a number"
     else:
-        new["movement_map" if kind == "movement map" else "schedule"] = file
+        new[kind] = (str(file),) if kind == "midi_map" else file
     rig.wanted = replace(before, **new)
     rig.send("/settings/reload")
     (failed,) = rig.fails()
@@ -238,6 +247,32 @@ def test_a_changed_movement_map_is_followed_from_then_on(rig: Reloading, tmp_pat
     rig.send("/dance/total_movement", 0.0)
     rig.seconds(2)
     assert rig.core.beat_clock.bpm == pytest.approx(130.0, abs=0.01)
+
+
+MAPPING = 'name = "Box"\nport = "Box"\n[[control]]\ncc = {cc}\naddress = "/deck/A/level"\n'
+
+
+def test_midi_mappings_are_read_again(rig: Reloading, tmp_path: Path) -> None:
+    file = tmp_path / "box.toml"
+    file.write_text(MAPPING.format(cc=1))
+    process = FakeProcess()
+    supervised = midi_process(rig.core.midi, lambda: process, lambda: rig.time)
+    rig.send("/midi/map/add", "pioneer-ddj-400")
+    assert rig.change(midi_map=(str(file), "korg-nanokontrol2")) == ("midi_map", "")
+    used = (str(file), "korg-nanokontrol2", "pioneer-ddj-400")
+    assert rig.core.midi.settings.maps == used, "a mapping that a command has added stays"
+    supervised.tick()
+    file.write_text(MAPPING.format(cc=77))
+    assert rig.change() == ("midi_map", "")
+    assert process.sent[-1]["maps"][0]["controls"][0]["number"] == 77
+    rig.send("/midi/map/remove", "korg-nanokontrol2")
+    assert rig.change() == ("", ""), "one that a command has removed stays away"
+    file.write_text(MAPPING.format(cc=200))
+    rig.send("/settings/reload")
+    assert "midi_map" in rig.fails()[-1] and rig.core.midi.settings.maps == used[::2]
+    file.write_text(MAPPING.format(cc=77))
+    assert rig.change(midi_map=()) == ("midi_map", "")
+    assert rig.core.midi.settings.maps == ("pioneer-ddj-400",)
 
 
 CLOSED = 'zone = "UTC"\n[[opening]]\ndates = ["2030-01-01"]\nopen = "20:00"\nclose = "21:00"\n'

@@ -142,10 +142,16 @@ def test_beats_are_known_after_a_start() -> None:
     # The ticks are late by 0.5 ms on average.
     assert follower.running and follower.beat(112.0005) == pytest.approx(12.0, abs=0.004)
     follower.stop()
+    follow(120.0, 3.0, 0.001, follower, 112.0)  # it sends ticks while it is stopped
+    assert follower.beat(115.0) is None
+    follower.resume()
+    follow(120.0, 2.0, 0.001, follower, 115.0)
+    assert follower.beat(117.0005) == pytest.approx(12.0 + 4.0, abs=0.004)
+    follower.stop()
     follower.song_position(64)
     follower.resume()
-    follow(120.0, 6.0, 0.001, follower, 112.0)
-    assert follower.beat(118.0005) == pytest.approx(16.0 + 12.0, abs=0.004)
+    follow(120.0, 6.0, 0.001, follower, 117.0)
+    assert follower.beat(123.0005) == pytest.approx(16.0 + 12.0, abs=0.004)
 
 
 def test_lost_ticks_do_not_move_the_beats() -> None:
@@ -186,4 +192,7 @@ def test_the_tempo_pulls_towards_the_other_beats_by_a_limited_amount() -> None:
     assert steered_tempo(120.0, 0.4) == pytest.approx(120.0 * (1.0 + MAX_PULL))
     assert steered_tempo(120.0, 0.9) == pytest.approx(117.0)
     assert steered_tempo(120.0, 3.0) == pytest.approx(120.0)
+    assert steered_tempo(120.0, 3.0, 4.0) == pytest.approx(120.0 * (1.0 - MAX_PULL))
+    assert steered_tempo(120.0, 4.01, 4.0) == pytest.approx(120.3)
+    assert steered_tempo(120.0, 1.0, 3.0) == pytest.approx(120.0 * (1.0 + MAX_PULL))
     assert steered_tempo(399.0, 0.4) == 400.0

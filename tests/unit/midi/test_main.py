@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crowdstream.midi.clock_in import MAX_PULL, shortest
 from crowdstream.midi.clock_out import START, STOP, TICK, TICKS
 from crowdstream.midi.main import MAX_PAUSE, REPEAT_SECONDS, SCAN_SECONDS, Midi
 from crowdstream.midi.mapping import parse_map
 from crowdstream.midi.ports import MAX_QUEUE, InPort, MidiError, RtMidi, find_port
-from tests.support.offline_server import RATE, Rig
+from tests.support.offline_server import RATE, Rig, level, write
 
 BOX = parse_map({
     "name": "Box", "port": "box",
@@ -241,6 +243,53 @@ def test_the_tempo_of_a_followed_clock_is_reported(bench: Bench) -> None:
     bench.rig.time += 2.0
     bench.midi.turn()
     assert not bench.of("state")[-1]["locked"]
+
+
+TICK_FRAMES = 919  # at 120 BPM
+
+
+def follow_song(bench: Bench, ticks: int) -> float:
+    """Let control follow a device that starts now; return by how many beats its bar is ahead."""
+    bench.midi._follow(bench.rig.time, [START])
+    for _ in range(ticks):
+        bench.rig.run(TICK_FRAMES)
+        before = len(bench.reports)
+        bench.midi._follow(bench.rig.time, [TICK])
+        bench.midi.turn()
+        for report in bench.reports[before:]:
+            bench.rig.core.midi.handle(report)
+    theirs = bench.midi.follower.beat(bench.rig.time)
+    assert theirs is not None
+    return shortest(theirs - bench.midi.own_beat(bench.rig.time), 4.0)
+
+
+def test_bars_jump_to_those_of_a_song_while_nothing_plays(bench: Bench) -> None:
+    bench.system.plugged = ["drums"]
+    bench.configure(follow="drums")
+    bench.rig.send("/clock/reset")
+    bench.rig.seconds(1.3)
+    assert abs(follow_song(bench, 12 * TICKS)) < 0.02
+    assert len(bench.of("jump")) == 1 and 0.0 < bench.of("jump")[0]["beats"] < 4.0
+
+
+def test_bars_approach_those_of_a_song_while_a_deck_plays(bench: Bench, tmp_path: Path) -> None:
+    bench.system.plugged = ["drums"]
+    bench.configure(follow="drums")
+    bench.rig.send("/deck/A/load", str(write(tmp_path / "track.wav", level(60.0))))
+    bench.rig.seconds(0.2)
+    bench.rig.send("/clock/reset")
+    bench.rig.send("/deck/A/play")
+    bench.rig.seconds(1.0)  # two beats
+    ahead = follow_song(bench, 12 * TICKS)
+    assert bench.of("jump") == []
+    assert 1.0 < abs(ahead) < 1.95, "2 beats less what 3 % of tempo make in 10 beats"
+    ratios = [one["bpm"] / bench.midi.follower.bpm for one in bench.of("tempo")[-8:]]
+    assert max(abs(ratio - 1.0) for ratio in ratios) == pytest.approx(MAX_PULL, rel=0.05)
+    # A jump that was decided just before a deck was started is not carried out any more.
+    before = bench.midi.own_beat(bench.rig.time)
+    bench.rig.core.midi.handle({"event": "jump", "beats": 2.0})
+    bench.rig.run(4096)
+    assert bench.midi.own_beat(bench.rig.time) - before < 1.0
 
 
 def test_the_next_control_of_any_port_is_learned(bench: Bench) -> None:

@@ -128,8 +128,8 @@ def test_the_process_starts_with_the_first_broadcast_and_is_restarted(rig: Rig) 
     assert started == [] and supervised.due() == float("inf")
     rig.send("/broadcast/start", ICECAST)
     supervised.tick()
-    assert [one["do"] for one in started[0].sent] == ["title", "all"]
-    assert started[0].sent[1]["broadcasts"][0]["id"] == 1
+    assert [one["do"] for one in started[0].sent] == ["authorities", "title", "all"]
+    assert started[0].sent[2]["broadcasts"][0]["id"] == 1
     started[0].messages = [LIVE]
     supervised.tick()
     request_tap(rig.desk, TAP_MASTER, BROADCAST)

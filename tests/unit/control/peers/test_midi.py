@@ -225,7 +225,7 @@ def test_a_successor_of_control_continues() -> None:
         adopted = FakeProcess()
         process.adopt(adopted)
         midi.process_started()
-        assert [one["do"] for one in adopted.sent] == ["report", "configure"]
+        assert [one["do"] for one in adopted.sent] == ["report", "meter", "configure"]
         rig.run(2048)
         assert sent(adopted, "values")
 
