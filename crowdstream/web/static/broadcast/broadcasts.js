@@ -1,21 +1,53 @@
-// The broadcasts: where they go, their state, and a button that stops each. Loaded with the first.
+// The broadcasts: where they go, their state, a button that stops each, and a field that starts one.
+// Loaded with the first, or to start one.
 
 import { h, setAttribute, setText } from "../controls/dom.js";
+import { announce } from "../controls/announce.js";
 import { button } from "../controls/button.js";
 
 const STATES = {
   starting: "Starting", connecting: "Connecting", live: "Live", waiting: "Interrupted", failed: "Failed",
 };
 
-/** Show the broadcasts in `place`, as long as there are any. */
-export function show(live, place) {
-  if (place.firstChild) return;
-  const list = broadcastList(live);
-  place.append(h("section", { class: "card" }, h("h3", {}, "Broadcasts"), list.root));
-  live.on("broadcasts", (all) => {
-    place.hidden = !all.length;
-    list.set(all);
+/** Show the broadcasts in `place`, and the field that starts one. `focus`: it gets the focus. */
+export function show(live, place, focus = false) {
+  if (!place.querySelector(".broadcasts")) {
+    const list = broadcastList(live);
+    place.replaceChildren(list.root, starter(live));
+    live.on("broadcasts", (all) => {
+      list.root.hidden = !all.length;
+      list.set(all);
+    });
+  }
+  if (focus) place.querySelector("input").focus();
+}
+
+// A field for a target, and a button. The URL may contain a password, so it is not kept.
+function starter(live) {
+  const url = h("input", {
+    type: "text", class: "broadcast-url", "aria-label": "Target of the broadcast", spellcheck: "false",
+    autocomplete: "off", autocapitalize: "off", placeholder: "icecast+tls://source:password@host:8443/live.mp3",
   });
+  const begin = button("Start", "Start the broadcast", async () => {
+    const target = url.value.trim();
+    if (!target) {
+      url.focus();
+      return;
+    }
+    try {
+      await live.do("/broadcast/start", target);
+      url.value = "";
+    } catch (error) {
+      announce(error.message, "bad");
+    }
+  }, { "data-action": "broadcast-start" });
+  url.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") begin.click();
+  });
+  return h(
+    "div", {}, h("div", { class: "broadcast-starter" }, url, begin),
+    h("p", { class: "note" }, "icecast://, icecast+tls://, hls:/folder, snapcast://host or pipe:/path"),
+  );
 }
 
 // A list of the broadcasts: its element, and a function that shows their states.

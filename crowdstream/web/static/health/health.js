@@ -28,14 +28,16 @@ export function makeHealth(live) {
   if (knows("/buffer_size")) cards.engine.element.append(bufferSize(live));
   cards.engine.element.append(quality(live));
   const log = makeLog(live);
-  // Loaded with the first of them: most servers have none.
-  const broadcasts = h("div", { class: "wide" });
-  live.on("broadcasts", async (all) => all.length && (await import("../broadcast/broadcasts.js")).show(live, broadcasts));
+  // Loaded with the first of them, or to start one: most servers have none.
+  const broadcasts = h("div", {});
+  const showBroadcasts = async (...given) => (await import("../broadcast/broadcasts.js")).show(live, broadcasts, ...given);
+  if (knows("/broadcast/start")) broadcasts.append(button("Start…", "Start a broadcast", () => showBroadcasts(true), { "data-action": "broadcast" }));
+  live.on("broadcasts", (all) => all.length && showBroadcasts());
   const waiting = h("div", { class: "waiting-commands" }, h("p", { class: "hint" }, "No scheduled commands."));
   live.on("waiting", async ({ count }) => count && (await import("../waiting/waiting.js")).show(live, waiting));
   const element = h(
     "div", { class: "health" },
-    broadcasts, cards.gaps.element, section("Event log", log.element, "wide"), cards.render.element,
+    section("Broadcasts", broadcasts, "wide"), cards.gaps.element, section("Event log", log.element, "wide"), cards.render.element,
     cards.engine.element, cards.orders.element,
     section("Scheduled commands", waiting, "wide"), cards.memory.element, processCard,
   );
