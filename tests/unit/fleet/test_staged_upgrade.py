@@ -59,7 +59,8 @@ def test_all_stages_are_carried_out_while_the_fleet_is_healthy() -> None:
 
 
 @pytest.mark.parametrize(("counter", "count", "reason"), [
-    ("underruns_engine", 1, "1 more gaps of the engine"), ("missing_pages", 3, "3 more missing pages"),
+    ("underruns_engine", 1, "1 more gaps of the engine"),
+    ("missing_pages", 3, "3 more missing pages"),
     ("underruns", MAX_UNDERRUNS + 1, "6 underruns within 60 s"),
 ])  # fmt: skip
 def test_a_gap_on_the_first_server_stops_the_rollout(
@@ -100,7 +101,9 @@ def test_single_underruns_do_not_stop_a_rollout() -> None:
     run(scene, 3)
 
 
-@pytest.mark.parametrize(("before", "after", "ok"), [(0, 6, False), (10, 30, True), (10, 31, False)])
+@pytest.mark.parametrize(
+    ("before", "after", "ok"), [(0, 6, False), (10, 30, True), (10, 31, False)]
+)
 def test_underruns_of_a_busy_machine_are_compared_with_those_before(
     before: int, after: int, ok: bool
 ) -> None:
