@@ -2,7 +2,8 @@
 
 const POLL_MS = 1000;
 const LEAD_SECONDS = 2;
-const DAY_MS = 86400000;
+const UNITS = [["years", 31557600e3], ["days", 86400e3], ["hours", 3600e3], ["s", 1e3]];
+const LABELS = ["load", "underruns", "clock", "BPM", "tracks"];
 const byId = (id) => document.getElementById(id);
 
 function element(name, text, style = "") {
@@ -17,17 +18,31 @@ function minutes(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
+// One decimal place, without a sign for 0.
+function short(value) {
+  return (Math.round(10 * value) / 10 || 0).toFixed(1);
+}
+
 function clock(server) {
-  if (server.clock_ms === null) return "?";
-  if (Math.abs(server.clock_ms) >= DAY_MS) return `${(server.clock_ms / DAY_MS).toFixed(0)} days`;
-  return `${server.clock_ms.toFixed(1)} ±${server.clock_error_ms.toFixed(1)} ms`;
+  const ms = server.clock_ms;
+  if (ms === null) return "?";
+  const unit = UNITS.find(([, length]) => Math.abs(ms) >= length);
+  if (unit) return `${short(ms / unit[1])} ${unit[0]}`;
+  return `${short(ms)} ±${short(server.clock_error_ms)} ms`;
 }
 
 function tracks(server) {
   const playing = server.tracks.filter((track) => track.state !== "ready");
   return (playing.length ? playing : server.tracks)
-    .map((one) => `${one.deck} ${one.state}: ${one.name} -${minutes(one.length - one.position)}`)
-    .join(", ");
+    .map((one) => `${one.deck} ${one.state}: ${one.name} -${minutes(one.length - one.position)}`);
+}
+
+// A cell. `label`: shown before it where there is no room for the table's head.
+function cell(label, texts, style = "") {
+  const made = element("td", "", style);
+  made.dataset.label = label;
+  made.append(...texts.filter(Boolean).map((text) => element("div", text)));
+  return made;
 }
 
 function row(server) {
@@ -36,12 +51,15 @@ function row(server) {
   head.scope = "row";
   head.title = [server.place, ...server.groups].join(" ");
   const health = server.reasons.length ? server.reasons.join("; ") : "ok";
-  made.append(head, element("td", health, server.grade));
+  made.append(head, cell("health", [health], server.grade));
   const values = server.answers
-    ? [`${server.load.toFixed(0)} %`, server.underruns.toFixed(0), clock(server),
-      server.bpm.toFixed(1), tracks(server), server.version]
-    : ["", "", "", "", "", server.version];
-  made.append(...values.map((value) => element("td", value, server.answers ? "" : "dim")));
+    ? [[`${server.load.toFixed(0)} %`], [server.underruns.toFixed(0)], [clock(server)],
+      [server.bpm.toFixed(1)], tracks(server)]
+    : [[], [], [], [], []];
+  const style = server.answers ? "" : "dim";
+  made.append(...values.map((texts, at) =>
+    cell(LABELS[at], texts, LABELS[at] === "tracks" ? style : `number ${style}`)),
+  cell("version", [server.version], `number ${style}`));
   return made;
 }
 
