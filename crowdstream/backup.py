@@ -44,7 +44,8 @@ MAX_FILE_BYTES = 64 << 20  # of a settings file or a set; the library may be lar
 MAX_LIBRARY_BYTES = 16 << 30
 CHUNK_BYTES = 1 << 20
 LIBRARY, SETTINGS, TOKEN, OTHER = "library", "settings", "token", "other"
-NAMED_FILES = ("schedule", "movement_map", "http_cert", "http_key", "config")
+NAMED_FILES = ("schedule", "movement_map", "http_cert", "http_key", "broadcast_ca",
+               "config")  # fmt: skip
 """Settings that name files."""
 
 WRONG_INPUT, FAILED = 2, 1

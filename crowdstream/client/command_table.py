@@ -3745,8 +3745,8 @@ COMMANDS: tuple[CommandInfo, ...] = (
                 name="url",
                 type="s",
                 help=(
-                    "`icecast://user:password@host:port/mount`, `hls:/folder`, "
-                    "`snapcast://host:port` or `pipe:/path`"
+                    "`icecast://user:password@host:port/mount` (`icecast+tls://`: encrypted), "
+                    "`hls:/folder`, `snapcast://host:port` or `pipe:/path`"
                 ),
                 required=True,
             ),

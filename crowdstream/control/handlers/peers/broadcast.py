@@ -17,7 +17,8 @@ from crowdstream.control.peers.broadcasts import MAX_BROADCASTS
 
 @TABLE.add(
     "/broadcast/start",
-    Arg("url", "s", "`icecast://user:password@host:port/mount`, `hls:/folder`, "
+    Arg("url", "s", "`icecast://user:password@host:port/mount` (`icecast+tls://`: encrypted), "
+        "`hls:/folder`, "
         "`snapcast://host:port` or `pipe:/path`"),
     Arg("format", "s", f"{', '.join(BITRATES)}; empty: as the URL says", default=""),
     Arg("bitrate", "i", "0: as the URL says", unit="kbit/s", low=0, high=500, default=0),
