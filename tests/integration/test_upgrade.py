@@ -16,7 +16,16 @@ from tests.support.offline_server import RATE
 from tests.support.osc_client import OscClient
 from tests.support.resizing import PLAIN, await_standby, counts_on, play
 from tests.support.server import Running, SharedServer, until
-from tests.support.upgrades import NEXT, Patch, begin, finish, installation, roots, upgrade
+from tests.support.upgrades import (
+    NEXT,
+    Patch,
+    begin,
+    engine_fault,
+    finish,
+    installation,
+    roots,
+    upgrade,
+)
 
 NULL = (*PLAIN, "--driver", "null", "--buffer-size", "256", "--http")
 TIMING = ("engine/main.py", f"TIMING_SECONDS = {engine_main.TIMING_SECONDS}", "TIMING_SECONDS = 0")
@@ -110,21 +119,6 @@ def test_an_upgrade_loses_no_frame_and_no_state(
     until(lambda: client.status()["restarts_control"] == before["restarts_control"] + 1)
     assert versions(running) == {str(new)}
     assert client.status()["deck.A.state"] == "playing"
-
-
-_TOOK = """        report({"took": asdict(self._info), "why": why, "lost": lost})
-
-    def _handover"""
-_THEN = """        report({{"took": asdict(self._info), "why": why, "lost": lost}})
-        import threading
-        threading.Timer(0.5, lambda: {fault}).start()
-
-    def _handover"""
-
-
-def engine_fault(fault: str) -> Patch:
-    """The engine fails half a second after it has taken over."""
-    return "engine/main.py", _TOOK, _THEN.format(fault=fault)
 
 
 BROKEN: dict[str, tuple[Patch, str]] = {

@@ -21,6 +21,21 @@ Patch = tuple[str, str, str]
 """A file of the package, text in it, and what replaces it."""
 
 
+_TOOK = """        report({"took": asdict(self._info), "why": why, "lost": lost})
+
+    def _handover"""
+_THEN = """        report({{"took": asdict(self._info), "why": why, "lost": lost}})
+        import threading
+        threading.Timer(0.5, lambda: {fault}).start()
+
+    def _handover"""
+
+
+def engine_fault(fault: str) -> Patch:
+    """Return a patch with which the engine fails half a second after it has taken over."""
+    return "engine/main.py", _TOOK, _THEN.format(fault=fault)
+
+
 def installation(folder: Path, version: str = NEXT, patches: Sequence[Patch] = ()) -> Path:
     """Copy the package to a new folder, with another version and changes; return the folder."""
     package = folder / "crowdstream"

@@ -14,13 +14,9 @@ from tests.support.environment import PROJECT, child_environment
 from tests.support.offline_server import RATE
 from tests.support.resizing import PLAIN, await_standby, play
 from tests.support.server import Running, server
-from tests.support.upgrades import NEXT, Patch, installation, roots
+from tests.support.upgrades import NEXT, engine_fault, installation, roots
 
 NAMES = ("main", "bar", "foyer")
-ENDS_AFTER_TAKEOVER: Patch = (
-    "engine/main.py", '        report({"took": asdict(self._info), "why": why, "lost": lost})\n',
-    '        report({"took": asdict(self._info), "why": why, "lost": lost})\n        os._exit(3)\n',
-)  # fmt: skip
 LONG_TRIAL, SHORT_TRIAL = "60", "1"  # s; a version that fails ends its trial early
 SECONDS = 400.0
 
@@ -92,7 +88,7 @@ def test_a_good_version_reaches_all_servers_one_after_another(
 def test_a_broken_version_stops_after_the_first_server(
     playing: dict[str, Running], tmp_path: Path
 ) -> None:
-    broken = installation(tmp_path / "broken", patches=[ENDS_AFTER_TAKEOVER])
+    broken = installation(tmp_path / "broken", patches=[engine_fault("os._exit(3)")])
     before = {name: (version(one), roots(one)) for name, one in playing.items()}
     ended = roll_out(playing, tmp_path, broken, LONG_TRIAL)
     assert ended.returncode == 1, ended.stdout + ended.stderr
