@@ -139,7 +139,7 @@ def test_the_process_starts_with_the_first_broadcast_and_is_restarted(rig: Rig) 
     assert "its process has died" in rig.core.broadcasts.all[1].reason
     now += MIN_RESTART_DELAY
     supervised.tick()
-    assert len(started[1].sent[1]["broadcasts"]) == 1
+    assert len(started[1].sent[2]["broadcasts"]) == 1
 
 
 def test_the_title_is_that_of_the_audible_track(rig: Rig, tmp_path: Path) -> None:
