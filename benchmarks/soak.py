@@ -6,11 +6,13 @@
     python benchmarks/soak.py --hours 72 --compressed
 
 The seed determines all actions and their times: loads, starts, seeks, loops, effects, tempo
-changes, recordings, clients that connect and leave, bad input, and kills of the server's processes
-every few minutes. Readings of the server are written to the folder immediately, so nothing is lost
-if this program ends; `--report` creates the report from them again. Ctrl-C ends the night early,
-with a report. `--compressed` renders the sets offline instead, without kills, faster than real
-time. See docs/development/soak.md.
+changes, recordings, announcements, a live input, clients that connect and leave, and bad input.
+The server's processes are killed every few minutes. Other faults happen between these: music and
+devices disappear and return, and the server is upgraded to good and to broken versions. Readings of
+the server are written to the folder immediately, so nothing is lost if this program ends;
+`--report` creates the report from them again. Ctrl-C ends the night early, with a report.
+`--compressed` renders the sets offline instead, without kills and upgrades, faster than real time.
+See docs/development/soak.md.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -36,6 +40,8 @@ from benchmarks.cards import Card, open_card
 from benchmarks.empty_callback import EmptyCallback
 from benchmarks.live import ERRORS, free_tcp_port, live_server
 from benchmarks.long_night import compressed, heard
+from benchmarks.long_night.faults import KINDS as FAULTS
+from benchmarks.long_night.faults import Faults
 from benchmarks.long_night.kills import KINDS, Killer
 from benchmarks.long_night.log import NAME, Log
 from benchmarks.long_night.player import Player
@@ -43,10 +49,11 @@ from benchmarks.long_night.processes import Family
 from benchmarks.long_night.readings import Reader, card_processes, shared_memory
 from benchmarks.long_night.report import write_report
 from benchmarks.material import cache_folder
-from contrib.soundcard import PulseNull, Recorder
+from contrib.soundcard import PulseNull, PulseTone, Recorder
 from tests.support.long_night import files
 from tests.support.long_night.model import Piece
 from tests.support.long_night.plan import NightPlan
+from tests.support.long_night.stick import Stick
 from tests.support.server import Running
 
 MEMORY_MB = 256
@@ -64,6 +71,7 @@ at = "{hour:02}:{minute:02}"
 file = "{file}"
 """
 ANNOUNCEMENT_MINUTES = 10
+STICK_SECONDS = 300.0  # the longest piece on the removable folder
 LONG_SECONDS = 1800.0  # 302 MB of 16-bit stereo: more than the budget
 CALM_SECONDS = 10.0  # before and after the set, to compare the usage of the idle server
 MAX_WAIT = 0.05  # seconds between two rounds
@@ -96,7 +104,7 @@ class Soak:
 
     def __init__(
         self, server: Running, card: Card, log: Log, options: argparse.Namespace,
-        stop: Interrupted,
+        stop: Interrupted, microphone: PulseTone | None,
     ) -> None:
         self._server = server
         self._log = log
@@ -106,13 +114,22 @@ class Soak:
         self._killer = Killer(self._family, log)
         music = cache_folder() / "nights"
         pieces = files.pieces(options.long_seconds)
+        paths = files.write_pieces(music / f"{options.long_seconds:g}", pieces)
+        removable = files.stick_pieces(STICK_SECONDS) if "stick" in options.faults else []
+        self._stick = Stick(
+            options.out / "stick", files.write_pieces(music / "stick", removable)
+        )
+        self._faults = Faults(
+            server, log, self._stick, microphone, options.out / "versions", options.faults
+        )
         self._player = Player(
-            server.port, server.http_port, log,
-            files.write_pieces(music / f"{options.long_seconds:g}", pieces),
-            files.write_bad_files(music / "bad"), options.out, self._killer,
+            server.port, server.http_port, log, paths | self._stick.paths,
+            files.write_bad_files(music / "bad"), options.out, self._killer, self._faults,
         )
         self._plan = NightPlan(
-            options.seed, pieces, files.BAD_FILES, options.pace, options.kills, options.kill_every
+            options.seed, [*pieces, *removable], files.BAD_FILES, options.pace, options.kills,
+            options.kill_every, faults=options.faults, fault_seconds=options.fault_every,
+            inputs=microphone is not None,
         )
 
     def run(self, seconds: float, progress: common.Progress) -> None:
@@ -139,7 +156,7 @@ class Soak:
         if self._stop.is_set:
             self._log.write("interrupted")
         self._stop.is_set = False
-        while self._killer.busy and not self._stop.is_set:
+        while (self._killer.busy or self._faults.busy) and not self._stop.is_set:
             self._turn(time.monotonic() + MAX_WAIT)
         self._player.clear_up()
         self._calm(CALM_SECONDS)
@@ -170,6 +187,7 @@ class Soak:
 
     def close(self) -> None:
         """Release all resources."""
+        self._faults.close()
         self._player.close()
         self._reader.close()
 
@@ -187,6 +205,18 @@ def open_sound(options: argparse.Namespace) -> Iterator[tuple[Card, Recorder | N
     )
     with open_card(wanted, options.buffer_size) as card:
         yield card, None
+
+
+@contextlib.contextmanager
+def open_microphone(
+    options: argparse.Namespace, card: Card
+) -> Iterator[tuple[Card, PulseTone | None]]:
+    """Open the device of the live input beside the card; without an input, None."""
+    if not options.input:
+        yield card, None
+        return
+    with PulseTone() as microphone:
+        yield replace(card, env=microphone.beside(card.env)), microphone
 
 
 def write_breaks(recorder: Recorder, log: Log, begun: float) -> None:
@@ -218,22 +248,27 @@ def play(options: argparse.Namespace) -> None:
     log = Log(options.out, time.monotonic())
     progress = common.Progress(max(seconds, 1.0))
     try:
-        with Interrupted() as stop, open_sound(options) as (card, recorder):
+        with (
+            Interrupted() as stop, open_sound(options) as (card, recorder),
+            open_microphone(options, card) as (card, microphone),
+        ):
             begun = time.monotonic() - (recorder.frames() / files.RATE if recorder else 0.0)
             log.write(
                 "night", seed=options.seed, hours=options.hours, card=card.name,
-                kills=options.kills, kill_every=options.kill_every, memory_mb=options.cache_mb,
+                kills=options.kills, kill_every=options.kill_every,
+                faults=options.faults, fault_every=options.fault_every, memory_mb=options.cache_mb,
                 buffer=options.buffer_size, machine=common.machine(), began=time.time(),
                 command=" ".join(sys.argv[1:]),
             )
             flags = [
                 *card.flags(options.buffer_size), "--http", "--http-port", str(free_tcp_port()),
                 "--cache-mb", str(options.cache_mb),
-                "--schedule", str(write_schedule(options.out)), *options.server,
+                "--schedule", str(write_schedule(options.out)),
+                *(["--input", microphone.NAME] if microphone else []), *options.server,
             ]  # fmt: skip
             with live_server(*flags, env=card.env, folder=options.out) as server:
                 server.page()  # starts the last process, whose usage is compared with the end
-                _play_on(server, card, log, options, stop, seconds, progress)
+                _play_on(server, card, log, options, stop, seconds, progress, microphone)
             if recorder is not None:
                 write_breaks(recorder, log, begun)
     except ERRORS as error:
@@ -275,9 +310,9 @@ def play_compressed(options: argparse.Namespace) -> bool:
 
 def _play_on(
     server: Running, card: Card, log: Log, options: argparse.Namespace, stop: Interrupted,
-    seconds: float, progress: common.Progress,
+    seconds: float, progress: common.Progress, microphone: PulseTone | None,
 ) -> None:
-    soak = Soak(server, card, log, options, stop)
+    soak = Soak(server, card, log, options, stop, microphone)
     family = Family(psutil.Process(server.pid))
     try:
         with beside(card, server, options) as empty:
@@ -306,11 +341,11 @@ def _alive(pids: Sequence[int]) -> list[int]:
     return left
 
 
-def _kinds(text: str) -> list[str]:
+def _kinds(text: str, known: Sequence[str] = KINDS) -> list[str]:
     chosen = [] if text == "none" else text.split(",")
     for kind in chosen:
-        if kind not in KINDS:
-            raise argparse.ArgumentTypeError(f"{kind!r} must be one of {', '.join(KINDS)}, none")
+        if kind not in known:
+            raise argparse.ArgumentTypeError(f"{kind!r} must be one of {', '.join(known)}, none")
     return chosen
 
 
@@ -330,6 +365,15 @@ def parser() -> argparse.ArgumentParser:
         help=f"processes to kill in turn: {','.join(KINDS)} (default: all), or none",
     )  # fmt: skip
     made.add_argument("--kill-every", type=float, default=150.0, help="mean seconds between kills")
+    made.add_argument(
+        "--faults", type=partial(_kinds, known=FAULTS), default=list(FAULTS), metavar="KINDS",
+        help=f"other faults, in turn: {','.join(FAULTS)} (default: all), or none",
+    )  # fmt: skip
+    made.add_argument("--fault-every", type=float, default=240.0, help="mean seconds between them")
+    made.add_argument(
+        "--input", action=argparse.BooleanOptionalAction, default=True,
+        help="a live input, from a PulseAudio source on a clock of its own",
+    )  # fmt: skip
     made.add_argument("--pace", type=float, default=1.0, help="mean seconds between moves")
     made.add_argument("--buffer-size", type=int, default=256)
     made.add_argument(

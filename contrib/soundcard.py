@@ -6,6 +6,8 @@ Each is a private sound server that runs during its ``with`` block:
   is flagged as an underflow, as on a real card. Another client of the server records it.
 - `PulseNull`: a PulseAudio server with a null sink, reached through ALSA. The output is recorded
   from the sink's monitor, so a test receives what a listener would hear.
+- `PulseTone`: a PulseAudio server with a source that delivers a sine: an input device beside
+  another card, on a clock of its own.
 - `PipeWireGraph`: a PipeWire server without devices, for the ports of JACK clients.
 
 A program uses a card through the environment variables in ``card.env``. They must be set before
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -322,6 +324,7 @@ class PulseNull(_Card):
     """
 
     sink = "crowdstream"
+    _more_modules: tuple[str, ...] = ()
 
     @property
     def _places(self) -> str:
@@ -368,6 +371,7 @@ class PulseNull(_Card):
             "--disable-shm=yes",
             "-L", f"module-null-sink sink_name={self.sink} {form}",
             "-L", f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
+            *self._more_modules,
         ]  # fmt: skip
         client_env = {**os.environ, **self.env}
 
@@ -405,3 +409,31 @@ class PulseNull(_Card):
             while recorder.frames() < seconds * self.rate:
                 time.sleep(0.01)
             return recorder.stop()[: round(seconds * self.rate)]
+
+
+class PulseTone(PulseNull):
+    """A private PulseAudio server whose source delivers a sine of full scale, as an input device.
+
+    A program reaches it beside its card, as the ALSA device `NAME`: see `beside`. `pull_out` ends
+    the server, so the device disappears, and `plug_in` lets it return.
+    """
+
+    NAME = "microphone"
+    _SOURCE = "tone"
+
+    def __init__(self, rate: int = 48000, hertz: int = 440) -> None:
+        super().__init__(rate)
+        self._more_modules = (
+            "-L", f"module-sine-source source_name={self._SOURCE} rate={rate} frequency={hertz}",
+        )  # fmt: skip
+
+    def beside(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of another card (empty: none), with this device beside it."""
+        shared = dict(env) or no_card(self._folder)
+        alsa = self._folder / "beside.conf"
+        server = self.env["PULSE_SERVER"]
+        alsa.write_text(
+            Path(shared["ALSA_CONFIG_PATH"]).read_text(encoding="utf-8")
+            + f'pcm.{self.NAME} {{ type pulse server "{server}" device "{self._SOURCE}" }}\n'
+        )
+        return {**shared, "ALSA_CONFIG_PATH": str(alsa)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.long_night.faults import UPGRADES
 from benchmarks.long_night.log import Night
 
 NEAR_SECONDS = 3.0  # a gap this close to a kill is attributed to it
@@ -39,6 +40,20 @@ def kill_times(night: Night) -> list[tuple[float, float]]:
     return [(entry["t"], ends.get(entry["number"], entry["t"])) for entry in night.all("kill")]
 
 
+def fault_times(night: Night, *kinds: str) -> list[tuple[float, float]]:
+    """Return for each fault of these kinds its time, and the end of its observation."""
+    ends = {entry["number"]: entry["t"] for entry in night.all("fault over")}
+    return [
+        (entry["t"], ends.get(entry["number"], entry["t"])) for entry in night.all("fault")
+        if entry["kind"] in kinds
+    ]  # fmt: skip
+
+
+def upgrade_times(night: Night) -> list[tuple[float, float]]:
+    """Return the beginning and the end of each upgrade, good and broken ones."""
+    return fault_times(night, *UPGRADES)
+
+
 def near_kill(kills: Sequence[tuple[float, float]], at: float) -> bool:
     """Return whether a time is attributed to a kill."""
     return any(begin - 0.5 <= at <= begin + NEAR_SECONDS for begin, _ in kills)
@@ -63,6 +78,7 @@ def _waits(night: Night) -> Callable[[float], float]:
 def gaps(night: Night) -> list[Gap]:
     """Return all gaps with their explanations."""
     kills = kill_times(night)
+    upgrades, sticks = upgrade_times(night), fault_times(night, "stick")
     waited = _waits(night)
     jumps = np.array([
         entry["t"] for entry in night.all("action") if _JUMP.search(entry["kind"] + entry["words"])
@@ -73,8 +89,12 @@ def gaps(night: Night) -> list[Gap]:
         why = ""
         if near_kill(kills, at):
             why = "kill"
+        elif during_kill(upgrades, at):
+            why = "upgrade"
         elif cause == "missing_page":
-            if ((jumps <= at) & (jumps > at - JUMP_SECONDS)).any():
+            if during_kill(sticks, at):
+                why = "stick"
+            elif ((jumps <= at) & (jumps > at - JUMP_SECONDS)).any():
                 why = "jump"
         # Not even a standby can distinguish an engine that was held up from one that hangs.
         elif waited(at) >= max(1.0, WAITED_SHARE * entry["excess_ms"]):
@@ -139,7 +159,7 @@ def drift(night: Night) -> Drift | None:
 
 def unknown_steps(night: Night, found: Drift) -> list[tuple[float, float]]:
     """Return the steps of the clock that neither a kill nor a gap in the ledger explains."""
-    kills = kill_times(night)
+    kills = kill_times(night) + upgrade_times(night)
     desk = night.one("desk")
     margin = STEP_MARGIN_BLOCKS * desk["block"] / desk["rate"] * 1e3
     waited = _waits(night)
@@ -218,11 +238,12 @@ def slope_mb_an_hour(times: np.ndarray, values: np.ndarray) -> float:
 
 
 def answers(night: Night) -> dict[str, np.ndarray]:
-    """Return the reply times in ms by request, except near kills."""
-    kills = kill_times(night)
+    """Return the reply times in ms by request, except near kills and during upgrades."""
+    kills, upgrades = kill_times(night), upgrade_times(night)
     found = defaultdict(list)
     for entry in night.all("answer"):
-        if not near_kill(kills, entry["t"] - entry["ms"] / 1e3):
+        sent = entry["t"] - entry["ms"] / 1e3
+        if not near_kill(kills, sent) and not during_kill(upgrades, sent):
             found[entry["key"]].append(entry["ms"])
     return {key: np.array(values) for key, values in found.items()}
 

@@ -1,11 +1,13 @@
 """Compressed nights: the same sets, rendered offline, block by block and faster than real time.
 
-Each hour has a seed of its own and a schedule with a loudness ceiling and announcements. Measured
-are the sound, the ledger, and this process's memory after each hour, when everything is unloaded.
+Each hour has a seed of its own, a schedule with a loudness ceiling and announcements, and a live
+input from a file. The input and a folder of removable music disappear and return. Measured are the
+sound, the ledger, and this process's memory after each hour, when everything is unloaded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -21,13 +23,18 @@ from benchmarks import common
 from benchmarks.long_night.judge import Verdict
 from crowdstream.settings import validate
 from tests.support.long_night import files
+from tests.support.long_night.model import Piece
 from tests.support.long_night.offline import OfflineNight
 from tests.support.long_night.plan import NightPlan
+from tests.support.long_night.stick import Stick
 
 # Low, so that days take minutes; nothing in the engine depends on the rate.
 RATE = 8000
 MEMORY_BYTES = 24_000_000
 LONG_SECONDS = 1000.0  # 32 MB of 16-bit stereo: more than the budget
+STICK_SECONDS = 300.0
+INPUT_SECONDS = 120.0
+FAULTS, FAULT_SECONDS = ("stick", "input"), 200.0  # kinds, and mean seconds between two of them
 RICH = 0.15  # effects take most of the time
 SILENCE_SECONDS = 4.0  # a platter may stand for 3 s
 WARM_HOURS = 4
@@ -47,18 +54,28 @@ def own_mb() -> float:
 def play(hours: int, seed: int, pace: float, music: Path, schedule: Path) -> Iterator[Verdict]:
     """Play `hours` hours and judge them. Prints a line per hour on standard error."""
     pieces = files.pieces(LONG_SECONDS)
-    paths = files.write_pieces(music, pieces, RATE)
+    removable = files.stick_pieces(STICK_SECONDS)
+    tone = Piece("tone", INPUT_SECONDS, 1, 120.0, "float")
+    sources = files.write_pieces(music, [*pieces, *removable, tone], RATE)
+    stick = Stick(music / "pulled", {one.name: sources[one.name] for one in removable})
+    paths = {one.name: sources[one.name] for one in pieces} | stick.paths
     settings = validate(schedule=schedule)
     bad = files.write_bad_files(music / "bad")
     memory: list[float] = []
     begun = time.monotonic()
     progress = common.Progress(float(hours))
-    with OfflineNight(MEMORY_BYTES, RATE, paths, bad, settings=settings) as night:
+    with (
+        contextlib.closing(stick),
+        OfflineNight(
+            MEMORY_BYTES, RATE, paths, bad, settings=settings, stick=stick, inputs=[sources["tone"]]
+        ) as night,
+    ):
         arena, buffers = night.loader._arena, night.core.track_table
         before = (len(arena._free), arena.reserved, buffers.free_sources)
         for hour in range(hours):
             plan = NightPlan(
-                seed + hour, pieces, files.BAD_FILES, pace, records=False, visits=False, rich=RICH
+                seed + hour, [*pieces, *removable], files.BAD_FILES, pace, records=False,
+                visits=False, rich=RICH, faults=FAULTS, fault_seconds=FAULT_SECONDS, inputs=True,
             )
             night.restart()
             night.send("/notify", 1)
@@ -91,6 +108,11 @@ def play(hours: int, seed: int, pace: float, music: Path, schedule: Path) -> Ite
         yield Verdict(
             "pages are there in time", missing < MISSING_SHARE * night.played * RATE,
             f"{missing} of {night.played * RATE:.0f} frames missing",
+        )
+        yield Verdict(
+            "input and removable music disappeared and returned",
+            counts["fault"] > 0 and 0.5 < night.input_seconds / (hours * 3600.0) < 1.0,
+            f"{counts['fault']} faults; the input was there for {night.input_seconds / 3600:.2f} h",
         )
         yield Verdict("no internal error", not internal, "; ".join(internal[:3]) or "none")
         yield Verdict(

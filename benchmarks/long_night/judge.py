@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.long_night import analysis, heard
+from benchmarks.long_night.faults import UPGRADES
 from benchmarks.long_night.log import Night
 
 BESIDES_MB = 300.0  # memory of all processes besides the budget
@@ -24,6 +26,8 @@ CONTROL_SECONDS = 2.0  # for a killed control process to return
 ANSWER_SECONDS = 5.0  # the same for the server after other kills
 HANG_SECONDS = 5.0  # within which a stopped engine is killed
 MORE_FILES, MORE_THREADS = 4, 1  # tolerated per process after the night: pipes to new children
+INPUT_SECONDS = 20.0  # for an input to play again after its device has returned
+TIMED = ("late_callback", "slow_render", "device", "engine")  # causes of gaps with a length
 _INTERNAL = "internal error"
 _AUDIBLE = ("engine", "hang")  # kills that may be audible
 
@@ -42,7 +46,10 @@ def verdicts(night: Night, folder: Path, gaps_an_hour: float) -> list[Verdict]:
     found = [_ran(night)]
     if night.one("family") and night.one("second"):
         found += _gaps(night, gaps_an_hour)
-        for judge in (_heard, _clock, _memory, _leaks, _answers, _counters, _recordings, _kills):
+        for judge in (
+            _heard, _clock, _memory, _leaks, _answers, _counters, _recordings, _kills, _faults,
+            _input, _announcements,
+        ):
             found += judge(night)
     return [*found, *_log(folder), *_shut_down(night)]
 
@@ -121,14 +128,19 @@ def _clock(night: Night) -> Iterator[Verdict]:
 def _memory(night: Night) -> Iterator[Verdict]:
     used = analysis.usage(night)
     budget = float(night.one("night")["memory_mb"])
-    most = float(used.total.max()) / 1e6
+    # During an upgrade, the processes of both versions are there.
+    upgrades = analysis.upgrade_times(night)
+    both = np.array([analysis.during_kill(upgrades, at) for at in used.times])
+    most = float(used.total[~both].max(initial=0.0)) / 1e6
+    during = float(used.total[both].max(initial=0.0)) / 1e6
     yield Verdict(
         f"memory stays within the budget and {BESIDES_MB:g} MB", most <= budget + BESIDES_MB,
-        f"at most {most:.0f} MB of all processes, budget {budget:.0f} MB",
+        f"at most {most:.0f} MB of all processes, budget {budget:.0f} MB"
+        + f"; {during:.0f} MB in upgrades, with two versions" * bool(during),
     )
     own = np.sum(list(used.own.values()), axis=0)
     # While processes are missing or doubled after a kill, their sum is meaningless.
-    kills = analysis.kill_times(night)
+    kills = analysis.kill_times(night) + upgrades
     whole = np.array([
         not any(begin <= at <= end + 15.0 for begin, end in kills) for at in used.times
     ])  # fmt: skip
@@ -205,7 +217,7 @@ def _counters(night: Night) -> Iterator[Verdict]:
 
 def _recordings(night: Night) -> Iterator[Verdict]:
     files = night.all("recording")
-    kills = analysis.kill_times(night)
+    kills = analysis.kill_times(night) + analysis.upgrade_times(night)
     refused = [
         entry for entry in night.all("recording refused")
         if not analysis.during_kill(kills, entry["t"])
@@ -259,6 +271,79 @@ def _kills(night: Night) -> Iterator[Verdict]:
         "the music survives each kill", not faults,
         "; ".join(faults[:6]) or f"{len(done)} kills: {dict(Counter(e['kind'] for e in done))}",
     )
+
+
+def _faults(night: Night) -> Iterator[Verdict]:
+    done = {entry["number"]: entry for entry in night.all("fault over")}
+    found = analysis.gaps(night)
+    begun = night.all("fault")
+    if not begun:
+        return
+    faults = []
+    worst = 0.0
+    for entry in begun:
+        kind, number = entry["kind"], entry["number"]
+        over = done.get(number)
+        words = []
+        if over is None:
+            words.append("its observation was never completed")
+        elif kind in UPGRADES:
+            gap = max((one.excess_ms for one in found if one.cause in TIMED
+                       and entry["t"] <= one.at <= over["t"]), default=0.0)  # fmt: skip
+            worst = max(worst, gap)
+            good = kind == "upgrade"
+            if over["status"] != (0 if good else 1) or over["replaced"] != good:
+                words.append(f"status {over['status']}, replaced {over['replaced']}:"
+                             f" {over['text']}")  # fmt: skip
+            if gap > GAP_MS + NOTICE_MS:
+                words.append(f"a gap of {gap:g} ms")
+        elif kind == "input" and not 0.0 <= over["back"] <= INPUT_SECONDS:
+            words.append(f"the input did not return within {INPUT_SECONDS:g} s: {over['states']}")
+        if words:
+            faults.append(f"{kind} {entry['name']} at {entry['t']:.0f} s: {', '.join(words)}")
+    kinds = dict(Counter(entry["kind"] for entry in begun))
+    yield Verdict(
+        "the music survives each fault", not faults,
+        "; ".join(faults[:6])
+        or f"{kinds}; at most {worst:.1f} ms without a block in an upgrade",
+    )
+
+
+def _input(night: Night) -> Iterator[Verdict]:
+    # Outside of faults and kills, an input that plays has no gaps.
+    entries = [entry for entry in night.all("status") if entry.get("input.1.state")]
+    entries = [entry for entry in entries if entry["input.1.state"] != "off"]
+    if not entries:
+        return
+    away = analysis.fault_times(night, "input", *UPGRADES) + analysis.kill_times(night)
+    found = analysis.gaps(night)
+    odd = []
+    for before, entry in pairwise(entries):
+        more = int(entry["input.1.gaps"]) - int(before["input.1.gaps"])
+        near = [one for one in found if before["t"] - 3.0 <= one.at <= entry["t"] + 1.0]
+        spans = any(begin - 1.0 <= entry["t"] <= end + 10.0 for begin, end in away)
+        if more > 0 and not near and not spans:
+            odd.append(f"{more} at {entry['t']:.0f} s")
+    playing = sum(entry["input.1.state"] in ("playing", "muted") for entry in entries)
+    drifts = [float(entry["input.1.drift_ppm"]) for entry in entries]
+    yield Verdict(
+        "the live input plays without gaps of its own", playing > 0 and not odd,
+        "; ".join(odd[:5])
+        or f"{playing} of {len(entries)} readings playing or muted,"
+        f" {max(int(e['input.1.gaps']) for e in entries)} gaps in all, each near a fault, a kill or"
+        f" a gap of the card; drift {np.median(drifts):+.1f} ppm (median)",
+    )
+
+
+def _announcements(night: Night) -> Iterator[Verdict]:
+    made = Counter(str(entry["words"]).split()[1] for entry in night.all("told")
+                   if entry["address"] == "/announcement")  # fmt: skip
+    wanted = sum(entry["kind"] == "announce" for entry in night.all("action"))
+    if wanted:
+        yield Verdict(
+            "announcements are made", made["playing"] > 0,
+            f"{wanted} requested by the DJ, besides the schedule's; {dict(made)}",
+        )
 
 
 def _log(folder: Path) -> Iterator[Verdict]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.long_night.faults import Faults
 from benchmarks.long_night.kills import Killer
 from benchmarks.long_night.line import LOAD_SECONDS, OscConnection, ReplyTracker
 from benchmarks.long_night.log import Log
@@ -24,6 +25,11 @@ EXCUSE_SECONDS = 3.0  # around a kill, in which a reply may be missing
 STATUS_SECONDS = 5.0
 WATCHED_STATUS_SECONDS = 0.1  # after a kill
 _MAX_VISITORS = 12
+# Events that are logged.
+_TOLD = (
+    "/late", "/broken", "/record/lost", "/record/failed", "/announcement", "/input", "/schedule",
+    "/limit",
+)  # fmt: skip
 
 
 class Player:
@@ -31,7 +37,7 @@ class Player:
 
     def __init__(
         self, port: int, http_port: int, log: Log, paths: Mapping[str, Path],
-        bad_files: Mapping[str, Path], folder: Path, killer: Killer,
+        bad_files: Mapping[str, Path], folder: Path, killer: Killer, faults: Faults,
     ) -> None:  # fmt: skip
         self._port = port
         self.http_port = http_port
@@ -39,6 +45,8 @@ class Player:
         self._paths = paths
         self._bad_files = bad_files
         self._killer = killer
+        self._faults = faults
+        self._next_fault: Action | None = None
         self.dj = OscConnection(port, self._on_message, self._answered, self._late)
         self._status = OscConnection(port, self._on_status, self._answered, self._late)
         self.recordings = Recordings(self.dj, log, folder / "recordings")
@@ -46,6 +54,8 @@ class Player:
         self.failures: Counter[str] = Counter()
         self.status: dict[str, Any] = {}
         self._next_status = 0.0
+        self.dj.expect("/done /notify")
+        self.dj.send_message("/notify", 1)
         self._do: dict[str, Callable[..., None]] = {
             "send": self._send, "together": self._together, "load": self._load, "cue": self._cue,
             "bad file": self._bad_file, "packet": self.dj.send,
@@ -58,7 +68,14 @@ class Player:
     def carry_out(self, action: Action, desk: Desk | None) -> None:
         """Carry out an action, and request a confirmation."""
         if action.kind == "kill":
-            self._killer.strike(str(action.words[0]), desk)
+            if self._faults.upgrading or self._next_fault is not None:
+                # A new version whose process dies is taken back: that would be no fault of it.
+                self._log.write("kill skipped", kind=action.words[0], reason="an upgrade")
+            else:
+                self._killer.strike(str(action.words[0]), desk)
+            return
+        if action.kind == "fault":
+            self._next_fault = action
             return
         words = [len(word) if isinstance(word, bytes) else word for word in action.words]
         self._log.write("action", kind=action.kind, words=str(words)[:200])
@@ -114,7 +131,7 @@ class Player:
             words = " ".join(map(str, arguments))[:300]
             self.failures[words[:60]] += 1
             self._log.write("fail", words=words)
-        elif address in ("/late", "/broken", "/record/lost", "/record/failed"):
+        elif address in _TOLD:
             self._log.write("told", address=address, words=" ".join(map(str, arguments))[:300])
 
     def _on_visitor_message(self, address: str, arguments: Sequence[Any]) -> None:
@@ -128,7 +145,9 @@ class Player:
             self._log.write("status", **{
                 name: self.status.get(name)
                 for name in ("messages", "failed", "malformed", "refused", "dropped", "voices",
-                             "pages_used_mb", "pages_reserved_mb", "waiting", "recording")
+                             "pages_used_mb", "pages_reserved_mb", "waiting", "recording",
+                             "input.1.state", "input.1.gaps", "input.1.overflows",
+                             "input.1.drift_ppm", "input.1.latency_ms")
             })
 
     def _answered(self, key: str, seconds: float) -> None:
@@ -139,7 +158,9 @@ class Player:
 
     def _late(self, key: str, sent: float) -> None:
         kind = _kind(key)
-        excused = self._killer.covers(sent, EXCUSE_SECONDS)
+        excused = self._killer.covers(sent, EXCUSE_SECONDS) or self._faults.covers(
+            sent, EXCUSE_SECONDS
+        )
         self._log.write("no answer", key=kind, excused=excused, sent=sent - self._log.begin)
 
     # Time
@@ -154,18 +175,24 @@ class Player:
         now = time.monotonic()
         self.dj.check()
         self._status.check()
+        if self._next_fault is not None and not self._killer.busy and not self._faults.busy:
+            kind, seconds = self._next_fault.words
+            self._next_fault = None
+            self._faults.start(str(kind), float(seconds))
+        self._faults.tick(self.status)
         if now >= self._next_status:
-            watched = self._killer.busy
+            watched = self._killer.busy or self._faults.busy
             self._next_status = now + (WATCHED_STATUS_SECONDS if watched else STATUS_SECONDS)
             self.ask_status()
-        elif self._killer.busy:
+        elif self._killer.busy or self._faults.busy:
             self._next_status = min(self._next_status, now + WATCHED_STATUS_SECONDS)
         for visitor in list(self.visitors):
             visitor.tick()
             if now >= visitor.leaves:
                 self.visitors.remove(visitor)
                 visitor.leave()
-        self.recordings.tick(rate, self._killer.struck)
+        struck = now if self._faults.upgrading else self._killer.struck
+        self.recordings.tick(rate, max(struck, self._faults.struck))
 
     def ask_status(self) -> None:
         """Request the server's status."""

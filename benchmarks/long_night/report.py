@@ -31,7 +31,7 @@ def write_report(folder: Path, gaps_an_hour: float) -> bool:
     lines = [*_heading(night), "", "PASS" if passed else "FAIL"]
     lines += [f"{_MARKS[one.met]} {one.name}: {one.reason}" for one in found]
     if night.all("second"):
-        for part in (_gaps, _kills, _render, _answers, _processes, _refusals):
+        for part in (_gaps, _kills, _faults, _render, _answers, _processes, _refusals):
             lines += part(night)
     text = "\n".join(lines) + "\n"
     (folder / TEXT).write_text(text, encoding="utf-8")
@@ -55,7 +55,8 @@ def _heading(night: Night) -> list[str]:
         f"command: python benchmarks/soak.py {what.get('command', '')}",
         "machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()),
         f"card: {what.get('card')}, blocks of {what.get('buffer')}; "
-        f"budget {what.get('memory_mb')} MB; kills: {', '.join(what.get('kills', [])) or 'none'}",
+        f"budget {what.get('memory_mb')} MB; kills: {', '.join(what.get('kills', [])) or 'none'}; "
+        f"other faults: {', '.join(what.get('faults', [])) or 'none'}",
         "done: " + ", ".join(f"{count} {kind}" for kind, count in done.most_common()),
     ]
 
@@ -95,6 +96,23 @@ def _kills(night: Night) -> Iterator[str]:
         rows[:_MAX_ROWS],
     )
     skipped = Counter(f"{e['kind']}: {e['reason']}" for e in night.all("kill skipped"))
+    if skipped:
+        yield "not done: " + ", ".join(f"{count} x {words}" for words, count in skipped.items())
+
+
+def _faults(night: Night) -> Iterator[str]:
+    begun = {entry["number"]: entry["t"] for entry in night.all("fault")}
+    rows = [
+        {
+            "fault": entry["kind"], "name": entry["name"], "t": begun[entry["number"]],
+            "seconds": round(entry["t"] - begun[entry["number"]], 1),
+            "back after": entry.get("back", ""), "status": entry.get("status", ""),
+            "result": entry.get("text", ", ".join(entry.get("states", ())))[:90],
+        }
+        for entry in night.all("fault over")
+    ]  # fmt: skip
+    yield from _table("Other faults: what has gone and returned, and upgrades", rows[:_MAX_ROWS])
+    skipped = Counter(f"{e['kind']}: {e['reason']}" for e in night.all("fault skipped"))
     if skipped:
         yield "not done: " + ", ".join(f"{count} x {words}" for words, count in skipped.items())
 

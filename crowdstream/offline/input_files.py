@@ -15,8 +15,8 @@ from crowdstream.desk.inputs import DECAY_SECONDS, InputWriter
 class InputFile:
     """A file that plays on one input, counted from 0, as a device would.
 
-    `frames`: its length at the sample rate of the mix. Raises `AudioFileError`, as `fill` does.
-    Close it.
+    `frames`: its length at the sample rate of the mix. `plays`: whether it was started, and not
+    stopped since. Raises `AudioFileError`, as `fill` does. Close it.
     """
 
     def __init__(self, desk: Desk, number: int, path: Path) -> None:
@@ -25,6 +25,7 @@ class InputFile:
         self._writer = InputWriter(desk, number)
         self.frames = self._reader.frames
         self._origin = 0
+        self.plays = False
         self._tail = round(DECAY_SECONDS * desk.sample_rate)
         self._last = np.zeros((1, 2), np.float32)
 
@@ -32,6 +33,12 @@ class InputFile:
         """Begin at frame `origin` of the mix."""
         self._origin = origin
         self._writer.start_file(self._desk.sample_rate, origin)
+        self.plays = True
+
+    def stop(self) -> None:
+        """End it before its end, as a device that disappears does: the engine fades it out."""
+        self._writer.stop()
+        self.plays = False
 
     @property
     def left(self) -> int:
@@ -40,6 +47,8 @@ class InputFile:
 
     def fill(self, until: int) -> None:
         """Read what is due before frame `until` of the mix, at most `INPUT_FRAMES` at a time."""
+        if not self.plays:
+            return
         need = min(until - self._origin, self.frames + self._tail) - self._writer.head
         if need > INPUT_FRAMES:
             raise ValueError(f"{need} frames do not fit into the ring of an input")

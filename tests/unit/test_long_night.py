@@ -20,6 +20,7 @@ from tests.support.long_night import files
 from tests.support.long_night.model import Action, Piece
 from tests.support.long_night.offline import OfflineNight
 from tests.support.long_night.plan import NightPlan
+from tests.support.long_night.stick import Stick
 from tests.support.offline_server import count, place, write
 
 HOURS = 0.6
@@ -108,6 +109,33 @@ def test_half_an_hour_of_music(material: Material, caplog: pytest.LogCaptureFixt
         assert len(night.core.scheduler) == 0
 
 
+def test_music_and_an_input_that_disappear_and_return(
+    material: Material, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "crowdstream")
+    removable = files.stick_pieces(60.0)
+    tone = Piece("tone", 20.0, 1, 120.0, "float")
+    sources = files.write_pieces(tmp_path, [*removable, tone], RATE)
+    stick = Stick(tmp_path / "stick", {one.name: sources[one.name] for one in removable})
+    plan = NightPlan(
+        SEED, [*material.pieces, *removable], records=False, visits=False, rich=RICH, pace=PACE,
+        faults=("stick", "input"), fault_seconds=60.0, inputs=True,
+    )  # fmt: skip
+    with OfflineNight(
+        MEMORY, RATE, material.paths | stick.paths, material.bad, stick=stick,
+        inputs=[sources["tone"]],
+    ) as night:
+        night.play(plan.actions(), 400.0)
+        assert night.counts["fault"] >= 4
+        assert 200.0 < night.input_seconds < 400.0
+        assert night.played > 250.0 and night.finite and night.silence < SILENCE_SECONDS
+        assert int(night.desk.inputs[0]["gaps"]) == 0
+        night.clear_up()
+        assert stick.there
+        assert not np.abs(night.render(2048)).max()
+    stick.close()
+
+
 def test_the_set_does_not_know_how_long_the_desk_has_run(material: Material) -> None:
     digests = []
     for origin in (0, LONG_AGO):
@@ -185,4 +213,8 @@ def test_a_seed_is_a_night() -> None:
     assert first == made(1) != made(2)
     assert [action.at for action in first] == sorted(action.at for action in first)
     kinds = {action.kind for action in first}
+    plan = NightPlan(1, files.pieces(100.0), faults=("stick", "input"), inputs=True)
+    more = list(takewhile(lambda action: action.at < 1500.0, plan.actions()))
+    assert {action.words[0] for action in more if action.kind == "fault"} == {"stick", "input"}
+    assert any(action.words[0] == "/input/1/level" for action in more)
     assert {"send", "load", "record", "record stop", "visitor", "kill", "packet"} <= kinds

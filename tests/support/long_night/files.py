@@ -47,6 +47,14 @@ def pieces(long_seconds: float) -> list[Piece]:
     ]
 
 
+def stick_pieces(long_seconds: float) -> list[Piece]:
+    """The pieces on a removable folder: one that is resident when it plays, one streamed."""
+    return [
+        Piece("stick stems", 60.0, 4, 116.0, "16"),
+        Piece("stick long", long_seconds, 1, 122.0, "16"),
+    ]
+
+
 def path_of(folder: Path, piece: Piece) -> Path:
     """The path to load: the folder of a piece's stems, or its only file."""
     own = folder / piece.name

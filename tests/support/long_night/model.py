@@ -27,7 +27,7 @@ class Action:
     `kind` and `words`: `send` address, arguments ...; `together` seconds ahead, messages (each
     address, arguments ...); `load` or `cue` deck, piece, fraction; `bad file` deck, name;
     `sample` pad, piece; `announce` piece; `packet` bytes; `record` suffix, sources ...;
-    `record stop`; `visitor` kind, seconds; `kill` kind of process.
+    `record stop`; `visitor` kind, seconds; `kill` kind of process; `fault` kind, seconds.
     """
 
     at: float

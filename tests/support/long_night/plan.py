@@ -28,8 +28,12 @@ VISITORS = (
 RECORDED = (("master",), ("master", "wav16"), ("master", "float"), ("decks",), ("A", "master"))
 SAMPLES = ("short", "blip", "float", "vorbis")  # pieces for the pads
 SPOKEN = ("short", "flac 24")  # pieces that serve as announcements
+INPUT_LEVEL = 0.05  # the input delivers a tone of full scale
 SAMPLE_SECONDS = 5.0  # mean time between two moves of the pads
 ANNOUNCE_SECONDS = (60.0, 240.0)
+INPUT_SECONDS = 15.0  # mean time between two moves of the live input
+# For how long the music or the device of a fault is gone.
+FAULT_SECONDS = (10.0, 30.0)
 MISTAKE_SHARE = 0.02  # fraction of the actions that are mistakes
 
 
@@ -38,7 +42,8 @@ class NightPlan:
 
     `pieces`: what can be loaded. `bad_files`: names of damaged or mislabelled files. `pace`: mean
     seconds between two moves. `kills`: kinds of processes to kill alternately, about every
-    `kill_seconds`. `records`, `visits`: whether there are recordings and other clients. `rich`:
+    `kill_seconds`; `faults` and `fault_seconds`: the same for other faults. `inputs`: whether there
+    is a live input. `records`, `visits`: whether there are recordings and other clients. `rich`:
     probability that a free effect slot is filled, 0 to 1.
     """
 
@@ -53,6 +58,9 @@ class NightPlan:
         records: bool = True,
         visits: bool = True,
         rich: float = 1.0,
+        faults: Sequence[str] = (),
+        fault_seconds: float = 300.0,
+        inputs: bool = False,
     ) -> None:
         self.random = random.Random(seed)
         self.decks = {letter: Deck(letter) for letter in DECKS}
@@ -63,6 +71,9 @@ class NightPlan:
         self._kills = list(kills)
         self._kill_seconds = kill_seconds
         self._victims: list[str] = []
+        self._faults = list(faults)
+        self._fault_seconds = fault_seconds
+        self._next_faults: list[str] = []
         self.buses: dict[str, dict[int, str]] = {"/bus/1": {}, "/bus/2": {}, "/mix": {}}
         self._serial = 0
         self._queue: list[tuple[float, int, Callable[[float], None] | Action]] = []
@@ -76,6 +87,11 @@ class NightPlan:
             self._later(3.0, self._visit)
         if self._kills:
             self._later(0.5 * kill_seconds, self._kill)
+        if self._faults:
+            self._later(0.3 * fault_seconds, self._fault)
+        if inputs:
+            self.send(1.0, "/input/1/level", INPUT_LEVEL, 0.0)
+            self._later(10.0, self._input)
 
     def actions(self) -> Iterator[Action]:
         """The actions in the order of their times, indefinitely."""
@@ -203,6 +219,28 @@ class NightPlan:
             what = chance.choice(("/announce/skip", "/announce/clear"))
             self.send(at + chance.uniform(1.0, 6.0), what)
 
+    # The live input ----------------------------------------------------------------------------
+
+    def _input(self, at: float) -> None:
+        chance = self.random
+        self._later(at + chance.expovariate(1.0 / (INPUT_SECONDS * self._pace)), self._input)
+        base = "/input/1"
+        kind = chance.randrange(6)
+        if kind <= 1:
+            level = round(INPUT_LEVEL * chance.uniform(0.2, 1.0), 3)
+            self.send(at, f"{base}/level", level, 0.5)
+        elif kind == 2:
+            band = chance.choice(("low", "mid", "high"))
+            self.send(at, f"{base}/eq/{band}", round(chance.uniform(0.5, 1.5), 2), 0.2)
+        elif kind == 3:
+            self.send(at, f"{base}/filter", round(chance.uniform(-0.3, 0.3), 2), 0.5)
+        elif kind == 4:
+            self.send(at, f"{base}/mute", 1)
+            self.send(at + chance.uniform(1.0, 8.0), f"{base}/mute", 0)
+        else:
+            self.send(at, f"{base}/talkover", 1)
+            self.send(at + chance.uniform(1.0, 4.0), f"{base}/talkover", 0)
+
     # Recordings, clients, kills --------------------------------------------------------------
 
     def _record(self, at: float) -> None:
@@ -226,3 +264,10 @@ class NightPlan:
             self.random.shuffle(self._victims)
         self.do(at, "kill", self._victims.pop())
         self._later(at + self._kill_seconds * self.random.uniform(0.6, 1.4), self._kill)
+
+    def _fault(self, at: float) -> None:
+        if not self._next_faults:
+            self._next_faults = list(self._faults)
+            self.random.shuffle(self._next_faults)
+        self.do(at, "fault", self._next_faults.pop(), self.random.uniform(*FAULT_SECONDS))
+        self._later(at + self._fault_seconds * self.random.uniform(0.6, 1.4), self._fault)
