@@ -16,6 +16,7 @@ from crowdstream.desk.lease import Lease
 from crowdstream.desk.opcodes import WORK_RENDERS
 from crowdstream.engine.drivers.callback import Callback
 from crowdstream.engine.precompiled import kernels
+from crowdstream.system.starvation import StarvationMonitor
 
 # An engine whose callback has not been called for this long hangs, unless the device itself has
 # stopped: in periods, plus seconds.
@@ -25,6 +26,9 @@ HANG_SECONDS = 0.017
 HANG_CALLS = 3
 # Without a device: checks by this engine meanwhile, which prove that the machine is not stalled.
 HANG_CHECKS = 10
+# An engine that waits for a processor for longer than this is replaced like one that hangs.
+STARVED_SECONDS = 3.0
+STARVED_CHECK_SECONDS = 0.01  # between two such checks, which use the processor as well
 # After this long without a callback, the active engine is checked more closely.
 ALARM_PERIODS = 1.5
 ALARM_SECONDS = 0.001
@@ -54,6 +58,8 @@ class Task(NamedTuple):
 class StandbyMonitor:
     """Detects that the engine with the lease has died or hangs, in another engine's main thread.
 
+    An engine that gets no processor does not hang: see `StarvationMonitor`.
+
     `running`: whether this engine's own stream is being called, which distinguishes a stopped
     device from a stopped engine. `active`: returns whether the device still serves that stream.
     `device`: whether there is one; the built-in clock never stops by itself.
@@ -82,6 +88,9 @@ class StandbyMonitor:
         self._alarm_event = os.eventfd(0, os.EFD_NONBLOCK)
         self._period = int(desk.header["block_frames"]) / desk.sample_rate
         self._hang_seconds = HANG_PERIODS * self._period + HANG_SECONDS
+        self._starvation = StarvationMonitor(self._pid)
+        self._observes = False  # since an alarm
+        self._starved_until = 0.0  # monotonic time until which it is considered as starved
         self._last_callback_ns = 0
         self._calls_at_last_block = 0  # own callbacks at the other engine's latest block
         self._last_calls = 0
@@ -127,7 +136,14 @@ class StandbyMonitor:
                 called = self._callback.calls != self._last_calls
                 stale = self._seconds_since_callback()
                 pause = self._pause(stale, alarm, called)
-                trouble = self._diagnose(stale) if stale > alarm else ""
+                trouble = ""
+                if stale > alarm:
+                    if not self._observes:
+                        self._observes = True
+                        self._starvation.begin()
+                    trouble = self._diagnose(stale)
+                if trouble == "hung" and self._is_starved(stale):
+                    trouble = ""
                 if trouble:
                     self.kill_other()
                     return trouble
@@ -153,6 +169,7 @@ class StandbyMonitor:
             self._called_at = now
         if beat != self._last_callback_ns:
             self._last_callback_ns = beat
+            self._observes = False
             self._close_checks = 0
             self._calls_at_last_block = calls
         return now - beat * 1e-9 if beat else 0.0
@@ -176,6 +193,17 @@ class StandbyMonitor:
         if thread is None or thread.state in STOPPED or self._is_mid_turn():
             return "hung"
         return "device" if stale > LOST_SECONDS else ""
+
+    def _is_starved(self, stale: float) -> bool:
+        # Whether it gets no processor: it will continue by itself, and killing it helps nobody.
+        # After the processor time of several blocks without a block, it hangs.
+        now = time.monotonic()
+        if now < self._starved_until:
+            return True
+        if stale < STARVED_SECONDS and self._starvation.is_starved(self._hang_seconds):
+            self._starved_until = now + STARVED_CHECK_SECONDS
+            return True
+        return False
 
     def _is_mid_turn(self) -> bool:
         # Without a dead thread or a silent device, only an unfinished turn proves a hang.

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crowdstream.system.installation import Installation
+from crowdstream.system.starvation import StarvationMonitor
 
 PROTOCOL = 1
 """Version of everything that processes of two installations exchange: the descriptors in the store
@@ -36,6 +37,8 @@ MIN_TRIAL_SECONDS, MAX_TRIAL_SECONDS = 1.0, 3600.0
 ROLLOUT_SECONDS = 90.0  # for replacing all processes, without the time spent waiting
 YIELD_SECONDS = 3.0  # for control to handle what it has received, and to exit
 STANDSTILL_SECONDS = 2.0  # without a new frame, after which the new version has failed
+OBSERVE_SECONDS = 0.5  # without a new frame, after which its engines are observed
+STARVED_SECONDS = 10.0  # the same if an engine gets no processor meanwhile
 MAX_MESSAGE_BYTES = 1 << 16
 MAX_CLIENTS = 8
 DESCRIBED = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "TMPDIR", "PATH", "LANG")
@@ -115,7 +118,8 @@ class Rollout:
 class Upgrades:
     """The supervisor's side: receives requests, and decides between two installations.
 
-    `send` sends a message to the control process; `kill` kills it.
+    `send` sends a message to the control process; `kill` kills it. `observe` makes the observer of
+    an engine with a process ID.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Upgrades:
         send: Callable[[dict[str, Any]], None],
         kill: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
+        observe: Callable[[int], StarvationMonitor] = StarvationMonitor,
     ) -> None:
         self.current = self.started = Installation.own()
         self.rollout: Rollout | None = None
@@ -135,6 +140,8 @@ class Upgrades:
         self._frames: FrameCounter | None = None
         self._listener: socket.socket | None = None
         self._clients: list[socket.socket] = []
+        self._observe = observe
+        self._observed: list[StarvationMonitor] = []  # engines while no frame is rendered
         self._ended: set[str] = set()  # names of processes that were dead at the latest check
 
     # Requests ------------------------------------------------------------------------------
@@ -300,7 +307,7 @@ class Upgrades:
             dead = self._dead(kept)
             if dead:
                 self.fail(f"its {dead} process has died")
-            elif self._stands_still(now):
+            elif self._stands_still(now, kept):
                 self._kill_engines(kept)
                 self.fail(f"no frame was rendered for {STANDSTILL_SECONDS:g} s")
             elif now > one.until and one.stage == "rollout":
@@ -341,7 +348,7 @@ class Upgrades:
                 with contextlib.suppress(ProcessLookupError, OSError):
                     signal.pidfd_send_signal(fds[-1], signal.SIGKILL)
 
-    def _stands_still(self, now: float) -> bool:
+    def _stands_still(self, now: float, kept: Kept) -> bool:
         one = self.rollout
         assert one is not None
         if self._frames is None:
@@ -349,7 +356,22 @@ class Upgrades:
         frame = self._frames.read()
         if frame != one.frame:
             one.frame, one.frame_at = frame, now
-        return now > one.frame_at + STANDSTILL_SECONDS
+            self._observed = []
+        stale = now - one.frame_at
+        if stale > OBSERVE_SECONDS and not self._observed:
+            self._observed = [self._observe(pid) for pid in self._engine_pids(kept)]
+            for each in self._observed:
+                each.begin()
+        if stale <= STANDSTILL_SECONDS:
+            return False
+        starved = any(each.is_starved(OBSERVE_SECONDS) for each in self._observed)
+        return not starved or stale > STARVED_SECONDS
+
+    @staticmethod
+    def _engine_pids(kept: Kept) -> list[int]:
+        notes = [json.loads(note) for name, (note, _fds) in kept.items()
+                 if name.startswith("engine/")]  # fmt: skip
+        return [int(note["pid"]) for note in notes if "pid" in note]
 
     def fail(self, reason: str) -> None:
         """Give up the version on trial, if there is one."""

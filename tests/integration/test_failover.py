@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +13,20 @@ from pathlib import Path
 import psutil
 import pytest
 
+from crowdstream.desk.opcodes import CAUSES
 from tests.support.offline_server import RATE, level, write
 from tests.support.playing_server import OPTIONS, await_standby, await_takeover, engines, play
 from tests.support.server import WAIT_SECONDS, OscClient, Running, SharedServer, ended, until
 
+RIVALS = 4
+_RIVAL = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print("runs", flush=True)
+while True:
+    pass
+"""
+LATE_NS = 120_000_000  # of a block, after which an engine that hangs is replaced
 NULL = (*OPTIONS, "--driver", "null")
 
 
@@ -109,6 +122,52 @@ def test_an_engine_that_hangs_on_the_built_in_clock_is_replaced(playing: Running
     # The new engine has rendered what the stopped one had missed, as a clock does not wait.
     it.client.await_frames(RATE)
     assert it.client.status()["late_commands"] == before["late_commands"]
+
+
+@contextlib.contextmanager
+def starved(process: psutil.Process) -> Iterator[None]:
+    """Withhold the processor from all threads of a process, during the `with` block."""
+    core = min(os.sched_getaffinity(0))
+    threads = [thread.id for thread in process.threads()]
+    rivals = [
+        subprocess.Popen([sys.executable, "-c", _RIVAL, str(core)], stdout=subprocess.PIPE)
+        for _ in range(RIVALS)
+    ]
+    try:
+        for rival in rivals:
+            assert rival.stdout and rival.stdout.readline()
+        for thread in threads:
+            os.sched_setaffinity(thread, {core})
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+        yield
+    finally:
+        for rival in rivals:
+            rival.kill()
+            rival.communicate()
+        for thread in threads:
+            os.sched_setaffinity(thread, os.sched_getaffinity(0))
+
+
+def test_an_engine_without_a_processor_is_not_replaced(playing: Running) -> None:
+    it = playing
+    before = it.client.status()
+    engine = engines(it)[0]
+    with it.desk() as desk:
+
+        def is_late() -> bool:
+            known = desk.gaps[: min(int(desk.ledger["gap_count"]), len(desk.gaps))]
+            late = known["cause"] == CAUSES.index("late_callback")
+            return bool((known["excess_ns"][late] > LATE_NS).any())
+
+        with starved(engine):
+            until(is_late)
+    # It continues by itself, long after the time at which an engine that hangs is replaced.
+    after = it.client.status()
+    assert after["takeovers"] == before["takeovers"]
+    assert engines(it)[0].pid == engine.pid
+    it.client.await_frames(RATE)
+    engine.kill()  # of lower priority now, which other tests do not expect
+    await_takeover(it, after["takeovers"] + 1)
 
 
 def test_a_dead_standby_is_replaced_without_interruption(playing: Running) -> None:

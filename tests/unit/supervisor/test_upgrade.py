@@ -18,6 +18,7 @@ from crowdstream.supervisor.upgrade import (
     PROTOCOL,
     ROLLOUT_SECONDS,
     STANDSTILL_SECONDS,
+    STARVED_SECONDS,
     TRIAL_SECONDS,
     YIELD_SECONDS,
     FrameCounter,
@@ -26,10 +27,26 @@ from crowdstream.supervisor.upgrade import (
     address_of,
 )
 from crowdstream.system.installation import Installation
+from crowdstream.system.starvation import StarvationMonitor
 
 PORT = 100_000 + os.getpid()  # no UDP port has this number
 NEW = Installation("/new/bin/python", "/new", "9.0.0")
 FRAME_AT = 4096 * 3 + 320
+
+
+class Observer(StarvationMonitor):
+    """Reports what the test says of the engines."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(0)
+        self._server = server
+
+    def begin(self) -> None:
+        """Nothing has to be read."""
+
+    def is_starved(self, budget: float) -> bool:
+        """Whether the test starves them."""
+        return self._server.starved
 
 
 class Server:
@@ -43,7 +60,10 @@ class Server:
         os.ftruncate(self.desk, 1 << 16)
         self.frame = 0
         self.advances = True
-        self.upgrades = Upgrades(self.sent.append, self._kill, lambda: self.now)
+        self.starved = False
+        self.upgrades = Upgrades(
+            self.sent.append, self._kill, lambda: self.now, lambda _pid: Observer(self)
+        )
         self.kept: Kept = {"desk": (b"{}", [self.desk])}
         self.clients: list[socket.socket] = []
         self.lifelines: list[int] = []
@@ -214,6 +234,24 @@ def test_frames_that_do_not_advance_return_the_previous_version(
     assert note is not None and "no frame was rendered" in note["reason"]
     # The previous version's engine stands by, and takes over from the one that is killed.
     assert set(engines) == set(server.kept["engine/2"][1])
+
+
+def test_engines_without_a_processor_get_more_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
+    server.until_trial()
+    server.child("engine/2", NEW.root)
+    server.advances, server.starved = False, True
+    server.pass_time(STARVED_SECONDS - 1.0)
+    assert not server.killed()
+    server.advances = True
+    server.pass_time(1.0)
+    server.advances = False
+    server.pass_time(STARVED_SECONDS - 1.0)
+    assert not server.killed()
+    server.pass_time(2.0)
+    assert server.killed() and server.upgrades.control_ended("signal 9")
 
 
 def test_a_dead_process_of_the_new_version_returns_the_previous_one(server: Server) -> None:
