@@ -11,7 +11,7 @@ builds up. So the input is reported when the music in it is certain (the phases 
 agree at one delay, Knapp and Carter's GCC-PHAT, 1976) and the gain of the loop exceeds
 `MIN_LOOP_GAIN`, both for some time, at the same delay.
 
-Without music there is no reference, and nothing is detected.
+Without music there is no reference; then `howling` looks for a loop that has built up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
+from crowdstream.capture.howling import NO_TONE, HowlingDetector, Tone
 
 # Frames at `ANALYSIS_RATE` of the input that are compared: a second. The longest delay from the mix
 # to the input (output, air, input) is the same.
@@ -85,6 +87,8 @@ def _window(frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rms(samples: np.ndarray) -> float:
+    if not len(samples):
+        return 0.0
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
@@ -138,8 +142,20 @@ class FeedbackDetector:
         self._captured = _History(device_rate, 4 * WINDOW)
         self._rate, self._device_rate = rate, device_rate
         self._matches: list[Match] = []
+        self._howling = HowlingDetector(self._captured.reduced)
         self.add_music = self._music.add
         self.add_captured = self._captured.add
+
+    @property
+    def suspects(self) -> bool:
+        """Whether a suspicion of `howling` is neither confirmed nor refuted yet."""
+        return self._howling.suspects
+
+    def howling(self, strip_gain: float, limit_gain: float) -> tuple[str, Tone]:
+        """Judge the input on its own, while no music plays; see `HowlingDetector.step`."""
+        if _rms(self._music.samples[-WINDOW:]) >= SILENCE and not self._howling.suspects:
+            return "", NO_TONE
+        return self._howling.step(self._captured.samples, strip_gain, limit_gain)
 
     def step(self, ratio: float, strip_gain: float) -> Match | None:
         """Compare; return the match if the input carries the output, else None.

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.capture.feedback import STEP_SECONDS, FeedbackDetector
+from crowdstream.capture.howling import NO_TONE
 from crowdstream.capture.stream import InputInfo, InputStream
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import INPUT_FRAMES, TAP_MUSIC
@@ -33,6 +34,8 @@ from crowdstream.system.control_pipe import Ended, is_asked, report
 
 SEARCH_SECONDS = 1.0  # between attempts to open a device
 LIMITS = 3  # readings of the limiter that are averaged: a second
+# What the judgement of a tone means for control.
+HOWLING_EVENTS = {"suspected": "howling", "confirmed": "howls", "refuted": "whistles"}
 MIN_LIMIT = 0.1  # -20 dB: a limiter that attenuates more has other reasons
 
 
@@ -102,11 +105,18 @@ class Capture:
         # The limiter hides the gain of a loop that has built up.
         self._limits.append(max(MIN_LIMIT, float(self._desk.master["limit_gain"])))
         gain = strip_gain(self._desk, self._number) / float(np.mean(self._limits))
+        event, tone = self._detector.howling(
+            strip_gain(self._desk, self._number), float(np.mean(self._limits))
+        )
+        if event:
+            report({"event": HOWLING_EVENTS[event], **asdict(tone)})
         match = self._detector.step(ratio, gain)
         if match is not None:
             report({"event": "feedback", **asdict(match)})
 
     def _start_detector(self, info: InputInfo) -> None:
+        if self._detector.suspects:  # it could not be proved
+            report({"event": HOWLING_EVENTS["refuted"], **asdict(NO_TONE)})
         self._detector = FeedbackDetector(self._desk.sample_rate, info.rate)
         self._seen = self._writer.head
 

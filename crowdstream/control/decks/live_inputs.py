@@ -84,6 +84,7 @@ class LiveInputs:
         self._notify = notify
         self._report = report
         self._guard_request = guard_request
+        self._suspected: set[int] = set()  # inputs that are muted until their tone is judged
         self.inputs = [LiveInput() for _ in range(int(desk.captures["configured"].sum()))]
 
     def get(self, number: int) -> LiveInput:
@@ -109,6 +110,7 @@ class LiveInputs:
         """Mute an input, or open it, also after the guard has muted it. Raises `Refused`."""
         one = self.get(number)
         one.muted, one.muted_by_guard = on, False
+        self._suspected.discard(number)
         self._deck_manager.ramp(request, RAMP_INPUT_MUTE + number, float(not on))
 
     def set_guard(self, number: int, on: bool) -> None:
@@ -156,6 +158,8 @@ class LiveInputs:
         self._notify("/input", number + 1, "lost", reason)
         self._report("input_lost", f"input {number + 1} is silent: {reason}")
         one.there, one.reason = False, reason
+        if number in self._suspected:  # its process will not refute it any more
+            self.mute(self._guard_request(), number, False)
 
     def feedback(self, number: int, gain: float) -> None:
         """An input carries the output, with a loop gain of `gain` (linear): mute it."""
@@ -164,11 +168,33 @@ class LiveInputs:
             return
         self.mute(self._guard_request(), number, True)
         one.muted_by_guard = True
+        self._report_feedback(number, f"loop gain {gain:.2f}")
+
+    def howling(self, number: int, event: str, hertz: float) -> None:
+        """An input has a tone at `hertz` that grows without music: mute it, to see whether it ends.
+
+        `event`: "howling", and then "howls" if it has ended, "whistles" if not: it is not the
+        server's own, and the input is opened again.
+        """
+        one = self.inputs[number]
+        if event == "howling" and one.guard and not one.muted:
+            self.mute(self._guard_request(), number, True)
+            one.muted_by_guard = True
+            self._suspected.add(number)
+        elif event == "howls" and one.muted_by_guard:
+            self._suspected.discard(number)
+            self._report_feedback(number, f"howling at {hertz:.0f} Hz")
+        elif event == "whistles" and one.muted_by_guard:
+            log.info("input %d: the tone at %.0f Hz is not feedback", number + 1, hertz)
+            self.mute(self._guard_request(), number, False)
+
+    def _report_feedback(self, number: int, reason: str) -> None:
+        one = self.inputs[number]
         text = (
             f"input {number + 1} carries the server's own output and was muted: send "
             f"/input/{number + 1}/mute 0 when the cause is gone"
         )
-        log.warning("%s (loop gain %.2f)", text, gain)
+        log.warning("%s (%s)", text, reason)
         self._notify("/input", number + 1, "feedback", one.device)
         self._report("feedback", text)
 

@@ -46,6 +46,8 @@ def capture_processes(
             inputs.lost(number, printable(str(message["reason"])))
         elif message["event"] == "feedback":
             inputs.feedback(number, float(message["gain"]))
+        elif message["event"] in ("howling", "howls", "whistles"):
+            inputs.howling(number, message["event"], float(message["hertz"]))
 
     def lost(number: int, reason: str) -> None:
         release_owner(desk, CAPTURES + number)

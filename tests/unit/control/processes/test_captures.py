@@ -148,3 +148,43 @@ def test_an_input_that_is_muted_already_is_left_alone(rig: Rig) -> None:
     rig.send("/input/1/mute", 1)
     rig.core.live_inputs.feedback(0, 0.8)
     assert "feedback" not in told(rig) and rig.status()["input.1.state"] != "feedback"
+
+
+def test_a_tone_that_grows_mutes_the_input_until_it_is_judged(rig: Rig) -> None:
+    inputs = rig.core.live_inputs
+    InputWriter(rig.desk, 0).start(48000.0, 480)
+    inputs.opened(0, OPENED)
+
+    def opens() -> float:
+        rig.run(4096)
+        return float(rig.desk.ramps["value"][RAMP_INPUT_MUTE])
+
+    inputs.howling(0, "howling", 900.0)
+    assert opens() == 0.0 and "feedback" not in kinds(rig)
+    inputs.howling(0, "whistles", 900.0)
+    assert opens() == 1.0 and "feedback" not in kinds(rig)
+    inputs.howling(0, "howling", 900.0)
+    inputs.howling(0, "howls", 900.0)
+    assert opens() == 0.0
+    assert told(rig) == ["found", "feedback"] and kinds(rig)[-1] == "feedback"
+    assert rig.status()["input.1.state"] == "feedback"
+    rig.send("/input/1/mute", 0)
+    inputs.howling(0, "howls", 900.0)  # of an earlier suspicion
+    assert opens() == 1.0 and kinds(rig).count("feedback") == 1
+    inputs.howling(0, "howling", 900.0)
+    inputs.lost(0, "its process has died")
+    assert opens() == 1.0, "nobody refutes the suspicion any more"
+
+
+def test_a_muted_or_unguarded_input_is_not_muted_on_suspicion(rig: Rig) -> None:
+    inputs = rig.core.live_inputs
+    rig.send("/input/1/mute", 1)
+    inputs.howling(0, "howling", 900.0)
+    inputs.howling(0, "whistles", 900.0)
+    rig.run(4096)
+    assert float(rig.desk.ramps["value"][RAMP_INPUT_MUTE]) == 0.0, "somebody has muted it"
+    rig.send("/input/1/mute", 0)
+    rig.send("/input/1/guard", 0)
+    inputs.howling(0, "howling", 900.0)
+    rig.run(4096)
+    assert float(rig.desk.ramps["value"][RAMP_INPUT_MUTE]) == 1.0
