@@ -1,4 +1,4 @@
-"""Read the tags of an audio file: tempo, title, artist and key.
+"""Read the tags of an audio file: tempo, title, artist, key, and genres and other labels.
 
 The tags read are ID3v2 before any audio and in a chunk of WAV and AIFF files, Vorbis comments in
 FLAC and Ogg files, iTunes tags in MP4 files, APEv2 and ID3v1 at a file's end, and, in WAV files,
@@ -26,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from crowdstream.audiofile.containers.file_range import ByteRange
 from crowdstream.audiofile.containers.headers import HeaderCheck, check_header, chunks
@@ -34,12 +34,14 @@ from crowdstream.audiofile.containers.mp3 import after_tags
 from crowdstream.audiofile.containers.mp4 import tag_values
 from crowdstream.audiofile.errors import AudioFileError
 from crowdstream.system.safe_open import open_to_read
-from crowdstream.system.text import printable
+from crowdstream.system.text import folded, printable
 
 MAX_READS = 4000  # per file: a tag of a few hundred frames takes two for each frame
 MAX_BYTES = 32 << 20  # per file; Ogg files and unsynchronised tags are read including their covers
 MAX_ITEMS = 1000  # frames, comments or chunks in one tag
 MAX_ARTISTS = 8
+MAX_LABELS = 24
+MAX_LABEL = 60  # characters
 MAX_TEXT = 200  # characters of a title or artist, which are only displayed
 _MAX_READ = 4 * MAX_TEXT + 4  # bytes read from one text
 _NUMBER = re.compile(r"\s*([0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]{1,2})?)")
@@ -53,13 +55,33 @@ _ONE_SHOT = 1  # flag of an acid chunk: the sample has no tempo
 _FRAMES = {
     b"TBPM": "bpm", b"TIT2": "title", b"TPE1": "artist", b"TKEY": "key",
     b"TBP": "bpm", b"TT2": "title", b"TP1": "artist", b"TKE": "key",
+    b"TCON": "genre", b"TIT1": "grouping", b"GRP1": "grouping", b"COMM": "comment",
+    b"TCO": "genre", b"TT1": "grouping", b"COM": "comment",
 }  # fmt: skip
 _COMMENTS = {
     "BPM": "bpm", "TEMPO": "bpm", "TBPM": "bpm", "TITLE": "title", "ARTIST": "artist",
     "INITIALKEY": "key", "INITIAL_KEY": "key", "INITIAL KEY": "key", "KEY": "key",
+    "GENRE": "genre", "GROUPING": "grouping", "COMMENT": "comment", "DESCRIPTION": "comment",
 }  # fmt: skip
-_INFO = {b"INAM": "title", b"IART": "artist"}
-_AIFF_TEXTS = {b"NAME": "title", b"AUTH": "artist"}
+_INFO = {b"INAM": "title", b"IART": "artist", b"IGNR": "genre", b"ICMT": "comment"}
+_AIFF_TEXTS = {b"NAME": "title", b"AUTH": "artist", b"ANNO": "comment"}
+_LABELS = ("genre", "grouping", "comment")  # which hold several values
+_SEPARATORS = re.compile(r"[\0;,/|]")
+_HASHTAG = re.compile(r"#([^\s#;,/|]+)")
+_GENRE_NUMBER = re.compile(r"\((\d{1,3})\)|^(\d{1,3})$")
+# The genres of ID3v1 by number, which ID3v2 also uses as "(17)".
+_GENRES = (
+    "Blues", "Classic Rock", "Country", "Dance", "Disco", "Funk", "Grunge", "Hip-Hop", "Jazz",
+    "Metal", "New Age", "Oldies", "Other", "Pop", "R&B", "Rap", "Reggae", "Rock", "Techno",
+    "Industrial", "Alternative", "Ska", "Death Metal", "Pranks", "Soundtrack", "Euro-Techno",
+    "Ambient", "Trip-Hop", "Vocal", "Jazz+Funk", "Fusion", "Trance", "Classical", "Instrumental",
+    "Acid", "House", "Game", "Sound Clip", "Gospel", "Noise", "Alternative Rock", "Bass", "Soul",
+    "Punk", "Space", "Meditative", "Instrumental Pop", "Instrumental Rock", "Ethnic", "Gothic",
+    "Darkwave", "Techno-Industrial", "Electronic", "Pop-Folk", "Eurodance", "Dream",
+    "Southern Rock", "Comedy", "Cult", "Gangsta", "Top 40", "Christian Rap", "Pop/Funk", "Jungle",
+    "Native US", "Cabaret", "New Wave", "Psychedelic", "Rave", "Showtunes", "Trailer", "Lo-Fi",
+    "Tribal", "Acid Punk", "Acid Jazz", "Polka", "Retro", "Musical", "Rock & Roll", "Hard Rock",
+)  # fmt: skip
 
 
 @dataclass
@@ -67,21 +89,24 @@ class Tags:
     """The tags of one file.
 
     bpm: tempo in beats per minute, None if no tag states it. title, artist, key: one line each, ""
-    if absent.
+    if absent. labels: the genres, the groupings, and the words after a "#" in comments.
     """
 
     bpm: float | None = None
     title: str = ""
     artist: str = ""
     key: str = ""
+    labels: tuple[str, ...] = ()
 
     def set_default(self, name: str, text: str) -> None:
         """Set a field from the text of a tag, unless the text is empty or the field is already set.
 
         A text may hold several values, separated by zero bytes: all artists are joined, and for
-        other fields the first value is used.
+        other fields the first value is used. Labels are collected from all tags.
         """
-        if name == "bpm":
+        if name in _LABELS:
+            self._add_labels(name, text)
+        elif name == "bpm":
             self.bpm = self.bpm or _tempo(text)
         elif not getattr(self, name):
             values = [value for part in text.split("\0") if (value := part.strip())]
@@ -90,10 +115,38 @@ class Tags:
             words = values[0] if values else ""
             setattr(self, name, printable(words[:MAX_TEXT])[:MAX_TEXT])
 
+    def _add_labels(self, name: str, text: str) -> None:
+        known = {folded(one) for one in self.labels}
+        for one in labels_in(name, text):
+            label = printable(one.strip())[:MAX_LABEL]
+            if label and folded(label) not in known and len(self.labels) < MAX_LABELS:
+                known.add(folded(label))
+                self.labels += (label,)
+
+    def values(self) -> dict[str, Any]:
+        """Return all values for the library, as JSON values by name."""
+        tempo = {"bpm": self.bpm} if self.bpm else {}
+        return {**self.texts(), **tempo, "labels": list(self.labels)}
+
     def texts(self) -> dict[str, str]:
         """Return the text fields that are not empty, by name."""
         found = {"title": self.title, "artist": self.artist, "key": self.key}
         return {name: text for name, text in found.items() if text}
+
+
+def labels_in(name: str, text: str) -> Iterator[str]:
+    """Yield the labels in the text of a genre, a grouping or a comment."""
+    if name == "comment":
+        yield from _HASHTAG.findall(text)
+        return
+    for part in _SEPARATORS.split(text):
+        rest = part
+        for found in _GENRE_NUMBER.finditer(part.strip()) if name == "genre" else ():
+            number = int(found[1] or found[2])
+            rest = rest.replace(found[0], "")
+            if number < len(_GENRES):
+                yield _GENRES[number]
+        yield rest
 
 
 class _Bytes(Protocol):
@@ -199,6 +252,8 @@ def _read_all(file: _Source, path: Path, tags: Tags) -> None:
     if last[:3] == b"TAG":
         tags.set_default("title", last[3:33].partition(b"\0")[0].decode("latin-1"))
         tags.set_default("artist", last[33:63].partition(b"\0")[0].decode("latin-1"))
+        tags.set_default("comment", last[97:127].partition(b"\0")[0].decode("latin-1"))
+        tags.set_default("genre", str(last[127]))
 
 
 def _tempo(text: str) -> float | None:
@@ -359,7 +414,7 @@ def _from_frames(body: _Bytes, at: int, version: int, tags: Tags) -> None:
             text = body.pread(min(size, _MAX_READ), at + head_bytes)
             text = _frame_contents(text, version, head[9] if version > 2 else 0)
             if text:
-                tags.set_default(name, _text(text))
+                tags.set_default(name, _comment(text) if name == "comment" else _text(text))
         at += head_bytes + size
 
 
@@ -382,6 +437,11 @@ def _frame_contents(data: bytes, version: int, flags: int) -> bytes:
         except zlib.error:
             return b""
     return data
+
+
+def _comment(data: bytes) -> str:
+    # A language of three letters and a description precede the text of a comment.
+    return _text(data[:1] + data[4:]).partition("\0")[2]
 
 
 def _text(data: bytes) -> str:

@@ -229,6 +229,8 @@ class OpeningHours:
             self._sent = {}
             return
         self._send("folders", *hours.folders)
+        if hours.tags or "tags" in self._sent:
+            self._send("tags", *hours.tags)
         if self._held_since is not None and self._held_since != hours.since:
             self._release_energy()
         if self._held_since is None and (hours.energy is not None or "energy" in self._sent):
@@ -327,6 +329,7 @@ class OpeningHours:
             "energy": hours.energy if hours else None,
             "energy_held": int(self._held_since is not None),
             "folders": list(hours.folders) if hours else [],
+            "tags": list(hours.tags) if hours else [],
             "short_term": self._limit.short_term,
             "average": self._limit.average,
         }

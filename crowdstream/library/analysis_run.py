@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from crowdstream.analysis.result import VERSION, Analysis
+from crowdstream.audiofile.tags import read_tags
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import Library
 from crowdstream.library.models import KnownTrack, Row, stamp_of
@@ -194,12 +196,14 @@ class AnalysisRun:
         if found.kind == STEM_FILE and not before.error and not os.path.isdir(before.play):
             return False  # the unpacked stems have been deleted
         moved = found.files != before.files
-        if moved or (found.sidecar_mark != before.sidecar):
+        if moved or (found.sidecar_mark != before.sidecar) or not before.labelled:
             row = self.library.row(found.path)
             if row is None:
                 return False
             row.files = found.files
             self._read_sidecar(found, row)
+            if not before.labelled:  # the version that analysed it read no labels
+                row.tags["labels"] = list(read_tags(Path(found.files[0].path)).labels)
             rows.append(row)
         if before.error:
             self.summary.bad += 1

@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--energy", type=_span, metavar="LOW-HIGH",
         help="list tracks with energies from LOW to HIGH (0 to 1)")  # fmt: skip
     add("--search", default="", metavar="TEXT",
-        help="list tracks with all of these words in title, artist or path")  # fmt: skip
+        help="list tracks with all of these words in title, artist, path or tags")  # fmt: skip
     add("--forget", action="store_true",
         help="delete tracks from the library that are gone from the disk")  # fmt: skip
     add("--scheduler", metavar="ADDRESS",

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from crowdstream.analysis.result import Analysis, Key, Section, SectionKind
 from crowdstream.audiofile.beatgrid import MAX_BPM, MIN_BPM, BeatGrid
-from crowdstream.audiofile.tags import MAX_TEXT
+from crowdstream.audiofile.tags import MAX_LABEL, MAX_LABELS, MAX_TEXT
 from crowdstream.library.key_names import parse_key
 from crowdstream.library.refit import with_downbeat, with_grid, with_tempo
 from crowdstream.system.text import printable
@@ -41,6 +41,7 @@ class Corrections:
     first_downbeat: in seconds.
     level: how energetic the track is, 0 to 1.
     vocals: (begin, end) in seconds, ascending.
+    tags: labels by which the DJ's selection can be restricted; they replace those of the file.
     sections: (begin, end, kind, energy); begin and end in beats, energy 0 to 1 or None.
     grid: takes precedence over `bpm` and `first_downbeat`.
     """
@@ -53,6 +54,7 @@ class Corrections:
     level: float | None = None
     vocals: tuple[tuple[float, float], ...] | None = None
     sections: tuple[tuple[int, int, str, float | None], ...] | None = None
+    tags: tuple[str, ...] | None = None
     grid: BeatGrid | None = None
 
     def over(self, other: Corrections) -> Corrections:
@@ -96,8 +98,8 @@ class Corrections:
 def parse_corrections(values: Mapping[str, Any]) -> Corrections:
     """Validate corrections from TOML or JSON. Raises `CorrectionError`.
 
-    Keys: title, artist, key, bpm, first_downbeat, level, vocals: [[begin, end], ...], sections:
-    [{begin, end, kind, energy}, ...]. See `Corrections` for the units.
+    Keys: title, artist, key, bpm, first_downbeat, level, vocals: [[begin, end], ...], tags: a list
+    of texts, sections: [{begin, end, kind, energy}, ...]. See `Corrections` for the units.
     """
     read: dict[str, Any] = {}
     for key, value in values.items():
@@ -121,6 +123,8 @@ def parse_text(key: str, text: str) -> Any:
             return float(text)
         except ValueError:
             raise CorrectionError(key, f"{key} is not a number: {printable(text)[:40]}") from None
+    if key == "tags":
+        return [] if text in ("none", "-") else text.split(",")
     if key == "vocals":
         if text in ("none", "-"):
             return []
@@ -146,6 +150,16 @@ def _key(key: str, value: Any) -> str:
             key, f"key {printable(str(value))[:40]!r} is unknown; write it as 8A, Am or F# minor"
         )
     return named[0]
+
+
+def _labels(key: str, value: Any) -> tuple[str, ...]:
+    good = isinstance(value, list | tuple) and len(value) <= MAX_LABELS
+    if not good or not all(isinstance(one, str) and len(one) <= MAX_LABEL for one in value):
+        raise CorrectionError(
+            key, f"tags must be a list of up to {MAX_LABELS} texts of up to {MAX_LABEL} characters,"
+            ' such as ["lounge", "deep house"]'
+        )
+    return tuple(label for one in value if (label := printable(one.strip())))
 
 
 def _number(key: str, value: Any, low: float, high: float) -> float:
@@ -211,6 +225,7 @@ _READERS: dict[str, Any] = {
     "first_downbeat": lambda key, value: _number(key, value, 0.0, MAX_SECONDS),
     "level": lambda key, value: _number(key, value, 0.0, 1.0),
     "vocals": _vocals,
+    "tags": _labels,
     "sections": _section_list,
 }
 

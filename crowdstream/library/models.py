@@ -21,6 +21,7 @@ COLUMNS = (
     "sidecar", "written", "corrections", "corrected", "gone", "name", "title", "artist", "words",
     "bpm", "key", "level", "lufs", "seconds", "silent", "sure", "doubt", "downbeat",
 )  # fmt: skip
+CORRECTED_LABELS = "corrected_labels"  # in the column `tags`: those of a person
 _KEPT = COLUMNS[: COLUMNS.index("corrected")]
 
 
@@ -37,7 +38,7 @@ class Row:
     error: str = ""
     version: int = 0
     analysis: Analysis | None = None
-    tags: dict[str, Any] = field(default_factory=dict)  # title, artist, key, bpm
+    tags: dict[str, Any] = field(default_factory=dict)  # title, artist, key, bpm, labels
     sidecar: int = 0
     written: Corrections = field(default_factory=Corrections)
     corrections: Corrections = field(default_factory=Corrections)
@@ -61,6 +62,12 @@ class Row:
         corrected = self.written.over(self.corrections).artist
         return self.tags.get("artist", "") if corrected is None else corrected
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The corrected tags, else the genres and other labels in the tags of the file."""
+        corrected = self.written.over(self.corrections).tags
+        return tuple(self.tags.get("labels", ())) if corrected is None else corrected
+
     @classmethod
     def from_values(cls, values: Sequence[Any]) -> Row:
         """Build a row from the values of `COLUMNS`.
@@ -69,6 +76,8 @@ class Row:
         """
         kept = dict(zip(COLUMNS, values, strict=True))
         text = kept["analysis"]
+        tags = json.loads(kept["tags"])
+        tags.pop(CORRECTED_LABELS, None)
         return cls(
             path=os.fsdecode(kept["path"]),
             play=os.fsdecode(kept["play"]),
@@ -79,7 +88,7 @@ class Row:
             error=kept["error"],
             version=kept["version"],
             analysis=Analysis.from_dict(json.loads(text)) if text else None,
-            tags=json.loads(kept["tags"]),
+            tags=tags,
             sidecar=kept["sidecar"],
             written=_corrections(kept["written"]),
             corrections=_corrections(kept["corrections"]),
@@ -100,6 +109,7 @@ class KnownTrack:
     version: int
     sidecar: int
     gone: bool
+    labelled: bool  # whether the labels in its tags were read
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,11 @@ class Entry:
     downbeat: float | None = None
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Row.labels`."""
+        return tuple(self.tags.get(CORRECTED_LABELS, self.tags.get("labels", ())))
+
+    @property
     def uncertain(self) -> bool:
         """Whether the track has a beat grid whose confidence is below `CERTAIN`."""
         return bool(self.bpm) and self.sure is not None and self.sure < MIN_CERTAIN_CONFIDENCE
@@ -166,7 +181,7 @@ class Query:
     roots: files or folders to search below.
     bpm, level, seconds: (low, high), both inclusive.
     keys: names in Camelot notation.
-    text: words, all of which must occur in title, artist or path.
+    text: words, all of which must occur in title, artist, path or tags.
     bad: find bad tracks instead of good ones.
     gone: include tracks that the last run did not find on the disk.
     silent: include silent tracks.
@@ -221,11 +236,14 @@ def values_of(row: Row) -> list[Any]:
     if found and not key and row.tags.get("key"):
         named = parse_key(row.tags["key"])
         key = named[0] if named else ""
-    shown = (row.title, row.artist, row.path)
+    shown = (row.title, row.artist, row.path, *row.labels)
+    tags = dict(row.tags)
+    if row.labels != tuple(tags.get("labels", ())):
+        tags[CORRECTED_LABELS] = list(row.labels)
     return [
         os.fsencode(row.path), os.fsencode(row.play), row.kind,
         json.dumps([list(mark_values(mark)) for mark in row.files]), stamp_of(row.files),
-        row.probe, printable(row.error), row.version, _json(row.analysis), json.dumps(row.tags),
+        row.probe, printable(row.error), row.version, _json(row.analysis), json.dumps(tags),
         row.sidecar, _plain(row.written), _plain(row.corrections),
         _json(found) if changed else "", 0,
         printable(row.name), printable(row.title), printable(row.artist),
@@ -245,10 +263,10 @@ def mark_values(mark: FileState) -> tuple[str, str, int, int, int]:
 
 def known_of(values: Sequence[Any]) -> KnownTrack:
     """Build a `KnownTrack` from the columns of `queries.KNOWN`."""
-    number, path, play, files, stamp, probe, error, version, sidecar, gone = values
+    number, path, play, files, stamp, probe, error, version, sidecar, gone, labelled = values
     return KnownTrack(
         number, os.fsdecode(path), os.fsdecode(play), _marks(files), stamp, probe, error, version,
-        sidecar, bool(gone),
+        sidecar, bool(gone), bool(labelled),
     )  # fmt: skip
 
 

@@ -118,7 +118,10 @@ PUT = (
     f"INSERT INTO tracks ({_NAMES}) VALUES ({_MARKS}) "  # nosec B608  # our own columns
     f"ON CONFLICT (path) DO UPDATE SET {_NEW}"
 )
-KNOWN = "SELECT id, path, play, files, stamp, probe, error, version, sidecar, gone FROM tracks"
+KNOWN = (
+    "SELECT id, path, play, files, stamp, probe, error, version, sidecar, gone, "
+    """error <> '' OR instr(tags, '"labels"') > 0 FROM tracks"""
+)
 ENTRY = (
     "SELECT id, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent, "
     "error, gone, files, tags, corrected <> '', sure, doubt, downbeat FROM tracks"

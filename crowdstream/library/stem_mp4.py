@@ -42,7 +42,7 @@ def unpack(path: Path, cache: Path) -> tuple[str, list[StemFile], dict[str, Any]
         if not is_complete(folder):
             Transcription(source, folder, [info.name for info in infos]).wait(lambda: None)
     track = find_stems(folder)
-    about: dict[str, Any] = {**tags.texts(), **({"bpm": tags.bpm} if tags.bpm else {})}
+    about = tags.values()
     about["stems"] = [
         {"name": stem.name, "color": color}
         for stem, color in zip(track.stems, _colors(track.stems, infos), strict=True)

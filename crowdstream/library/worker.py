@@ -136,8 +136,7 @@ def probe(files: Sequence[FileState]) -> str:
 
 
 def _tags(path: Path) -> dict[str, Any]:
-    tags = read_tags(path)
-    return {**tags.texts(), **({"bpm": tags.bpm} if tags.bpm else {})}
+    return read_tags(path).values()
 
 
 def _check_unchanged(job: Job) -> None:

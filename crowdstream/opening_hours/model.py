@@ -37,10 +37,14 @@ class Days:
 
 @dataclass(frozen=True)
 class Part:
-    """From `begin` on, the DJ plays music of these folders; empty: any music."""
+    """From `begin` on, the DJ plays music of these folders that has one of these tags.
+
+    Empty: of any folder, with any tags.
+    """
 
     begin: time
-    folders: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Hours:
     short_term: float | None = None
     average: float | None = None
     since: float = 0.0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,10 @@ class Schedule:
         if found is None:
             return Hours(False, short_term=short_term, average=average)
         day, opening = found
-        since, folders = self._part(opening, day, now)
+        since, part = self._part(opening, day, now)
         return Hours(
-            True, self._energy(opening, day, now), folders, opening.fade_in, short_term, average,
-            since,
+            True, self._energy(opening, day, now), part.folders, opening.fade_in, short_term,
+            average, since, part.tags,
         )
 
     def next_change(self, now: float) -> Change | None:
@@ -232,13 +237,13 @@ class Schedule:
         ]
         return _lowest(found)
 
-    def _part(self, opening: Opening, day: date, now: float) -> tuple[float, tuple[str, ...]]:
-        # The beginning of the current part, or without one, of the opening; and its folders.
+    def _part(self, opening: Opening, day: date, now: float) -> tuple[float, Part]:
+        # The beginning of the current part and itself; without one, those of the opening.
         at = self._points(opening, day, [part.begin for part in opening.parts])
         number = bisect_right(at, now) - 1
         if number < 0:
-            return self._instant(day, opening.begin), ()
-        return at[number], opening.parts[number].folders
+            return self._instant(day, opening.begin), Part(opening.begin)
+        return at[number], opening.parts[number]
 
     def _energy(self, opening: Opening, day: date, now: float) -> float | None:
         if not opening.energy:

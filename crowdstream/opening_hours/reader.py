@@ -27,6 +27,7 @@ from crowdstream.system.text import printable
 
 MAX_FILE_BYTES = 1 << 20
 MAX_FOLDERS = 16  # as in `/dj/folders`
+MAX_TAGS, MAX_TAG_LENGTH = 16, 60  # as in `/dj/tags`
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _DAY_NAMES = {
     name: number
@@ -40,7 +41,7 @@ ANNOUNCE_OPTIONS = {  # the arguments of `/announce` and their defaults
 _KEYS = {
     "": {"zone", "opening", "announcement", "loudness"},
     "opening": {"days", "dates", "open", "close", "closed", "fade_in", "energy", "part"},
-    "part": {"from", "folders"},
+    "part": {"from", "folders", "tags"},
     "announcement": {"days", "dates", "at", "file", *ANNOUNCE_OPTIONS},
     "loudness": {"days", "dates", "from", "to", "short_term", "average"},
 }
@@ -134,15 +135,22 @@ class _Reader:
         self._check_order(begin, end, [at for at, _ in points], "energy")
         parts = []
         for part in self._entries(entry, "part"):
-            folders = part.get("folders", [])
-            if not isinstance(folders, list) or not all(isinstance(one, str) for one in folders):
-                raise self._fail("folders must be a list of texts")
-            if len(folders) > MAX_FOLDERS:
-                raise self._fail(f"folders: {len(folders)} are too many; at most {MAX_FOLDERS}")
-            parts.append(Part(self._time(part, "from"), tuple(map(self._path, folders))))
+            folders = self._texts(part, "folders", MAX_FOLDERS)
+            tags = self._texts(part, "tags", MAX_TAGS)
+            if not all(0 < len(tag.strip()) <= MAX_TAG_LENGTH for tag in tags):
+                raise self._fail(f"tags must have 1 to {MAX_TAG_LENGTH} characters each")
+            parts.append(Part(self._time(part, "from"), tuple(map(self._path, folders)), tags))
         self._check_order(begin, end, [part.begin for part in parts], "part")
         fade_in = self._number(entry, "fade_in", 0, 600, 20.0)
         return Opening(days, begin, end, fade_in, points, tuple(parts))
+
+    def _texts(self, entry: Mapping[str, Any], key: str, most: int) -> tuple[str, ...]:
+        found = entry.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise self._fail(f"{key} must be a list of texts")
+        if len(found) > most:
+            raise self._fail(f"{key}: {len(found)} are too many; at most {most}")
+        return tuple(found)
 
     def _check_order(self, begin: time, end: time, times: list[time], what: str) -> None:
         # The times of an evening in minutes after its beginning.

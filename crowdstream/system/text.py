@@ -35,6 +35,11 @@ def normalize_accents(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def folded(text: str) -> str:
+    """Return a text in the form in which names are compared, without regard to case."""
+    return normalize_accents(text).casefold().strip()
+
+
 def truncate_bytes(text: str, most: int) -> str:
     """Cut a text to at most `most` bytes, the unit in which file systems limit names."""
     return os.fsencode(text)[:most].decode("utf-8", "ignore")

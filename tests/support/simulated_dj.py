@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from crowdstream.dj.autopilot.crowd import CrowdInput
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.session import Session
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, TrackSelector
-from crowdstream.dj.planning.candidates import of_analyses
+from crowdstream.dj.planning.candidates import Candidates, of_analyses
 from crowdstream.dj.planning.planner import Planner, PlanOptions
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
 from crowdstream.osc.codec import build
+from crowdstream.system.text import folded
 from tests.support.offline_server import Rig, write
 from tests.support.track_analyses import analysis
 
@@ -181,14 +183,25 @@ def start_beat(sim: SimulatedDj, out: str, into: str) -> float:
     return float(status[f"deck.{out}.beat"] - status[f"deck.{into}.beat"])
 
 
-def endless(folder: Path, names: str, bpm: float = BPM) -> EndlessSelector:
-    """Return a selector for short tracks of different energy; `a` is the calmest."""
+def endless(
+    folder: Path, names: str, bpm: float = BPM, tags: Mapping[str, Sequence[str]] | None = None
+) -> EndlessSelector:
+    """Return a selector for short tracks of different energy; `a` is the calmest.
+
+    `tags`: of some of them, by name.
+    """
     paths = [entry.path for entry in tone_set(folder, names, beats=100, bpm=bpm).entries]
     keys = ("8A", "9A", "8A", "7A")
-    candidates = of_analyses({
+    analyses = {
         path: analysis(bpm, keys[number % 4], number / len(paths), 24, (), sung=())
         for number, path in enumerate(paths)
-    })  # fmt: skip
+    }
+    given = dict(zip(paths, map((tags or {}).get, names), strict=True))
+    cards = [
+        replace(card, tags=frozenset(map(folded, given[card.path] or ())))
+        for card in of_analyses(analyses).cards
+    ]
+    candidates = Candidates(cards, analyses.__getitem__)
     return EndlessSelector(
         lambda cards: Planner(cards, PlanOptions()), lambda: candidates, lambda: 0.0
     )

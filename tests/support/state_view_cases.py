@@ -184,7 +184,7 @@ ELSEWHERE = {
     "/schedule_c_at", "/deck/{deck}/loop/out", "/deck/{deck}/loop/reloop", "/record/start",
     "/record/stop", "/buffer_size", "/cancel", "/cancel/number",
     "/sample/{sample}/stop", "/announce/skip", "/announce/clear",
-    "/schedule/reload", "/settings/reload", "/dj/hours", "/dj/folders", "/jack/ports",
+    "/schedule/reload", "/settings/reload", "/dj/hours", "/dj/folders", "/dj/tags", "/jack/ports",
     "/jack/transport", "/midi/attach", "/midi/message",
     "/dj/next", "/dj/skip", "/dj/hold", "/dj/energy", "/dj/queue", "/dj/ban", "/dj/release",
 }  # fmt: skip

@@ -30,7 +30,10 @@ MAX_NAME = 60
 MAX_EDITS = 1000
 Read = Callable[[int, int], bytes]
 """Reads up to `count` bytes (first argument) at a byte offset (second) of a file."""
-_TAGS = {b"\xa9nam": "title", b"\xa9ART": "artist"}
+_TAGS = {
+    b"\xa9nam": "title", b"\xa9ART": "artist", b"\xa9gen": "genre", b"\xa9grp": "grouping",
+    b"\xa9cmt": "comment",
+}  # fmt: skip
 _FREEFORM = {"initialkey": "key", "initial key": "key", "key": "key", "bpm": "bpm"}
 
 
@@ -72,9 +75,9 @@ def read_stems(path: Path) -> list[StemInfo]:
 
 
 def tag_values(read: Read, size: int) -> Iterator[tuple[str, str]]:
-    """Yield the names (title, artist, key, bpm) and values of a file's tags.
+    """Yield the names and values of a file's tags.
 
-    size: of the file, in bytes.
+    The names are title, artist, key, bpm, genre, grouping and comment. size: of the file, in bytes.
     """
     for kind, name, value in _values(_Boxes(read), 0, size, ("moov", "udta", "meta")):
         if kind == b"tmpo":

@@ -8,6 +8,7 @@ from crowdstream.control.dj_client import MAX_PARTS, PART_LENGTH
 from crowdstream.control.handlers.server_request import ServerRequest
 
 MAX_FOLDERS, MAX_FOLDER_LENGTH = 16, 1024  # so that all of them fit into one packet
+MAX_TAGS, MAX_TAG_LENGTH = 16, 60
 _TAKEN = "`/done <address>` when the DJ has accepted it; `/fail` if no DJ is connected"
 _TRACK = "a track of the DJ's library: its path, or the end of its path"
 
@@ -67,6 +68,21 @@ def hours(request: ServerRequest, open: int) -> None:
 def folders(request: ServerRequest, folders: tuple[str, ...]) -> None:
     """Restrict the DJ's selection to folders of its library, from the next track on."""
     request.core.dj.forward(request, "folders", *folders)
+
+
+@TABLE.add(
+    "/dj/tags",
+    Arg("tags", "s", "play only tracks with one of these tags, in any case; none: all", default=(),
+        rest=True, max_length=MAX_TAG_LENGTH, max_count=MAX_TAGS),
+    answers=_TAKEN, control_only=True, idempotent=True,
+)  # fmt: skip
+def tags(request: ServerRequest, tags: tuple[str, ...]) -> None:
+    """Restrict the DJ's selection to tracks with certain tags, from the next track on.
+
+    A track's tags are its genres, its groupings, the words after a # in its comments, or those that
+    a person has given it (`tags` in its sidecar or in the library). With `/dj/folders`, both apply.
+    """
+    request.core.dj.forward(request, "tags", *tags)
 
 
 @TABLE.add("/dj/queue", Arg("path", "s", _TRACK), answers=_TAKEN, control_only=True)

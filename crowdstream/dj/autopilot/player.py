@@ -150,7 +150,9 @@ class Player:
         decision = first_track.begin(self.state, self.link, self.override, previous_state, now)
         hours = State().with_memory(previous_state)
         if previous_state and not isinstance(decision, first_track.TakeOver):
-            self.state = replace(self.state, closed=hours.closed, folders=hours.folders)
+            self.state = replace(
+                self.state, closed=hours.closed, folders=hours.folders, tags=hours.tags
+            )
             if hours.closed:
                 return
         if isinstance(decision, first_track.TakeOver):
@@ -271,16 +273,24 @@ class Player:
 
     def set_folders(self, folders: tuple[str, ...]) -> None:
         """Choose only tracks below these folders from the next one on; empty: any."""
+        self._restrict(folders, self.state.tags)
+
+    def set_tags(self, tags: tuple[str, ...]) -> None:
+        """Choose only tracks with one of these tags from the next one on; empty: any."""
+        self._restrict(self.state.folders, tags)
+
+    def _restrict(self, folders: tuple[str, ...], tags: tuple[str, ...]) -> None:
         state = self.state
-        if folders == state.folders:
+        if (folders, tags) == (state.folders, state.tags):
             return
-        self.state = replace(state, folders=folders)
+        self.state = replace(state, folders=folders, tags=tags)
         next_entry = state.next_entry
         if next_entry is None or state.stage == Stage.MIXING or state.index < 0:
             return
         if self.selector.ends:
             return
-        inside = self.selection_request(self._now()).allows(next_entry.path)
+        request = self.selection_request(self._now())
+        inside = self.selector.allows(request, next_entry.path)
         if not inside and self.time_left() > MIN_LOAD_SECONDS:
             self.reconsider()
 
@@ -459,6 +469,7 @@ class Player:
             state.history[:-1] if state.index >= 0 else state.history,
             state.kinds,
             state.folders,
+            state.tags,
         )
 
     def _plan(self, now: float) -> None:

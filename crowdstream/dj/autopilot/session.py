@@ -65,7 +65,7 @@ class Session:
         handlers: dict[str, Callable[..., str]] = {
             "next": self._next, "skip": self._skip, "hold": self._hold, "energy": self._energy,
             "queue": self._queue, "ban": self._ban, "give": self._release,
-            "hours": self._hours, "folders": self._folders,
+            "hours": self._hours, "folders": self._folders, "tags": self._tags,
         }  # fmt: skip
         return handlers[name](*arguments) if name in handlers else f"unknown DJ command {name!r}"
 
@@ -139,6 +139,10 @@ class Session:
 
     def _folders(self, *folders: str) -> str:
         self.player.set_folders(tuple(map(str, folders)))
+        return ""
+
+    def _tags(self, *tags: str) -> str:
+        self.player.set_tags(tuple(map(str, tags)))
         return ""
 
     def _release(self, what: str) -> str:

@@ -64,6 +64,7 @@ class State:
     holding: bool = False
     closed: bool = False  # play the present track to its end, then nothing
     folders: tuple[str, ...] = ()  # play only tracks below these; empty: all
+    tags: tuple[str, ...] = ()  # play only tracks with one of these; empty: all
     energy: float | None = None
     queue: tuple[str, ...] = ()
     banned: frozenset[str] = frozenset()
@@ -120,7 +121,8 @@ class State:
         """Return people's requests and the latest tracks as JSON values; see `with_memory`."""
         return {
             "hold": int(self.holding), "closed": int(self.closed),
-            "folders": list(self.folders), "energy": self.energy, "wished": list(self.queue[:10]),
+            "folders": list(self.folders), "tags": list(self.tags),
+            "energy": self.energy, "wished": list(self.queue[:10]),
             "banned": sorted(self.banned)[:30], "played": list(self.history[-30:]),
             "kinds": list(self.kinds),
         }  # fmt: skip
@@ -133,7 +135,7 @@ class State:
         energy = note.get("energy")
         return replace(
             self, holding=note.get("hold") == 1, closed=note.get("closed") == 1,
-            folders=_texts(note.get("folders")),
+            folders=_texts(note.get("folders")), tags=_texts(note.get("tags")),
             energy=min(1.0, max(0.0, energy)) if isinstance(energy, int | float) else None,
             queue=_texts(note.get("wished")), banned=self.banned | set(_texts(note.get("banned"))),
             history=_texts(note.get("played")), kinds=_texts(note.get("kinds")),

@@ -11,7 +11,7 @@ from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
 from crowdstream.library import LibraryError
-from crowdstream.system.text import normalize_accents
+from crowdstream.system.text import folded, normalize_accents
 
 if TYPE_CHECKING:
     from crowdstream.dj.planning.candidates import Candidates
@@ -29,7 +29,8 @@ class SelectionRequest:
     `energy`: 0 to 1, None as planned. `tempo`: of the clock in beats per minute, 0 for any.
     `path`: only this track. `banned`: paths to exclude. `before`: paths that were played, the
     latest last. `kinds`: the kinds of the latest transitions, the latest last. `folders`: choose
-    only tracks below these folders; empty: any.
+    only tracks below these folders; empty: any. `tags`: choose only tracks with one of these tags;
+    empty: any.
     """
 
     energy: float | None = None
@@ -39,12 +40,17 @@ class SelectionRequest:
     before: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
-    def allows(self, path: str) -> bool:
-        """Return whether a path is below one of the folders, if there are any."""
-        return not self.folders or any(
+    def allows(self, path: str, tags: Collection[str] = ()) -> bool:
+        """Return whether a track is below one of the folders and has one of the tags, if any.
+
+        `tags`: of the track, in the form of `folded`.
+        """
+        inside = not self.folders or any(
             path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in self.folders
         )
+        return inside and (not self.tags or any(folded(tag) in tags for tag in self.tags))
 
 
 class TrackSelector(Protocol):
@@ -63,6 +69,9 @@ class TrackSelector(Protocol):
 
         That is so if it is a repeat, or not analysed, and analysed unplayed tracks are available.
         """
+
+    def allows(self, request: SelectionRequest, path: str) -> bool:
+        """Return whether a chosen track is in the folders and has the tags of the request."""
 
     def resumed(self, mix: Set) -> Set:
         """Return another DJ's set with the tracks that are to follow it."""
@@ -175,6 +184,10 @@ class SetFileSelector:
         """Return False: the order of a set file is fixed."""
         return False
 
+    def allows(self, request: SelectionRequest, path: str) -> bool:
+        """Return True: a set file is played as it is."""
+        return True
+
     def resumed(self, mix: Set) -> Set:
         """See `TrackSelector`."""
         last = mix.entries[-1]
@@ -255,9 +268,11 @@ class EndlessSelector:
 
     def _banned(self, candidates: Candidates, request: SelectionRequest) -> frozenset[str]:
         if not request.path:
-            inside = {card.path for card in candidates.cards if request.allows(card.path)}
+            inside = {
+                card.path for card in candidates.cards if request.allows(card.path, card.tags)
+            }
             if not inside - request.banned:
-                return request.banned  # music of other folders is better than silence
+                return request.banned  # other music is better than silence
             return request.banned | {card.path for card in candidates.cards} - inside
         return frozenset(card.path for card in candidates.cards if card.path != request.path)
 
@@ -386,6 +401,12 @@ class EndlessSelector:
                 return bool(cards - played) or entry is not None
             return (path in played or path not in cards) and bool(cards - played)
         return False
+
+    def allows(self, request: SelectionRequest, path: str) -> bool:
+        """See `TrackSelector`."""
+        candidates = self._candidates()
+        tags = candidates.card(path).tags if path in candidates else frozenset[str]()
+        return request.allows(path, tags)
 
     def resumed(self, mix: Set) -> Set:
         """See `TrackSelector`."""

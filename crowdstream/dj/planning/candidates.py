@@ -13,6 +13,7 @@ from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
 from crowdstream.library import Entry, Library, Query
 from crowdstream.library.refit import with_grid
+from crowdstream.system.text import folded
 
 MIN_SECONDS = 4.0  # two bars; anything shorter is not a track
 CACHED_ANALYSES = 64  # analyses kept in memory: each place of a set compares a few dozen candidates
@@ -29,6 +30,7 @@ class Card:
     level: float
     seconds: float
     artist: str = ""
+    tags: frozenset[str] = frozenset()  # in the form of `folded`
 
     @property
     def tempo(self) -> float:
@@ -146,7 +148,8 @@ def of_library(
             numbers[entry.play] = entry.number
             name = entry.title or entry.name
             cards.append(Card(entry.play, name, entry.bpm or 0.0, entry.key or "",
-                              entry.level or 0.0, seconds, entry.artist))  # fmt: skip
+                              entry.level or 0.0, seconds, entry.artist,
+                              frozenset(map(folded, entry.labels))))  # fmt: skip
     return Candidates(cards, lambda path: library.analysis(numbers[path]), left_out)
 
 

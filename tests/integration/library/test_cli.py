@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from crowdstream.cli import main
 from crowdstream.library.cli import analyze
@@ -64,6 +65,31 @@ def test_new_inode_numbers_cause_no_new_analysis(
     os.replace(tmp_path / "copy", file)  # the same content and time, another inode
     assert run(tmp_path / "music") == 0
     assert "0 analysed, 1 already known" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_tags_that_an_earlier_version_did_not_read_are_added_without_an_analysis(
+    tmp_path: Path, run: Analyze, sound: Sound, place: Path, capsys: Output
+) -> None:
+    file = sound(tmp_path / "music" / "a.flac")
+    samples, rate = soundfile.read(file)
+    with soundfile.SoundFile(file, "w", rate, samples.ndim) as opened:
+        opened.genre = "Dub; Reggae"
+        opened.write(samples)
+    assert run(tmp_path / "music") == 0
+    with Library(place) as library:
+        row = library.row(str(file))
+        assert row is not None and row.labels == ("Dub", "Reggae")
+        del row.tags["labels"]
+        library.put([row])
+    assert run(tmp_path / "music") == 0
+    assert "0 analysed, 1 already known" in capsys.readouterr().out.splitlines()[-1]
+    with Library(place) as library:
+        [entry] = library.find()
+        assert entry.labels == ("Dub", "Reggae")
+    assert run("--set", "tags=lounge, late", file) == 0
+    with Library(place) as library:
+        [entry] = library.find()
+        assert entry.labels == ("lounge", "late")
 
 
 def test_moved_and_copied_tracks_are_not_analysed_again(

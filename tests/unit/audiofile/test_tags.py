@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdstream.audiofile.reader import open_stem
-from crowdstream.audiofile.tags import MAX_READS, MAX_TEXT, Tags, read_tags
+from crowdstream.audiofile.tags import (
+    MAX_LABEL,
+    MAX_LABELS,
+    MAX_READS,
+    MAX_TEXT,
+    Tags,
+    read_tags,
+)
 from tests.support.offline_server import RATE, level, write
 
 
@@ -328,3 +335,68 @@ def test_hostile_files_never_raise(
     tags = read_tags(path)
     assert tags.bpm is None or tags.bpm > 0
     assert all(text.isprintable() for text in tags.texts().values())
+
+
+def frames(version: int, *entries: tuple[bytes, bytes]) -> bytes:
+    """Return an ID3v2 tag with these frames."""
+    packed = b""
+    for name, body in entries:
+        size = synchsafe(len(body)) if version == 4 else len(body).to_bytes(4, "big")
+        packed += name + size + b"\0\0" + body
+    packed += bytes(20)
+    return b"ID3" + bytes([version, 0, 0]) + synchsafe(len(packed)) + packed
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("House", ("House",)),
+        ("Deep House; Disco,Soul/Funk", ("Deep House", "Disco", "Soul", "Funk")),
+        ("(17)", ("Rock",)),
+        ("(35)(26)Late", ("House", "Ambient", "Late")),
+        ("32", ("Classical",)),
+        ("(250)", ()),
+        ("Jazz\0jazz\0Blues", ("Jazz", "Blues")),
+        (" ; ,", ()),
+    ],
+)
+def test_genres_become_labels(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
+    for version in (3, 4):
+        path = tmp_path / f"{version}.mp3"
+        path.write_bytes(frames(version, (b"TCON", b"\3" + text.encode())) + bytes(1000))
+        assert read_tags(path).labels == labels
+
+
+def test_groupings_and_marked_words_of_comments_become_labels(tmp_path: Path) -> None:
+    comment = "\ufeffnote\0\ufefffor #Lounge and #late-night, not this"
+    path = tmp_path / "a.mp3"
+    path.write_bytes(
+        frames(
+            3, (b"TIT1", b"\0Warm up; Bar"), (b"COMM", b"\1eng" + comment.encode("utf-16-le")),
+            (b"TIT2", b"\0#1 hit"),
+        ) + bytes(1000)
+    )  # fmt: skip
+    tags = read_tags(path)
+    assert tags.labels == ("Warm up", "Bar", "Lounge", "late-night")
+    assert tags.values() == {"title": "#1 hit", "labels": list(tags.labels)}
+
+
+def test_labels_of_other_kinds_of_tags_are_read(tmp_path: Path) -> None:
+    info = b"INFO" + chunk(b"IGNR", b"Dub\0") + chunk(b"ICMT", b"#slow")
+    wav = with_chunk(write(tmp_path / "a.wav", level(0.1)), chunk(b"LIST", info))
+    assert read_tags(wav).labels == ("Dub", "slow")
+    flac = tmp_path / "a.flac"
+    body = comments("GENRE=Dub", "genre=Reggae", "comment=#slow")
+    flac.write_bytes(b"fLaC" + bytes([0x84]) + len(body).to_bytes(3, "big") + body)
+    assert read_tags(flac).labels == ("Dub", "Reggae", "slow")
+    mp3 = tmp_path / "old.mp3"
+    mp3.write_bytes(bytes(1000) + b"TAG" + bytes(94) + b"#slow".ljust(30, b"\0") + bytes([16]))
+    assert read_tags(mp3).labels == ("slow", "Reggae")
+
+
+def test_the_number_and_length_of_labels_are_limited(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    body = comments("GENRE=" + "x" * 150, *(f"GENRE={number}x" for number in range(200)))
+    path.write_bytes(b"fLaC" + bytes([0x84]) + len(body).to_bytes(3, "big") + body)
+    labels = read_tags(path).labels
+    assert len(labels) == MAX_LABELS and labels[0] == "x" * MAX_LABEL

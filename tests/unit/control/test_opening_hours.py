@@ -118,6 +118,22 @@ def test_a_dj_that_registers_later_receives_everything_again(venue: Venue) -> No
     assert [values[0] for values in venue.sent_to_dj()] == ["folders", "energy", "hours"] * 2
 
 
+def test_the_dj_receives_the_tags_of_a_part_and_loses_them_after_it(tmp_path: Path) -> None:
+    text = TEXT.replace('folders = ["/club"]', 'tags = ["House", "disco"]')
+    assert text != TEXT
+    with Venue(tmp_path, text, moment(f"{FRIDAY} 20:59:00")) as venue:
+        venue.register_dj()
+        venue.seconds(2)
+        assert "tags" not in [values[0] for values in venue.sent_to_dj()]
+        venue.set_wall(moment(f"{FRIDAY} 21:00:30"))
+        venue.seconds(3)
+        assert ("tags", "House", "disco") in venue.sent_to_dj()
+        assert venue.core.opening_hours.value()["tags"] == ["House", "disco"]
+        venue.set_wall(moment("2026-06-06 12:00:00"))
+        venue.seconds(3)
+        assert venue.sent_to_dj()[-1] == ("hours", 0) and ("tags",) in venue.sent_to_dj()
+
+
 def test_a_dj_that_did_not_close_is_asked_again(venue: Venue) -> None:
     venue.register_dj()
     venue.seconds(2)

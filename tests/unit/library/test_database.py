@@ -47,6 +47,28 @@ def test_a_stored_track_is_read_back_unchanged(place: Path) -> None:
             library.analysis(99)
 
 
+def test_tags_are_those_of_the_file_until_a_person_gives_others(place: Path) -> None:
+    own, corrected, without = (row(f"/music/{name}.wav") for name in "abc")
+    own.tags["labels"] = ["Deep House", "late"]
+    corrected.tags["labels"] = ["Pop"]
+    corrected.corrections = Corrections(tags=("Lounge",))
+    without.tags["labels"] = ["Rock"]
+    without.written = Corrections(tags=())
+    with Library(place) as library:
+        library.put([own, corrected, without])
+        assert library.row(corrected.path) == corrected
+        labels = {entry.name: entry.labels for entry in library.find()}
+        assert labels == {"a": ("Deep House", "late"), "b": ("Lounge",), "c": ()}
+        for text, names in {"deep": "a", "LOUNGE": "b", "pop": "", "rock": ""}.items():
+            assert "".join(one.name for one in library.find(Query(text=text))) == names
+        corrected.corrections = Corrections()
+        library.put([corrected])
+        assert library.find_by_path(corrected.path).labels == ("Pop",)  # type: ignore[union-attr]
+        assert all(known.labelled for known in library.known(["/music"]).values())
+        library.put([row("/music/old.wav")])
+        assert not library.known(["/music"])["/music/old.wav"].labelled
+
+
 def test_queries_filter_by_folder_tempo_key_energy_and_text(place: Path) -> None:
     silent = row("/music/s.wav")
     silent.analysis = replace(made(), silent=True, level=0.0)

@@ -98,6 +98,15 @@ def test_parts_of_the_evening_have_their_folders() -> None:
     assert schedule.hours(at("2026-06-06 01:00")).folders == ("/club", "/house")
 
 
+def test_parts_of_the_evening_have_their_tags() -> None:
+    parts = (Part(time(22), (), ("lounge",)), Part(time(1), ("/club",)))
+    schedule = Schedule(BERLIN, (Opening(Days(FRIDAY), time(20), time(3), parts=parts),))
+    for when, folders, tags in (("2026-06-05 21:00", (), ()), ("2026-06-05 22:00", (), ("lounge",)),
+                                ("2026-06-06 01:00", ("/club",), ())):  # fmt: skip
+        hours = schedule.hours(at(when))
+        assert (hours.folders, hours.tags) == (folders, tags)
+
+
 def test_where_several_loudness_limits_apply_the_lowest_counts() -> None:
     day = LoudnessLimit(Days(), time(6), time(22), -12.0, None)
     night = LoudnessLimit(Days(), time(22), time(6), -18.0, -20.0)

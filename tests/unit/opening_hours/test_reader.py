@@ -23,6 +23,7 @@ energy = [["20:00", 0.2], ["23:00", 1], ["03:00", 0.3]]
   [[opening.part]]
   from = "22:00"
   folders = ["club", "/music/house"]
+  tags = ["Deep House"]
 
 [[opening]]
 dates = ["2026-12-25", 2026-12-31]
@@ -57,6 +58,7 @@ def test_all_entries_are_read(tmp_path: Path) -> None:
     assert evening.fade_in == 5.0
     assert evening.energy == ((time(20), 0.2), (time(23), 1.0), (time(3), 0.3))
     assert evening.parts[0].folders == (str(tmp_path / "club"), "/music/house")
+    assert evening.parts[0].tags == ("Deep House",)
     assert closed.closed and closed.days.dates == {date(2026, 12, 25), date(2026, 12, 31)}
     [bell] = schedule.announcements
     assert (bell.at, bell.file) == (time(2, 30), str(tmp_path / "last.wav"))
@@ -92,6 +94,9 @@ WRONG = {
     f'{OPENING}[[opening.part]]\nfrom = "12:00"': "part: 12:00 is outside",
     f"{OPENING}[[opening.part]]\nwhen = 3": "opening 1, part 1: unknown key 'when'",
     f'{OPENING}[[opening.part]]\nfrom = "21:00"\nfolders = "club"': "folders must be a list",
+    f'{OPENING}[[opening.part]]\nfrom = "21:00"\ntags = [1]': "tags must be a list of texts",
+    f'{OPENING}[[opening.part]]\nfrom = "21:00"\ntags = [""]': "1 to 60 characters each",
+    f'{OPENING}[[opening.part]]\nfrom = "21:00"\ntags = {["x"] * 17}': "tags: 17 are too many",
     "[[opening]]\nclosed = true": "opening 1: closed needs dates",
     f"{OPENING}{OPENING}": "opening 1 and opening 2 overlap on Monday",
     '[[announcement]]\nat = "02:30"': "announcement 1: file is missing",

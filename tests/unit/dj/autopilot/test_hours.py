@@ -153,6 +153,34 @@ def test_only_tracks_of_the_folders_are_chosen(sim: SimulatedDj, tmp_path: Path)
     assert len(sim.gaps) == 1
 
 
+def test_only_tracks_with_the_tags_are_chosen(sim: SimulatedDj, tmp_path: Path) -> None:
+    tags = {"c": ("Lounge", "Jazz"), "d": ("lounge",), "e": ("Techno",)}
+    dj = sim.start_dj(endless(tmp_path, "abcdef", tags=tags))
+    sim.until(lambda: len(dj.player.state.history) == 1 and dj.player.state.stage == Stage.READY)
+    assert dj_command(sim, "tags", "LOUNGE", "nothing") == ""
+    begin = len(dj.player.state.history)
+    sim.until(lambda: len(dj.player.state.history) == begin + 4)
+    assert {Path(path).stem for path in dj.player.state.history[begin:]} == {"c", "d"}
+    # Folders and tags apply together, and without a track that fits, other music plays.
+    assert dj_command(sim, "folders", os.fspath(tmp_path / "e.wav")) == ""
+    sim.until(lambda: Path(dj.player.state.history[-1]).stem not in "cd")
+    assert dj_command(sim, "folders") == ""
+    sim.until(lambda: Path(dj.player.state.history[-1]).stem in "cd")
+    assert len(sim.gaps) == 1
+
+
+def test_another_dj_continues_with_the_tags(sim: SimulatedDj, tmp_path: Path) -> None:
+    selector = endless(tmp_path, "abcd", tags={"b": ("lounge",)})
+    dj = sim.start_dj(selector)
+    sim.until(lambda: len(dj.player.state.history) == 1)
+    dj_command(sim, "tags", "lounge")
+    sim.seconds(6)
+    sim.kill_dj(dj)
+    other = sim.start_dj(selector)
+    sim.seconds(15)
+    assert other.player.state.tags == ("lounge",)
+
+
 def test_an_empty_folder_does_not_silence_the_music(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.start_dj(endless(tmp_path, "abc"))
     sim.until(lambda: len(dj.player.state.history) == 1)
