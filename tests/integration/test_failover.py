@@ -145,7 +145,8 @@ def starved(process: psutil.Process) -> Iterator[None]:
             rival.kill()
             rival.communicate()
         for thread in threads:
-            os.sched_setaffinity(thread, os.sched_getaffinity(0))
+            with contextlib.suppress(ProcessLookupError):  # a failed test: it was replaced
+                os.sched_setaffinity(thread, os.sched_getaffinity(0))
 
 
 def test_an_engine_without_a_processor_is_not_replaced(playing: Running) -> None:
@@ -160,7 +161,7 @@ def test_an_engine_without_a_processor_is_not_replaced(playing: Running) -> None
             return bool((known["excess_ns"][late] > LATE_NS).any())
 
         with starved(engine):
-            until(is_late)
+            until(lambda: is_late() or int(desk.lease["takeovers"]) > before["takeovers"])
     # It continues by itself, long after the time at which an engine that hangs is replaced.
     after = it.client.status()
     assert after["takeovers"] == before["takeovers"]
