@@ -59,6 +59,7 @@ class Faults:
         self._log = log
         self._stick = stick
         self._microphone = microphone
+        self._copying: threading.Thread | None = None
         self._number = 0
         self._fault: _Fault | None = None
         self._spans: list[tuple[float, float]] = []  # of upgrades, monotonic
@@ -131,7 +132,8 @@ class Faults:
             one.returned = now
             if one.kind == "stick":
                 # It takes a while to copy.
-                threading.Thread(target=self._stick.plug_in).start()
+                self._copying = threading.Thread(target=self._stick.plug_in)
+                self._copying.start()
             elif self._microphone is not None:
                 self._microphone.plug_in()
         if not one.returned:
@@ -169,4 +171,6 @@ class Faults:
         if self._fault is not None and self._fault.process is not None:
             self._fault.process.kill()
             self._fault.process.communicate()
+        if self._copying is not None:
+            self._copying.join()
         self._stick.close()

@@ -102,7 +102,7 @@ def _kills(night: Night) -> Iterator[str]:
 
 def _faults(night: Night) -> Iterator[str]:
     begun = {entry["number"]: entry["t"] for entry in night.all("fault")}
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "fault": entry["kind"], "name": entry["name"], "t": begun[entry["number"]],
             "seconds": round(entry["t"] - begun[entry["number"]], 1),

@@ -140,13 +140,13 @@ def labels_in(name: str, text: str) -> Iterator[str]:
         yield from _HASHTAG.findall(text)
         return
     for part in _SEPARATORS.split(text):
-        rest = part
-        for found in _GENRE_NUMBER.finditer(part.strip()) if name == "genre" else ():
-            number = int(found[1] or found[2])
-            rest = rest.replace(found[0], "")
-            if number < len(_GENRES):
-                yield _GENRES[number]
-        yield rest
+        if name == "genre":
+            for found in _GENRE_NUMBER.finditer(part.strip()):
+                number = int(found[1] or found[2])
+                part = part.replace(found[0], "")
+                if number < len(_GENRES):
+                    yield _GENRES[number]
+        yield part
 
 
 class _Bytes(Protocol):

@@ -282,6 +282,13 @@ class CommandMethods(Caller[R_co]):
         """
         return self.call("/dj/folders", *folders, **options)
 
+    def dj_tags(self, *tags: str, **options: Unpack[Waiting]) -> R_co:
+        """Restrict the DJ's selection to tracks with certain tags, from the next track on.
+
+        `/dj/tags`, sent again if lost.
+        """
+        return self.call("/dj/tags", *tags, **options)
+
     def dj_queue(self, path: str, **options: Unpack[Waiting]) -> R_co:
         """Queue a track, which the DJ plays as soon as it can.
 

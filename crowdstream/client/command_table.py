@@ -637,6 +637,28 @@ COMMANDS: tuple[CommandInfo, ...] = (
         subject="dj",
     ),
     CommandInfo(
+        address="/dj/tags",
+        name="dj_tags",
+        args=(
+            ArgInfo(
+                name="tags",
+                type="s",
+                help="play only tracks with one of these tags, in any case; none: all",
+                rest=True,
+            ),
+        ),
+        help=(
+            "Restrict the DJ's selection to tracks with certain tags, from the next track on. A "
+            "track's tags are its genres, its groupings, the words after a # in its comments, or "
+            "those that a person has given it (`tags` in its sidecar or in the library). With "
+            "`/dj/folders`, both apply."
+        ),
+        answers="`/done <address>` when the DJ has accepted it; `/fail` if no DJ is connected",
+        ending=Ending.DONE,
+        repeatable=True,
+        subject="dj",
+    ),
+    CommandInfo(
         address="/dj/queue",
         name="dj_queue",
         args=(

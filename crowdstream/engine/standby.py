@@ -28,6 +28,8 @@ HANG_CALLS = 3
 HANG_CHECKS = 10
 # An engine that waits for a processor for longer than this is replaced like one that hangs.
 STARVED_SECONDS = 3.0
+# The same if its thread sleeps outside of a turn: its stream may not be served in time.
+UNSERVED_SECONDS = 0.25
 STARVED_CHECK_SECONDS = 0.01  # between two such checks, which use the processor as well
 # After this long without a callback, the active engine is checked more closely.
 ALARM_PERIODS = 1.5
@@ -35,6 +37,7 @@ ALARM_SECONDS = 0.001
 CLOSE_CHECK_SECONDS = 0.001  # between close checks
 CALLED_CHECK_SECONDS = 0.2  # while this engine's own stream is called, and raises the alarm
 CHECK_SECONDS = 0.02  # while it is not
+SILENT_CHECK_SECONDS = 0.25  # without a device, while nothing plays: each wake-up costs CPU time
 # A device that calls no callback for this long is gone: the first applies if it reports so or if
 # its thread has ended; the second if it may only be waking up, which takes some sound servers two
 # seconds.
@@ -157,8 +160,14 @@ class StandbyMonitor:
             return CLOSE_CHECK_SECONDS
         if self._running:
             return CALLED_CHECK_SECONDS if called else CHECK_SECONDS
+        if not self._device and stale <= alarm and self._is_silent():
+            return SILENT_CHECK_SECONDS
         longest = CHECK_SECONDS if self._device else alarm
         return max(CLOSE_CHECK_SECONDS, min(longest, alarm - stale))
+
+    def _is_silent(self) -> bool:
+        # Whether no voice plays and no input is heard: a hang that begins now interrupts nothing.
+        return not (self._desk.voices["state"].any() or self._desk.inputs["locked"].any())
 
     def _seconds_since_callback(self) -> float:
         now = time.monotonic()
@@ -195,12 +204,20 @@ class StandbyMonitor:
         return "device" if stale > LOST_SECONDS else ""
 
     def _is_starved(self, stale: float) -> bool:
-        # Whether it gets no processor: it will continue by itself, and killing it helps nobody.
-        # After the processor time of several blocks without a block, it hangs.
+        # Whether it gets no processor, or its sound server serves other streams first: it will
+        # continue by itself, and killing it helps nobody. After the processor time of several
+        # blocks without a block, it hangs.
         now = time.monotonic()
         if now < self._starved_until:
             return True
-        if stale < STARVED_SECONDS and self._starvation.is_starved(self._hang_seconds):
+        unserved = (
+            stale < UNSERVED_SECONDS
+            and not self._is_mid_turn()
+            and self._starvation.has_slept(self._lease.thread)
+        )
+        if unserved or (
+            stale < STARVED_SECONDS and self._starvation.is_starved(self._hang_seconds)
+        ):
             self._starved_until = now + STARVED_CHECK_SECONDS
             return True
         return False

@@ -7,6 +7,9 @@ queue. A thread that hangs sleeps, is stopped, or uses the processor without ren
 The system counts for each thread the time on a processor and the time in a queue
 (`/proc/PID/task/TID/schedstat`, ns). It adds a wait when it ends, so a thread that still waits is
 recognised by its state R without time on a processor.
+
+A thread that sleeps all the time waits for somebody else: an engine's, for a sound server, which
+may get no processor itself.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-RUNNABLE = "R"
+RUNNABLE, SLEEPING = "R", "S"
+MAX_SLEEPER_NS = 50_000  # on a processor: a thread that is called, if only once, uses more
 WAIT_SHARE = 0.5  # of the observed time in a queue, from which a thread counts as starved
 
 
@@ -67,6 +71,13 @@ class StarvationMonitor:
             queued = now.state == RUNNABLE and used < (1.0 - WAIT_SHARE) * elapsed
             starved |= queued or now.waited - before.waited >= WAIT_SHARE * elapsed
         return starved and ran < budget * 1e9
+
+    def has_slept(self, thread: int) -> bool:
+        """Return whether a thread sleeps, and has done nothing else since `begin`."""
+        now, before = self._read().get(str(thread)), self._before.get(str(thread))
+        if now is None or before is None:
+            return False
+        return now.state == SLEEPING and now.ran - before.ran < MAX_SLEEPER_NS
 
     def _read(self) -> dict[str, ThreadTimes]:
         found = {}
