@@ -213,7 +213,7 @@ class StandbyMonitor:
         unserved = (
             stale < UNSERVED_SECONDS
             and not self._is_mid_turn()
-            and self._starvation.has_slept(self._lease.thread)
+            and self._starvation.sleeps(self._lease.thread)
         )
         if unserved or (
             stale < STARVED_SECONDS and self._starvation.is_starved(self._hang_seconds)

@@ -8,8 +8,8 @@ The system counts for each thread the time on a processor and the time in a queu
 (`/proc/PID/task/TID/schedstat`, ns). It adds a wait when it ends, so a thread that still waits is
 recognised by its state R without time on a processor.
 
-A thread that sleeps all the time waits for somebody else: an engine's, for a sound server, which
-may get no processor itself.
+A thread that sleeps waits for somebody else: an engine's, for a sound server, which may get no
+processor itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 RUNNABLE, SLEEPING = "R", "S"
-MAX_SLEEPER_NS = 50_000  # on a processor: a thread that is called, if only once, uses more
 WAIT_SHARE = 0.5  # of the observed time in a queue, from which a thread counts as starved
 
 
@@ -72,12 +71,10 @@ class StarvationMonitor:
             starved |= queued or now.waited - before.waited >= WAIT_SHARE * elapsed
         return starved and ran < budget * 1e9
 
-    def has_slept(self, thread: int) -> bool:
-        """Return whether a thread sleeps, and has done nothing else since `begin`."""
-        now, before = self._read().get(str(thread)), self._before.get(str(thread))
-        if now is None or before is None:
-            return False
-        return now.state == SLEEPING and now.ran - before.ran < MAX_SLEEPER_NS
+    def sleeps(self, thread: int) -> bool:
+        """Return whether a thread sleeps: it waits for somebody else."""
+        now = self._read().get(str(thread))
+        return now is not None and now.state == SLEEPING
 
     def _read(self) -> dict[str, ThreadTimes]:
         found = {}

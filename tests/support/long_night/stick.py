@@ -22,6 +22,7 @@ class Stick:
         # Under another name first: the folder appears as a whole, as a mounted stick does.
         part = self._folder.with_name(f"{self._folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         for name, source in self._sources.items():
             place = part / name / source.name
             place.parent.mkdir(parents=True)

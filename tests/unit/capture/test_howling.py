@@ -130,7 +130,7 @@ def test_while_music_plays_the_comparison_with_it_decides() -> None:
 
 def test_a_quiet_tone_does_no_harm() -> None:
     detector = FeedbackDetector(RATE, DEVICE_RATE)
-    tone = whistle(4.0, rise=12.0)
+    tone = whistle(2.0, rise=12.0)
     for begin in range(0, len(tone), 4800):
         block = np.repeat(tone[begin : begin + 4800, None], 2, 1).astype(np.float32)
         detector.add_captured(block)

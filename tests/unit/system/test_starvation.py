@@ -85,13 +85,13 @@ def test_a_thread_with_enough_processor_time_hangs_even_beside_others(tmp_path: 
     assert not process.starved_after(110)
 
 
-def test_a_thread_that_only_sleeps_is_told_from_one_that_is_called(tmp_path: Path) -> None:
+def test_a_sleeping_thread_is_told_from_a_stopped_one(tmp_path: Path) -> None:
     process = begun(tmp_path, "S")
-    assert process.monitor.has_slept(1)
-    for state, ran in (("T", 100), ("R", 100), ("S", 101)):
-        process.report(1, state, ran, 50)
-        assert not process.monitor.has_slept(1), state
-    assert not process.monitor.has_slept(2)
+    assert process.monitor.sleeps(1)
+    for state in "TtRD":
+        process.report(1, state, 100)
+        assert not process.monitor.sleeps(1), state
+    assert not process.monitor.sleeps(2)
 
 
 def test_only_the_time_since_the_beginning_counts(tmp_path: Path) -> None:
