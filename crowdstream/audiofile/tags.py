@@ -140,13 +140,14 @@ def labels_in(name: str, text: str) -> Iterator[str]:
         yield from _HASHTAG.findall(text)
         return
     for part in _SEPARATORS.split(text):
-        if name == "genre":
-            for found in _GENRE_NUMBER.finditer(part.strip()):
-                number = int(found[1] or found[2])
-                part = part.replace(found[0], "")
-                if number < len(_GENRES):
-                    yield _GENRES[number]
-        yield part
+        if name != "genre":
+            yield part
+            continue
+        for found in _GENRE_NUMBER.finditer(part.strip()):
+            number = int(found[1] or found[2])
+            if number < len(_GENRES):
+                yield _GENRES[number]
+        yield _GENRE_NUMBER.sub("", part.strip())
 
 
 class _Bytes(Protocol):
@@ -253,7 +254,8 @@ def _read_all(file: _Source, path: Path, tags: Tags) -> None:
         tags.set_default("title", last[3:33].partition(b"\0")[0].decode("latin-1"))
         tags.set_default("artist", last[33:63].partition(b"\0")[0].decode("latin-1"))
         tags.set_default("comment", last[97:127].partition(b"\0")[0].decode("latin-1"))
-        tags.set_default("genre", str(last[127]))
+        if last[127]:  # 0 would be Blues, but it also means that nobody has set it
+            tags.set_default("genre", str(last[127]))
 
 
 def _tempo(text: str) -> float | None:

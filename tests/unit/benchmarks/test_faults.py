@@ -49,7 +49,7 @@ def test_files_on_a_stick_that_is_pulled_out_end_also_for_those_who_read_them(
     sources = {"stems": tmp_path / "track", "one": tmp_path / "single.wav"}
     stick = Stick(tmp_path / "stick", sources)
     assert stick.there
-    with (stick.paths["stems"] / "stem.wav").open("rb") as file, stick.paths["one"].open("rb"):
+    with (stick.paths["stems"] / "stem.wav").open("rb", buffering=0) as file:
         assert file.read(10) == b"x" * 10
         stick.pull_out()
         file.seek(500)

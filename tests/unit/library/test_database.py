@@ -61,8 +61,7 @@ def test_tags_are_those_of_the_file_until_a_person_gives_others(place: Path) -> 
         assert labels == {"a": ("Deep House", "late"), "b": ("Lounge",), "c": ()}
         for text, names in {"deep": "a", "LOUNGE": "b", "pop": "", "rock": ""}.items():
             assert "".join(one.name for one in library.find(Query(text=text))) == names
-        corrected.corrections = Corrections()
-        library.put([corrected])
+        library.correct(corrected.path, lambda _: Corrections())
         assert library.find_by_path(corrected.path).labels == ("Pop",)  # type: ignore[union-attr]
         assert all(known.labelled for known in library.known(["/music"]).values())
         library.put([row("/music/old.wav")])
