@@ -66,7 +66,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     _ACCESS + "invitation.py": (_ACCESS_TESTS + "test_invitation.py",),
     _ACCESS + "failed_attempts.py": (_ACCESS_TESTS + "test_failed_attempts.py", *_GATE_TESTS),
     _ACCESS + "connections.py": (_ACCESS_TESTS + "test_connections.py",),
-    _ACCESS + "listener_sockets.py": (_ACCESS_TESTS + "test_connections.py",),
+    _ACCESS + "listener_sockets.py": (
+        _ACCESS_TESTS + "test_listener_sockets.py", _ACCESS_TESTS + "test_connections.py",
+    ),
     _ACCESS + "middleware.py": _GATE_TESTS,
     "crowdstream/desk/rings.py": ("tests/unit/desk/test_ring_protocol.py",),
     "crowdstream/desk/pages.py": ("tests/unit/desk/test_page_ownership.py",),

@@ -29,7 +29,7 @@ from uvicorn.server import ServerState
 
 from crowdstream.web.auth import connections, listener_sockets
 from crowdstream.web.auth.connections import Connection, Outgoing, SocketConnection, aborted
-from crowdstream.web.auth.limits import MAX_UNSENT_SOCKET_BYTES, Count, Rank
+from crowdstream.web.auth.limits import MAX_UNSENT_SOCKET_BYTES
 from crowdstream.web.auth.listener_sockets import ConnectionSlots, Server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -228,47 +228,6 @@ def test_a_connection_is_counted_under_its_address() -> None:
             writer.close()
 
     serve(scene, places=places)
-
-
-def test_each_address_has_a_connection_limit() -> None:
-    count = Count(10, 2)
-    assert [count.enter("10.0.0.1") for _ in range(3)] == [True, True, False]
-    assert count.enter("10.0.0.2")
-    assert all(count.enter("127.0.0.1") for _ in range(7)), "this machine has all that is left"
-    assert not count.enter("10.0.0.3")
-    count.leave("10.0.0.1")
-    assert count.enter("10.0.0.1")
-
-
-def test_slots_are_reserved_for_this_machine_and_token_holders() -> None:
-    count = Count(10, 100, 4)
-    assert sum(count.enter(f"10.0.0.{number}") for number in range(20)) == 6
-    assert [count.enter("127.0.0.1") for _ in range(3)] == [True, True, False]
-    assert [count.enter("10.0.0.99", Rank.HOLDER) for _ in range(3)] == [True, True, False]
-
-
-def test_the_largest_client_loses_its_oldest_idle_connection() -> None:
-    places = ConnectionSlots(6, 100, 0)
-    dropped: list[str] = []
-    for number in range(6):
-        place = places.enter("10.0.0.1")
-        assert place is not None
-        place.busy = number == 0
-        place.drop = lambda number=number: dropped.append(str(number))  # type: ignore[misc]
-    assert all(places.enter("10.0.0.2") for _ in range(3))
-    assert dropped == ["1", "2", "3"], "the one that is being answered is kept"
-    assert places.enter("10.0.0.2") is None, "both have as many"
-    assert (places.total, places.of("10.0.0.1"), places.of("10.0.0.2")) == (6, 3, 3)
-    assert places.enter("10.0.0.3") is not None
-
-
-def test_an_authenticated_address_may_use_reserved_slots() -> None:
-    places = ConnectionSlots(4, 100, 2)
-    assert [places.enter("10.0.0.1") is not None for _ in range(2)] == [True, True]
-    places._taken.popitem()[0].busy = True
-    assert places.enter("10.0.0.2") is not None, "an idle one of the other's"
-    places.mark_authenticated("10.0.0.9")
-    assert [places.enter("10.0.0.9") is not None for _ in range(2)] == [True, True]
 
 
 def test_silent_tls_handshakes_are_counted_and_time_out(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from starlette.types import ASGIApp
 
+from crowdstream.web.auth import failed_attempts
 from crowdstream.web.auth.failed_attempts import WAYS, FailedAttempts, way_of
-from crowdstream.web.auth.limits import FAILURES_AT_ONCE, REMEMBERED_GUESSES
+from crowdstream.web.auth.limits import FAILURES_A_SECOND, FAILURES_AT_ONCE, REMEMBERED_GUESSES
 from crowdstream.web.auth.token import cookie_value
 from tests.support.web_client import Answer, ask
 from tests.unit.web.auth.test_middleware import TOKEN, Clock, shared
@@ -97,3 +98,43 @@ def test_forged_cookies_use_bounded_memory() -> None:
     for number in range(REMEMBERED_GUESSES + 2000):
         guesses.right(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", "cookie", "x", "y")
     assert len(guesses._wrong) == REMEMBERED_GUESSES
+
+
+def test_a_wrong_secret_counts_once_as_a_cookie_and_each_time_in_a_header() -> None:
+    guesses = FailedAttempts(Clock())
+    for _ in range(2 * AT_ONCE):
+        assert guesses.right(GUEST, "cookie", "x", "y") is False
+    assert [guesses.right(GUEST, "bearer", "x", "y") for _ in range(AT_ONCE)] == [False] * AT_ONCE
+    assert guesses.right(GUEST, "bearer", "x", "y") is None
+    assert guesses.right(GUEST, "bearer", "y", "y") is None, "not compared any more"
+    assert guesses.right(GUEST, "cookie", "y", "y") is True, "each way has its own limit"
+
+
+def test_an_address_may_try_again_when_its_wait_is_over() -> None:
+    clock = Clock()
+    guesses = FailedAttempts(clock)
+    assert guesses.wait(GUEST) == 0.0
+    for number in range(AT_ONCE):
+        guesses.right(GUEST, "link", f"x{number}", "y")
+    assert guesses.wait(GUEST) == pytest.approx(1 / FAILURES_A_SECOND), "that of any way"
+    assert guesses.wait("10.0.0.8") == 0.0
+    clock.now += 1 / FAILURES_A_SECOND - 0.5
+    assert guesses.right(GUEST, "link", "y", "y") is None
+    clock.now += 0.6
+    assert guesses.right(GUEST, "link", "y", "y") is True
+
+
+def test_the_wrong_cookie_that_was_sent_longest_ago_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failed_attempts, "REMEMBERED_GUESSES", 2)
+    guesses = FailedAttempts(Clock())
+
+    def left_after(given: str) -> float:
+        guesses.right(GUEST, "cookie", given, "right")
+        return guesses._buckets["cookie"].of(GUEST).left()
+
+    first, second, again, third = (left_after(given) for given in ("a", "b", "a", "c"))
+    assert (first, second, again, third) == (AT_ONCE - 1, AT_ONCE - 2, AT_ONCE - 2, AT_ONCE - 3)
+    assert left_after("a") == AT_ONCE - 3, "still known"
+    assert left_after("b") == AT_ONCE - 4, "counts again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crowdstream.web.auth.limits import REMEMBERED, Count, TokenBuckets
+from crowdstream.web.auth.limits import REMEMBERED, Count, Rank, TokenBuckets
 
 
 class Clock:
@@ -47,3 +47,31 @@ def test_this_machine_has_only_the_total_limit() -> None:
         count.leave("127.0.0.1")
     assert count.total == 0
     assert count._each == {}, "an address without a connection is forgotten"
+
+
+def test_each_address_has_a_connection_limit() -> None:
+    count = Count(10, 2)
+    assert [count.enter("10.0.0.1") for _ in range(3)] == [True, True, False]
+    assert count.enter("10.0.0.2")
+    assert all(count.enter("127.0.0.1") for _ in range(7)), "this machine has all that is left"
+    assert not count.enter("10.0.0.3")
+    count.leave("10.0.0.1")
+    assert count.enter("10.0.0.1")
+
+
+def test_slots_are_reserved_for_this_machine_and_token_holders() -> None:
+    count = Count(10, 100, 4)
+    assert sum(count.enter(f"10.0.0.{number}") for number in range(20)) == 6
+    assert [count.enter("127.0.0.1") for _ in range(3)] == [True, True, False]
+    assert [count.enter("10.0.0.99", Rank.HOLDER) for _ in range(3)] == [True, True, False]
+
+
+def test_the_address_with_the_most_connections_is_found() -> None:
+    count = Count(9, 9)
+    assert count.largest == "" and count.of("a") == 0
+    for address in ("a", "b", "b", "c"):
+        assert count.enter(address)
+    assert count.largest == "b" and count.of("b") == 2
+    count.leave("b")
+    count.leave("b")
+    assert count.of("b") == 0 and count.largest in ("a", "c")
