@@ -4,7 +4,7 @@
 
 prints the most expensive files of a run. A child's time counts when it has ended and its parent has
 waited for it, so that of a killed process with children of its own is incomplete. The last lines
-are what no test causes: collecting them in each worker, and the tests in total.
+are the sum, and what no test causes: importing and collecting them in each process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 MAX_ROWS = 60
+HEAD = "    wall      CPU   worker  children  file"
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Measured:
     """Adds to each report what has been used since the one before."""
 
     def __init__(self) -> None:
+        self.collected = 0.0
         self._before = Cost.now()
 
     @pytest.hookimpl(wrapper=True)
@@ -78,7 +80,9 @@ class Measured:
         now = Cost.now()
         self._before = now
         output = getattr(session.config, "workeroutput", None)
-        if output is not None:
+        if output is None:  # without workers, or the process that distributes
+            self.collected = now.cpu
+        else:
             output["collected"] = now.cpu
         return result
 
@@ -86,7 +90,8 @@ class Measured:
 class Costs:
     """Sums the costs by file and prints them."""
 
-    def __init__(self) -> None:
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
         self._files: dict[str, Cost] = defaultdict(Cost)
         self._collected = 0.0
 
@@ -102,7 +107,7 @@ class Costs:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the table."""
         terminalreporter.write_sep("=", "costs in seconds")
-        terminalreporter.write_line("    wall      CPU   worker  children  file")
+        terminalreporter.write_line(HEAD)
         ordered = sorted(self._files.items(), key=lambda one: -one[1].cpu)
         for name, cost in ordered[:MAX_ROWS]:
             terminalreporter.write_line(cost.row(name))
@@ -110,11 +115,13 @@ class Costs:
         for _name, cost in ordered:
             every.add(cost)
         terminalreporter.write_line(every.row("all files"))
-        terminalreporter.write_line(f"{self._collected:17.1f}  collecting, all workers")
+        collected = self._measured.collected + self._collected
+        terminalreporter.write_line(f"{collected:17.1f}  collecting, in all processes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Measure in the processes that run tests, and add up in the one that reports."""
-    config.pluginmanager.register(Measured(), "costs-measured")
+    measured = Measured()
+    config.pluginmanager.register(measured, "costs-measured")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Costs(), "costs")
+        config.pluginmanager.register(Costs(measured), "costs")

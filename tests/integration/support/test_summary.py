@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import summary
+from tests.support.costs import HEAD
 from tests.support.environment import child_environment
 
 TESTS = """
@@ -80,6 +81,7 @@ def test_only_a_run_in_which_everything_passes_succeeds(project: Path) -> None:
 FULL_DISK = """
 from pathlib import Path
 from tests.support import summary
+from tests.support.costs import HEAD
 
 # The process that reports asks for this, whichever process runs the test below.
 summary.free_bytes = lambda: (63 << 20) if Path("full").exists() else 1 << 40
@@ -136,3 +138,34 @@ def test_a_test_that_did_not_pass_every_time_is_listed(
     assert "b: 1 passed, 1 failed" in printed and "d: 1 passed, 1 missing" in printed
     assert summary.main([str(first), str(first)]) == 0
     assert "2 runs: 0 tests did not pass every time" in capsys.readouterr().out
+
+
+CALCULATES = """
+import subprocess, sys
+
+def test_calculates(): sum(number * number for number in range(1 << 20))
+
+def test_lets_a_child_calculate():
+    program = "sum(number * number for number in range(1 << 20))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_cpu_time_of_files_and_of_their_children(project: Path, workers: str) -> None:
+    (project / "tests/unit/test_unit.py").write_text(CALCULATES)
+    done = run(project, "-n", workers, "-p", "tests.support.costs", "-k", "calculate or passes")
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    rows = [line.split() for line in lines[lines.index(HEAD) + 1 :]]
+    costs = {
+        row[4]: [float(number) for number in row[:4]] for row in rows
+        if row[-1:] and row[-1].endswith(".py")
+    }  # fmt: skip
+    assert list(costs) == ["tests/unit/test_unit.py", "tests/fuzz/test_fuzz.py"]
+    wall, cpu, worker, children = costs["tests/unit/test_unit.py"]
+    assert wall > 0.0 and worker > 0.0 and children > 0.0
+    assert cpu == pytest.approx(worker + children, abs=0.11)
+    assert costs["tests/fuzz/test_fuzz.py"][3] == 0.0
+    (collecting,) = [float(row[0]) for row in rows if row[1:2] == ["collecting,"]]
+    assert collecting > 0.0
