@@ -15,7 +15,6 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from contrib.soundcard import JackDummy, PulseNull
 from crowdstream.audiofile.stems import folder_cache
@@ -23,6 +22,7 @@ from crowdstream.desk import dsp_tables
 from crowdstream.engine.jit import kernel_cache
 from crowdstream.system.process import GIVE_WAY_VARIABLE
 from tests.support import processes
+from tests.support.scheduling import FileScheduling
 
 if TYPE_CHECKING:
     from tests.support.offline_server import Rig
@@ -57,17 +57,6 @@ soundfile.SoundFile.flush = lambda _file: None
 # One folder of compiled kernels for all tests and all their children, wherever a test moves
 # XDG_CACHE_HOME or HOME to.
 kernel_cache.folder()
-
-
-class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Keeps the tests of a file on one worker, as they share its servers and sounds.
-
-    (Marks for groups of pytest-xdist have no effect with pytest 9.2, which no longer lets it
-    append them to the names of tests.)
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return str(nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(MAX_TEST_SECONDS))
 
 
+# Chromium and playwright's driver take more than a second of a core to start and to end.
+_open = contextlib.ExitStack()
+_browser: Browser | None = None
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium.
+    """Headless Chromium, the same for consecutive modules of this folder; see `FileScheduling`."""
+    global _browser
+    if _browser is None or not _browser.is_connected():
+        _open.close()
+        playwright = _open.enter_context(sync_playwright())
+        _browser = launch_chromium(playwright.chromium)
+        _open.callback(_browser.close)
+    yield _browser
+    for context in _browser.contexts:
+        context.close()
 
-    Not for the whole session: while it is open an event loop runs in this thread, and other tests
-    of the same worker could run none of their own.
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """End Chromium before a test of another folder.
+
+    While it is open an event loop runs in this thread, and other tests of the same worker could run
+    none of their own.
     """
-    with sync_playwright() as playwright:
-        made = launch_chromium(playwright.chromium)
-        yield made
-        made.close()
+    global _browser
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+            _browser = None
+            _open.close()
 
 
 @pytest.fixture
