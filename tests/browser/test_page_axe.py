@@ -1,8 +1,9 @@
 """axe finds nothing in any state of the page: in Chromium, in Firefox and in WebKit.
 
-Chromium looks at each state in each size of window. The layout is the same in all browsers, and
-axe takes seconds: of the two others each looks at half of the states in a wide window and at the
-other half on a phone. A state is checked in the part of the page that it changes.
+Chromium looks at each state in a wide window and on a phone, and at the page as a whole in windows
+of the sizes between. The layout is the same in all browsers, and each of axe's runs takes a second
+or more of a core: Firefox looks at one half of the states in a wide window, and WebKit at the other
+half on a phone. A state is checked in the part of the page that it changes.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.support.browsers.axe import load_axe, violations
 from tests.support.browsers.firefox import FIREFOX, firefox
 from tests.support.browsers.webkit import DRIVER, SCREEN, mini_browser, webkit
 from tests.support.browsers.window import ChromiumWindow, Window, wait_for
-from tests.support.chromium import launch_chromium, new_context
+from tests.support.chromium import new_context
 from tests.support.fake_portaudio import Device
 from tests.support.live_portaudio import install
 from tests.support.page_server import PAGE_SERVER, deck_is, load, music_server
@@ -119,8 +119,9 @@ LOST = State(
     holds="document.body.dataset.link === 'lost'",
 )
 SMALL = ("phone", "sideways")
+FULL = ("wide", "phone")  # where all states are checked
 BROWSERS = ("chromium", "firefox", "webkit")
-ONCE = {"firefox": "wide", "webkit": "phone"}  # where those two look at an empty page
+SIZES_IN = {"chromium": tuple(SIZES), "firefox": ("wide",), "webkit": ("phone",)}
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +157,7 @@ def window(
     folder = tmp_path_factory.mktemp(request.param)
     with contextlib.ExitStack() as stack:
         if request.param == "chromium":
-            playwright = stack.enter_context(sync_playwright())
-            browser = launch_chromium(playwright.chromium)
-            stack.callback(browser.close)
+            browser = request.getfixturevalue("browser")
             yield ChromiumWindow(new_context(browser).new_page())
         elif request.param == "firefox":
             if FIREFOX is None:
@@ -201,11 +200,17 @@ def show(window: Window, url: str, size: str) -> None:
 def states_of(window: Window, size: str) -> dict[str, State]:
     """The states to check in a browser window of that size."""
     states = {**EVERYWHERE, **(VIEWS if size in SMALL else PANELS)}
+    if size not in FULL:
+        return {"playing": states["playing"]}
     if window.name == "chromium":
         return states
-    # Each browser checks one half of the states per size; the other browser checks the other half.
-    rest = (window.name == "webkit") ^ (size in SMALL)
-    return {name: states[name] for name in ("playing", *list(states)[int(rest) :: 2])}
+    half = list(states)[int(window.name == "webkit") :: 2]
+    return {name: states[name] for name in ("playing", *half)}
+
+
+def full_sizes(window: Window) -> list[str]:
+    """The sizes in which a browser looks at more than the page as a whole."""
+    return [size for size in SIZES_IN[window.name] if size in FULL]
 
 
 def test_axe_detects_known_faults(window: Window, stage: Running) -> None:
@@ -230,7 +235,7 @@ def test_axe_detects_known_faults(window: Window, stage: Running) -> None:
 
 def test_axe_finds_nothing_in_any_state(window: Window, stage: Running) -> None:
     found: dict[str, list[str]] = {}
-    for size in SIZES if window.name == "chromium" else ("wide", "phone"):
+    for size in SIZES_IN[window.name]:
         show(window, stage.page(), size)
         found |= look(window, states_of(window, size), size)
     assert found == {}
@@ -240,7 +245,7 @@ def test_axe_finds_nothing_in_a_disconnected_page(
     window: Window, stage: Running
 ) -> None:
     found: dict[str, list[str]] = {}
-    for size in SIZES if window.name == "chromium" else ("wide", "phone"):
+    for size in full_sizes(window):
         show(window, stage.page(), size)
         found |= look(window, {"lost": LOST}, size)
     window.open("about:blank")  # ends its connection
@@ -252,8 +257,8 @@ def test_axe_finds_nothing_in_an_empty_view_only_page(
 ) -> None:
     found: dict[str, list[str]] = {}
     read_only = State("null", holds="document.body.classList.contains('read-only')")
-    for size in ("wide", "phone") if window.name == "chromium" else (ONCE[window.name],):
+    for size in full_sizes(window):
         show(window, bare.page(), size)
-        empty = VIEWS if size in SMALL else PANELS
+        empty = PANELS if window.name == "chromium" and size == "wide" else {}
         found |= look(window, {"read-only": read_only, **empty}, size)
     assert found == {}
