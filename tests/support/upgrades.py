@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -37,11 +38,12 @@ def engine_fault(fault: str) -> Patch:
 
 
 def installation(folder: Path, version: str = NEXT, patches: Sequence[Patch] = ()) -> Path:
-    """Copy the package to a new folder, with another version and changes; return the folder."""
+    """Copy the package to a new folder, with another version and changes; return the folder.
+
+    Unchanged files have their bytecode: it is valid, as the times of the files are copied, too.
+    """
     package = folder / "crowdstream"
-    shutil.copytree(
-        PROJECT / "crowdstream", package, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(PROJECT / "crowdstream", package, copy_function=_copy)
     own = f'__version__ = "{crowdstream.__version__}"'
     for name, old, new in (("__init__.py", own, f'__version__ = "{version}"'), *patches):
         path = package / name
@@ -50,6 +52,15 @@ def installation(folder: Path, version: str = NEXT, patches: Sequence[Patch] = (
             raise ValueError(f"{name} does not contain {old!r}")
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
     return folder
+
+
+def _copy(source: str, target: str) -> None:
+    # Python replaces bytecode and never changes it, so the copy may be the same file.
+    if source.endswith(".pyc"):
+        with contextlib.suppress(OSError):  # another file system
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
 
 
 def begin(
