@@ -247,6 +247,8 @@ def test_silent_tls_handshakes_are_counted_and_time_out(
             assert await end_of(reader) == b""
         while places.total:
             await asyncio.sleep(0.01)
+        # A busy machine may need longer for those that are not silent.
+        monkeypatch.setattr(listener_sockets, "HANDSHAKE_SECONDS", PATIENCE)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
         writer.write(REQUEST)
         assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
