@@ -42,6 +42,7 @@ from crowdstream.control.peers.jack_ports import JackPorts
 from crowdstream.control.peers.lights import Lights
 from crowdstream.control.peers.link import LinkSync
 from crowdstream.control.peers.midi import MIDI_SENDER, Midi
+from crowdstream.control.peers.rooms import Rooms
 from crowdstream.control.processes.engine_pool import REASONS, Done
 from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.processes.storage_health import StorageHealth
@@ -51,6 +52,7 @@ from crowdstream.control.publish.event_sources import EventSources
 from crowdstream.control.publish.feedback import Feedback
 from crowdstream.control.publish.meters import Meters
 from crowdstream.control.publish.reply_ports import ReplyPorts
+from crowdstream.control.publish.state_view import StateView
 from crowdstream.control.publish.status import Status
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.control.replies import Replies, once
@@ -215,6 +217,13 @@ class Dispatcher:
         self.quantize = Quantize()
         self.scheduler = Scheduler(self)
         self.feedback = Feedback(self)
+        self.rooms = Rooms(
+            self, settings, StateView(self).values,
+            lambda sender, frame, now, beat: ServerRequest(
+                self, "rooms", discard_reply, sender, frame, now, beat
+            ),
+            self.notify, self.events.report,
+        )
         self.link = LinkSync(self, settings.link, self.notify, self.events.report)
         self.midi_ticks = MidiTicks(desk, self.beat_clock, self.clock, monotonic, self.reply_to)
         self._quiet = LineThrottle(monotonic)
@@ -348,14 +357,19 @@ class Dispatcher:
         self.dj.check_trust()
 
     def perform(
-        self, batch: Sequence[Entry], frame: int = 0, beat: float | None = None
+        self,
+        batch: Sequence[Entry],
+        frame: int = 0,
+        beat: float | None = None,
+        now: int | None = None,
     ) -> None:
         """Carry out messages that belong together, at `frame` (0: immediately).
 
         They are published to the engine together, so they act on the same frame. With `beat` they
-        act at that beat of the clock, and `frame` is its expected frame.
+        act at that beat of the clock, and `frame` is its expected frame. `now`: the frame of their
+        arrival, by default the present one.
         """
-        now = self.clock.now()
+        now = self.clock.now() if now is None else now
         self.state_changed = True
         for entry in batch:
             if beat is None:
@@ -398,6 +412,10 @@ class Dispatcher:
                 self.feedback.failed(sender, command.address_at(place))
         if not frame and self._wait_for_beat(bound, entry, now):
             return
+        if self.rooms.leads:
+            frame = self.rooms.stamp(bound, frame, beat, now)
+            for one in bound:
+                one[4].frame = frame
         if len(bound) == 1:
             self._carry_out(*bound[0])
             return
@@ -561,6 +579,7 @@ class Dispatcher:
         self.feedback.tick()
         self.dj.tick()
         self.link.tick()
+        self.rooms.tick()
         self.event_sources.tick()
         self._log_left_out()
         if self.watch:
@@ -579,7 +598,7 @@ class Dispatcher:
             return self._ticked + TICK_SECONDS
         wanted = min(
             wanted, self.scheduler.due(), self.meters.due(), self.changes.due(),
-            self.feedback.due(), self.link.due(),
+            self.feedback.due(), self.link.due(), self.rooms.due(),
         )
         # Not at once: work that can't be done yet must not keep the processor busy.
         return min(max(wanted, self._ticked + TICK_SECONDS), self._ticked + REST_SECONDS)
@@ -668,3 +687,4 @@ class Dispatcher:
                 fixed=True,
             )
         self.deck_manager.retime()
+        self.rooms.clock_changed()

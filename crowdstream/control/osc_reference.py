@@ -89,6 +89,12 @@ SUBJECTS = (
         ("/link/",),
     ),
     Subject(
+        "rooms", "Rooms",
+        "Several servers that play the same set in step. "
+        "[Keep rooms in step](../../how-to/keep-rooms-in-step.md) describes the setup.",
+        ("/rooms/",),
+    ),
+    Subject(
         "decks-and-mixer", "Decks, stems and the mix",
         "Loading, starting, levels, EQ and filters. "
         "[Decks and stems](../../concepts/decks-and-stems.md) introduces them.",

@@ -21,6 +21,7 @@ from crowdstream.control.peers.jack_ports import start_jack
 from crowdstream.control.peers.lights import lights_process, start_lights
 from crowdstream.control.peers.link import link_process, start_link
 from crowdstream.control.peers.midi import midi_process, start_midi
+from crowdstream.control.peers.rooms import rooms_process, start_rooms
 from crowdstream.control.processes.captures import capture_processes, start_capture
 from crowdstream.control.processes.child import Child, ControlThreadCaller, stop_all
 from crowdstream.control.processes.event_loop import EventLoop
@@ -308,6 +309,7 @@ class Server:
         link = self.core.link
         made.append(link_process(link, partial(start_link, forks, self.desk, link)))
         made.append(lights_process(self.core.lights, partial(start_lights, forks, self.desk)))
+        made.append(rooms_process(self.core.rooms, partial(start_rooms, forks, self.desk)))
         made.append(midi_process(self.core.midi, partial(start_midi, forks, self.desk)))
         for one in made:
             if one.name in self._store.kept:

@@ -106,6 +106,8 @@ class Desk:
     meter_ring: np.ndarray
     meter_weights: np.ndarray
     cue_out: np.ndarray
+    steering: Any
+    steer_line: np.ndarray
     handover: np.ndarray
     filter_table: np.ndarray
     chains: np.ndarray

@@ -64,6 +64,9 @@ GRID_POINTS = 512  # pairs of beat and file frame per grid; linear between them
 TAP_FRAMES = 131072  # frames per ring: 3 s at 44.1 kHz; a power of two
 # Frames past `head` that the engine may already be writing: its longest block.
 TAP_MARGIN = 16384
+# The output's resampler (`engine/mixer/steering.py`): frames of the mix that it keeps, and the most
+# that one of its passes adds.
+STEER_KEPT, STEER_FRAMES = 64, 512
 HANDOVER_FRAMES = 128  # frames that two engines play together when one hands over: 3 ms
 TAP_MASTER, TAP_CUE = 0, 1
 TAP_DECK = 2  # + deck: after its EQ and effects, before its level

@@ -313,6 +313,25 @@ INPUT_CLOCK = _record(
     ("astray", "f8"),  # seconds for which its blocks have been too late to be jitter
 )
 
+# The output's rate: by it, a room keeps in step with others. `on` and `wanted` are written by the
+# process of the rooms, the rest by the engine. Nothing here is saved by the undo log: a successor
+# whose frame does not follow the line begins it again.
+STEERING = _record(
+    ("on", "i8"),  # 1: the mix is resampled to the device
+    ("wanted", "f8"),  # frames of the mix per frame of the device, minus 1; 1e-6 is 1 ppm
+    ("engaged", "i8"),  # 0: bit for bit; 1: resampled; 2: the rest of the line is played
+    ("rate", "f8"),  # `wanted`, approached gradually
+    ("place", "i8"),  # frame of the mix that the device receives next ...
+    ("fraction", "f8"),  # ... and the distance past it, 0..1
+    ("end", "i8"),  # frame after the last one in the line
+    ("filled", "i8"),  # frames that the current pass has added to the line
+    ("out", "i8"),  # frames that the device has received
+    ("restarts", "i8"),  # times that the line was begun again
+    # Written together with the clock's `callback_ns`, under the clock's stamp.
+    ("mark_out", "i8"),  # `out` when the latest block was requested
+    ("mark_place", "f8"),  # `place` and `fraction` then
+)
+
 METERING = _record(
     ("on", "i8"),  # METERS_* that are requested; set by control
     ("hop", "i8"),  # frames per entry of the ring: 10 ms

@@ -42,6 +42,8 @@ from crowdstream.desk.constants import (
     SEGMENT,
     SLOTS,
     SOURCES,
+    STEER_FRAMES,
+    STEER_KEPT,
     STEM_GROUPS,
     STEM_PAST,
     STEMS,
@@ -78,6 +80,7 @@ from crowdstream.desk.dtypes import (
     RAMP,
     RINGS,
     SOURCE,
+    STEERING,
     TAP,
     UNDO_LOG,
     VOICE,
@@ -87,7 +90,7 @@ from crowdstream.desk.load_shedding import QUALITY
 from crowdstream.desk.opcodes import INT16
 from crowdstream.desk.ramps import RAMPS
 
-VERSION = 6
+VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,11 @@ def _regions() -> tuple[dict[str, Region], int]:
         ("cue", np.dtype("f4"), (SEGMENT, 2)),  # signal of the second output pair
         ("stem_out", np.dtype("f4"), (DECKS * STEMS, SEGMENT, 2)),  # stems whose tap is on
         ("cue_line", np.dtype("f4"), (DELAY_FRAMES, 2)),
-        ("cue_out", np.dtype("f4"), (TAP_MARGIN, 2)),  # the block's cue bus, for the device
+        # The block's cue bus, for the device; behind it, that of a pass of the output's resampler.
+        ("cue_out", np.dtype("f4"), (TAP_MARGIN + STEER_FRAMES, 2)),
+        ("steering", STEERING, (1,)),
+        ("steer_mix", np.dtype("f4"), (STEER_FRAMES, 2)),  # master of a pass
+        ("steer_line", np.dtype("f4"), (STEER_KEPT + STEER_FRAMES, 4)),  # master and cue
         # Frames of both output pairs that one engine has rendered for its successor to fade in.
         ("handover", np.dtype("f4"), (HANDOVER_FRAMES, 4)),
         ("curves", np.dtype("f4"), (BANDS, SEGMENT, LANES)),  # gains of the EQ bands

@@ -16,6 +16,7 @@ from crowdstream.desk.constants import (
     MIN_RATE,
     SEGMENT,
     SLOTS,
+    TAP_MARGIN,
     TURN,
     VOICES,
 )
@@ -71,6 +72,7 @@ from crowdstream.engine.mixer.inputs import (
 )
 from crowdstream.engine.mixer.master import finish, start_tone, stop_tone
 from crowdstream.engine.mixer.meters import meter_outputs, meter_sources
+from crowdstream.engine.mixer.steering import STEER_PASS, begin_pass, end_pass, fill_line
 from crowdstream.engine.mixer.taps import tap_outputs, tap_sources
 from crowdstream.engine.schedule.beat_clock import beat_at, fill_tempo, set_clock
 from crowdstream.engine.schedule.command_heap import (
@@ -237,6 +239,38 @@ def _turn(address, out, at, frames):
     return frame
 
 
+@kernel
+def _whole_turn(address, out, at, frames, last):
+    # A turn that can be repeated by another engine; `last`: it completes a block.
+    begin_turn(address)
+    frame = _turn(address, out, at, frames)
+    if last:
+        views.ledger(address)[0].blocks += 1
+    end_turn(address, frame)
+
+
+@kernel
+def _render_steered(address, out, frames):
+    # Resample the mix to the device's clock. Returns the number of frames: fewer than `frames` if
+    # the steering was switched off and its line has ended.
+    mix = views.float32_samples(address + views.STEER_MIX_AT - 4 * 2 * TAP_MARGIN)
+    done = 0
+    while done < frames:
+        some = min(frames - done, STEER_PASS)
+        missing = begin_pass(address, some)
+        if missing > 0:
+            # Behind the block's own cue bus, which the passes before have filled already.
+            _whole_turn(address, mix, TAP_MARGIN, missing, done + some == frames)
+            fill_line(address, missing)
+        elif done + some == frames:
+            views.ledger(address)[0].blocks += 1
+        some = end_pass(address, out, done, some)
+        done += some
+        if views.steering(address)[0].engaged == 0:
+            break
+    return done
+
+
 @entry(types.void(types.int64, types.int64, types.int64))
 def render_at(address, out_address, frames):
     """Render `frames` frames to interleaved float32 stereo at `out_address`, for the callback.
@@ -245,15 +279,15 @@ def render_at(address, out_address, frames):
     """
     control = flush_denormals()
     out = views.float32_samples(out_address)
+    steering = views.steering(address)[0]
     done = 0
+    if steering.on or steering.engaged:
+        done = _render_steered(address, out, frames)
     while done < frames:
         some = min(frames - done, TURN)
-        begin_turn(address)
-        frame = _turn(address, out, done, some)
+        _whole_turn(address, out, done, some, done + some == frames)
         done += some
-        if done == frames:
-            views.ledger(address)[0].blocks += 1
-        end_turn(address, frame)
+    steering.out += frames
     restore_control(control)
 
 

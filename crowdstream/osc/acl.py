@@ -13,7 +13,7 @@ from typing import Any
 
 from crowdstream.system.network_address import is_loopback, parse_address, parse_network
 
-LOCAL_SENDERS = frozenset({"midi"})
+LOCAL_SENDERS = frozenset({"midi", "rooms"})
 """Hosts in the addresses of senders inside the server; no packet can come from them."""
 REMEMBERED = 4096  # addresses whose trust level is cached
 

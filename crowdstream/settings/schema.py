@@ -476,6 +476,36 @@ class Settings:
             " (peer)",
         ),
     )
+    rooms: str | None = field(
+        default=None,
+        metadata=_about(
+            Text("leader, or the address of a leader", spaces=False),
+            "ROLE",
+            "play in step with other rooms: leader, or the address of the leader to follow",
+            unset="alone",
+        ),
+    )
+    rooms_port: int = field(
+        default=57130,
+        metadata=_about(Int(1, 65535), "PORT", "UDP port of the leader of the rooms"),
+    )
+    rooms_key_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("a file that can be read"),
+            "FILE",
+            "file with a secret that all rooms share, at least 16 characters",
+        ),
+    )
+    rooms_folder: Path | None = field(
+        default=None,
+        metadata=_about(
+            File("the path of a folder"),
+            "DIR",
+            "this room's folder with the music of the rooms",
+            unset="the same paths in all rooms",
+        ),
+    )
     movement_map: Path | None = field(
         default=None,
         metadata=_about(
@@ -664,6 +694,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "deck_a", "deck_b", "deck_c", "deck_d", "levels", "target_lufs", "bpm", "base_bpm", "meter",
         "link", "movement_map", "schedule", "print_beats",
     ),
+    "Rooms": ("rooms", "rooms_port", "rooms_key_file", "rooms_folder"),
     "Lights": ("lights", "lights_lead"),
     "MIDI": ("midi_clock", "midi_follow", "midi_map", "midi_api"),
     "Alerts": ("alert_url", "alert_format", "alert_level"),

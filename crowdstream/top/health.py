@@ -166,6 +166,11 @@ def _inputs_and_peers(readings: Readings) -> list[Field]:
         missing = readings.text("jack") == "searching"
         text = "no server" if missing else f"{readings.count('jack_connected')} connections"
         found.append(labelled("JACK ports", text, _grade(missing, "yellow"), 1))
+    if readings.text("rooms.state") not in ("", "off"):
+        text = readings.text("rooms.state")
+        if text == "leading":
+            text = f"{readings.count('rooms.in_step')} of {readings.count('rooms.count')} in step"
+        found.append(labelled("rooms", text, _grade(text in ("failed", "searching"), "yellow"), 3))
     if readings.text("link.state") not in ("", "off"):
         text = f"{readings.text('link.state')}, {readings.count('link.peers')} peers"
         found.append(labelled("Link", text, "", 1))

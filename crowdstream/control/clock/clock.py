@@ -423,6 +423,24 @@ class BeatClock:
         # The current segment, including a change that was due at this very frame.
         return [(frame, self.at(now)), *updates]
 
+    def adopt(self, state: dict[str, Any], shift: int, now: int) -> ClockUpdates:
+        """Run as another clock, whose frames are `shift` less than the own ones.
+
+        `state`: its `to_state`. `now`: the frame that the engine renders next. Returns the segments
+        to send to the engine, the current one first.
+        """
+        sent = self._sent
+        self.restore(state)
+        self.zero = None if self.zero is None else self.zero + shift
+        self._past = [replace(one, frame=one.frame + shift) for one in self._past]
+        self._ahead = [
+            (replace(change, frame=change.frame + shift), replace(one, frame=one.frame + shift))
+            for change, one in self._ahead
+        ]
+        self._sent = sent
+        updates = self._plan(now)
+        return [(0, self.at(now)), *((frame, one) for frame, one in updates if frame >= now)]
+
     def jump(self, beats: float, frame: int, now: int) -> ClockUpdates:
         """Jump forwards by `beats` at `frame`; time zero and the tempo stay as they are.
 

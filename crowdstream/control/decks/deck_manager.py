@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,6 +32,19 @@ from crowdstream.desk.ramps import (
 RAMP_SECONDS = 0.02  # of levels, gains and rates: forty changes a second join without a step
 MIN_RAMP_SECONDS = 0.004  # also for a requested 0: a step in a level is audible as a click
 START_PATIENCE = 5.0  # seconds that a start waits for its files after it is due
+
+
+class StartGate(Protocol):
+    """Decides on starts, for rooms in step: see `control/rooms/`."""
+
+    def admits(self, start: Start) -> bool:
+        """Whether a start that was requested may take place."""
+
+    def restamp(self, start: Start) -> bool:
+        """Its files are in memory: whether it still takes place. May change its frame."""
+
+    def issued(self, start: Start) -> None:
+        """It is with the engine."""
 
 
 class DeckManager:
@@ -64,6 +77,7 @@ class DeckManager:
         self._jumps: list[Jump] = []
         self._targets: dict[int, float] = {}
         self._syncs: list[tuple[list[Track], list[Start], Request, int]] = []
+        self.gate: StartGate | None = None
         buffers.observer = self
 
     # Starting and stopping ---------------------------------------------------------------
@@ -76,14 +90,16 @@ class DeckManager:
         if self._joined is not None:
             self._joined.append((items, frame))
             return
-        for item in items:
-            if frame == 0:
-                self._replace_waiting(item.track)
-            self._fetch(item)
         ahead = max(0, frame - self._desk.frame) / self._desk.sample_rate
         request = items[0].request
         beat = request.beat if frame == request.frame else None
         start = Start(items, frame, self._monotonic() + ahead + START_PATIENCE, beat)
+        if self.gate is not None and not self.gate.admits(start):
+            return
+        for item in items:
+            if frame == 0:
+                self._replace_waiting(item.track)
+            self._fetch(item)
         self._starts.append(start)
         self._try_start(start)
 
@@ -171,8 +187,12 @@ class DeckManager:
             for item in start.items:
                 item.request.fail(f"all {VOICES} voices are playing already: stop some tracks")
             return
+        if self.gate is not None and not self.gate.restamp(start):
+            return
         for item in start.items:
             self._issue(item, Due(start.frame, start.beat))
+        if self.gate is not None:
+            self.gate.issued(start)
 
     def _issue(self, item: Item, due: Due) -> None:
         track = item.track

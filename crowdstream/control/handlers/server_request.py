@@ -27,6 +27,7 @@ from crowdstream.control.peers.jack_ports import JackPorts
 from crowdstream.control.peers.lights import Lights
 from crowdstream.control.peers.link import LinkSync
 from crowdstream.control.peers.midi import Midi
+from crowdstream.control.peers.rooms import Rooms
 from crowdstream.control.processes.engine_pool import Done
 from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.control.publish.change_feed import ChangeFeed
@@ -62,6 +63,7 @@ class Parts(RequestReporter, Protocol):
     jack: JackPorts
     lights: Lights
     midi: Midi
+    rooms: Rooms
     opening_hours: OpeningHours
     pitches: PitchSettings
     effects: Effects

@@ -36,6 +36,7 @@ JACK_MODULE = "crowdstream.jack.main"
 BROADCAST_MODULE = "crowdstream.broadcast.main"
 LINK_MODULE = "crowdstream.link.main"
 LIGHTS_MODULE, MIDI_MODULE = "crowdstream.lights.main", "crowdstream.midi.main"
+ROOMS_MODULE = "crowdstream.rooms.main"
 RECORDER_MODULE, WEB_MODULE = "crowdstream.recorder.main", "crowdstream.web.main"
 # Modules to import before the first fork. Those imported later would change memory that is shared
 # with the children. The page's are many and used by one process only, which imports them itself.

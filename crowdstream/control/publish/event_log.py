@@ -34,6 +34,8 @@ KINDS = {
     "jack": WARNING,
     "link": WARNING,
     "link_peers": INFO,
+    "rooms": INFO,
+    "rooms_lost": WARNING,
     "lights_lost": WARNING,
     "lights_found": INFO,
     "midi_lost": WARNING,

@@ -116,6 +116,10 @@ class StateViewSource(StatusSource, DeckViewSource, Protocol):
         """The Link session."""
 
     @property
+    def rooms(self) -> RevisedPart:
+        """The rooms in step."""
+
+    @property
     def lights(self) -> RevisedPart:
         """The lights."""
 
@@ -150,6 +154,7 @@ class StateView:
             "inputs": (self._inputs, self._inputs),
             "link": (self._link, self._link),
             "lights": (lambda _: core.lights.revision, lambda _: core.lights.value()),
+            "rooms": (lambda _: core.rooms.value(), lambda _: core.rooms.value()),
             "midi": (lambda _: core.midi.revision, lambda _: core.midi.value()),
             "schedule": (self._schedule, self._schedule),
             "buffers": (self._buffers, self._buffers),

@@ -163,6 +163,19 @@ STATUS_NAMES = {
     "link.deviation_ms": "by how much the session is ahead of the clock",
     "link.playing": "1: the session's transport runs",
     "link.faults": "unusable reports of the session, and losses of the Link process",
+    "rooms.state": "rooms in step: off, starting (its process), failed (no key, no port, or refused), "
+    "leading, searching (the leader does not answer), approaching, or in step (within 0.5 ms)",
+    "rooms.count": "rooms that follow this one",
+    "rooms.in_step": "of these, in step",
+    "rooms.deviation_ms": "by how much this room is behind its leader; of a leader, the largest",
+    "rooms.error_ms": "uncertainty of the leader's clock; of a leader, the largest",
+    "rooms.drift_ppm": "correction of the output's rate",
+    "rooms.lead_ms": "by how much later a leader's commands act",
+    "rooms.rejected": "packets that were forged, repeated or of an earlier session",
+    "rooms.repeated": "packets with commands that were sent again",
+    "rooms.relocks": "times that the deviation was too large to be corrected by the rate",
+    "rooms.repairs": "differences from the leader that were corrected",
+    "rooms.faults": "rooms or leaders that were lost, refused or lacked a file",
     "waiting": "messages scheduled for a time or beat",
     "events_unwritten": "events that are missing in the file of the event log",
     "alerts_sent": "alerts that a server of `--alert-url` has accepted",
@@ -267,6 +280,10 @@ class StatusSource(Protocol):
         """The Link session."""
 
     @property
+    def rooms(self) -> StatusPart:
+        """The rooms in step."""
+
+    @property
     def lights(self) -> StatusPart:
         """The lights."""
 
@@ -318,6 +335,7 @@ class Status:
             **core.live_inputs.readings(),
             **core.jack.readings(),
             **core.link.readings(),
+            **core.rooms.readings(),
             **core.lights.readings(),
             **core.midi.readings(),
             **core.opening_hours.readings(),

@@ -141,6 +141,7 @@ class Snapshotter:
         yield "opening_hours", core.opening_hours.to_state()
         yield "lights", core.lights.to_state()
         yield "midi", core.midi.to_state()
+        yield "rooms", core.rooms.to_state()
         yield "mixing", core.channel_strips.to_state()
         yield "effects", core.effects.to_state()
         yield "meters", core.meters.to_state()
@@ -182,6 +183,8 @@ class Snapshotter:
         core.link.restore(values.get("link"))
         if "lights" in values:  # an earlier version has none
             core.lights.restore(values["lights"])
+        if "rooms" in values:
+            core.rooms.restore(values["rooms"])
         if "midi" in values:
             core.midi.restore(values["midi"])
         self._restore_mixer(values, held)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import threading
 import time
+from pathlib import Path
 
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.engine.drivers.callback import Callback
 
 # Like a device with two periods: a block is due one period before it would be audible.
 RESTART_PERIODS = 8  # after a stall of this length the clock restarts instead of catching up
+
+
+# For tests and benchmarks of rooms: how many ppm the clock is fast, and a file to which its blocks
+# are written, each after the time (ns, monotonic) at which it is heard and its number of frames.
+ERROR_VARIABLE = "CROWDSTREAM_CLOCK_ERROR_PPM"
+RECORDING_VARIABLE = "CROWDSTREAM_CLOCK_RECORDING"
+BLOCK_HEAD = struct.Struct("<qq")
 
 
 class InternalClockDriver:
@@ -26,6 +36,9 @@ class InternalClockDriver:
         self._rate = sample_rate
         self._frames = frames
         self._since = since
+        self._error = float(os.environ.get(ERROR_VARIABLE, 0.0)) * 1e-6
+        recording = os.environ.get(RECORDING_VARIABLE)
+        self._recording = Path(recording).open("ab") if recording else None  # noqa: SIM115
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="null-driver", daemon=True)
 
@@ -45,7 +58,7 @@ class InternalClockDriver:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        period = self._frames / self._rate
+        period = self._frames / (self._rate * (1.0 + self._error))
         begin = time.monotonic()
         if self._since is not None:
             begin = self._since + period
@@ -59,7 +72,10 @@ class InternalClockDriver:
             if wait > 0:
                 time.sleep(wait)
             heard = begin + (block + 2) * period
-            self._callback.fill(self._frames, missed, int(heard * 1e9))
+            out = self._callback.fill(self._frames, missed, int(heard * 1e9))
+            if self._recording is not None:
+                self._recording.write(BLOCK_HEAD.pack(int(heard * 1e9), self._frames))
+                self._recording.write(out[:, :2].tobytes())
             block += 1
             late = time.monotonic() - (begin + block * period)
             missed = late > 0

@@ -129,6 +129,8 @@ eq_use = _accessor("eq_use")
 eq_coefficients = _accessor("eq_coefficients")
 cue_line = _accessor("cue_line")
 cue_out = _accessor("cue_out")
+steering = _accessor("steering")
+steer_line = _accessor("steer_line")
 metering = _accessor("metering")
 meters = _accessor("meters")
 meter_ring = _accessor("meter_ring")
@@ -161,6 +163,7 @@ def page_address(address, page):
     return address + layout.ARENA_OFFSET + page * constants.PAGE_BYTES
 
 
+STEER_MIX_AT = REGIONS["steer_mix"].offset
 WET_AT = REGIONS["wet"].offset
 UNDO_AT = REGIONS["undo"].offset
 LANES_AT = REGIONS["lanes"].offset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from crowdstream.desk.constants import DECKS, DELAY_FRAMES, INPUTS, TAP_MARGIN
+from crowdstream.desk.constants import DECKS, DELAY_FRAMES, INPUTS, STEER_FRAMES, TAP_MARGIN
 from crowdstream.desk.ramps import RAMP_CUE, RAMP_INPUT_PFL, RAMP_PFL
 from crowdstream.engine.dsp.limiter import RELEASE_SECONDS, RELEASED
 from crowdstream.engine.dsp.ramps import fill_ramp
@@ -87,7 +87,7 @@ def finish_cue(address, at, count):
         place = (frame - limiter.delay) & (DELAY_FRAMES - 1)
         cue[i, 0] = line[place, 0]
         cue[i, 1] = line[place, 1]
-        if at + i < TAP_MARGIN:
+        if at + i < TAP_MARGIN + STEER_FRAMES:
             whole[at + i, 0] = line[place, 0]
             whole[at + i, 1] = line[place, 1]
     master.cue_gain = hold

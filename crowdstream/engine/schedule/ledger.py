@@ -116,6 +116,11 @@ def begin_block(address, frames, now_ns, flagged):
     clock.previous_ns = clock.callback_ns
     clock.callback_ns = now_ns
     clock.callback_frame = clock.frame
+    steering = views.steering(address)[0]
+    steering.mark_out = steering.out
+    steering.mark_place = float(clock.frame)
+    if steering.engaged:
+        steering.mark_place = steering.place + steering.fraction
     store_release(address + _STAMP, stamp + 2)
 
 

@@ -25,7 +25,7 @@ from crowdstream.desk.ramps import (
 
 # Rows of layout version 6. A process attaches only to a desk of its own version, so moving a row
 # requires a new `layout.VERSION`.
-VERSION = 6
+VERSION = 7
 MIXER_ROWS = {
     "MASTER": 0, "CROSSFADER": 2, "CUE": 3, "SAMPLES": 4, "ANNOUNCEMENTS": 5, "DUCK": 6,
     "HOUSE": 7, "DECK": 8,

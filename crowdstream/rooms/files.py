@@ -1,0 +1,117 @@
+"""Files of the same music in several rooms: by their path below each room's folder, or by content.
+
+A file's content is recognised by its size and a digest of its beginning and end; a folder of stems
+by those of its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+PART_BYTES = 65536  # at the beginning and at the end of a file
+MAX_INDEXED = 200_000  # files and folders of a room that are searched by content
+MAX_FOLDER_FILES = 64  # of stems
+
+
+class RoomFiles:
+    """The music of one room. `folder`: below which paths are relative; None: paths are absolute."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = Path(folder).expanduser().absolute() if folder else None
+        self._sizes: dict[int, list[Path]] | None = None
+        self._found: dict[str, str] = {}
+        self.missing = 0
+        """Files of the leader that this room does not have."""
+
+    def describe(self, path: str) -> dict[str, Any]:
+        """Return a file of this room as other rooms can find it."""
+        whole = Path(path).expanduser().absolute()
+        shown = str(whole)
+        if self._folder is not None:
+            try:
+                shown = str(whole.relative_to(self._folder))
+            except ValueError:
+                shown = whole.name
+        size, digest = fingerprint(whole)
+        return {"path": shown, "size": size, "print": digest}
+
+    def find(self, described: dict[str, Any]) -> str:
+        """Return the absolute path of the leader's file in this room.
+
+        A file that is missing is counted, and the path returned is the one at which it should be.
+        """
+        shown, size = str(described["path"]), int(described["size"])
+        digest = str(described["print"])
+        known = self._found.get(digest)
+        if known is not None and os.path.exists(known):
+            return known
+        path = self._place(shown)
+        match = path if fingerprint(path) == (size, digest) else self._by_content(size, digest)
+        if match is None:
+            if not digest:
+                return str(path)
+            self.missing += 1
+            return str(path)
+        self._found[digest] = str(match)
+        return str(match)
+
+    def _place(self, shown: str) -> Path:
+        if self._folder is None:
+            return Path(shown)
+        # A path from the network never leaves the folder.
+        parts = [part for part in Path(shown).parts if part not in ("/", "..", ".")]
+        return self._folder.joinpath(*parts)
+
+    def _by_content(self, size: int, digest: str) -> Path | None:
+        if self._folder is None or not digest:
+            return None
+        if self._sizes is None:
+            self._sizes = {}
+            count = 0
+            for folder, _folders, names in os.walk(self._folder):
+                for name in names:
+                    path = Path(folder, name)
+                    try:
+                        self._sizes.setdefault(path.stat().st_size, []).append(path)
+                    except OSError:
+                        continue
+                    count += 1
+                if count > MAX_INDEXED:
+                    break
+        for path in self._sizes.get(size, ()):
+            if fingerprint(path) == (size, digest):
+                return path
+        return None
+
+
+def fingerprint(path: Path) -> tuple[int, str]:
+    """Return size and digest of a file, or of a folder's files; (0, "") if it can't be read."""
+    try:
+        if path.is_dir():
+            names = sorted(one for one in path.iterdir() if one.is_file())[:MAX_FOLDER_FILES]
+            prints = [(one.name, *fingerprint(one)) for one in names]
+            digest = hashlib.sha256(repr(prints).encode()).hexdigest()[:32]
+            return sum(size for _, size, _ in prints), digest
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest_of = hashlib.sha256(file.read(PART_BYTES))
+            if size > 2 * PART_BYTES:
+                file.seek(size - PART_BYTES)
+                digest_of.update(file.read(PART_BYTES))
+            return size, digest_of.hexdigest()[:32]
+    except OSError:
+        return 0, ""
+
+
+def replace_paths(value: Any, change: Any) -> Any:
+    """Return a copy of a JSON value in which `change` has replaced each {"file": ...}."""
+    if isinstance(value, dict):
+        if value.keys() == {"file"}:
+            return change(value["file"])
+        return {key: replace_paths(one, change) for key, one in value.items()}
+    if isinstance(value, list):
+        return [replace_paths(one, change) for one in value]
+    return value
