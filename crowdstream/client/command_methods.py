@@ -1885,6 +1885,32 @@ class CommandMethods(Caller[R_co]):
         """
         return self.call("/midi/list", **options)
 
+    def rooms_role(
+        self,
+        role: Literal["off", "leader", "follower"],
+        address: str = "",
+        **options: Unpack[Waiting],
+    ) -> R_co:
+        """Lead other rooms, follow the leader at an address, or play alone; see `--rooms`.
+
+        `/rooms/role`, sent once.
+        """
+        return self.call("/rooms/role", role, *given((address,), ("",)), **options)
+
+    def rooms_lead(self, milliseconds: float, **options: Unpack[Waiting]) -> R_co:
+        """Set how much later a leader's commands act, in all rooms, than they arrive.
+
+        `/rooms/lead`, sent once.
+        """
+        return self.call("/rooms/lead", milliseconds, **options)
+
+    def rooms_status(self, **options: Unpack[Waiting]) -> R_co:
+        """Query whether the rooms are in step; the states are described with the `/status`.
+
+        `/rooms/status`, sent again if lost.
+        """
+        return self.call("/rooms/status", **options)
+
     def schedule_override(
         self,
         state: Literal["open", "closed", "auto"],

@@ -4181,6 +4181,66 @@ COMMANDS: tuple[CommandInfo, ...] = (
         subject="midi",
     ),
     CommandInfo(
+        address="/rooms/role",
+        name="rooms_role",
+        args=(
+            ArgInfo(
+                name="role",
+                type="s",
+                help="what this room does",
+                required=True,
+                choices=("off", "leader", "follower"),
+            ),
+            ArgInfo(
+                name="address",
+                type="s",
+                help="of a follower's leader, such as `192.168.1.20`",
+                default="",
+            ),
+        ),
+        help=(
+            "Lead other rooms, follow the leader at an address, or play alone; see `--rooms`. "
+            "The key and the folder of the music are those of the settings."
+        ),
+        subject="rooms",
+    ),
+    CommandInfo(
+        address="/rooms/lead",
+        name="rooms_lead",
+        args=(
+            ArgInfo(
+                name="milliseconds",
+                type="f",
+                help="by which commands act later",
+                unit="ms",
+                low=20.0,
+                high=1000.0,
+                required=True,
+            ),
+        ),
+        help=(
+            "Set how much later a leader's commands act, in all rooms, than they arrive. It must "
+            "be longer than the network and the largest difference of the output latencies."
+        ),
+        subject="rooms",
+    ),
+    CommandInfo(
+        address="/rooms/status",
+        name="rooms_status",
+        args=(),
+        help="Query whether the rooms are in step; the states are described with the `/status`.",
+        answers=(
+            "`/rooms/status.reply role state rooms in_step deviation error drift reason`; "
+            "deviation and error of the clock in ms, of a leader the largest of its rooms; drift "
+            "of a follower's output in ppm"
+        ),
+        reply="/rooms/status.reply",
+        ending=Ending.FIRST,
+        repeatable=True,
+        writes=False,
+        subject="rooms",
+    ),
+    CommandInfo(
         address="/schedule/status",
         name="schedule_status",
         args=(),

@@ -56,6 +56,7 @@ from crowdstream.control.publish.state_view import StateView
 from crowdstream.control.publish.status import Status
 from crowdstream.control.publish.subscribers import Subscribers
 from crowdstream.control.replies import Replies, once
+from crowdstream.control.rooms.following import SENDER as ROOMS_SENDER
 from crowdstream.control.scheduler import Entry, Scheduler
 from crowdstream.control.settings_reload import Reloaded
 from crowdstream.control.state.snapshotter import Snapshotter
@@ -402,8 +403,9 @@ class Dispatcher:
         for command, place in found:
             request = ServerRequest(self, address, reply, sender, frame, now, beat)
             try:
-                # A local caller is no button, so its values are always arguments.
-                pressed = arguments if sender is None else command.pressed(arguments)
+                # A local caller and a leader are no buttons: their values are arguments.
+                called = sender in (None, ROOMS_SENDER)
+                pressed = arguments if called else command.pressed(arguments)
                 if pressed is not None:
                     values = command.bind(pressed)
                     bound.append((command, place, values, len(pressed), request))

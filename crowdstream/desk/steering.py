@@ -1,4 +1,4 @@
-"""The output's rate from the outside: where the device is in the mix, and the rate that is wanted."""
+"""The output's rate from the outside: where the device is in the mix, and the wanted rate."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ and removal of clock skew from network delay measurements" (INFOCOM 1999).
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -21,8 +22,8 @@ import numpy as np
 MAX_SKEW = 300e-6  # of two crystals
 SEARCH_STEPS = 40  # of a golden-section search: to 1e-12
 GOLDEN = 0.381966011250105
-# Of readings, before which the slope that is known already is used: a callback is late by a tenth of
-# what a packet is.
+# Of readings, before which the slope that is known already is used: a callback is late by a tenth
+# of what a packet is.
 MIN_SLOPE_SECONDS, MIN_CARD_SLOPE_SECONDS = 6.0, 1.5
 
 
@@ -233,7 +234,7 @@ def _touching(times: np.ndarray, values: np.ndarray) -> float:
                 break
             hull.pop()
         hull.append((x, y))
-    for (a, b), (c, d) in zip(hull, hull[1:], strict=False):
+    for (a, b), (c, d) in itertools.pairwise(hull):
         if c >= middle:
             return min(max((d - b) / (c - a), -1e-3), 1e-3)
     return 0.0

@@ -1,4 +1,4 @@
-"""The leader's side: admits rooms, answers their questions for the time, and sends them commands."""
+"""The leader's side: admits rooms, answers their requests for the time, and sends commands."""
 
 from __future__ import annotations
 
@@ -109,18 +109,18 @@ class Leader:
             self._answer(room, packet.payload, at)
 
     def _derive(self, nonce: bytes) -> tuple[bytes, bytes]:
-        # Session and own random number for a greeting. Nothing is stored, so greetings cost nothing.
+        # Session and own random number for a greeting. Nothing is stored: they cost nothing.
         made = hmac.digest(self._secret, nonce, "sha256")
         return made[:SESSION_BYTES], made[SESSION_BYTES : SESSION_BYTES + NONCE_BYTES]
 
     def _greet(self, data: bytes, address: Any, at: float) -> None:
         packet = read_open(self._key, b"F", data)
-        if packet is not None and packet.kind == HELLO:
-            if len(packet.payload) == NONCE_BYTES + 1:
-                session, own = self._derive(packet.payload[:NONCE_BYTES])
-                reply = packet.payload[:NONCE_BYTES] + own + bytes((PROTOCOL,))
-                self._send(make_open(self._key, b"L", CHALLENGE, session, reply), address)
-                return
+        whole = packet is not None and len(packet.payload) == NONCE_BYTES + 1
+        if packet is not None and packet.kind == HELLO and whole:
+            session, own = self._derive(packet.payload[:NONCE_BYTES])
+            reply = packet.payload[:NONCE_BYTES] + own + bytes((PROTOCOL,))
+            self._send(make_open(self._key, b"L", CHALLENGE, session, reply), address)
+            return
         if data[:1] == bytes((JOIN,)) and self._join(data, address, at):
             return
         self.forged += 1

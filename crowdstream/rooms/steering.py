@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from crowdstream.rooms.clocks import CardReading, Reading
 
-# Time constants with which a deviation is corrected, and how much that may change the rate: in step,
-# 0.3 cents at most.
+# Time constants with which a deviation is corrected, and how much that may change the rate: at most
+# 0.3 cents in step.
 CORRECT_SECONDS, APPROACH_SECONDS = 5.0, 1.5
 MAX_CORRECTION = 200e-6
 # While not in step: what a room that has lost some milliseconds may do; 3.5 cents.

@@ -170,7 +170,7 @@ def _inputs_and_peers(readings: Readings) -> list[Field]:
         text = readings.text("rooms.state")
         if text == "leading":
             text = f"{readings.count('rooms.in_step')} of {readings.count('rooms.count')} in step"
-        found.append(labelled("rooms", text, _grade(text in ("failed", "searching"), "yellow"), 3))
+        found.append(labelled("rooms", text, _grade(text in ("failed", "searching"), "yellow"), 1))
     if readings.text("link.state") not in ("", "off"):
         text = f"{readings.text('link.state')}, {readings.count('link.peers')} peers"
         found.append(labelled("Link", text, "", 1))

@@ -15,12 +15,12 @@ from tests.support.environment import PROJECT, child_environment
 SECONDS = 500.0  # the kernels may have to be compiled first
 
 
-def run_in_namespace(module: str, folder: Path) -> dict[str, Any]:
-    """Run `main([folder])` of a module; return the JSON object that it prints.
+def run_in_namespace(module: str, folder: Path, *more: str) -> dict[str, Any]:
+    """Run `main([folder, *more])` of a module; return the JSON object that it prints.
 
     Raises `AssertionError` with its output if it fails.
     """
-    command = ["unshare", "-rn", sys.executable, "-P", "-m", module, str(folder)]
+    command = ["unshare", "-rn", sys.executable, "-P", "-m", module, str(folder), *more]
     with subprocess.Popen(
         command, cwd=PROJECT, text=True, env=child_environment(), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

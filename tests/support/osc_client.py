@@ -42,16 +42,16 @@ def until(
 
 
 class OscClient:
-    """Sends OSC to a server on loopback and receives its replies and notifications.
+    """Sends OSC to a server, usually on loopback, and receives its replies and notifications.
 
     `strict`: raise `Refused` when a `/fail` arrives while another reply is awaited.
     """
 
-    def __init__(self, port: int, strict: bool = False) -> None:
+    def __init__(self, port: int, strict: bool = False, host: str = "127.0.0.1") -> None:
         self.strict = strict
         self._syncs = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(("127.0.0.1", port))
+        self._socket.connect((host, port))
 
     def __del__(self) -> None:
         # A test that fails leaves its clients open. Python would warn of their sockets in another

@@ -185,6 +185,6 @@ ELSEWHERE = {
     "/record/stop", "/buffer_size", "/cancel", "/cancel/number",
     "/sample/{sample}/stop", "/announce/skip", "/announce/clear",
     "/schedule/reload", "/settings/reload", "/dj/hours", "/dj/folders", "/dj/tags", "/jack/ports",
-    "/jack/transport", "/midi/attach", "/midi/message",
+    "/jack/transport", "/midi/attach", "/midi/message", "/rooms/role", "/rooms/lead",
     "/dj/next", "/dj/skip", "/dj/hold", "/dj/energy", "/dj/queue", "/dj/ban", "/dj/release",
 }  # fmt: skip

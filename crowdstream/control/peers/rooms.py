@@ -39,9 +39,9 @@ MIN_LEAD, MAX_LEAD = 0.02, 1.0  # s
 SCENE_SECONDS = 1.0
 BUSY_SECONDS = 0.02  # between two looks while a track waits to be resumed
 STATES = ("off", "starting", "failed", "leading", "searching", "approaching", "in step")
-"""States: off; starting (its process); failed (no key, no port, or refused by the leader);
-leading; searching (the leader does not answer); approaching (on the way to the leader's frame); in
-step (within half a millisecond of it)."""
+"""States: off; starting (its process); failed (no key or no process); leading; searching (no answer
+of the leader, or a refusal); approaching (on the way to its frame); in step (within 0.7 ms
+of it)."""
 
 
 def split_address(text: str, port: int) -> tuple[str, int]:
@@ -220,11 +220,9 @@ class Rooms:
             if self._forged == 0:
                 self._fault("packets were rejected that no room has made, or a second time")
             self._forged = self._counted["forged"]
-        if message.get("reason") and message["reason"] != before.get("reason"):
-            if self.role == "leader" or not message.get("joined"):
-                self._quiet.log(
-                    log.warning, "reason", "rooms: %s", printable(str(message["reason"]))
-                )
+        reason = str(message.get("reason") or "")
+        if reason and reason != before.get("reason") and not message.get("joined"):
+            self._quiet.log(log.warning, "reason", "rooms: %s", printable(reason))
 
     def process_lost(self, reason: str) -> None:
         """The process does not run: the room keeps the rate that it had."""
@@ -322,25 +320,32 @@ class Rooms:
             "rooms.faults": self.faults,
         }
 
-    def value(self) -> dict[str, Any]:
-        """Return the value for the state view."""
+    @property
+    def reason(self) -> str:
+        """Why this room is not in step, or empty."""
+        return printable(str(self._process_state.get("reason", "")))
+
+    def value(self) -> list[dict[str, Any]]:
+        """Return the value for the state view: one entry, or none without a role."""
+        if self.role == "off":
+            return []
         state = self._process_state
-        return {
+        return [{
             "role": self.role,
             "state": self.state,
             "address": self.address,
-            "reason": printable(str(state.get("reason", ""))),
+            "reason": self.reason,
             "lead_ms": round(1000.0 * self.leading.lead, 3),
-            "deviation_ms": round(float(state.get("deviation", 0.0)), 2),
-            "error_ms": round(float(state.get("error", 0.0)), 2),
+            "deviation_ms": round(float(state.get("deviation", 0.0)), 1),
+            "error_ms": round(float(state.get("error", 0.0)), 1),
             "rooms": [
                 {
-                    "name": printable(str(name)), "deviation_ms": round(deviation, 2),
-                    "error_ms": round(error, 2), "in_step": step,
+                    "name": printable(str(name)), "deviation_ms": round(deviation, 1),
+                    "error_ms": round(error, 1), "in_step": step,
                 }
                 for name, deviation, error, step in self.rooms
             ],
-        }
+        }]
 
     # Saved state -------------------------------------------------------------------------
 

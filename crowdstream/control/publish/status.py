@@ -163,8 +163,9 @@ STATUS_NAMES = {
     "link.deviation_ms": "by how much the session is ahead of the clock",
     "link.playing": "1: the session's transport runs",
     "link.faults": "unusable reports of the session, and losses of the Link process",
-    "rooms.state": "rooms in step: off, starting (its process), failed (no key, no port, or refused), "
-    "leading, searching (the leader does not answer), approaching, or in step (within 0.5 ms)",
+    "rooms.state": "rooms in step: off, starting (its process), failed (no key or no process), "
+    "leading, searching (the leader does not answer or refuses), approaching, or in step (within "
+    "0.7 ms)",
     "rooms.count": "rooms that follow this one",
     "rooms.in_step": "of these, in step",
     "rooms.deviation_ms": "by how much this room is behind its leader; of a leader, the largest",

@@ -261,9 +261,9 @@ class Following:
             if own is not None and self._differs(f"stop\n{track.name}", True):
                 core.deck_manager.stop(track, self._request())
         elif own is None:
-            if not track.pending_starts and not core.deck_manager.is_waiting(track):
-                if self._differs(f"start\n{track.name}", True):
-                    self._resumes.setdefault(buffer, 0)
+            coming = track.pending_starts or core.deck_manager.is_waiting(track)
+            if not coming and self._differs(f"start\n{track.name}", True):
+                self._resumes.setdefault(buffer, 0)
         else:
             self._resumes.pop(buffer, None)
             self._compare_place(track, own, theirs, moment.frame)
@@ -350,12 +350,13 @@ class Following:
         # The frame at which a room that has joined begins to play: that of a phrase, or a bar.
         core = self._core
         left = RETURN_SECONDS - (core.monotonic() - self._joined_at)
+        most = max(AHEAD_SECONDS, min(left, PHRASE_SECONDS))
         meter = float(core.beat_clock.meter)
         now = core.clock.now()
         frame = 0
         for quantum in (PHRASE_BARS * meter, meter, 1.0):
             frame = self._next(quantum)[0]
-            if (frame - now) / core.desk.sample_rate <= max(AHEAD_SECONDS, min(left, PHRASE_SECONDS)):
+            if (frame - now) / core.desk.sample_rate <= most:
                 break
         return frame
 

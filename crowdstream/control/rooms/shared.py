@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from crowdstream.commands.registry import Command, Place
+from crowdstream.commands.registry import Command
 from crowdstream.control.clock.clock import BeatClock, ClockUpdates, FrameClock
 from crowdstream.control.decks.deck_manager import DeckManager
 from crowdstream.control.decks.track_table import TrackTable
@@ -19,8 +19,8 @@ from crowdstream.desk.block import Desk
 
 # Changes of the clock are sent as the clock itself, whose every segment is exact.
 CLOCK = frozenset({"/clock/tempo", "/clock/reset", "/set_tempo", "/reset"})
-# What belongs to one room: its loudness, its headphones, its inputs, files that are written, and the
-# machine. `/clock/at` and `/clock/next` are shared when their command acts.
+# What belongs to one room: its loudness, headphones, inputs and announcements, files that are
+# written, and the machine. `/clock/at` and `/clock/next` are shared when their command acts.
 _LOCAL = re.compile(
     r"/clock/.*|/mix/(level|ceiling|cue/level|autotrim)|.*/pfl|.*/trim/auto|/input/.*|/record/.*"
     r"|/buffer_size|/quality|/sync|/announce.*"
@@ -31,7 +31,7 @@ _KEYS = ("deck.A", "deck.B", "deck.C", "deck.D", "mixer", "buses", "patches", "s
 FX_KEYS = {"mixer": "/mix", **{f"deck.{letter}": f"/deck/{letter}" for letter in "ABCD"}}
 
 MakeRequest = Callable[[Any, int, int, float | None], Request]
-"""Makes a request of a sender: frame and beat at which it acts, the frame of its arrival between them."""
+"""Makes a request: its sender, the frame at which it acts, that of its arrival, and its beat."""
 
 Values = dict[str, list[Any]]
 """Arguments by a text that stands for the address and the arguments that select."""

@@ -36,7 +36,7 @@ class InternalClockDriver:
         self._rate = sample_rate
         self._frames = frames
         self._since = since
-        self._error = float(os.environ.get(ERROR_VARIABLE, 0.0)) * 1e-6
+        self._error = float(os.environ.get(ERROR_VARIABLE, "0")) * 1e-6
         recording = os.environ.get(RECORDING_VARIABLE)
         self._recording = Path(recording).open("ab") if recording else None  # noqa: SIM115
         self._stop = threading.Event()

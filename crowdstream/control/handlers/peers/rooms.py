@@ -37,9 +37,9 @@ def lead(request: ServerRequest, milliseconds: float) -> None:
 
 @TABLE.add(
     "/rooms/status",
-    answers="`/rooms/status.reply role state rooms in_step deviation error drift reason`; deviation "
-    "and error of the clock in ms, of a leader the largest of its rooms; drift of a follower's "
-    "output in ppm",
+    answers="`/rooms/status.reply role state rooms in_step deviation error drift reason`; "
+    "deviation and error of the clock in ms, of a leader the largest of its rooms; drift of a "
+    "follower's output in ppm",
     control_only=True,
     changes=False,
 )
@@ -50,5 +50,5 @@ def status(request: ServerRequest) -> None:
     request.reply(
         "/rooms/status.reply", rooms.role, found["rooms.state"], found["rooms.count"],
         found["rooms.in_step"], found["rooms.deviation_ms"], found["rooms.error_ms"],
-        found["rooms.drift_ppm"], rooms.value()["reason"],
+        found["rooms.drift_ppm"], rooms.reason,
     )

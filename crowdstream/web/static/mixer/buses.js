@@ -19,7 +19,7 @@ export function makeBuses(live) {
     h("h3", { id: "bus-master" }, "Master FX"),
     chain(live, { base: "/mix", name: "Master effects", key: "mixer", pick: (mixer) => mixer.fx }),
   );
-  const optional = ["inputs", "lights", "midi"].map((key) => makeOptional(live, key));
+  const optional = ["inputs", "rooms", "lights", "midi"].map((key) => makeOptional(live, key));
   return h("div", {}, ...optional, h("div", { class: "buses" }, ...buses, main));
 }
 

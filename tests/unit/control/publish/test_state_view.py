@@ -25,7 +25,7 @@ LOW_RATE = 8000  # so that the tracks of many cases load quickly
 KEYS = {
     "deck.A", "deck.B", "deck.C", "deck.D", "mixer", "clock", "recording", "health", "effects",
     "waiting", "buses", "patches", "buffers", "quality", "dj", "samples", "announcements",
-    "schedule", "events", "inputs", "broadcasts", "link", "lights",
+    "schedule", "events", "inputs", "broadcasts", "link", "lights", "rooms",
     "midi",
 }
 

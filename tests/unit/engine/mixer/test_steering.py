@@ -77,7 +77,10 @@ def test_the_division_into_blocks_changes_the_position_by_nothing(samples: np.nd
             harness.desk.steering["on"], harness.desk.steering["wanted"] = 1, 3e-4
         play(one, 30_000, (30_000,))
         play(other, 30_000, (128,))
-        places = [float(h.desk.steering["place"] + h.desk.steering["fraction"]) for h in (one, other)]
+        places = [
+            float(harness.desk.steering["place"] + harness.desk.steering["fraction"])
+            for harness in (one, other)
+        ]
         assert places[0] == pytest.approx(places[1], abs=0.05)
 
 
