@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 PART_BYTES = 65536  # at the beginning and at the end of a file
 MAX_INDEXED = 200_000  # files and folders of a room that are searched by content
 MAX_FOLDER_FILES = 64  # of stems
+SEARCH_SECONDS = 30.0  # between two searches for a file that is missing
 
 
 class RoomFiles:
     """The music of one room. `folder`: below which paths are relative; None: paths are absolute."""
 
-    def __init__(self, folder: str | None) -> None:
+    def __init__(
+        self, folder: str | None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = Path(folder).expanduser().absolute() if folder else None
         self._sizes: dict[int, list[Path]] | None = None
         self._found: dict[str, str] = {}
+        self._described: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self._absent: dict[str, float] = {}  # when to search for it again
+        self._monotonic = monotonic
         self.missing = 0
         """Files of the leader that this room does not have."""
 
@@ -35,8 +43,17 @@ class RoomFiles:
                 shown = str(whole.relative_to(self._folder))
             except ValueError:
                 shown = whole.name
-        size, digest = fingerprint(whole)
-        return {"path": shown, "size": size, "print": digest}
+        try:
+            status = whole.stat()
+            stamp = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            stamp = (0, 0)
+        known = self._described.get(path)
+        if known is None or known[0] != stamp:
+            size, digest = fingerprint(whole)
+            known = stamp, {"path": shown, "size": size, "print": digest}
+            self._described[path] = known
+        return known[1]
 
     def find(self, described: dict[str, Any]) -> str:
         """Return the absolute path of the leader's file in this room.
@@ -49,11 +66,14 @@ class RoomFiles:
         if known is not None and os.path.exists(known):
             return known
         path = self._place(shown)
+        now = self._monotonic()
+        if not digest or now < self._absent.get(digest, 0.0):
+            return str(path)
         match = path if fingerprint(path) == (size, digest) else self._by_content(size, digest)
         if match is None:
-            if not digest:
-                return str(path)
-            self.missing += 1
+            self.missing += digest not in self._absent
+            self._absent[digest] = now + SEARCH_SECONDS
+            self._sizes = None
             return str(path)
         self._found[digest] = str(match)
         return str(match)
@@ -71,13 +91,10 @@ class RoomFiles:
         if self._sizes is None:
             self._sizes = {}
             count = 0
-            for folder, _folders, names in os.walk(self._folder):
-                for name in names:
+            for folder, folders, names in os.walk(self._folder):
+                for name in [*names, *folders]:
                     path = Path(folder, name)
-                    try:
-                        self._sizes.setdefault(path.stat().st_size, []).append(path)
-                    except OSError:
-                        continue
+                    self._sizes.setdefault(_size_of(path), []).append(path)
                     count += 1
                 if count > MAX_INDEXED:
                     break
@@ -85,6 +102,17 @@ class RoomFiles:
             if fingerprint(path) == (size, digest):
                 return path
         return None
+
+
+def _size_of(path: Path) -> int:
+    # Size of a file, or of a folder's files; 0 if it can't be read.
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        names = sorted(one for one in path.iterdir() if one.is_file())[:MAX_FOLDER_FILES]
+        return sum(one.stat().st_size for one in names)
+    except OSError:
+        return 0
 
 
 def fingerprint(path: Path) -> tuple[int, str]:

@@ -139,6 +139,8 @@ class Follower:
 
     def _part(self) -> None:
         # End the session. What is known of the clocks stays valid for a while.
+        if self.steering.shift is not None:
+            self._steer(self.steering.drift)
         self._seal, self.joined = None, False
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._hello_at = self._monotonic() + self._hello_pause

@@ -150,9 +150,6 @@ class Leader:
             self._report("refused", {"name": str(about.get("name"))[:MAX_NAME], "reason": reason})
             return True
         room = Room(str(about.get("name", "room"))[:MAX_NAME], address, seal, at)
-        for other, known in list(self.rooms.items()):
-            if known.name == room.name:  # it was restarted, and is back before it was missed
-                del self.rooms[other]
         self.rooms[session] = room
         self._send(seal.make(WELCOME, b""), address)
         self._report("joined", {"room": session.hex(), "name": room.name})

@@ -136,18 +136,14 @@ class Rooms:
             self._socket.send(data, self._address)
 
     def _resolve(self) -> None:
+        assert self._socket is not None
         host, port = self._config["leader"]
-        flags = socket.AI_V4MAPPED | socket.AI_ADDRCONFIG
-        for family in (socket.AF_INET6, socket.AF_INET):
-            try:
-                found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, flags)
-            except OSError as error:
-                reason = f"{host}: {error.strerror or error}"
-                continue
-            self._address = found[0][4]
+        try:
+            self._address = self._socket.resolve(host, port)
+        except OSError as error:
+            self._fail(f"{host}: {error.strerror or error}")
+        else:
             self._fail("")
-            return
-        self._fail(reason)
 
     def _steer(self, rate: float) -> None:
         steer(self._desk, rate)

@@ -19,6 +19,7 @@ class TimedSocket:
 
     def __init__(self, family: int, host: str, port: int) -> None:
         """Raises `OSError` if the port is taken."""
+        self.family = family
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             if family == socket.AF_INET6:
@@ -35,6 +36,19 @@ class TimedSocket:
     def port(self) -> int:
         """The port."""
         return int(self._socket.getsockname()[1])
+
+    def resolve(self, host: str, port: int) -> Any:
+        """Return an address to send to, IPv4 if there is one. Raises `OSError`; may block."""
+        try:
+            found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError:
+            if self.family != socket.AF_INET6:
+                raise
+            return socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM)[0][4]
+        address = found[0][4]
+        if self.family == socket.AF_INET6:
+            return (f"::ffff:{address[0]}", address[1], 0, 0)
+        return address
 
     def fileno(self) -> int:
         """Descriptor, readable when a packet has arrived."""

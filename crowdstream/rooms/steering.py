@@ -64,6 +64,8 @@ class Steering:
         """Seconds by which this room is behind the leader."""
         self.in_step = False
         self.relocks = 0
+        self.drift = 0.0
+        """The rate without a correction: at which the deviation stays what it is."""
 
     def reset(self) -> None:
         """The leader is another one: forget the shift."""
@@ -89,4 +91,5 @@ class Steering:
         if self.in_step:
             most, seconds = MAX_CORRECTION, CORRECT_SECONDS
         correction = min(max(self.deviation / seconds, -most), most)
-        return leader.rate / card.rate - 1.0 + correction
+        self.drift = leader.rate / card.rate - 1.0
+        return self.drift + correction

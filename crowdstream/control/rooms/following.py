@@ -378,6 +378,8 @@ class Following:
     def _resume(self, track: Track, voice: dict[str, Any]) -> bool:
         # Returns whether it is done.
         core = self._core
+        if track.sounding or track.pending_starts or core.deck_manager.is_waiting(track):
+            return True
         frame = self._resumes[track.buffer]
         soonest = core.clock.now() + round(0.3 * AHEAD_SECONDS * core.desk.sample_rate)
         if frame < soonest:

@@ -18,6 +18,7 @@ from crowdstream.control.rooms.shared import (
     Host,
     arguments_of,
     chains,
+    file_of,
     is_sent,
     is_stamped,
     shared_tracks,
@@ -129,7 +130,7 @@ class Leading:
 
     def _track(self, track: Track, moment: DeskSnapshot) -> dict[str, Any]:
         return {
-            "path": {"file": track.path}, "name": track.name, "cue": track.cue,
+            "path": file_of(track.path), "name": track.name, "cue": track.cue,
             "cue_frame": track.cue_frame, "frames": track.frames,
             "cues": list(track.cues.items()), "rate": track.rate, "gain": track.gain,
             "ratio": track.ratio, "ratio_asked": track.ratio_asked, "quantum": track.quantum,

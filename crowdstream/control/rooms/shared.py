@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from crowdstream.commands.registry import Command
@@ -49,6 +50,11 @@ def is_sent(command: Command) -> bool:
     return is_stamped(command) and command.address not in CLOCK
 
 
+def file_of(path: str) -> dict[str, str]:
+    """Return a path as the process of the rooms replaces it: it has another working directory."""
+    return {"file": str(Path(path).expanduser().absolute())}
+
+
 def arguments_of(command: Command, values: Mapping[str, Any], count: int) -> list[Any]:
     """Return the arguments that a command was given; a file as `{"file": path}`."""
     found: list[Any] = []
@@ -59,7 +65,7 @@ def arguments_of(command: Command, values: Mapping[str, Any], count: int) -> lis
         if arg.rest:
             found += list(value or ())
         elif arg.name == "path" and isinstance(value, str):
-            found.append({"file": value})
+            found.append(file_of(value))
         else:
             found.append(value)
     return found

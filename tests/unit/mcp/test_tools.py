@@ -22,7 +22,8 @@ def test_reading_and_changing_tools_are_those_of_the_table() -> None:
     assert reading == {
         "broadcast_list", "bus_fx_list", "clock_beat", "clock_time", "deck_fx_list", "dj_status",
         "events", "fx_modules", "input_fx_list", "lights_list", "link_status", "midi_list",
-        "mix_fx_list", "record_status", "rooms_status", "schedule_status", "status", "version", "waiting",
+        "mix_fx_list", "record_status", "rooms_status", "schedule_status", "status", "version",
+        "waiting",
     }  # fmt: skip
     known = {command.name: command for command in TABLE.commands}
     for name, tool in TOOLS.items():
