@@ -52,7 +52,8 @@ class Pair:
         )
         self._files = [RoomFiles(str(one)) for one in self.folders]
         self.outbox = Outbox()
-        self.leader.core.rooms.process = self.outbox
+        self.leader.core.rooms.attach(self.outbox)
+        self.room.core.rooms.attach(Outbox())
         self._way: deque[tuple[int, dict[str, Any]]] = deque()
         self.lost = False
         self.leader.run(shift)

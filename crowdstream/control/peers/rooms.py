@@ -103,14 +103,18 @@ class Rooms:
             self.role = "leader"
         elif text is not None:
             self.role, self.address = "follower", text
-        self._set_gate()
 
     # Commands ----------------------------------------------------------------------------
 
     @property
     def leads(self) -> bool:
         """Whether commands are stamped and sent to other rooms."""
-        return self.role == "leader"
+        return self.role == "leader" and self.process is not None
+
+    def attach(self, process: OutputProcess) -> None:
+        """Use the process; without one, as in an offline mix, this room plays alone."""
+        self.process = process
+        self._set_gate()
 
     def set_role(self, role: str, address: str = "") -> None:
         """Lead other rooms, follow the leader at an address, or neither.
@@ -143,7 +147,7 @@ class Rooms:
 
     def _set_gate(self) -> None:
         gates: dict[str, StartGate] = {"leader": self.leading, "follower": self.following}
-        self._core.deck_manager.gate = gates.get(self.role)
+        self._core.deck_manager.gate = gates.get(self.role) if self.process else None
 
     # The process -------------------------------------------------------------------------
 
@@ -372,5 +376,5 @@ def rooms_process(
         NAME, start, rooms.handle, rooms.process_lost, rooms.process_started,
         enabled=rooms.role != "off", monotonic=monotonic,
     )  # fmt: skip
-    rooms.process = process
+    rooms.attach(process)
     return process

@@ -217,13 +217,13 @@ class Following:
             self._tried[buffer, path] = now + RELOAD_SECONDS
             if buffer >= first_buffer(SAMPLER):
                 number = buffer - first_buffer(SAMPLER) + 1
-                entry = [f"/sample/{number}/load", [path]]
+                entry: list[Any] = [f"/sample/{number}/load", [path]]
             else:
                 entry = ["/load_buffer", [buffer, path, str(info["name"])]]
             self._perform(self._entries([entry]))
 
     def _compare_chains(self, wanted: dict[str, list[str]]) -> None:
-        entries = []
+        entries: list[Any] = []
         for address, own in chains(self._view()).items():
             theirs = wanted.get(address, own)
             for slot, (name, now) in enumerate(zip(theirs, own, strict=False), 1):
@@ -237,7 +237,7 @@ class Following:
 
     def _compare_values(self, wanted: Values) -> None:
         own = shared_values(self._view())
-        entries = []
+        entries: list[Any] = []
         for name, values in wanted.items():
             if name not in own or not differ(values, own[name]):
                 continue

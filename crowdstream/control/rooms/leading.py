@@ -81,7 +81,7 @@ class Leading:
 
     # Starts (see `DeckManager.gate`) -------------------------------------------------------
 
-    def admits(self, _start: Start) -> bool:
+    def admits(self, start: Start) -> bool:
         """Whether a start is allowed: all are."""
         return True
 

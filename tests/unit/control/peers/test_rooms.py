@@ -11,7 +11,7 @@ import pytest
 from crowdstream.control.peers.rooms import split_address
 from crowdstream.settings import SettingError, validate
 from tests.support.offline_server import Rig, write
-from tests.support.paired_rooms import Pair
+from tests.support.paired_rooms import Outbox, Pair
 from tests.support.render_harness import noise
 from tests.unit.control.state.test_snapshotter import RestartableRig
 
@@ -231,7 +231,7 @@ def test_rooms_need_a_key(tmp_path: Path) -> None:
     with Rig() as rig:
         rig.send("/rooms/role", "leader")
         assert "--rooms-key-file" in rig.fails()[0]
-        assert not rig.core.rooms.leads
+        assert rig.core.rooms.role == "off"
     with pytest.raises(SettingError, match="rooms-key-file"):
         Rig(rooms="leader")
     with pytest.raises(SettingError, match="address"):
@@ -240,11 +240,15 @@ def test_rooms_need_a_key(tmp_path: Path) -> None:
 
 def test_the_role_can_be_changed(tmp_path: Path) -> None:
     with Rig(rooms_key_file=tmp_path / "key") as rig:
+        outbox = Outbox()
+        rig.core.rooms.attach(outbox)
         rig.send("/rooms/role", "leader")
+        assert outbox.sent[-1]["do"] == "config" and outbox.sent[-1]["role"] == "leader"
         assert rig.core.rooms.leads and rig.core.deck_manager.gate is rig.core.rooms.leading
         rig.send("/rooms/lead", 200.0)
         rig.send("/rooms/role", "follower", "10.0.0.1")
         assert not rig.core.rooms.leads
+        assert outbox.sent[-1]["leader"] == ["10.0.0.1", 57130]
         rig.send("/rooms/status")
         (reply,) = rig.heard("/rooms/status.reply")
         assert reply[:2] == ("follower", "starting")
@@ -284,7 +288,12 @@ def test_a_successor_of_control_keeps_the_role(tmp_path: Path) -> None:
         rig.send("/rooms/lead", 300.0)
         rig.note()
         rig.restart_control()
-        assert rig.core.rooms.leads and rig.core.rooms.leading.lead == pytest.approx(0.3)
+        assert rig.core.rooms.role == "leader" and rig.core.rooms.leading.lead == pytest.approx(0.3)
+
+
+def test_a_leader_without_a_process_plays_alone(tmp_path: Path) -> None:
+    with Rig(rooms="leader", rooms_key_file=tmp_path / "key") as rig:
+        assert not rig.core.rooms.leads and rig.core.deck_manager.gate is None
 
 
 def test_the_settings_are_checked() -> None:
