@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from crowdstream.desk.steering import OutputMark
 from crowdstream.rooms.clocks import CardClock, Reading, RemoteClock
 from crowdstream.rooms.leader import ANSWER_FORMAT, PROBE_FORMAT
 from crowdstream.rooms.messages import Overflow, Receiver
@@ -28,6 +27,7 @@ from crowdstream.rooms.packets import (
     session_key,
 )
 from crowdstream.rooms.steering import Place, Steering, leaders_place, own_place
+from crowdstream.timing.steering import OutputMark
 
 # Pauses between two exchanges: many at first, because one of the quickest decides.
 FAST_SECONDS, PROBE_SECONDS = 0.01, 0.02

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.desk.block import Desk
-from crowdstream.desk.steering import output_latency, read_output_mark, release_steering, steer
 from crowdstream.rooms.clocks import CardClock
 from crowdstream.rooms.files import RoomFiles, replace_paths
 from crowdstream.rooms.follower import Follower
@@ -30,6 +29,7 @@ from crowdstream.rooms.packets import KeyUnusable, read_key
 from crowdstream.rooms.sockets import TimedSocket
 from crowdstream.rooms.steering import Place, own_place
 from crowdstream.system.control_pipe import report, serve
+from crowdstream.timing.steering import output_latency, read_output_mark, release_steering, steer
 
 MARK_SECONDS = 0.02  # between two looks at the device's latest request
 REPORT_SECONDS = 0.5  # between two reports of the state
@@ -117,7 +117,7 @@ class Rooms:
         try:
             return TimedSocket(socket.AF_INET6, "::", port)
         except OSError:
-            return TimedSocket(socket.AF_INET, "0.0.0.0", port)  # a system without IPv6
+            return TimedSocket(socket.AF_INET, "0.0.0.0", port)  # nosec B104  # without IPv6
 
     def _fail(self, reason: str) -> None:
         if reason != self._reason:

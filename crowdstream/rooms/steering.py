@@ -19,7 +19,7 @@ MAX_CORRECTION = 200e-6
 # While not in step: what a room that has lost some milliseconds may do; 3.5 cents.
 MAX_APPROACH = 2000e-6
 IN_STEP_SECONDS, OUT_OF_STEP_SECONDS = 0.0003, 0.0007
-# A deviation that is larger is not corrected by the rate: the room counts its frames anew, and its
+# A deviation that is larger is not corrected by the rate: the room counts its frames again, and its
 # decks jump, which is inaudible only on a beat.
 RELOCK_SECONDS = 0.02
 

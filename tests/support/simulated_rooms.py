@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from crowdstream.desk.steering import OutputMark
 from crowdstream.rooms.clocks import CardClock
 from crowdstream.rooms.follower import Follower
 from crowdstream.rooms.leader import Leader
 from crowdstream.rooms.packets import read_key
 from crowdstream.rooms.steering import Place, own_place
+from crowdstream.timing.steering import OutputMark
 
 RATE = 44100.0
 BLOCK = 256
@@ -104,7 +104,7 @@ class SimulatedRoom:
         self.start()
 
     def start(self) -> None:
-        """Start the process, anew if it was killed."""
+        """Start the process, or start it again after it was killed."""
         self.follower: Follower | None = Follower(
             KEY, {**ABOUT, "name": self.name}, RATE,
             lambda data: self.world.post(
@@ -169,7 +169,7 @@ class World:
             self.rooms.append(SimulatedRoom(self, f"room{number}", machine, card))
 
     def start_leader(self) -> None:
-        """Start the leader's process, anew if it ran before."""
+        """Start the leader's process, or start it again."""
         self._clock = CardClock(RATE)
         self.leader = Leader(
             KEY, ABOUT, self._to_room, self._place,

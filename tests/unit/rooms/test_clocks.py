@@ -45,7 +45,7 @@ def test_the_error_that_is_stated_bounds_the_true_one() -> None:
         assert abs(reading.theirs(2.0) - YEARS - 2.0) <= reading.error + 1e-6
 
 
-def test_a_clock_that_was_set_by_years_is_measured_anew() -> None:
+def test_a_clock_that_was_set_by_years_is_measured_again() -> None:
     clock = RemoteClock()
     exchanges(clock, 5.0, 0.0)
     exchanges(clock, 5.0, 0.0, begin=5.1, offset=3.0)

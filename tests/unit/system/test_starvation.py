@@ -1,4 +1,4 @@
-"""A thread that gets no processor is told from one that hangs, from reports in files."""
+"""A thread that gets no processor is distinguished from one that hangs, by files of the kernel."""
 
 from __future__ import annotations
 
