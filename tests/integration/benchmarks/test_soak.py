@@ -13,7 +13,7 @@ from benchmarks import soak
 from benchmarks.long_night import judge, log
 from benchmarks.long_night.log import Night
 from crowdstream.desk.opcodes import CAUSES
-from tests.support.long_night import files
+from tests.support.long_night import files, plan
 from tests.support.long_night.model import Piece
 
 RATE, BLOCK = 44100, 256
@@ -156,19 +156,23 @@ def test_a_short_night_on_the_built_in_clock(
 ) -> None:
     # Slightly longer than waveform files are kept for a page that may reconnect.
     monkeypatch.setattr(soak, "CALM_SECONDS", 6.0)
+    monkeypatch.setattr(soak, "STICK_SECONDS", 8.0)
+    monkeypatch.setattr(plan, "FAULT_SECONDS", (2.0, 4.0))
     monkeypatch.setattr(files, "pieces", lambda _seconds: [
         Piece("a", 8.0, 1, 120.0, "16"), Piece("b", 6.0, 3, 110.0, "24 mono"),
         Piece("c", 9.0, 1, 125.0, "flac 16"),
     ])  # fmt: skip
     out = tmp_path / "out"
     flags = ["--hours", "0.005", "--seed", "5", "--driver", "null", "--pace", "0.2", "--kills",
-             "recorder", "--kill-every", "4", "--gaps-per-hour", "1e9", "--out", str(out)]
+             "recorder", "--kill-every", "4", "--faults", "stick", "--fault-every", "4",
+             "--no-input", "--gaps-per-hour", "1e9", "--out", str(out)]
     status = soak.main(flags)
     said, trouble = capsys.readouterr()
     made = log.read(out)
     assert made.one("calm") and not made.one("ended")
     assert len(made.all("action")) > 20
     assert len(made.all("second")) > 5
+    assert {entry["kind"] for entry in made.all("fault")} == {"stick"}
     assert made.all("answer") and made.all("recording") and made.all("family")
     assert max(entry["playing"] for entry in made.all("second")) > 0
     # A busy machine may cause gaps, which are judged; nothing else may be wrong.
