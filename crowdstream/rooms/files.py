@@ -78,6 +78,18 @@ class RoomFiles:
         self._found[digest] = str(match)
         return str(match)
 
+    def outgoing(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message of control with each file as other rooms can find it."""
+        changed: dict[str, Any] = replace_paths(
+            message, lambda path: {"file": self.describe(path)}
+        )
+        return changed
+
+    def incoming(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return another room's message with the path of each file in this room."""
+        changed: dict[str, Any] = replace_paths(message, self.find)
+        return changed
+
     def _place(self, shown: str) -> Path:
         if self._folder is None:
             return Path(shown)

@@ -22,7 +22,7 @@ from typing import Any
 
 from crowdstream.desk.block import Desk
 from crowdstream.rooms.clocks import CardClock
-from crowdstream.rooms.files import RoomFiles, replace_paths
+from crowdstream.rooms.files import RoomFiles
 from crowdstream.rooms.follower import Follower
 from crowdstream.rooms.leader import Leader
 from crowdstream.rooms.packets import KeyUnusable, read_key
@@ -74,8 +74,7 @@ class Rooms:
                 self._retry_at = 0.0
         elif what == "send" and self._leader is not None:
             self._leader.queue(
-                replace_paths(message["message"], self._files.describe),
-                str(message.get("to", "")),
+                self._files.outgoing(message["message"]), str(message.get("to", "")),
             )
         elif what == "report":
             self._report()
@@ -150,7 +149,7 @@ class Rooms:
 
     def _deliver(self, message: dict[str, Any], shift: int) -> None:
         missing = self._files.missing
-        found = replace_paths(message, self._files.find)
+        found = self._files.incoming(message)
         report({"event": "message", "shift": shift, "message": found})
         if self._files.missing > missing:
             self._event("missing", {"count": self._files.missing - missing})

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from crowdstream.rooms.files import RoomFiles, replace_paths
+from crowdstream.rooms.files import RoomFiles
 from tests.support.offline_server import Rig
 
 BLOCK = 256
@@ -85,8 +85,8 @@ class Pair:
             self.room.run(BLOCK)
 
     def _deliver(self, message: dict[str, Any]) -> None:
-        described = json.loads(json.dumps(replace_paths(message, self._files[0].describe)))
-        found = replace_paths(described, self._files[1].find)
+        sent = json.loads(json.dumps(self._files[0].outgoing(message)))
+        found = self._files[1].incoming(sent)
         self.room.core.rooms.handle(
             {"event": "message", "shift": self.shift, "message": found}
         )

@@ -74,7 +74,7 @@ def test_the_division_into_blocks_changes_the_position_by_nothing(samples: np.nd
     with started(samples) as one, started(samples) as other:
         for harness in (one, other):
             harness.desk.steering["on"], harness.desk.steering["wanted"] = 1, 3e-4
-        play(one, 30_000, (30_000,))
+        play(one, 30_000, (3_000,))
         play(other, 30_000, (128,))
         places = [
             float(harness.desk.steering["place"] + harness.desk.steering["fraction"])
