@@ -47,7 +47,7 @@ WINDOW, SEARCH = 1.0, 0.02  # s
 STRANGE_PACKETS = 2000
 FLAGS = (
     "--driver", "null", "--cache-mb", "64", "--standby", "off", "--sample-rate", str(RATE),
-    "--buffer-size", "512", "--osc-host", "0.0.0.0",
+    "--buffer-size", "512", "--osc-host", "0.0.0.0", "--osc-allow", "10.80.0.0/16",
 )  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def main(arguments: Sequence[str]) -> int:
     print(
         json.dumps(
             {
-                **found, "alike": float(np.median(alike)), "after_ms": after,
+                **found, "alike": alike, "after_ms": after,
                 "return_after_start_s": returned - second.started_at,
                 "return_after_ready_s": returned - ready_at,
                 "ready_s": ready_at - second.started_at, "beat": list(beats),

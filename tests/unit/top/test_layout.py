@@ -159,7 +159,7 @@ def test_inputs_and_ports_are_shown_where_there_are_any() -> None:
         "lights_outputs": 1, "lights_sending": 1, "midi_ports": 2, "midi_connected": 0,
         "rooms.state": "leading", "rooms.count": 3, "rooms.in_step": 2,
     }  # fmt: skip
-    text = "\n".join(drawn(known, 160, 50))
+    text = "\n".join(drawn(known, 200, 50))
     for words in (
         "Link locked, 2 peers", "broadcasts 2 of 3", "lights 1 of 1", "MIDI ports 0 of 2",
         "rooms 2 of 3 in step",
