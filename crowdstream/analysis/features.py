@@ -16,7 +16,7 @@ import soxr
 
 from crowdstream.analysis.chroma import PitchCounter
 from crowdstream.analysis.source import Floats, Mono, Sound, blocks, total_seconds
-from crowdstream.audiofile.loudness import RESPONSE_SECONDS, LoudnessMeter
+from crowdstream.audiofile.loudness import LoudnessMeter
 from crowdstream.audiofile.stems.names import kind_of
 
 RATE = 22_050  # Hz: hi-hats are still audible
@@ -32,6 +32,7 @@ SLOW_RATE = RATE / SLOW_HOP
 ONSET_EDGES = (0, 4, 12, 47, 117, 257)  # bins of 43 Hz: to 150, 500, 2000, 5000, 11025 Hz
 SLOW_EDGES = (1, 6, 14, 28, 56, 112, 223, 465, 1025)  # bins of 10.8 Hz: to 60, 150 ... 5000 Hz
 REST_OF_RHYTHM = 0.35  # gain of the other stems in the signal for rhythm
+BLOCK = 1 << 16  # frames that are read at a time, 1.5 s at 44.1 kHz
 VOICE_BINS = (28, 316)  # of the slow spectrum: 300 to 3400 Hz
 
 
@@ -131,6 +132,17 @@ class _AttackPass:
         self.found.append(np.stack([np.square(low), high_power], axis=1))
 
 
+class _SlowSpectrum:
+    """Power spectra of long windows, every `SLOW_HOP` samples."""
+
+    def __init__(self) -> None:
+        self._frames, self._window = _Frames(SLOW_WINDOW, SLOW_HOP), _hann(SLOW_WINDOW)
+
+    def feed(self, block: Floats) -> Floats:
+        """Return the spectra that the next samples complete, `(n, SLOW_WINDOW // 2 + 1)`."""
+        return _power(self._frames.feed(block), self._window)
+
+
 class _VoicePass:
     """Features that distinguish vocals in a mix: three numbers per frame.
 
@@ -140,18 +152,14 @@ class _VoicePass:
     """
 
     def __init__(self) -> None:
-        self._mid = _Frames(SLOW_WINDOW, SLOW_HOP)
-        self._side = _Frames(SLOW_WINDOW, SLOW_HOP)
-        self._window = _hann(SLOW_WINDOW)
         low, high = VOICE_BINS
         self._last = np.zeros((1, high - low), np.float32)
         self.found: list[Floats] = []
 
     def feed(self, mid: Floats, side: Floats) -> None:
-        """Process the next samples of mid and side."""
+        """Process the next spectra of mid and side; see `_SlowSpectrum`."""
         low, high = VOICE_BINS
-        middle = _power(self._mid.feed(mid), self._window)[:, low - 1 : high + 1]
-        sides = _power(self._side.feed(side), self._window)[:, low:high]
+        middle, sides = mid[:, low - 1 : high + 1], side[:, low:high]
         if not len(middle):
             return
         centre = middle[:, 1:-1]
@@ -228,11 +236,6 @@ def extract_in_steps(sounds: Sequence[Sound]) -> Generator[float, None, Features
     rate = sounds[0].sample_rate
     if not MIN_RATE <= rate <= MAX_RATE:
         rate = OTHER_RATE
-    size = 1 << 15
-    while size < 2.5 * RESPONSE_SECONDS * rate:
-        size *= 2
-    # With this block length, the loudness meter's FFT size is a power of two.
-    count = size * 2 - round(RESPONSE_SECONDS * rate)
     names = tuple(sound.name for sound in sounds)
     kinds = [kind_of(name) if len(names) > 1 else "" for name in names]
     beats = [number for number, kind in enumerate(kinds) if kind == "drums"]
@@ -240,7 +243,7 @@ def extract_in_steps(sounds: Sequence[Sound]) -> Generator[float, None, Features
     loudness = LoudnessMeter(rate)
     drums_in, mid_in, side_in = _Decimate(rate), _Decimate(rate), _Decimate(rate)
     onset, attack, voice = _OnsetPass(), _AttackPass(), _VoicePass()
-    slow, window = _Frames(SLOW_WINDOW, SLOW_HOP), _hann(SLOW_WINDOW)
+    slow_whole, slow_mid, slow_side = _SlowSpectrum(), _SlowSpectrum(), _SlowSpectrum()
     pitches = PitchCounter(RATE)
     bands: list[Floats] = []
     powers: list[list[Floats]] = [[] for _ in sounds]
@@ -249,7 +252,7 @@ def extract_in_steps(sounds: Sequence[Sound]) -> Generator[float, None, Features
     hop = round(rate / SLOW_RATE)
     seconds = total_seconds(sounds)
     total, done = round(seconds * rate), 0
-    for parts in blocks(sounds, rate, count):
+    for parts in blocks(sounds, rate, BLOCK):
         done += len(parts[0])
         last = done >= total
         mix = parts[0].copy()
@@ -277,14 +280,12 @@ def extract_in_steps(sounds: Sequence[Sound]) -> Generator[float, None, Features
         onset.feed(rhythm)
         attack.feed(rhythm)
         pitches.feed(mid)
-        bands.append(
-            np.add.reduceat(
-                _power(slow.feed(whole), window)[:, : SLOW_EDGES[-1]], SLOW_EDGES[:-1], axis=1
-            )
-        )
+        slow = slow_whole.feed(whole)
+        bands.append(np.add.reduceat(slow[:, : SLOW_EDGES[-1]], SLOW_EDGES[:-1], axis=1))
         if not has_voice:
             side = side_in.feed(sides, last)
-            voice.feed(mid, np.pad(side, (0, len(mid) - len(side))))
+            side = np.pad(side, (0, len(mid) - len(side)))
+            voice.feed(slow_mid.feed(mid) if has_drums else slow, slow_side.feed(side))
         yield min(1.0, done / max(total, 1))
     return Features(
         seconds=seconds,

@@ -14,12 +14,17 @@ docs/development/analysis.md lists the results with other tracks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from crowdstream.analysis.features import FRAME_RATE
+from crowdstream.analysis.memo import per_array
 from crowdstream.analysis.tempo import Doubles, Floats
+
+Complexes = npt.NDArray[np.complex128]
 
 MAX_TEMPO_ERROR = 0.025  # maximum relative difference of the exact tempo from the rough one
 HARMONICS = (1, 2, 4)  # of the beat: quarters, eighths, sixteenths
@@ -73,18 +78,30 @@ def steady_tempo(lines: Floats, hertz: float) -> float:
 
     It maximizes the spectrum of the summed onset functions at `HARMONICS` of the beat.
     """
-    pulse = lines.sum(axis=1)
-    pulse = pulse - pulse.mean()
-    size = 1 << (4 * len(pulse)).bit_length()
-    spectrum = np.abs(np.fft.rfft(pulse, size))
-    width = FRAME_RATE / size  # Hz of a bin
+    spectrum = _spectrum(lines)
+    width = FRAME_RATE / (2 * (len(spectrum) - 1))  # Hz of a bin
     step = width / HARMONICS[-1] / 2
     grid = np.arange(hertz * (1 - MAX_TEMPO_ERROR), hertz * (1 + MAX_TEMPO_ERROR), step)
-    places = np.arange(len(spectrum)) * width
     # Prefer tempi near the rough one, whose error is small.
-    score = sum(np.interp(grid * number, places, spectrum) for number in HARMONICS)
+    score = sum(_at(grid * (number / width), spectrum) for number in HARMONICS)
     score = score * (1 - 4 * np.square(grid / hertz - 1) / MAX_TEMPO_ERROR)
     return float(grid[int(np.argmax(score))])
+
+
+@per_array
+def _spectrum(lines: Floats) -> Doubles:
+    # The magnitude spectrum of the summed onset functions, up to the highest harmonic in use.
+    pulse = lines.sum(axis=1)
+    pulse = pulse - pulse.mean()
+    return np.asarray(np.abs(np.fft.rfft(pulse, 1 << (4 * len(pulse)).bit_length())))
+
+
+def _at(places: Doubles, rows: Doubles) -> Doubles:
+    # Linear interpolation of the last axis at fractional indices.
+    low = np.minimum(places.astype(np.int64), rows.shape[-1] - 2)
+    share = places - low
+    found: Doubles = rows[..., low] * (1 - share) + rows[..., low + 1] * share
+    return found
 
 
 def coherence(lines: Floats, beats: Beats) -> float:
@@ -97,12 +114,20 @@ def coherence(lines: Floats, beats: Beats) -> float:
     width = int(COHERENCE_WINDOW * FRAME_RATE)
     count = max(1, len(pulse) // width)
     best = 0.0
-    for number in HARMONICS:
-        wave = pulse * np.exp(-2j * np.pi * number * turns)
-        parts = np.array([part.sum() for part in np.array_split(wave, count)])
+    for carrier in _waves(turns):
+        parts = np.array([part.sum() for part in np.array_split(pulse * carrier, count)])
         length = float(np.abs(parts).sum())
         best = max(best, abs(complex(parts.sum())) / max(length, 1e-9))
     return best
+
+
+def _waves(turns: Doubles) -> Iterator[Complexes]:
+    # The complex waves of `HARMONICS`, each of which is the square of the one before.
+    wave: Complexes = np.exp(-2j * np.pi * turns)
+    for number in HARMONICS:
+        if number > 1:
+            wave = wave * wave
+        yield wave
 
 
 WINDOW, HOP = 10.0, 2.5  # s
@@ -126,13 +151,8 @@ def window_scores(lines: Floats) -> tuple[Doubles, Doubles]:
     Returns the tempi in beats per second, and scores `(windows, tempi)`; the best score in each
     window is 1. There are no windows if the sound is shorter than one.
     """
-    hertz = np.exp(np.arange(np.log(MIN_BEAT_HZ), np.log(MAX_BEAT_HZ), STEP))
-    rows = [
-        sum(np.interp(hertz * number, places, spectrum) for number in HARMONICS)
-        for _first, _part, places, spectrum in _windows(lines)
-    ]
-    scores: Doubles = np.array(rows).reshape(-1, len(hertz))
-    return hertz, scores / np.maximum(scores.max(axis=1, keepdims=True), 1e-9)
+    windows = _windows(lines)
+    return windows.hertz, windows.scores / np.maximum(windows.best[:, None], 1e-9)
 
 
 def worst_fit(lines: Floats, beats: Beats) -> float:
@@ -141,37 +161,56 @@ def worst_fit(lines: Floats, beats: Beats) -> float:
     The fit is about 1 if no other tempo explains the onsets better. `lines` holds the onset
     functions of `tempo.normalize_onsets`.
     """
-    hertz = np.exp(np.arange(np.log(MIN_BEAT_HZ), np.log(MAX_BEAT_HZ), STEP))
-    pulse = lines.sum(axis=1)
-    least, width = QUIET * float(pulse.mean()), int(WINDOW * FRAME_RATE)
-    kept = []
-    for first, part, places, spectrum in _windows(lines):
-        if float(pulse[first : first + width].mean()) < least:
-            kept.append(1.0)
-            continue
-        best = max(sum(np.interp(hertz * number, places, spectrum) for number in HARMONICS))
-        turns = beats.beat((first + np.arange(len(part))) / FRAME_RATE)
-        own = sum(abs((part * np.exp(-2j * np.pi * n * turns)).sum()) for n in HARMONICS)
-        kept.append(own / max(float(best), 1e-9))
-    if not kept:
+    windows = _windows(lines)
+    if not len(windows.parts):
         return 1.0
-    rows = [max(kept[at : at + BAD_WINDOWS]) for at in range(max(1, len(kept) - BAD_WINDOWS + 1))]
+    count, width = windows.parts.shape
+    turns = beats.beat(np.arange(len(lines)) / FRAME_RATE)
+    own = np.zeros(count)
+    for wave in _waves(turns):
+        for at, first in enumerate(windows.first):
+            own[at] += abs(windows.parts[at] @ wave[first : first + width])
+    kept = np.where(windows.quiet, 1.0, own / np.maximum(windows.best, 1e-9))
+    rows = [max(kept[at : at + BAD_WINDOWS]) for at in range(max(1, count - BAD_WINDOWS + 1))]
     return float(min(rows))
 
 
-def _windows(lines: Floats) -> list[tuple[int, Doubles, Doubles, Doubles]]:
-    # The first frame of each window, its samples, and the frequencies and magnitudes of its
-    # spectrum.
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of the summed onset functions.
+
+    hertz: the possible tempi in beats per second.
+    first: the first frame of each window.
+    parts: the samples, without their mean, `(windows, frames)`.
+    quiet: whether a window has hardly any onsets.
+    scores: how well each tempo explains each window, `(windows, tempi)`.
+    best: the highest score of each window.
+    """
+
+    hertz: Doubles
+    first: list[int]
+    parts: Doubles
+    quiet: npt.NDArray[np.bool_]
+    scores: Doubles
+    best: Doubles
+
+
+@per_array
+def _windows(lines: Floats) -> _Windows:
     pulse = lines.sum(axis=1)
     width = int(WINDOW * FRAME_RATE)
     size = 1 << (2 * width).bit_length()
-    places: Doubles = np.arange(size // 2 + 1, dtype=np.float64) * (FRAME_RATE / size)
-    shape: Doubles = np.hanning(width).astype(np.float64)
-    made: list[tuple[int, Doubles, Doubles, Doubles]] = []
-    for first in range(0, len(pulse) - width + 1, hop_frames(lines)):
-        part: Doubles = pulse[first : first + width].astype(np.float64)
-        part -= part.mean()
-        part *= shape
-        magnitudes: Doubles = np.abs(np.fft.rfft(part, size))
-        made.append((first, part, places, magnitudes))
-    return made
+    hertz = np.exp(np.arange(np.log(MIN_BEAT_HZ), np.log(MAX_BEAT_HZ), STEP))
+    first = list(range(0, len(pulse) - width + 1, hop_frames(lines)))
+    raw = np.zeros((len(first), width))
+    for at, begin in enumerate(first):
+        raw[at] = pulse[begin : begin + width]
+    means = raw.mean(axis=1)
+    parts = (raw - means[:, None]) * np.hanning(width)
+    spectra = np.abs(np.fft.rfft(parts, size, axis=1))
+    places = hertz * (size / FRAME_RATE)
+    scores = np.zeros((len(first), len(hertz)))
+    for number in HARMONICS:
+        scores += _at(number * places, spectra)
+    quiet = means < QUIET * float(pulse.mean())
+    return _Windows(hertz, first, parts, quiet, scores, scores.max(axis=1, initial=0.0))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crowdstream.analysis.features import FRAME_RATE
+from crowdstream.analysis.memo import per_array
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -69,6 +70,7 @@ def _smooth(lines: Floats) -> Floats:
     return out
 
 
+@per_array
 def autocorrelation(lines: Floats) -> Doubles:
     """Return the autocorrelation of each column up to `MAX_LAG`: `(lags, columns)`.
 

@@ -3,15 +3,17 @@
     K-weighting -> mean square of 400 ms, every 100 ms -> -0.691 + 10 log10(left + right)
 
 The integrated loudness is that of all 400 ms blocks above -70 LUFS that are not more than 10 LU
-below the mean of those. The K-weighting is a convolution with the filters' impulse response, by
-FFT, one slice at a time: the cost of a slice is known in advance, and slices may arrive at any
-time.
+below the mean of those. The K-weighting's recursive filters are computed block by block, as
+products of matrices (a state space over blocks, Barnes and Shinnaka, "Block-shift invariance and
+block implementation of discrete-time filters", 1980), which takes a sixth of the time of an FFT.
+The cost of a slice is known in advance, and slices may arrive at any time.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,26 +26,52 @@ OFFSET = -0.691  # dB: a 997 Hz sine of 0 dBFS in one channel reads -3.01 LUFS
 HOPS_PER_SECOND = 10
 MOMENTARY_HOPS = 4  # 400 ms
 SHORT_TERM_HOPS = 30  # 3 s
-RESPONSE_SECONDS = 0.25  # of the weighting's impulse response, which is below -120 dB by then
+BLOCK, GROUP = 32, 32  # frames of a block, and blocks of a group
+
+
+@dataclass(frozen=True)
+class _Weighting:
+    """Both K-weighting filters in series, as matrices for rows of blocks.
+
+    output: from the frames of a block to its output, `(BLOCK, BLOCK)`.
+    free: from the state before a block to its output, `(4, BLOCK)`.
+    state: from the frames of a block to the state after it, `(BLOCK, 4)`.
+    powers: from a state to the one n frames later, n from 0 to BLOCK, `(BLOCK + 1, 4, 4)`.
+    states: from the `state` of each block of a group to the states before these blocks and the
+    next one, `(4 * GROUP, 4 * (GROUP + 1))`.
+    carried: from the state before a group to the same, `(4, 4 * (GROUP + 1))`.
+    """
+
+    output: np.ndarray
+    free: np.ndarray
+    state: np.ndarray
+    powers: np.ndarray
+    states: np.ndarray
+    carried: np.ndarray
 
 
 @functools.lru_cache(maxsize=4)
-def _response(sample_rate: float) -> np.ndarray:
-    # The impulse response of both K-weighting filters in series, float64.
-    samples = [1.0] + [0.0] * round(RESPONSE_SECONDS * sample_rate)
-    for b0, b1, b2, a1, a2 in k_weighting(sample_rate):
-        s1 = s2 = 0.0
-        for i, x in enumerate(samples):
-            y = b0 * x + s1
-            s1 = b1 * x - a1 * y + s2
-            s2 = b2 * x - a2 * y
-            samples[i] = y
-    return np.array(samples)
-
-
-@functools.lru_cache(maxsize=8)
-def _spectrum(sample_rate: float, size: int) -> np.ndarray:
-    return np.fft.rfft(_response(sample_rate), size)[:, None]
+def _weighting(sample_rate: float) -> _Weighting:
+    (a0, a1, a2, c1, c2), (b0, b1, b2, d1, d2) = k_weighting(sample_rate)
+    # States of both filters in the transposed direct form II, as rows: after = before @ step + x *
+    # enter, y = before @ leave + x * direct.
+    step = np.array([
+        [-c1, -c2, b1 - d1 * b0, b2 - d2 * b0], [1, 0, 0, 0], [0, 0, -d1, -d2], [0, 0, 1, 0],
+    ], np.float64)  # fmt: skip
+    enter = np.array([a1 - c1 * a0, a2 - c2 * a0, (b1 - d1 * b0) * a0, (b2 - d2 * b0) * a0])
+    leave, direct = np.array([b0, 0.0, 1.0, 0.0]), a0 * b0
+    powers = np.stack([np.linalg.matrix_power(step, n) for n in range(BLOCK + 1)])
+    response = np.array([direct, *(enter @ powers[n] @ leave for n in range(BLOCK - 1))])
+    delays = np.arange(BLOCK)[None, :] - np.arange(BLOCK)[:, None]
+    output = np.where(delays >= 0, response[delays], 0.0)
+    free = np.stack([powers[n] @ leave for n in range(BLOCK)], axis=1)
+    state = np.stack([enter @ powers[BLOCK - 1 - n] for n in range(BLOCK)])
+    blocks = [np.linalg.matrix_power(powers[BLOCK], n) for n in range(GROUP + 1)]
+    states = np.zeros((4 * GROUP, 4 * (GROUP + 1)))
+    for block in range(GROUP):
+        for later in range(block + 1, GROUP + 1):
+            states[4 * block : 4 * block + 4, 4 * later : 4 * later + 4] = blocks[later - block - 1]
+    return _Weighting(output, free, state, powers, states, np.concatenate(blocks, axis=1))
 
 
 def lufs(power: float) -> float:
@@ -65,9 +93,9 @@ class LoudnessMeter:
         self.sample_rate = sample_rate
         self.hop = round(sample_rate / HOPS_PER_SECOND)
         self.peak = 0.0  # linear
-        self._response = _response(sample_rate)
-        self._history = np.zeros((len(self._response) - 1, 2))
-        self._unmeasured = np.zeros((0, 2))
+        self._weighting = _weighting(sample_rate)
+        self._state = np.zeros((2, 4))
+        self._unmeasured = np.zeros(0)  # squares, summed over the channels
         self._powers: list[float] = []
 
     @property
@@ -85,22 +113,42 @@ class LoudnessMeter:
         if not len(samples):
             return
         self.peak = max(self.peak, float(np.max(np.abs(samples))))
-        line = np.concatenate([self._history, samples])
-        self._history = line[-len(self._history) :]
-        size = 1 << (len(line) - 1).bit_length()
-        spectrum = np.fft.rfft(line, size, axis=0)
-        spectrum *= _spectrum(self.sample_rate, size)
-        weighted = np.fft.irfft(spectrum, size, axis=0)
-        weighted = weighted[len(self._response) - 1 : len(line)]
-        whole = np.concatenate([self._unmeasured, weighted])
+        weighted = self._weighted(samples)
+        squares = np.square(weighted[0]) + np.square(weighted[1])
+        whole = np.concatenate([self._unmeasured, squares])
         hops = len(whole) // self.hop
         self._unmeasured = whole[hops * self.hop :]
-        blocks = whole[: hops * self.hop].reshape(hops, self.hop, 2)
-        self._powers += np.square(blocks).sum(axis=2).mean(axis=1).tolist()
+        self._powers += whole[: hops * self.hop].reshape(hops, self.hop).mean(axis=1).tolist()
+
+    def _weighted(self, samples: np.ndarray) -> np.ndarray:
+        # The K-weighted samples, (2, frames). Frames are padded to whole groups of blocks.
+        by = self._weighting
+        count = len(samples)
+        groups = -(-count // (BLOCK * GROUP))
+        line = np.zeros((2, groups * GROUP * BLOCK))
+        line[:, :count] = samples.T
+        blocks = line.reshape(2, groups * GROUP, BLOCK)
+        added = (blocks @ by.state).reshape(2, groups, 4 * GROUP) @ by.states
+        states = np.empty((2, groups, GROUP + 1, 4))
+        state = self._state
+        for group in range(groups):
+            row = added[:, group] + state @ by.carried
+            states[:, group] = row.reshape(2, GROUP + 1, 4)
+            state = states[:, group, GROUP]
+        before = states[:, :, :GROUP].reshape(2, groups * GROUP, 4)
+        last, rest = divmod(count, BLOCK)
+        if rest:
+            self._state = (
+                before[:, last] @ by.powers[rest] + blocks[:, last, :rest] @ by.state[-rest:]
+            )
+        else:
+            self._state = state if last == groups * GROUP else before[:, last]
+        found: np.ndarray = (blocks @ by.output + before @ by.free).reshape(2, -1)[:, :count]
+        return found
 
     def mark_gap(self) -> None:
         """Note a gap: the next frames do not follow directly on the previous ones."""
-        self._history[:] = 0.0
+        self._state = np.zeros((2, 4))
         self._unmeasured = self._unmeasured[:0]
 
     def _windows(self, hops: int) -> np.ndarray:

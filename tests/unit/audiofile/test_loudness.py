@@ -77,7 +77,7 @@ def test_short_term_and_momentary_report_the_loudest_passage() -> None:
     assert meter.short_term() == pytest.approx(third, abs=0.1)
 
 
-@pytest.mark.parametrize("piece", [1000, 4410, 13337, 500000])
+@pytest.mark.parametrize("piece", [32, 1000, 1024, 4410, 13337, 500000])
 def test_the_slice_size_does_not_matter(piece: int) -> None:
     samples = _music(6, 1)
     expected = _measure(samples, piece=len(samples))
