@@ -21,6 +21,8 @@ COWBELL, SHAKER, TIMBALE, CONGA = 56, 70, 45, 63
 TOMS = (38, 45, 47, 50)
 DRUM_CHANNEL, BASS, COMPING, LEAD = 9, 1, 2, 3
 PHRASE_BARS = 8
+# Of a tempo without a click: standard deviation of its acceleration per beat, and its range.
+WANDER, MAX_WANDER = 0.0012, 0.06
 
 
 @dataclass(frozen=True)
@@ -272,10 +274,7 @@ def make_song(number: int, seconds: float = 75.0) -> tuple[str, float, int, int,
     swing = dice.uniform(0.05, 0.2) if dice.random() < 0.25 else 0.0
     song = _Song(dice, band, bpm, human, swing)
     bars = int(seconds * bpm / 60 / band.meter) // 4 * 4
-    file = mido.MidiFile(ticks_per_beat=TICKS)
-    track = mido.MidiTrack()
-    file.tracks.append(track)
-    track.append(mido.MetaMessage("set_tempo", tempo=round(6e7 / bpm)))
+    file, track = _file(bpm)
     for channel, programs in zip((BASS, COMPING, LEAD), band.instruments, strict=True):
         track.append(
             mido.Message("program_change", channel=channel, program=dice.choice(programs))
@@ -283,9 +282,54 @@ def make_song(number: int, seconds: float = 75.0) -> tuple[str, float, int, int,
     notes = _Notes(song)
     _play(song, bars, notes)
     notes.write(track)
+    return f"{band.name.replace(' ', '-')}-{number}", bpm, band.meter, bars, _bytes(file)
+
+
+def make_moving_song(number: int, seconds: float = 75.0) -> tuple[str, list[float], int, bytes]:
+    """Return name, times of the beats in seconds, beats per bar, and MIDI data of a song.
+
+    It is that of `make_song`, played without a click: the tempo wanders, by a few percent in a
+    minute, and no note is exactly on its beat.
+    """
+    name, bpm, meter, bars, data = make_song(number, seconds)
+    dice = random.Random(number + 1_000_000)
+    file, track = _file(bpm)
+    wander, pull, now = 0.0, 0.0, 0.0
+    beats, tempi = [0.0], []
+    for _beat in range(bars * meter):
+        pull = 0.9 * pull + dice.gauss(0.0, WANDER)
+        wander = max(-MAX_WANDER, min(MAX_WANDER, wander + pull))
+        tempi.append(round(6e7 / (bpm * (1 + wander))))
+        now += tempi[-1] / 1e6
+        beats.append(now)
+    events = [(float(TICKS * beat), 0, mido.MetaMessage("set_tempo", tempo=tempo))
+              for beat, tempo in enumerate(tempi)]  # fmt: skip
+    place = 0
+    jitter = dice.choice((0.006, 0.009, 0.012)) * bpm / 60 * TICKS
+    for message in mido.MidiFile(file=io.BytesIO(data)).tracks[0]:
+        place += message.time
+        if not message.is_meta:
+            late = dice.gauss(0.0, jitter) if message.type == "note_on" else 0.0
+            order = 1 if message.type == "program_change" else 2
+            events.append((max(0.0, place + late), order, message))
+    last = 0
+    for at, _order, message in sorted(events, key=lambda event: event[:2]):
+        track.append(message.copy(time=round(at) - last))
+        last = round(at)
+    return name, beats[:-1], meter, _bytes(file)
+
+
+def _file(bpm: float) -> tuple[mido.MidiFile, mido.MidiTrack]:
+    file, track = mido.MidiFile(ticks_per_beat=TICKS), mido.MidiTrack()
+    file.tracks.append(track)
+    track.append(mido.MetaMessage("set_tempo", tempo=round(6e7 / bpm)))
+    return file, track
+
+
+def _bytes(file: mido.MidiFile) -> bytes:
     data = io.BytesIO()
     file.save(file=data)
-    return f"{band.name.replace(' ', '-')}-{number}", bpm, band.meter, bars, data.getvalue()
+    return data.getvalue()
 
 
 def _play(song: _Song, bars: int, notes: _Notes) -> None:

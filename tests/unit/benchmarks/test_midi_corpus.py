@@ -8,7 +8,7 @@ import mido
 import numpy as np
 import pytest
 
-from benchmarks.bands import BANDS, TICKS, make_song
+from benchmarks.bands import BANDS, TICKS, make_moving_song, make_song
 from benchmarks.midi_corpus import Unusable, read_score
 
 
@@ -97,3 +97,25 @@ def test_patterns_fill_a_bar() -> None:
         patterns = [*band.bass, *band.chords, *(line for lines in band.drums.values()
                                                 for line in lines)]  # fmt: skip
         assert {len(pattern) for pattern in patterns} == {band.meter * band.division}, band.name
+
+
+@pytest.mark.parametrize("number", range(0, len(BANDS), 5))
+def test_bands_without_a_click_play_on_the_beats_that_are_reported(number: int) -> None:
+    name, beats, meter, data = make_moving_song(number, 40.0)
+    plain, bpm, plain_meter, bars, _data = make_song(number, 40.0)
+    assert (name, meter) == (plain, plain_meter)
+    assert len(beats) == bars * meter
+    gaps = np.diff(beats)
+    assert 0.002 < float(gaps.std() / gaps.mean()) < 0.06
+    assert 60 / float(np.median(gaps)) == pytest.approx(bpm, rel=0.07)
+    now, starts = 0.0, []
+    for message in mido.MidiFile(file=io.BytesIO(data)):
+        now += message.time
+        if message.type == "note_on" and message.velocity:
+            starts.append(now)
+    places = np.interp(starts, beats, np.arange(len(beats)))
+    steps = places * BANDS[number].division
+    # The centre of early and late notes is the step itself, but for swing.
+    on_beat = np.abs(places - np.rint(places)) < 0.5 / BANDS[number].division
+    off = (places - np.rint(places))[on_beat & (np.rint(steps) % BANDS[number].division == 0)]
+    assert abs(float(np.median(off))) * 60 / bpm < 0.008
