@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.analysis.features import ATTACK_RATE, Floats
+from crowdstream.analysis.features import ATTACK_RATE
 from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.onsets import settle_moving
+from crowdstream.analysis.source import Floats
 
 BEATS = 128
 
