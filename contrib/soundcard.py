@@ -191,15 +191,18 @@ class JackDummy(_Card):
 
     ``rate`` is in frames per second. ``frames`` is JACK's period: PortAudio's callback receives
     multiples of it. JACK and its clients have real-time priority only if ``realtime``, which not
-    every machine grants.
+    every machine grants. If ``synchronous``, JACK waits for a client that is late, which otherwise
+    loses what it has sent in that period.
     """
 
     def __init__(
-        self, rate: int = 44100, frames: int = 128, channels: int = 2, realtime: bool = False
-    ) -> None:
+        self, rate: int = 44100, frames: int = 128, channels: int = 2, realtime: bool = False,
+        synchronous: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(rate, channels)
         self.frames = frames
         self.realtime = realtime
+        self.synchronous = synchronous
         self.log = Path()
         """The server's output, until the card is closed."""
         self.name = f"crowdstream-{os.getpid()}-{next(_serial)}"
@@ -210,6 +213,7 @@ class JackDummy(_Card):
         self.env = {**no_card(folder), "JACK_DEFAULT_SERVER": self.name}
         jackd = _program("jackd", "jackd2")
         command = [jackd, "--name", self.name, "-R" if self.realtime else "-r"]
+        command += ["-S"] if self.synchronous else []
         command += ["-d", "dummy", "-r", str(self.rate), "-p", str(self.frames)]
         command += ["-P", str(self.channels)]
 
