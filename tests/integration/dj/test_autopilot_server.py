@@ -135,6 +135,7 @@ def control_replaced(shared: SharedServer, folder: Path) -> Iterator[tuple[Runni
     the test is repeated with more time before it.
     """
     mix = tone_set(folder, "abcd", beats=BEATS, leave=LEAVE, bpm=BPM, rate=8000)
+    seen = []  # beat at which the next track was to start, its deck, and the beat of its start
     for leave in (64.0, 160.0, 464.0):
         running = shared.get()
         entries = (replace(mix.entries[0], leave=leave), *mix.entries[1:])
@@ -142,12 +143,12 @@ def control_replaced(shared: SharedServer, folder: Path) -> Iterator[tuple[Runni
             until(lambda dj=dj: dj.current_track() == "a" and dj.player.state.stage == "ready")
             running.child_named("control").kill()
             deck = deck_of(running, "b")
-            if deck == "B" and start_beat(running, "A", "B") == pytest.approx(
-                leave - 8.0, abs=0.01
-            ):
+            begun = start_beat(running, "A", "B") if deck == "B" else None
+            seen.append((leave - 8.0, deck, begun))
+            if begun == pytest.approx(leave - 8.0, abs=0.01):
                 yield running, dj
                 return
-    raise AssertionError("the next track never started when it was planned")
+    raise AssertionError(f"the next track never started when it was planned: {seen}")
 
 
 def test_the_mix_survives_a_control_crash_and_a_server_restart(
