@@ -9,12 +9,10 @@ one is restored, and the servers that follow keep theirs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import filecmp
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from crowdstream.fleet.commands import Outcome
 from crowdstream.fleet.members import CONTENTS, FleetError, Member
 from crowdstream.fleet.programs import run_program
 from crowdstream.fleet.watched import Watched, plain
+from crowdstream.system.replace_file import replace_file as write_over
 from crowdstream.system.text import printable
 
 RELOADS = {"settings": "/settings/reload", "schedule": "/schedule/reload"}
@@ -148,18 +147,7 @@ def replace_file(data: bytes, target: Path) -> bytes | None:
         mode = stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:
         previous, mode = None, 0o644
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    write_over(target, data, mode)
     return previous
 
 

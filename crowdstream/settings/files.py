@@ -1,7 +1,5 @@
 """Settings files: TOML files, presets, and the user's configuration."""
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from crowdstream.settings.errors import SettingError, wrong_value
 from crowdstream.settings.names import find_option, merge_names, wrong_setting
 from crowdstream.settings.schema import NOT_IN_FILES, Option
 from crowdstream.settings.types import Refused
+from crowdstream.system.replace_file import replace_file
 from crowdstream.system.text import MAX_SETTINGS_BYTES
 
 # In a wheel, a folder of the package; in the project, a link to configs/, because users are meant
@@ -141,23 +140,10 @@ def save_user_setting(
 
 def _replace(path: Path, data: bytes) -> None:
     """Replace the file at `path` atomically, keeping its mode and a symbolic link to it."""
-    import tempfile  # it imports a dozen modules, and most starts save nothing
-
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     mode = target.stat().st_mode & 0o7777 if target.exists() else 0o644
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".config-", suffix=".toml")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    replace_file(target, data, mode)
 
 
 TOKEN_FILE = "http-token"  # nosec B105  # the name of the file
