@@ -6,6 +6,7 @@ import functools
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -125,17 +126,30 @@ def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(autouse=True)
-def _logging_is_restored() -> Iterator[None]:
-    """What a test, or a program that it runs, changes for all loggers hides lines of later ones."""
-    before = _logging()
+def _process_is_restored() -> Iterator[None]:
+    """What a test, or a program that it runs, changes in this process affects all later tests.
+
+    Changed levels of logging would hide lines. Children inherit the rest: with real-time priority,
+    they would take the processor away from each other and from all other programs.
+    """
+    before = _process_state()
     yield
-    assert _logging() == before, "levels of logging were changed and not restored"
+    assert _process_state() == before, "the process was changed and not restored"
 
 
-def _logging() -> tuple[object, ...]:
+def _process_state() -> dict[str, object]:
     ours = logging.getLogger("crowdstream")
     root = logging.getLogger()
-    return root.manager.disable, root.level, ours.level, ours.propagate, ours.disabled
+    return {
+        "levels": (root.manager.disable, root.level, ours.level, ours.propagate, ours.disabled),
+        "scheduling": (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)),
+        "processors": os.sched_getaffinity(0),
+        "folder": os.getcwd(),
+        "signals": [
+            signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        ],
+    }
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ own codes and texts. An open stream is driven by hand and returns the audible sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,11 @@ class FakeStream:
     closed: bool = False
     records: bool = False
 
+    def _call_back(self, *arguments: Any) -> tuple[Any, int]:
+        # Like PortAudio on a thread of its own, which is the one that asks for real-time priority.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self.callback, *arguments).result()
+
     def record(self, samples: np.ndarray, status: int = 0) -> None:
         """Deliver a block of an input: float `(frames, channels)`, full scale 1."""
         if self.form == FLOAT32:
@@ -80,12 +86,12 @@ class FakeStream:
         else:
             whole = np.rint(samples * SCALES[self.form])
             data = whole.astype("<i4" if self.form == INT32 else "<i2").tobytes()
-        answer, go_on = self.callback(data, len(samples), {}, status)
+        answer, go_on = self._call_back(data, len(samples), {}, status)
         assert answer is None and go_on == 0
 
     def play(self, frames: int, status: int = 0) -> np.ndarray:
         """Return the samples of the next block: float64 `(frames, channels)`, full scale 1."""
-        data, go_on = self.callback(None, frames, TIMES, status)
+        data, go_on = self._call_back(None, frames, TIMES, status)
         assert go_on == 0
         raw = bytes(data)
         size = {FLOAT32: 4, INT32: 4, INT24: 3, INT16: 2}[self.form]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from crowdstream.control.peers.link import MAX_CORRECTION
 from crowdstream.control.server import Server
 from crowdstream.settings import validate
 from tests.support.link_peer import RATE, DeckBeats, LinkPeer, loopback_up, wait_for
@@ -100,10 +101,10 @@ class Scene:
                 raise TimeoutError(f"not in phase: {np.median(found)} ms, {self.link()}")
 
     def steps(self, action: Callable[[], object]) -> float:
-        """Return the largest deviation of the deck's beats from a straight line, in beats.
+        """Return the largest step of the deck's beats between two readings, in beats.
 
-        The line is that of the tempo before, over frames: the machine may lose some of these.
-        `action` is done in between.
+        Expected is the tempo before, over frames: the machine may lose some of these, which is
+        made up for by `MAX_CORRECTION` of the tempo. `action` is done in between.
         """
         per_frame = self.bpm / 60.0 / RATE
         beat, begun = self.deck.rendered()
@@ -112,7 +113,9 @@ class Scene:
         until = time.monotonic() + 3.0
         while time.monotonic() < until:
             now, frame = self.deck.rendered()
-            largest = max(largest, abs(now - beat - (frame - begun) * per_frame))
+            expected = (frame - begun) * per_frame
+            largest = max(largest, abs(now - beat - expected) - MAX_CORRECTION * expected)
+            beat, begun = now, frame
             time.sleep(0.01)
         return largest
 

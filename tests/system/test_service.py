@@ -387,7 +387,8 @@ def test_a_reload_of_the_unit_asks_the_server_to_read_its_settings(machine: Mach
     machine.service(with_music(machine), env={"SUDO_USER": "dj"})
     (command,) = values(machine.system_unit, "ExecReload")
     words = shlex.split(command.replace("$$", "$"))
-    with subprocess.Popen(["sleep", "60"]) as process:
+    # Under nohup, a test run ignores the signal, and so would its children.
+    with subprocess.Popen(["env", "--default-signal=HUP", "sleep", "60"]) as process:
         subprocess.run(words, env=child_environment(MAINPID=str(process.pid)), check=True)
         assert process.wait(60) == -signal.SIGHUP
     assert not values(machine.dj_unit, "ExecReload")
