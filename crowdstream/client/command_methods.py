@@ -241,7 +241,7 @@ class CommandMethods(Caller[R_co]):
         return self.call("/mix/level", gain, *given((seconds,), (0.02,)), **options)
 
     def dj_next(self, **options: Unpack[Waiting]) -> R_co:
-        """Make the DJ start the transition to the next track at the next phrase.
+        """Make the DJ start the transition to the next track at the next phrase, once it is loaded.
 
         `/dj/next`, sent once.
         """

@@ -542,7 +542,10 @@ COMMANDS: tuple[CommandInfo, ...] = (
         address="/dj/next",
         name="dj_next",
         args=(),
-        help="Make the DJ start the transition to the next track at the next phrase.",
+        help=(
+            "Make the DJ start the transition to the next track at the next phrase, once it is "
+            "loaded."
+        ),
         answers="`/done <address>` when the DJ has accepted it; `/fail` if no DJ is connected",
         ending=Ending.DONE,
         subject="dj",

@@ -15,7 +15,7 @@ _TRACK = "a track of the DJ's library: its path, or the end of its path"
 
 @TABLE.add("/dj/next", answers=_TAKEN, control_only=True)
 def following(request: ServerRequest) -> None:
-    """Make the DJ start the transition to the next track at the next phrase."""
+    """Make the DJ start the transition to the next track at the next phrase, once it is loaded."""
     request.core.dj.forward(request, "next")
 
 

@@ -229,7 +229,7 @@ class Player:
 
     def hold(self, on: bool) -> None:
         """Hold the playing track, or end the hold."""
-        self.state = replace(self.state, holding=on)
+        self.state = replace(self.state, holding=on, eager=False)
 
     def set_energy(self, energy: float | None) -> None:
         """Set the energy of the next tracks, 0 to 1; None follows the crowd."""
@@ -309,8 +309,15 @@ class Player:
         mix = with_mix_out(self.state.mix, self.state.index, mix_out)
         self.state = replace(self.state, mix=mix)
 
-    def bring_forward(self) -> None:
-        """Start the next track, which is loaded, at the next phrase of the playing one."""
+    def request_next(self) -> None:
+        """Start the next track at the next phrase of the playing one, once it is loaded."""
+        if self.state.stage == Stage.READY:
+            self._bring_forward()
+        else:
+            self.state = replace(self.state, eager=True)
+
+    def _bring_forward(self) -> None:
+        # Start the next track, which is loaded, at the next phrase of the playing one.
         state = self.state
         assert state.mix is not None
         place = place_of(state.mix, state.index)
@@ -339,7 +346,7 @@ class Player:
         self._check_memory(now)
         self._plan(now)
         self._load(now)
-        self._return_to_folder()
+        self._move_on()
         self._hand_over(now, beat)
         self._set_loop()
         self.scheduler.tick(beat)
@@ -357,7 +364,9 @@ class Player:
         state, decision = self.state, handover.decide(self.state, context)
         if isinstance(decision, handover.StartTransition):
             self.scheduler.add(decision.commands)
-            state = replace(state, offset=decision.offset, laps=0, note=decision.note)
+            state = replace(
+                state, offset=decision.offset, laps=0, eager=False, note=decision.note
+            )
             self.state = state.at_stage(Stage.MIXING, self._now())
             log.info("%s", decision.note)
         elif isinstance(decision, handover.FinishTransition):
@@ -439,15 +448,17 @@ class Player:
         # These decks play what is left of them in memory meanwhile, so nothing waits for them.
         self.state = replace(self.state, fading=fading, used=self.state.used - fading)
 
-    def _return_to_folder(self) -> None:
+    def _move_on(self) -> None:
+        # End the playing track early: for a person's request, or as the folder is back.
         state = self.state
         playing, following = state.playing, state.next_entry
         if state.stage != Stage.READY or state.holding or playing is None or following is None:
             return
         if state.decks.get(state.index, "") in self.override:
             return
-        if self.selector.overdue(playing.path, following.path):
-            self.bring_forward()
+        if state.eager or self.selector.overdue(playing.path, following.path):
+            self.state = replace(state, eager=False)
+            self._bring_forward()
 
     def _effective_set(self) -> Set:
         # The set as it is played: at one tempo while the tempo is not the plan's.

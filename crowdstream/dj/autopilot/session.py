@@ -75,10 +75,10 @@ class Session:
             return "nothing plays yet"
         if state.stage == Stage.MIXING:
             return "the next track is already being mixed in"
-        if state.stage != Stage.READY:
-            return "the next track is not loaded yet: try again in a moment"
+        if state.next_entry is None and (self.player.selector.ends or state.closed):
+            return "no other track follows"
         self.player.hold(False)
-        self.player.bring_forward()
+        self.player.request_next()
         return ""
 
     def _skip(self) -> str:

@@ -62,6 +62,7 @@ class State:
     note: str = "looking for the server"
     # Requests by people, and what became of tracks.
     holding: bool = False
+    eager: bool = False  # start the next track as soon as it is loaded, at a phrase
     closed: bool = False  # play the present track to its end, then nothing
     folders: tuple[str, ...] = ()  # play only tracks below these; empty: all
     tags: tuple[str, ...] = ()  # play only tracks with one of these; empty: all
@@ -99,6 +100,7 @@ class State:
             self.at_stage(Stage.NONE, now), mix=mix, index=-1, decks={}, armed=(), before=None,
             closing=False, silent_since=None, laps=0, superseded=frozenset(),
             loop_limit=math.inf, fading=frozenset(), used=self.used | set(self.decks.values()),
+            eager=False,
         )
 
     def without_deck(self, now: float) -> State:

@@ -217,10 +217,11 @@ def test_from_a_terminal_a_hangup_ends_the_server_in_order(tmp_path: Path) -> No
         "--driver", "null",
     ]  # fmt: skip
     log = (tmp_path / "log").open("w+b")
-    # `setsid --ctty` makes the terminal that of the program, as a terminal window does; `env` undoes
-    # what the tests inherit from nohup.
+    # `setsid --ctty` makes the terminal that of the program, as a terminal window does. Under
+    # nohup, the tests ignore the signal, and so would the program.
+    window = ["env", "--default-signal=HUP", "setsid", "--ctty", "--wait"]
     with subprocess.Popen(
-        ["env", "--default-signal=HUP", "setsid", "--ctty", "--wait", *command], stdin=theirs, stdout=log, stderr=log
+        [*window, *command], stdin=theirs, stdout=log, stderr=log
     ) as process:
         os.close(theirs)
         until(lambda: b"ready: " in (tmp_path / "log").read_bytes())

@@ -79,6 +79,23 @@ def test_next_starts_the_transition_at_the_next_phrase(sim: SimulatedDj, tmp_pat
     assert start_beat(sim, "A", "B") == pytest.approx(16.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_next_waits_for_a_track_that_is_loading(
+    sim: SimulatedDj, tmp_path: Path, held: bool
+) -> None:
+    dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "ab", beats=208, leave=200.0)))
+    sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage != "ready")
+    assert dj.handle_command("next", ()) == ""
+    if held:  # the later request counts
+        assert dj.handle_command("hold", (1,)) == ""
+        sim.seconds(10.0)
+        assert dj.player.state.stage == "ready" and dj.handle_command("hold", (0,)) == ""
+    first = 200.0 - 8.0 if held else 16.0
+    assert start_beat(sim, "A", "B") == pytest.approx(first, abs=1e-3)
+    sim.until(lambda: current_track(dj) == "b")
+    assert "no other track follows" in dj_command(sim, "next")
+
+
 def test_hold_repeats_the_phrase_that_next_had_made_the_last(
     sim: SimulatedDj, tmp_path: Path
 ) -> None:
