@@ -29,6 +29,7 @@ KINDS = ("stick", "input", "upgrade", "bad-upgrade")
 UPGRADES = ("upgrade", "bad-upgrade")
 TRIAL_SECONDS = 20.0  # of an upgrade: longer than any of the broken versions lasts
 RETURN_SECONDS = 20.0  # for an input to play again after its device has returned
+BACK_SECONDS = 10.0  # for all processes of the old version to be back
 UPGRADE_SECONDS = 300.0  # an upgrade that takes longer is reported as failed
 
 
@@ -40,6 +41,7 @@ class _Fault:
     until: float  # when what has disappeared returns
     returned: float = 0.0
     process: subprocess.Popen[str] | None = None
+    output: str = ""
     roots: set[str] = field(default_factory=set)
     name: str = ""
     seen: list[str] = field(default_factory=list)  # states of the input
@@ -154,10 +156,16 @@ class Faults:
                 one.process.kill()
                 one.until = float("inf")
             return
-        output, _ = one.process.communicate()
-        lines = output.strip().splitlines()
+        if not one.returned:
+            one.returned = now
+            one.output = one.process.communicate()[0]
+        # What the old version starts again may still be in exchange for the new one's.
+        replaced = roots(self._server) != one.roots
+        if replaced == bool(one.process.returncode) and now < one.returned + BACK_SECONDS:
+            return
+        lines = one.output.strip().splitlines()
         self._end(
-            one, status=one.process.returncode, replaced=roots(self._server) != one.roots,
+            one, status=one.process.returncode, replaced=replaced, back=now - one.returned,
             text=lines[-1][-300:] if lines else "",
         )
         self._spans.append((one.at, now))

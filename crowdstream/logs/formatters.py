@@ -9,9 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 MAX_TEXT = 8000  # characters of a message; longer ones, such as with long file names, are cut
+BEGINNING = 0.25  # share of a text that is cut
 
 # Syslog priorities, which systemd's journal reads at the beginning of a line.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
+
+
+def shortened(text: str, limit: int = MAX_TEXT) -> str:
+    """Cut a text in its middle to about `limit` characters: a traceback ends with the error."""
+    if len(text) <= limit:
+        return text
+    beginning = round(BEGINNING * limit)
+    return text[:beginning] + " ... " + text[beginning - limit :]
 
 
 class TextFormatter(logging.Formatter):
@@ -22,8 +31,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as text; several lines if it has a traceback."""
-        text = super().format(record)
-        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " ..."
+        return shortened(super().format(record))
 
 
 class JournalFormatter(logging.Formatter):
@@ -56,13 +64,12 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": _text(record.getMessage()[:MAX_TEXT]),
+            "message": _text(shortened(record.getMessage())),
         }
         if data := getattr(record, "data", None):
             said["data"] = _plain(data)
         if record.exc_info:
-            # The end of a traceback names the error.
-            said["error"] = _text(self.formatException(record.exc_info)[-MAX_TEXT:])
+            said["error"] = _text(shortened(self.formatException(record.exc_info)))
         return json.dumps(said, ensure_ascii=False, allow_nan=False)
 
 

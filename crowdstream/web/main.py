@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import uvicorn
 
 from crowdstream.desk.block import Desk
+from crowdstream.logs.formatters import shortened
 from crowdstream.system.port_holders import in_use_by
 from crowdstream.system.token_bucket import TokenBucket
 from crowdstream.web.app import Web
@@ -41,6 +42,7 @@ BACKLOG = 64
 CLOSE_SECONDS = 0.3  # for open requests at the end of the process
 KEEP_ALIVE_SECONDS = 30
 LINES_A_SECOND, LINES_AT_ONCE = 1 / 30, 20.0  # of the log
+MAX_RECORD = 2000  # characters of a log record
 MAX_SETTINGS = 1 << 20  # bytes
 
 
@@ -58,12 +60,18 @@ class Log(logging.Handler):
         self._left_out = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Forward one record, unless the limit is reached."""
+        """Forward one record, unless the limit is reached.
+
+        A request that is open when the process ends is cancelled, which uvicorn reports like an
+        error.
+        """
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return
         if not self._limit.take():
             self._left_out += 1
             return
         with contextlib.suppress(Exception):
-            text = self.format(record)[:2000]
+            text = shortened(self.format(record), MAX_RECORD)
             if self._left_out:
                 text += f" ({self._left_out} earlier lines of the web process were dropped)"
                 self._left_out = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +26,28 @@ def test_a_flood_of_log_lines_is_limited_and_counted() -> None:
     for number in range(10_000):
         handler.emit(record(f"line {number} " + "x" * 5000))
     assert len(said) == LINES_AT_ONCE
-    assert all(len(one["log"]) <= 2000 for one in said)
+    assert all(len(one["log"]) <= 2010 for one in said)
     now[0] += 31.0
     handler.emit(record("the next"))
     left_out = 10_000 - int(LINES_AT_ONCE)
     assert said[-1]["log"] == f"the next ({left_out} earlier lines of the web process were dropped)"
+
+
+def test_a_long_traceback_keeps_its_end_and_a_cancelled_request_is_no_error() -> None:
+    said: list[dict[str, str]] = []
+    web: Any = SimpleNamespace(link=SimpleNamespace(send=said.append))
+    handler = Log(web)
+
+    for error in (KeyError("the reason"), asyncio.CancelledError()):
+        try:
+            raise error
+        except BaseException:
+            one = record("a request has failed" + 5000 * " x")
+            one.exc_info = sys.exc_info()
+            handler.emit(one)
+    (line,) = said
+    assert line["log"].startswith("a request has failed")
+    assert line["log"].endswith("KeyError: 'the reason'")
 
 
 def test_a_failing_handler_returns_500_and_is_logged_once_a_minute(
