@@ -98,7 +98,11 @@ def test_the_first_process_leaves_no_zombies(container: Container) -> None:
 
     until(replaced)
     # Its parent gone, a process belongs to the first one, which has to see it off.
-    inside = ("nsenter", "--target", str(container.first.pid), "--user", "--pid", "--mount")
+    # An ordinary user may not change groups in there.
+    inside = (
+        "nsenter", "--target", str(container.first.pid), "--preserve-credentials",
+        "--user", "--pid", "--mount",
+    )  # fmt: skip
     subprocess.run([*inside, "python3", "-c", ORPHAN], check=True)
     until(lambda: not any(zombie(one) for one in container.processes()))
     assert container.outside.poll() is None
