@@ -112,7 +112,7 @@ class Faults:
             assert self._microphone
             self._microphone.pull_out()
         else:
-            one.roots = roots(self._server)
+            one.roots = roots(self._server, recorder=False)
             one.name, path = ("", next(self._good)) if kind == "upgrade" else next(self._bad)
             one.until = now + UPGRADE_SECONDS
             one.process = begin(self._server, path, "--allow-older", trial=TRIAL_SECONDS)
@@ -160,7 +160,7 @@ class Faults:
             one.returned = now
             one.output = one.process.communicate()[0]
         # What the old version starts again may still be in exchange for the new one's.
-        replaced = roots(self._server) != one.roots
+        replaced = roots(self._server, recorder=False) != one.roots
         if replaced == bool(one.process.returncode) and now < one.returned + BACK_SECONDS:
             return
         lines = one.output.strip().splitlines()

@@ -90,11 +90,15 @@ def upgrade(
     return finish(begin(running, path, *options, trial=trial, **variables))
 
 
-def roots(running: Running) -> set[str]:
-    """The folders of the packages that the server's processes run, except the supervisor's."""
+def roots(running: Running, recorder: bool = True) -> set[str]:
+    """The folders of the packages that the server's processes run, except the supervisor's.
+
+    The recorder is only replaced when its recordings have ended: without it, if not `recorder`.
+    """
     found = set()
     for one in running.children():
         with contextlib.suppress(psutil.Error):  # it has just ended
-            if "-m" in one.cmdline():
+            words = one.cmdline()
+            if "-m" in words and (recorder or "crowdstream.recorder.main" not in words):
                 found.add(one.environ()["PYTHONPATH"].split(":")[0])
     return found
