@@ -68,6 +68,11 @@ class JackRecorder:
             time.sleep(LOOK_SECONDS)
         return self.stop()
 
+    def read(self) -> npt.NDArray[np.float32]:
+        """Return what is recorded so far; see `stop`."""
+        count = self.frames() * self._count
+        return np.fromfile(self._file, np.float32, count).reshape(-1, self._count)
+
     def stop(self) -> npt.NDArray[np.float32]:
         """End the recording; return shape ``(frames, ports)``, NaN where the recorder was late."""
         self._process.communicate("")
