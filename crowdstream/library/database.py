@@ -311,10 +311,9 @@ def examine_library(path: Path, immutable: bool = False) -> LibraryCondition:
     `immutable`: no other process uses the file, and none of SQLite's own files may be created
     beside it. Raises `LibraryDamaged`, `LibraryNotFound` and `LibraryError`, as `Library` does.
     """
-    if not path.exists():
-        raise LibraryNotFound(f"{printable(path)}: there is no library")
-
     def work() -> LibraryCondition:
+        if not path.exists():
+            raise LibraryNotFound(f"{printable(path)}: there is no library")
         name = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * immutable}"
         database = sqlite3.connect(name, timeout=PATIENCE_SECONDS, uri=True)
         with contextlib.closing(database):

@@ -120,6 +120,7 @@ class Sandbox:
         self.fake("gcc", COMPILER)
         self.fake("apt-get", APT)
         self.fake("id", "#!/bin/bash\necho 0\n")
+        self.fake("stat", '#!/bin/bash\necho "${OWNER:-root}"\n')
         self.fake("df", "#!/bin/bash\nprintf 'Avail\\n9000000\\n'\n")
         self.fake("systemd-analyze", "#!/bin/bash\n")
         for name in ("chromium", "pd", "sclang", "ruby"):
@@ -127,7 +128,9 @@ class Sandbox:
         (self.fakes / "portaudio").touch()
 
     def fake(self, name: str, text: str) -> None:
+        """Add a program, or replace one; never the system's, to which a link of its name leads."""
         file = self.fakes / name
+        file.unlink(missing_ok=True)
         file.write_text(text)
         file.chmod(0o755)
 
@@ -174,6 +177,16 @@ INSTALLATION = [
     "python -m pip install --no-deps -e PROJECT",
     "python -P -m crowdstream compile",
 ]
+
+
+def test_a_fake_replaces_the_link_and_not_the_program_behind_it(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("real")
+    (sandbox.fakes / "tool").symlink_to(program)
+    sandbox.fake("tool", "fake")
+    assert program.read_text() == "real" and (sandbox.fakes / "tool").read_text() == "fake"
 
 
 def test_the_first_start_installs_in_order(sandbox: Sandbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import tomllib
 
@@ -36,7 +37,7 @@ def test_packages_that_messages_recommend_are_the_extras_of_pyproject() -> None:
     extras = settings["project"]["optional-dependencies"]
     assert install_command(*extras["stems"]) == transcode.INSTALL
     assert dask_pool.MISSING.endswith(install_command(*extras["dask"]))
-    assert transcode.INSTALL.startswith(f"{sys.executable} -m pip install ")
+    assert transcode.INSTALL.startswith(f"{shlex.quote(sys.executable)} -m pip install ")
     library = (PROJECT / "docs" / "how-to" / "prepare-stems.md").read_text(encoding="utf-8")
     for requirement in (*extras["stems"], *extras["dask"]):
         assert f".venv/bin/pip install '{requirement}'" in library

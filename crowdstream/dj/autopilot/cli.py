@@ -101,7 +101,8 @@ def run_dj(arguments: Sequence[str]) -> int:
         print(f"crowdstream dj: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"crowdstream dj: {printable(str(error))}", file=sys.stderr)
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"crowdstream dj: {printable(where)}", file=sys.stderr)
         return 1
     finally:
         if sources is not None:

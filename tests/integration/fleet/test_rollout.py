@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,8 +43,9 @@ def roll_out(
     playing: dict[str, Running], folder: Path, path: Path, trial: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `crowdstream fleet --upgrade`, one server per stage."""
+    python = shlex.quote(sys.executable)
     command = (
-        f"{sys.executable} -P -m crowdstream upgrade --port {{port}} --python {sys.executable} "
+        f"{python} -P -m crowdstream upgrade --port {{port}} --python {python} "
         f"--trial {trial} {{path}}"
     )
     entries = [f'[[server]]\nname = "{name}"\nhost = "127.0.0.1"\nport = {one.port}\n'

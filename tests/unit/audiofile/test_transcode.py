@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -241,7 +242,7 @@ def test_without_pyav_the_error_names_the_remedy(
     assert not track_files.is_audio("a.m4a") and track_files.is_foreign("a.m4a")
     with pytest.raises(DecoderMissing) as caught:
         open_stem(path, RATE)
-    remedy = f"needs PyAV: {sys.executable} -m pip install 'av>=15.1'"
+    remedy = f"needs PyAV: {shlex.quote(sys.executable)} -m pip install 'av>=15.1'"
     assert caught.value.reason == f"it is an MP4 file (AAC or ALAC), which {remedy}"
     with pytest.raises(EmptyAudio, match=r"bass\.m4a: playing \.m4a files needs PyAV"):
         track_files.find_stems(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sqlite3
@@ -334,6 +335,19 @@ def test_a_library_that_cannot_be_written_is_a_fault(
     monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
     check = check_library(tmp_path)
     assert check.state == "fail" and "may not write" in check.text and "chown" in check.fix
+
+
+def test_a_library_in_another_users_folder_is_a_fault(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    check = check_library(tmp_path)
+    assert check.state == "fail" and "Permission denied" in check.text
+    assert "another user's" in check.fix
 
 
 def test_the_library_is_that_of_the_services_user(tmp_path: Path, library: Path) -> None:
