@@ -28,10 +28,11 @@ function makeOptional(live, key) {
   const element = h("div", { class: `buses ${key}` });
   element.hidden = true;
   const cards = [];
-  live.on(key, async (shown) => {
-    element.hidden = !shown.length;
-    if (!shown.length) return;
+  live.on(key, async ({ length }) => {
+    element.hidden = !length;
+    if (!length) return;
     const { makeCard } = await import(`../${key}/${key}.js`);
+    const shown = live.get(key); // while the code was loaded, the state may have changed twice
     while (cards.length < shown.length) {
       const card = makeCard(live, cards.length + 1);
       cards.push(card);
