@@ -22,10 +22,10 @@ from crowdstream.library.database import (
     LibraryDamaged,
     LibraryError,
     LibraryNotFound,
-    default_path,
     examine_library,
 )
 from crowdstream.library.models import stamp_of
+from crowdstream.library.place import default_path
 from crowdstream.library.scanner import Scanner
 from crowdstream.library.stick_library import FOLDER, NAME
 from crowdstream.settings import SettingError, resolve

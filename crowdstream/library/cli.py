@@ -24,9 +24,10 @@ from crowdstream.library.corrections import (
     parse_corrections,
     parse_text,
 )
-from crowdstream.library.database import Library, LibraryError, default_path, move_aside
+from crowdstream.library.database import Library, LibraryError, move_aside
 from crowdstream.library.key_names import parse_key
 from crowdstream.library.models import Entry, Query, Row
+from crowdstream.library.place import default_path
 from crowdstream.library.run_view import Reporter, TerminalView, notes, summary_line
 from crowdstream.library.scanner import spelled_path
 from crowdstream.library.stem_mp4 import default_cache

@@ -42,15 +42,6 @@ class LibraryNotFound(LibraryError):
     """The library file does not exist, and was opened for reading only."""
 
 
-def default_path() -> Path:
-    """Return the default path, `$XDG_DATA_HOME/crowdstream/library.db`.
-
-    XDG_DATA_HOME defaults to `~/.local/share`.
-    """
-    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(home).expanduser() / "crowdstream" / "library.db"
-
-
 def move_aside(path: Path) -> Path | None:
     """Rename a library's files to make room for a new library.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crowdstream.loader.idle_scans import LoudnessScan, TempoCheck
+from crowdstream.loader.idle_scans import LoudnessScan
 from crowdstream.loader.prefetch import Stem
+
+if TYPE_CHECKING:
+    from crowdstream.loader.tempo_check import TempoCheck
 
 
 @dataclass

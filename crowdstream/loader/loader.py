@@ -38,13 +38,7 @@ from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.desk.pages import Arena, ArenaFull, SourceTooLong
 from crowdstream.loader.adoption import Orphan, take_stems
 from crowdstream.loader.heartbeat import Heartbeat
-from crowdstream.loader.idle_scans import (
-    MAX_SECONDS,
-    MIN_SECONDS,
-    LoudnessScan,
-    OnsetScan,
-    TempoCheck,
-)
+from crowdstream.loader.idle_scans import LoudnessScan, OnsetScan
 from crowdstream.loader.loaded_track import LoadedTrack
 from crowdstream.loader.metadata import Description, describe_now
 from crowdstream.loader.page_cache import CacheStats, Eviction, MemoryBudget
@@ -53,6 +47,8 @@ from crowdstream.loader.read_order import ReadOrder
 from crowdstream.system.text import printable
 
 MAX_WARNINGS = 8  # per track; the recording of a web radio could have hundreds
+# Length of tracks whose tagged tempo is checked: shorter ones are unreliable.
+MIN_SECONDS, MAX_SECONDS = 10.0, 1200.0
 SHORT_READ_AHEAD = 5.0  # s, the short read-ahead: one second at rate 4, plus a margin
 
 
@@ -469,6 +465,9 @@ class Loader:
             if not track.tagged_bpm or track.streamed or not track.complete or track.broken:
                 continue
             if track.tempo_check is None:
+                # The analysis takes time to import, and a render to a file does not check.
+                from crowdstream.loader.tempo_check import TempoCheck
+
                 track.tempo_check = TempoCheck(self._desk, track.stems, track.tagged_bpm)
             if track.tempo_check.step() and not track.tempo_check.verdict:
                 return True

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import crowdstream.loader.tempo_check  # noqa: F401  (no page may wait for its import later)
 from crowdstream.audiofile.beatgrid import describe_track
 from crowdstream.audiofile.codec_messages import mute_c_libraries
 from crowdstream.desk.block import Desk

@@ -115,7 +115,7 @@ def _print_message(text: str) -> None:
 def _render(options: argparse.Namespace, settings: Settings) -> int:
     begin = time.monotonic()
     # Read the set first: its errors are reported before anything large is loaded.
-    from crowdstream.dj.setfile.reader import SetError
+    from crowdstream.dj.setfile.errors import SetError
     from crowdstream.offline.set_formats import DJ_SUFFIX, read_set
 
     planned = options.set.suffix.lower() == DJ_SUFFIX

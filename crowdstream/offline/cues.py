@@ -13,7 +13,7 @@ from crowdstream.audiofile.stems.track_files import find_stems_by_audio
 from crowdstream.commands.errors import CommandError
 from crowdstream.commands.registry import TABLE, Command
 from crowdstream.control.handlers.common import PATH_HELP
-from crowdstream.dj.setfile.reader import SetError
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.system.text import printable
 
 MAX_SECONDS = 1e6  # 11 days

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,13 +22,17 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.inputs import InputWriter
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.engine.precompiled import kernels
-from crowdstream.library.deck_grids import LibraryGrids
+from crowdstream.library.place import default_path
 from crowdstream.loader.loader import Loader
 from crowdstream.loader.metadata import describe_now
 from crowdstream.monitor.health import Processes
 from crowdstream.offline.input_files import InputFile
 from crowdstream.osc.codec import build, parse
 from crowdstream.settings import Settings
+
+if TYPE_CHECKING:
+    from crowdstream.audiofile.beatgrid import FoundGrid
+    from crowdstream.library.deck_grids import LibraryGrids
 
 START = 1000.0  # monotonic clock at frame 0, seconds
 WALL = 1.7e9  # wall clock at frame 0, Unix seconds
@@ -67,10 +71,10 @@ class Session:
         self.desk.undo_log["off"] = 1  # no other engine will take over
         most = math.inf if settings.max_preload is None else settings.max_preload
         roots = [root.expanduser().absolute() for root in settings.media_root]
-        self._grids = LibraryGrids()
+        self._grids: LibraryGrids | None = None
         self.loader = Loader(
             self.desk, self._reports.append, whole, settings.read_ahead, most, roots,
-            partial(describe_now, analysed=self._grids),
+            partial(describe_now, analysed=self._look_up_grid),
         )  # fmt: skip
         InputWriter.configure(self.desk, len(inputs))
         self.inputs: list[InputFile] = []
@@ -96,7 +100,8 @@ class Session:
             one.close()
         self.inputs.clear()
         self.loader.close()
-        self._grids.close()
+        if self._grids is not None:
+            self._grids.close()
         self.desk.close()
 
     def __enter__(self) -> Self:
@@ -163,6 +168,16 @@ class Session:
         return out
 
     # Files -------------------------------------------------------------------------------
+
+    def _look_up_grid(self, stems: Sequence[Path]) -> tuple[bool, FoundGrid | None]:
+        # See `LibraryGrids`. Without a library, the code that reads it is not imported.
+        if self._grids is None:
+            if not default_path().exists():
+                return False, None
+            from crowdstream.library.deck_grids import LibraryGrids
+
+            self._grids = LibraryGrids()
+        return self._grids(stems)
 
     def load(self, pages: int = ALL_PAGES) -> None:
         """Let the loader handle its requests and load up to `pages` of the pages that it needs."""

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.commands.registry import Command
-from crowdstream.dj.setfile.reader import SetError
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.offline.cues import Checker, Cue, Moment, Set, moment
-from crowdstream.offline.dj_set import read_dj_set
 from crowdstream.osc.codec import BUNDLE, BUNDLE_HEADER_BYTES, UNIX_EPOCH, Malformed, build, parse
 from crowdstream.system.text import printable
 
@@ -173,5 +172,7 @@ def read_set(path: Path) -> Set:
 def reader(data: bytes, path: Path) -> Callable[[bytes, Path], Set]:
     """Return the function that reads a file with these contents."""
     if path.suffix.lower() == DJ_SUFFIX:
+        from crowdstream.offline.dj_set import read_dj_set
+
         return read_dj_set
     return read_score if is_score(data) else read_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crowdstream.library import Library
+from crowdstream.library.database import Library
 from crowdstream.library.models import Row
 from crowdstream.library.scanner import Scanner
 from tests.support.simulated_dj import BPM, tone_set

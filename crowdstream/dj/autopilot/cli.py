@@ -25,7 +25,7 @@ from crowdstream.dj.autopilot.track_selector import (
     TrackSelector,
 )
 from crowdstream.dj.autopilot.version_change import VersionChange
-from crowdstream.dj.setfile.reader import SetError
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.movement.follower import MovementMap
 from crowdstream.movement.map_file import read_map
 from crowdstream.settings import SettingError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.setfile.controls import problem
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Transition
-from crowdstream.library import LibraryError
+from crowdstream.library.database import LibraryError
 from crowdstream.system.text import folded, normalize_accents
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from functools import cached_property, lru_cache
 from crowdstream.analysis.result import Analysis
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
-from crowdstream.library import Entry, Library, Query
+from crowdstream.library.database import Library
+from crowdstream.library.models import Entry, Query
 from crowdstream.library.refit import with_grid
 from crowdstream.system.text import folded
 

@@ -37,16 +37,12 @@ from crowdstream.audiofile.stems.track_files import find_stems_by_audio
 from crowdstream.dj.key_compatibility import is_key
 from crowdstream.dj.setfile.controls import RANGES as CONTROL_RANGES
 from crowdstream.dj.setfile.controls import problem
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.dj.setfile.model import AutomationPoint, Set, SetEntry, Target, Transition
 from crowdstream.library.deck_grids import LibraryGrids
 from crowdstream.settings.errors import SettingError
 from crowdstream.settings.toml import decode, parse
 from crowdstream.system.text import MAX_SET_BYTES, printable
-
-
-class SetError(ValueError):
-    """A set cannot be played. The message names the file, the line and the reason."""
-
 
 _HEAD = re.compile(r"\s*\[{1,2}\s*(set|track|track\s*\.\s*transition)\s*\]{1,2}\s*(#.*)?$")
 # An unterminated string extends to the end of the line. Retrying from every quote would take time

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crowdstream.commands.errors import CommandError
 from crowdstream.commands.registry import TABLE
-from crowdstream.dj.setfile.reader import SetError
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.offline.cues import MAX_BEATS, MAX_SECONDS, Set
 from crowdstream.offline.set_formats import reader
 from crowdstream.system.text import is_line

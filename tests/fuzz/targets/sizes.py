@@ -14,7 +14,8 @@ from pathlib import Path
 from crowdstream.audiofile.beatgrid import GridError, read_sidecar
 from crowdstream.audiofile.containers.mp4 import read_stems, read_timing
 from crowdstream.audiofile.tags import read_tags
-from crowdstream.dj.setfile.reader import SetError, parse_set
+from crowdstream.dj.setfile.errors import SetError
+from crowdstream.dj.setfile.reader import parse_set
 from crowdstream.library.sidecar import SidecarError
 from crowdstream.library.sidecar import read_sidecar as read_corrections
 from crowdstream.movement.map_file import read_map

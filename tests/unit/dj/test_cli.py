@@ -12,7 +12,7 @@ from crowdstream.analysis.result import Analysis
 from crowdstream.cli import main
 from crowdstream.dj.setfile.reader import read_set
 from crowdstream.dj.setfile.timed_commands import placements
-from crowdstream.library import Library
+from crowdstream.library.database import Library
 from crowdstream.library.models import Row
 from crowdstream.library.scanner import STEMS, FileState
 from tests.support.track_analyses import analysis, click_track

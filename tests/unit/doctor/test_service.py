@@ -13,8 +13,7 @@ import pytest
 
 from crowdstream.doctor import cli, network, service
 from crowdstream.doctor.check import Check, Machine
-from crowdstream.library import Library
-from crowdstream.library.database import examine_library
+from crowdstream.library.database import Library, examine_library
 from crowdstream.library.schema import STEPS
 from crowdstream.settings import Settings, validate
 from crowdstream.system.removable import Presence

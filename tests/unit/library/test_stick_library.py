@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.library import Library
+from crowdstream.library.database import Library
 from crowdstream.library.models import Row
 from crowdstream.library.scanner import SINGLE, FileState
 from crowdstream.library.stick_library import (

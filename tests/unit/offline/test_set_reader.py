@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crowdstream.dj.setfile.reader import SetError
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.offline.cues import Moment, Set
 from crowdstream.offline.set_formats import read_set
 from tests.support.set_rendering import score

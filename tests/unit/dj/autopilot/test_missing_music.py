@@ -18,7 +18,7 @@ from crowdstream.dj.autopilot.music_folder import MusicFolder, MusicSources
 from crowdstream.dj.autopilot.session import Session
 from crowdstream.dj.autopilot.track_selector import EndlessSelector
 from crowdstream.dj.planning.planner import Planner, PlanOptions
-from crowdstream.library import LibraryError
+from crowdstream.library.database import LibraryError
 from crowdstream.library.stick_library import FOLDER, NAME
 from crowdstream.system.removable import Place, SystemPaths
 from tests.support.analysed_folder import analyse, music

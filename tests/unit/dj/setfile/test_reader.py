@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from crowdstream.dj.planning.planner import Planner, PlanOptions
+from crowdstream.dj.setfile.errors import SetError
 from crowdstream.dj.setfile.model import AutomationPoint, Set
-from crowdstream.dj.setfile.reader import SetError, parse_set, read_set
+from crowdstream.dj.setfile.reader import parse_set, read_set
 from crowdstream.dj.setfile.writer import write_set
 from tests.support.track_analyses import click_track, club
 
