@@ -18,6 +18,7 @@ would give wrong samples; `_Stream` turns that off.
 from __future__ import annotations
 
 import os
+import sys
 from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"
 # libsndfile's error numbers. An open regular file yields one of the latter two (system error,
 # malformed file) when the MP3 decoder finds nothing to decode.
 _NO_KNOWN_FORMAT, _NOTHING_TO_DECODE = 1, (2, 7)
+_RIFF = (b"RIFF", b"RF64")  # beginnings of files whose samples are little-endian
 _LOST = -1  # the stream's position is unknown: the next read has to seek first
 _UNKNOWN_FRAMES = 1 << 48  # libsndfile announces about 2**63 frames if the length is unknown
 
@@ -209,8 +211,10 @@ class _Part:
         self._pages: VorbisPages | None = None
         self._seekable = self.subtype in _SEEKABLE and self.format != "OGG"
         self._lead = 0
+        self._samples_at: int | None = None  # of 16-bit samples that can be read without decoding
         try:
             self._prepare()
+            self._samples_at = self._find_samples()
         except BaseException:
             self.close()
             raise
@@ -252,7 +256,36 @@ class _Part:
                 continue
             done = end
 
+    def _find_samples(self) -> int | None:
+        # Byte of the file at which 16-bit samples begin, if they are there in this machine's order.
+        window, checked = self._window, self._checked
+        plain = self.subtype == "PCM_16" and checked.head is None and checked.at > 0
+        if not plain or sys.byteorder != "little" or window.pread(4, 0) not in _RIFF:
+            return None
+        if self.frames <= 0 or window.start or window.size < os.fstat(window.fd).st_size:
+            return None
+        # libsndfile reads the descriptor itself: its offset tells what it takes for the beginning.
+        self._seek(0)
+        at = os.lseek(window.fd, 0, os.SEEK_CUR)
+        return at if at == checked.at else None
+
+    def _copy(self, at: int, start: int, out: Samples) -> None:
+        # Read 16-bit samples that begin at byte `at`; see `_read_whole`.
+        width = 2 * self.channels
+        done = 0
+        while done < len(out):
+            try:
+                got = os.preadv(self._window.fd, [out[done:].data], at + width * (start + done))
+            except OSError:
+                got = 0
+            if got < width:
+                raise self._damaged(start + done)
+            done += got // width
+
     def _read_whole(self, start: int, out: Samples) -> None:
+        if self._samples_at is not None and out.dtype == np.int16:
+            self._copy(self._samples_at, start, out)
+            return
         if start != self._at:
             self._move(start)
         done = self._decode(out)

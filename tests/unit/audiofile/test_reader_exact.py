@@ -31,6 +31,9 @@ class Kind:
 
 KINDS = [
     Kind("16.wav", {"subtype": "PCM_16"}, dtype="int16"),
+    Kind("big-endian.wav", {"subtype": "PCM_16", "endian": "BIG"}, dtype="int16"),
+    Kind("mono.wav", {"subtype": "PCM_16", "channels": 1}, dtype="int16"),
+    Kind("extensible.wav", {"format": "WAVEX", "subtype": "PCM_16"}, dtype="int16"),
     Kind("8.wav", {"subtype": "PCM_U8"}, dtype="int16"),
     Kind("24.wav", {"subtype": "PCM_24"}),
     Kind("32.wav", {"subtype": "PCM_32"}),
