@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -125,7 +125,7 @@ class PrefetchPlan:
                 if step < count:
                     yield stem, frame // stem.page_frames + step
 
-    def ahead(self, stem: Stem, head: Head, seconds: float | None = None) -> Iterator[int]:
+    def ahead(self, stem: Stem, head: Head, seconds: float | None = None) -> Iterable[int]:
         """Pages that a playhead reaches in `seconds` (None: the read-ahead).
 
         Includes its loop once, and what follows the loop.
@@ -133,6 +133,18 @@ class PrefetchPlan:
         seconds = self._ahead if seconds is None else seconds
         size, step, pages = stem.page_frames, head.step, stem.pages
         page = min(head.position // size, pages - 1) if step < 0 else head.position // size
+        count = math.ceil(seconds * self._desk.sample_rate / size) + 1
+        if head.loop_out or head.jump_targets:
+            return self._with_jumps(stem, head, page, count)
+        if not 0 <= page < pages:
+            return ()
+        # Nearly all playheads are of this kind, and they are looked at each second.
+        end = min(page + count, pages) if step > 0 else max(page - count, -1)
+        return range(page, end, step)
+
+    def _with_jumps(self, stem: Stem, head: Head, page: int, count: int) -> Iterator[int]:
+        # `ahead` for a playhead with a loop, or with frames to which it may jump.
+        size, step, pages = stem.page_frames, head.step, stem.pages
         # The page behind the end of the loop, and the page at which the loop repeats.
         border, again = -(-head.loop_out // size), head.loop_in // size
         if step < 0:
@@ -140,7 +152,7 @@ class PrefetchPlan:
         # A playhead that has jumped out of its loop plays on.
         inside = head.position <= head.loop_out if step > 0 else head.position >= head.loop_in - 1
         looped = head.loop_out > 0 and inside
-        for _ in range(math.ceil(seconds * self._desk.sample_rate / size) + 1):
+        for _ in range(count):
             if looped and (page - border) * step >= 0:
                 looped = False
                 page = again

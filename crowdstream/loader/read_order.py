@@ -69,9 +69,11 @@ class ReadOrder:
             if track.complete:
                 continue
             for stem in track.stems:
+                pages, resident = stem.pages, self._arena.resident
                 for head in heads.get(stem.source, ()):
-                    pages = self._plan.ahead(stem, head, seconds)
-                    yield from self._missing(track, ((stem, page) for page in pages))
+                    for page in self._plan.ahead(stem, head, seconds):
+                        if page < pages and not resident(stem.source, page):
+                            yield track, stem, page
 
     def _missing(self, track: LoadedTrack, pages: Iterable[tuple[Stem, int]]) -> Iterator[Page]:
         for stem, page in pages:
