@@ -39,7 +39,7 @@ class InternalClockDriver:
         self._error = float(os.environ.get(ERROR_VARIABLE, "0")) * 1e-6
         recording = os.environ.get(RECORDING_VARIABLE)
         self._recording = Path(recording).open("ab") if recording else None  # noqa: SIM115
-        self._stop = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="null-driver", daemon=True)
 
     def start(self) -> StreamInfo:
@@ -50,7 +50,7 @@ class InternalClockDriver:
 
     def stop(self) -> None:
         """Stop the clock and wait for its thread."""
-        self._stop.set()
+        self._stopping = True
         self._thread.join()
 
     def alive(self) -> bool:
@@ -62,17 +62,18 @@ class InternalClockDriver:
         begin = time.monotonic()
         if self._since is not None:
             begin = self._since + period
-            while begin < time.monotonic() and not self._stop.is_set():
+            while begin < time.monotonic() and not self._stopping:
                 self._callback.fill(self._frames, False)
                 begin += period
         block = 0
         missed = False
-        while not self._stop.is_set():
+        fill, frames = self._callback.fill, self._frames
+        while not self._stopping:
             wait = begin + block * period - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
             heard = begin + (block + 2) * period
-            out = self._callback.fill(self._frames, missed, int(heard * 1e9))
+            out = fill(frames, missed, int(heard * 1e9))
             if self._recording is not None:
                 self._recording.write(BLOCK_HEAD.pack(int(heard * 1e9), self._frames))
                 self._recording.write(out[:, :2].tobytes())
