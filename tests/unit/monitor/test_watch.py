@@ -9,6 +9,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import psutil
 import pytest
 
 from crowdstream.desk.block import Desk
@@ -17,6 +18,7 @@ from crowdstream.desk.opcodes import CAUSES
 from crowdstream.engine.schedule.ledger import begin_block, end_block, histogram_bin
 from crowdstream.monitor.health import (
     Processes,
+    ProcessUsage,
     bin_edges_ns,
     engine_readings,
     percentile_ms,
@@ -197,6 +199,18 @@ def test_dead_processes_raise_no_error() -> None:
     processes.read()
     assert "gone" not in processes.cpu
     assert processes.total >= 0.0
+
+
+def test_cpu_time_and_memory_of_a_process_are_those_that_psutil_reports() -> None:
+    usage, known = ProcessUsage(os.getpid()), psutil.Process()
+    begin = sum(known.cpu_times()[:2])
+    while sum(known.cpu_times()[:2]) < begin + 0.1:
+        pass
+    assert 0.0 < usage.percent() <= 110.0
+    assert usage.resident_bytes() == pytest.approx(known.memory_info().rss, rel=0.1)
+    usage.close()
+    with pytest.raises(OSError):
+        ProcessUsage(2**22 + 1)
 
 
 def test_a_stalled_device_and_its_recovery_are_reported_once(
