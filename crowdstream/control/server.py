@@ -553,7 +553,7 @@ class Server:
     def _due(self) -> float:
         # MIDI clock ticks, changes and saves do not wait for the next tick of the loop.
         due = min(self._tick_due(), self.core.midi_ticks.due(), self.core.changes.due())
-        return min(due, self.core.snapshotter.due()) if self.core.snapshotter else due
+        return min(due, self.core.snapshotter.wake_at()) if self.core.snapshotter else due
 
     def _child_died(self) -> bool:
         if self._engines.failed and not self._stopping:

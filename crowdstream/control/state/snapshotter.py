@@ -7,6 +7,7 @@ control process died.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -84,10 +85,19 @@ class Snapshotter:
 
     def due(self) -> float:
         """Return when the next save is due (monotonic seconds)."""
-        happened = (
+        return self._rest_until if self._changed() else self._check_at
+
+    def wake_at(self) -> float:
+        """Return when to wake up for a save (monotonic seconds); infinity if nothing has changed.
+
+        The save that looks at everything can wait for the next tick, a fraction of a second later.
+        """
+        return self._rest_until if self._changed() else math.inf
+
+    def _changed(self) -> bool:
+        return bool(
             self._core.state_changed or self._core.engine_queue.published != self._published
         )
-        return self._rest_until if happened else self._check_at
 
     def save(self) -> None:
         """Save changes."""

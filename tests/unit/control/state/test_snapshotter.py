@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -335,3 +336,16 @@ def test_a_change_of_the_device_is_saved_before_clients_are_notified(there: bool
             rig.core.device_lost("device")
         rig.core.snapshotter.others = {}
     assert saved and set(saved) == {there}
+
+
+def test_a_save_wakes_control_only_after_a_change() -> None:
+    with RestartableRig() as rig:
+        snapshotter = rig.core.snapshotter
+        assert snapshotter
+        snapshotter.save_if_due()
+        assert snapshotter.wake_at() == math.inf
+        assert snapshotter.due() < math.inf
+        rig.send("/deck/A/level", 0.5)
+        assert snapshotter.wake_at() == snapshotter.due() < math.inf
+        rig.note()
+        assert snapshotter.wake_at() == math.inf
