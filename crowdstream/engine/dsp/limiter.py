@@ -146,6 +146,26 @@ def _moving_averages(address, state, frame, gain):
 
 
 @kernel
+def _is_at_rest(state):
+    # Whether every gain in all windows is 1: no term of the sums is larger, so that each of them is
+    # the largest possible if the sum is. The quotient of the sums is then exactly 1.
+    first = ONE * state.first_box
+    return (
+        state.held == 1.0 and state.oldest >= state.newest and state.first_sum == first
+        and state.second_sum == first * state.second_box
+    )
+
+
+@kernel
+def _is_below(kept, peaks, begin, count):
+    # Whether no peak exceeds the ceiling. Without an early exit, which would be slower.
+    above = 0
+    for i in range(count):
+        above += peaks[i] > kept[(begin + i) & MASK, 2]
+    return above == 0
+
+
+@kernel
 def limit(address, out, at, count):
     """Limit `count` frames of `mix` to the ceiling; write them interleaved to `out[2 * at ...]`.
 
@@ -156,6 +176,7 @@ def limit(address, out, at, count):
     ledger = views.ledger(address)[0]
     mix = views.mix(address)
     kept = views.delay_line(address)
+    boxes = views.limiter_boxes(address)
     gain = views.gain(address)
     begin = state.frame
     fill_ramp(views.ramps(address)[RAMP_CEILING], gain[0], count)
@@ -171,6 +192,20 @@ def limit(address, out, at, count):
     recover = 1.0 - math.exp(-1.0 / (RELEASE_SECONDS * rate))
     aim = 1.0 if state.lookahead == 0 else AIM
     peak = master.peak
+    if _is_at_rest(state) and _is_below(kept, peaks, begin - late, count):
+        for i in range(count):
+            boxes[0, (begin + i) & MASK] = ONE
+            boxes[1, (begin + i) & MASK] = state.first_sum
+            place = (begin + i - state.delay) & MASK
+            left = kept[place, 0]
+            right = kept[place, 1]
+            peak = max(peak, abs(left), abs(right))
+            out[2 * (at + i)] = left
+            out[2 * (at + i) + 1] = right
+        state.frame = begin + count
+        master.limit_gain = 1.0
+        master.peak = peak
+        return
     reduction = master.limit_gain
     for i in range(count):
         frame = begin + i

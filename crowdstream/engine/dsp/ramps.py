@@ -39,6 +39,18 @@ def fill_ramp(ramp, out, count):
         for i in range(count):
             out[i] = value
         return False
-    for i in range(count):
-        out[i] = step_ramp(ramp)
+    # `step_ramp` for each frame, in registers.
+    value = ramp.value
+    step = ramp.step
+    moving = min(ramp.left, count)
+    for i in range(moving):
+        value += step
+        out[i] = value
+    if moving == ramp.left:
+        value = ramp.target
+        out[moving - 1] = value
+    for i in range(moving, count):
+        out[i] = value
+    ramp.value = value
+    ramp.left -= moving
     return True

@@ -159,3 +159,21 @@ def test_block_length_changes_nothing(length: int, lookahead: int) -> None:
             return harness.render(12000, block)
 
     assert np.array_equal(rendered(length), rendered(256))
+
+
+@pytest.mark.parametrize("length", [31, 1023])
+@pytest.mark.parametrize("lookahead", [0, LOOKAHEAD])
+def test_a_limiter_that_rests_and_wakes_again_is_the_same_in_any_blocks(
+    length: int, lookahead: int
+) -> None:
+    samples = noise(82000, peak=0.3)
+    samples[[1000, 80000]] = 32767  # the gain is exactly 1 again 61000 frames after the first
+
+    def rendered(block: int) -> np.ndarray:
+        return _limited(samples, lookahead, ceiling=0.7, blocks=block)
+
+    whole = rendered(256)
+    assert np.array_equal(rendered(length), whole)
+    delay = DELAY if lookahead else 0
+    assert np.array_equal(whole[75000 + delay : 79000], as_float(samples)[75000 : 79000 - delay])
+    assert np.max(np.abs(whole[80000:])) <= np.float32(0.7)

@@ -96,3 +96,19 @@ def test_block_lengths_change_no_bit(
     assert state(whole) == state(cut)
     if sum(blocks) >= frames:
         assert float(whole.value) == target
+
+
+@given(
+    value=st.floats(-1.0, 4.0), target=st.floats(-1.0, 4.0), frames=st.integers(1, 90),
+    count=st.integers(1, 100),
+)  # fmt: skip
+def test_filling_is_stepping_frame_by_frame(
+    value: float, target: float, frames: int, count: int
+) -> None:
+    kernels = interpreted("dsp.ramps")
+    filled, stepped = ramp_at(value), ramp_at(value)
+    for ramp in (filled, stepped):
+        kernels.set_ramp(ramp, target, frames)
+    expected = [float(np.float32(kernels.step_ramp(stepped))) for _ in range(count)]
+    assert fill(filled, count)[0] == expected
+    assert state(filled) == state(stepped)
