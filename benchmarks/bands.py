@@ -261,10 +261,11 @@ class _Notes:
             now = place
 
 
-def make_song(number: int, seconds: float = 75.0) -> tuple[str, float, int, int, bytes]:
-    """Return name, beats per minute, beats per bar, bars, and MIDI data of a song.
+def make_song(number: int, seconds: float = 75.0) -> tuple[str, float, int, int, int, bytes]:
+    """Return name, beats per minute, beats per bar, bars, key, and MIDI data of a song.
 
-    `number` is its seed; consecutive ones are in different styles. Beat 0 is at the beginning.
+    `number` is its seed; consecutive ones are in different styles. Beat 0 is at the beginning. The
+    key is a major one: 0 to 11 from C.
     """
     dice = random.Random(number)
     band = BANDS[number % len(BANDS)]
@@ -280,9 +281,10 @@ def make_song(number: int, seconds: float = 75.0) -> tuple[str, float, int, int,
             mido.Message("program_change", channel=channel, program=dice.choice(programs))
         )
     notes = _Notes(song)
-    _play(song, bars, notes)
+    key = dice.randrange(12)
+    _play(song, key, bars, notes)
     notes.write(track)
-    return f"{band.name.replace(' ', '-')}-{number}", bpm, band.meter, bars, _bytes(file)
+    return f"{band.name.replace(' ', '-')}-{number}", bpm, band.meter, bars, key, _bytes(file)
 
 
 def make_moving_song(number: int, seconds: float = 75.0) -> tuple[str, list[float], int, bytes]:
@@ -291,7 +293,7 @@ def make_moving_song(number: int, seconds: float = 75.0) -> tuple[str, list[floa
     It is that of `make_song`, played without a click: the tempo wanders, by a few percent in a
     minute, and no note is exactly on its beat.
     """
-    name, bpm, meter, bars, data = make_song(number, seconds)
+    name, bpm, meter, bars, _key, data = make_song(number, seconds)
     dice = random.Random(number + 1_000_000)
     file, track = _file(bpm)
     wander, pull, now = 0.0, 0.0, 0.0
@@ -332,9 +334,9 @@ def _bytes(file: mido.MidiFile) -> bytes:
     return data.getvalue()
 
 
-def _play(song: _Song, bars: int, notes: _Notes) -> None:
+def _play(song: _Song, key: int, bars: int, notes: _Notes) -> None:
     dice, band = song.dice, song.band
-    key, progression = dice.randrange(12), dice.choice(PROGRESSIONS)
+    progression = dice.choice(PROGRESSIONS)
     # Chords last one bar or two; in a fast or short bar, longer ones are usual.
     chord_bars = dice.choice((1, 1, 2)) if song.bpm > 100 or band.meter < 4 else 1
     drums = [{drum: dice.choice(lines) for drum, lines in band.drums.items()} for _ in range(2)]

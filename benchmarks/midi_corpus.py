@@ -2,15 +2,16 @@
 
     apt install fluidsynth fluid-soundfont-gm
     pip install -r requirements-bench.txt
-    python benchmarks/midi_corpus.py files FOLDER [--packages NAME ...] [--seconds 150]
-    python benchmarks/midi_corpus.py bands FOLDER [--count 116] [--first 0] [--moving]
+    python benchmarks/midi_corpus.py files FOLDER [--packages NAME ...] [--seconds 150] [--rate R]
+    python benchmarks/midi_corpus.py bands FOLDER [--count 116] [--first 0] [--moving] [--rate R]
 
 `files` renders the MIDI files of the Debian packages in `PACKAGES`, as far as these are installed:
 the music of games and collections of tunes, by many authors. A file's tempo and time signature are
 the truth. Left out are files whose tempo or meter changes, whose notes do not lie on sixteenths or
 triplets (played freely), that are shorter than 30 s, and meters whose beat is ambiguous. `bands`
 renders the accompaniments of `benchmarks/bands.py`; `--first` is the seed of the first one, and
-`--moving` lets their tempo wander, as without a click.
+`--moving` lets their tempo wander, as without a click. `--rate 22050` halves the time of rendering;
+the analysis uses nothing above 11 kHz.
 
 The format is that of `benchmarks/corpus.py`; tracks that exist already are kept. FluidSynth renders
 them with the sound font FluidR3 (MIT licence).
@@ -49,7 +50,7 @@ PACKAGES = (
     "kobodeluxe-data", "freedoom", "abcmidi", "abcm2ps",
 )  # fmt: skip
 SOUND_FONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
-RATE = 44100
+RATE = 44100  # Hz
 MIN_SECONDS = 30.0
 METERS = ((4, 4), (3, 4), (2, 4), (6, 8), (9, 8), (12, 8))
 SAME_TEMPO = 0.002  # relative difference of tempi that count as one
@@ -65,6 +66,7 @@ class Score:
     """What is known of MIDI data. Beat 0 is at the beginning; `meter` is a time signature.
 
     beats: the times of the beats in seconds, if the tempo wanders.
+    key: 0 to 11 for major keys from C; None if unknown.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Score:
     seconds: float
     data: bytes
     beats: tuple[float, ...] = ()
+    key: int | None = None
 
 
 class Unusable(Exception):
@@ -171,31 +174,31 @@ def _one_tempo(tempi: list[tuple[int, int]], ticks: int) -> float:
     return float(main)
 
 
-def render(data: bytes, out: Path, seconds: float) -> None:
+def render(data: bytes, out: Path, seconds: float, rate: int = RATE) -> None:
     """Render a MIDI file to a WAV file of at most `seconds`, 16 bits, never clipped."""
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "score.mid", Path(folder) / "score.wav"
         source.write_bytes(data)
         subprocess.run(
-            ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", str(RATE), "-T", "wav", "-O", "float",
+            ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", str(rate), "-T", "wav", "-O", "float",
              "-F", str(made), SOUND_FONT, str(source)],
             check=True, capture_output=True, timeout=600.0,
         )  # fmt: skip
-        frames = -1 if math.isinf(seconds) else round(seconds * RATE)
+        frames = -1 if math.isinf(seconds) else round(seconds * rate)
         sound, _rate = soundfile.read(made, frames=frames, dtype="float32")
     peak = float(np.abs(sound).max(initial=0.0))
     if peak < 1e-3:
         raise Unusable("silent")
     out.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(out, sound * (0.9 / peak), RATE, subtype="PCM_16")
+    soundfile.write(out, sound * (0.9 / peak), rate, subtype="PCM_16")
 
 
-def make(folder: Path, score: Score, seconds: float) -> None:
+def make(folder: Path, score: Score, seconds: float, rate: int = RATE) -> None:
     """Make one track of at most `seconds`. Raises `Unusable`."""
     audio = folder / "corpus" / f"{score.name}.wav"
     if not audio.exists():
         try:
-            render(score.data, audio, seconds)
+            render(score.data, audio, seconds, rate)
         except subprocess.SubprocessError as error:
             raise Unusable(str(error)) from error
     truth = {
@@ -205,6 +208,8 @@ def make(folder: Path, score: Score, seconds: float) -> None:
     if score.beats:
         bar = score.meter[0] // (3 if score.meter[1] == 8 else 1)
         truth |= {"beats": score.beats, "downbeats": score.beats[::bar]}
+    if score.key is not None:
+        truth["key"] = score.key
     path = folder / "truth" / f"{score.name.replace('/', '__')}.json"
     path.write_text(json.dumps(truth), encoding="utf-8")
 
@@ -231,9 +236,9 @@ def scores_of_bands(first: int, count: int, moving: bool) -> Iterator[Score]:
             signature = (6, 8) if meter == 2 else (meter, 4)
             yield Score(f"moving/{name}", bpm, signature, beats[-1], data, tuple(beats))
             continue
-        name, bpm, meter, bars, data = make_song(number)
+        name, bpm, meter, bars, key, data = make_song(number)
         signature = (6, 8) if meter == 2 else (meter, 4)
-        yield Score(f"bands/{name}", bpm, signature, bars * meter * 60 / bpm, data)
+        yield Score(f"bands/{name}", bpm, signature, bars * meter * 60 / bpm, data, key=key)
 
 
 def main() -> None:
@@ -249,6 +254,7 @@ def main() -> None:
     bands.add_argument("--moving", action="store_true", help="without a constant tempo")
     for command in (files, bands):
         command.add_argument("folder", type=Path)
+        command.add_argument("--rate", type=int, default=RATE, help="sample rate in Hz")
     options = parser.parse_args()
     (options.folder / "truth").mkdir(parents=True, exist_ok=True)
     if options.command == "files":
@@ -258,7 +264,10 @@ def main() -> None:
         scores, seconds = list(bands_scores), math.inf
     progress = Progress(len(scores))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = {pool.submit(make, options.folder, score, seconds): score for score in scores}
+        made = {
+            pool.submit(make, options.folder, score, seconds, options.rate): score
+            for score in scores
+        }
         for future in as_completed(made):
             progress.add(1, "rendering")
             if isinstance(reason := future.exception(), Unusable):

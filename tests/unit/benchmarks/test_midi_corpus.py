@@ -8,7 +8,7 @@ import mido
 import numpy as np
 import pytest
 
-from benchmarks.bands import BANDS, TICKS, make_moving_song, make_song
+from benchmarks.bands import BANDS, DRUM_CHANNEL, TICKS, make_moving_song, make_song
 from benchmarks.midi_corpus import Unusable, read_score
 
 
@@ -70,7 +70,7 @@ def test_a_tempo_that_hardly_changes_is_one() -> None:
 
 @pytest.mark.parametrize("number", range(len(BANDS)))
 def test_bands_play_whole_bars_on_their_beats(number: int) -> None:
-    name, bpm, meter, bars, data = make_song(number, 40.0)
+    name, bpm, meter, bars, key, data = make_song(number, 40.0)
     band = BANDS[number]
     assert name == f"{band.name.replace(' ', '-')}-{number}"
     assert meter == band.meter and band.bpm[0] - 1 <= bpm <= band.bpm[1] + 1
@@ -90,6 +90,11 @@ def test_bands_play_whole_bars_on_their_beats(number: int) -> None:
     off = np.abs(steps - np.rint(steps)) / band.division
     assert np.median(off) < 4 * 0.012 * bpm / 60
     assert len({int(place) for place in np.rint(places)}) > 0.8 * meter * (bars - 4)
+    classes = {
+        (message.note - key) % 12 for message in file.tracks[0]
+        if message.type == "note_on" and message.channel != DRUM_CHANNEL
+    }  # fmt: skip
+    assert {0, 4, 7} <= classes <= {0, 2, 4, 5, 7, 9, 11}
 
 
 def test_patterns_fill_a_bar() -> None:
@@ -102,7 +107,7 @@ def test_patterns_fill_a_bar() -> None:
 @pytest.mark.parametrize("number", range(0, len(BANDS), 5))
 def test_bands_without_a_click_play_on_the_beats_that_are_reported(number: int) -> None:
     name, beats, meter, data = make_moving_song(number, 40.0)
-    plain, bpm, plain_meter, bars, _data = make_song(number, 40.0)
+    plain, bpm, plain_meter, bars, _key, _data = make_song(number, 40.0)
     assert (name, meter) == (plain, plain_meter)
     assert len(beats) == bars * meter
     gaps = np.diff(beats)
