@@ -1,6 +1,6 @@
 """Fit the weights of the analysis to generated tracks; write `analysis/models/weights.py`.
 
-    python benchmarks/fit_analysis.py [--tracks 400] [--corpus FOLDER ...] [--out FILE]
+    python benchmarks/fit_analysis.py [--tracks 400] [--corpus FOLDER ...] [--last N] [--out FILE]
 
 These are small linear models: the right tempo of an octave family, the meter, the sixteenth on
 which a bar of each meter starts, the choice between the readings of a track that follow from these,
@@ -10,6 +10,10 @@ tracks are in the styles of DJ music, half are dances and band music; their seed
 `benchmarks/analysis.py` measures with others. `--corpus` adds music with known beats
 (`benchmarks/corpus.py`), for tempo, meter and downbeat. Printed is the accuracy on the folds of
 tracks that were left out of a fit.
+
+`--last N` adds traits to the choice between the readings, without fitting anything else again: only
+its last N weights are fitted, to the corpora alone, and all others stay. The corpora must not be
+among the tracks to which the other models were fitted, whose probabilities are too high there.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ PENALTY = {
 }  # fmt: skip
 READING_PENALTY = 0.01
 MEASURED_READINGS = 6  # of a track, those that the present weights find likely
+NO_WEIGHTS = np.zeros(0)
 FOLDS = 4
 RARE_TRACKS = 150  # further tracks in bars of two and three beats
 CORPUS_COPIES = 2  # a track of the corpus counts as much as so many generated ones
@@ -110,8 +115,10 @@ def voice_rows(truth: Truth, features: Features) -> list[Choice]:
     return found
 
 
-def fit(choices: list[Choice], penalty: float, steps: int = STEPS) -> Doubles:
-    """Return the fitted weights of the traits."""
+def fit(
+    choices: list[Choice], penalty: float, steps: int = STEPS, kept: Doubles = NO_WEIGHTS
+) -> Doubles:
+    """Return the fitted weights of the traits. The first ones are given: `kept` stays as it is."""
     scale = np.concatenate([choice.traits for choice in choices]).std(axis=0)
     scale[scale < 1e-6] = 1.0
     most = max(len(choice.traits) for choice in choices)
@@ -122,23 +129,28 @@ def fit(choices: list[Choice], penalty: float, steps: int = STEPS) -> Doubles:
         traits[row, : len(choice.traits)] = choice.traits / scale
         shut[row, : len(choice.traits)] = 0.0
         goal[row, choice.right] = 1.0
+    begin = np.zeros(len(scale))
+    begin[: len(kept)] = kept * scale[: len(kept)]
+    shut = shut + traits @ begin
     weights, mean, square = np.zeros(len(scale)), np.zeros(len(scale)), np.zeros(len(scale))
     for step in range(1, steps + 1):
         scores = traits @ weights + shut
         chance = np.exp(scores - scores.max(axis=1, keepdims=True))
         chance /= chance.sum(axis=1, keepdims=True)
         slope = np.tensordot(chance - goal, traits, 2) / len(choices) + penalty * weights
+        slope[: len(kept)] = 0.0
         mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
         move = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
         weights = weights - RATE * (1 - step / steps) * move
-    return np.asarray(weights / scale)
+    return np.asarray((begin + weights) / scale)
 
 
-def checked(choices: list[Choice], penalty: float) -> float:
-    """Return the cross-validated share of right choices."""
+def checked(choices: list[Choice], penalty: float, kept: Doubles = NO_WEIGHTS) -> float:
+    """Return the cross-validated share of right choices; see `fit`."""
     hits = 0
     for fold in range(FOLDS):
-        weights = fit([c for at, c in enumerate(choices) if at % FOLDS != fold], penalty, 800)
+        others = [choice for at, choice in enumerate(choices) if at % FOLDS != fold]
+        weights = fit(others, penalty, 800, kept)
         hits += sum(
             int(np.argmax(choice.traits @ weights)) == choice.right
             for at, choice in enumerate(choices)
@@ -208,11 +220,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tracks", type=int, default=400)
     parser.add_argument("--corpus", type=Path, action="append", default=[])
+    parser.add_argument("--last", type=int, metavar="N", help="only these weights of READING")
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
     print_heading("Weights of the analysis")
     files = [track for folder in chosen.corpus for track in read_corpus(folder)]
     found: list[Material] = []
+    if chosen.last:
+        progress = Progress(len(files))
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            for material in pool.map(of_file, files):
+                progress.add(1, "measuring tracks")
+                if material is not None:
+                    found.append(material)
+        progress.close()
+        fit_last(found, chosen.last, chosen.out)
+        return
     progress = Progress(chosen.tracks + RARE_TRACKS + len(files))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for material in chain(
@@ -344,6 +367,32 @@ def finish(found: list[Material], out: Path) -> None:
     models["READING"] = fit(readings, READING_PENALTY), 0.0
     print(f"READING {len(readings)} choices, right when not fitted to: ", end="")
     print(f"{checked(readings, READING_PENALTY):.3f}")
+    write_weights(out, models)
+
+
+def present_models() -> dict[str, Model]:
+    """Return the models whose weights this program writes, as they are."""
+    return {name: getattr(weights, name) for name in (*PENALTY, "READING")}
+
+
+def fit_last(found: Sequence[Material], count: int, out: Path) -> None:
+    """Fit the last `count` weights of the choice between the readings, and write all models."""
+    models = present_models()
+    measured = [reading_choice(material, models) for material in found]
+    choices = [choice for choice in measured if choice is not None]
+    kept = np.array(models["READING"].weights)[: choices[0].traits.shape[1] - count]
+    hits = [
+        int(np.argmax(one.traits[:, : len(kept)] @ kept)) == one.right for one in choices
+    ]
+    print(f"{len(choices)} choices, right without these traits: {np.mean(hits):.3f}; ", end="")
+    print(f"with them, when not fitted to: {checked(choices, READING_PENALTY, kept):.3f}")
+    fitted = {name: (np.array(model.weights), model.bias) for name, model in models.items()}
+    fitted["READING"] = fit(choices, READING_PENALTY, kept=kept), 0.0
+    write_weights(out, fitted)
+
+
+def write_weights(out: Path, models: dict[str, tuple[Doubles, float]]) -> None:
+    """Write `models/weights.py`."""
     write(out, models, TITLE)
     with out.open("a", encoding="utf-8") as file:
         file.write("BARS = {4: BAR_4, 3: BAR_3, 2: BAR_2}\n")

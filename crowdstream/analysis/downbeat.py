@@ -19,6 +19,8 @@ from crowdstream.analysis.tempo import Doubles, Floats
 METERS = (4, 3, 2)  # beats per bar; those of two beats are divided in thirds, as in 6/8
 BEAT_STEPS = 4  # steps per beat
 REPEATS = (1, 2, 3, 4, 5, 6, 8, 12)  # beats after which a bar or a phrase may repeat
+# Those of them that are no whole bars, by meter.
+OTHER_REPEATS = {4: (3, 5, 6), 3: (4, 5, 8), 2: (3, 5)}
 BEAT_BINS = 12  # parts of a beat: both halves and thirds are whole numbers of them
 # Steps of the bar at which novelty is a trait, by meter: the first beats and their neighbours.
 NOVEL_STEPS = {4: (0, 2, 4, 8, 12, 14), 3: (0, 2, 4, 8, 10), 2: (0, 2, 4, 6)}
@@ -147,6 +149,17 @@ def _repeats(rows: Doubles) -> Doubles:
     rows = rows - rows.mean(axis=0)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return np.array([float((rows[:-n] * rows[n:]).sum(axis=1).mean()) for n in REPEATS])
+
+
+def missing_bars(traits: Doubles, meter: int) -> float:
+    """Return by how much onsets repeat less after bars of `meter` beats than after other numbers.
+
+    `traits` is a result of `meter_traits`. It is 0 for nearly all grids in the right tempo. At
+    another one, a bar has another number of beats: six, for a bar of three at twice its tempo.
+    """
+    alike = dict(zip(REPEATS, traits[0, : len(REPEATS)].tolist(), strict=True))
+    bar = (alike[meter] + alike[2 * meter]) / 2
+    return float(max(0.0, max(alike[beats] for beats in OTHER_REPEATS[meter]) - bar))
 
 
 def bar_traits(features: Features, lines: Floats, beats: Beats, meter: int = 4) -> Doubles:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE
 
-VERSION = 7  # of the method: incremented when results change, so that libraries analyse again
+VERSION = 8  # of the method: incremented when results change, so that libraries analyse again
 
 PHRASE_BARS = 8  # usual length of a phrase
 MIN_CERTAIN_DOWNBEAT = 0.5  # probability above which phrases are counted from the downbeat

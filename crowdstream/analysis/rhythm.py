@@ -257,7 +257,7 @@ def read_as(features: Features, lines: Floats, hertz: float) -> Reading:
 class Interpretation:
     """The meter of a reading, and the probabilities of all meters and of all steps as downbeat.
 
-    traits: what the choice between the readings of a track is made by, `(15,)`.
+    traits: what the choice between the readings of a track is made by, `(16,)`.
     """
 
     meter: int
@@ -289,6 +289,7 @@ def interpret(
         *reading.strengths[on_beat], *reading.strengths[off_beat],
         float(meter == 3), float(meter == 2), octave, octave**2,
         math.log(float(meters[0]) + MIN_CHANCE),
+        downbeat.missing_bars(reading.meter_traits, meter),
     ])  # fmt: skip
     return Interpretation(meter, meters, phases, traits)
 
