@@ -30,14 +30,23 @@ DURATIONS = "crowdstream/durations"
 ALONE = ("tests/browser/test_listen.py",)
 """Run last, when the other workers are idle: an audio graph in real time."""
 USUAL_SECONDS = {
-    "tests/system/test_newcomer.py": 140.0, "tests/system/test_failover.py": 60.0,
-    "tests/integration/benchmarks/test_soak.py": 42.0, "tests/system/test_device.py": 40.0,
-    "tests/system/test_sequencers.py": 38.0, "tests/integration/test_resizing.py": 33.0,
-    "tests/integration/test_loader_deaths.py": 33.0,
-    "tests/integration/benchmarks/test_listening.py": 33.0,
-    "tests/integration/test_supervisor.py": 30.0,
-    "tests/integration/dj/test_autopilot_server.py": 28.0,
-    "tests/integration/benchmarks/test_renderers.py": 25.0, "tests/system/test_network.py": 23.0,
+    "tests/system/test_broadcast.py": 190.0, "tests/browser/test_page_axe.py": 130.0,
+    "tests/integration/fleet/test_rollout.py": 120.0, "tests/integration/test_link.py": 115.0,
+    "tests/system/test_link_hut.py": 105.0, "tests/integration/test_upgrade.py": 100.0,
+    "tests/system/test_jack_ports.py": 95.0, "tests/system/test_newcomer.py": 90.0,
+    "tests/system/test_rooms.py": 80.0, "tests/system/test_snapcast.py": 75.0,
+    "tests/browser/test_page_layout.py": 75.0, "tests/integration/test_supervisor.py": 65.0,
+    "tests/system/test_midi.py": 55.0, "tests/system/test_documented_commands.py": 55.0,
+    "tests/integration/fleet/test_fleet.py": 45.0, "tests/system/test_failover.py": 40.0,
+    "tests/integration/benchmarks/test_soak.py": 40.0, "tests/browser/test_page_colours.py": 40.0,
+    "tests/integration/benchmarks/test_listening.py": 37.0,
+    "tests/integration/benchmarks/test_startup.py": 36.0,
+    "tests/integration/lights/test_lights.py": 32.0,
+    "tests/integration/test_loader_deaths.py": 30.0, "tests/system/test_device.py": 29.0,
+    "tests/integration/test_resizing.py": 28.0,
+    "tests/integration/mcp/test_mcp_server.py": 26.0,
+    "tests/integration/dj/test_version_change.py": 26.0,
+    "tests/integration/dj/test_autopilot_server.py": 25.0, "tests/system/test_wheel.py": 23.0,
     "tests/integration/test_server.py": 22.0,
 }  # fmt: skip
 """Durations of files for a new checkout without an earlier run, as on the CI machine."""
