@@ -92,6 +92,21 @@ def _forbid_processes(event: str, _arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_forbid_processes)
 
+# Root may write anywhere: a fake program was once written through a link to the real one.
+_SYSTEM = ("/bin/", "/boot/", "/etc/", "/lib/", "/opt/", "/sbin/", "/usr/")
+_WRITES = os.O_WRONLY | os.O_RDWR
+
+
+def _protect_the_system(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" or not arguments[2] & _WRITES or isinstance(arguments[0], int):
+        return
+    path = os.path.realpath(os.fsdecode(arguments[0]))
+    if path.startswith(_SYSTEM) and not path.startswith(f"{TESTS.parent}/"):
+        raise PermissionError(f"tests must not write to {path}")
+
+
+sys.addaudithook(_protect_the_system)
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
