@@ -158,7 +158,8 @@ def _memory(night: Night) -> Iterator[Verdict]:
 
 def _leaks(night: Night) -> Iterator[Verdict]:
     # A successor of a killed process may hold more files, such as inherited pipes. The first
-    # third of the night therefore sets the reference.
+    # third of the night therefore sets the reference: it has to be long enough for every part that
+    # a process opens when it is first used, such as the page's.
     entries = [entry for entry in night.all("family") if entry["members"]]
     early = entries[: max(1, len(entries) // 3)]
     faults = []
@@ -175,7 +176,11 @@ def _leaks(night: Night) -> Iterator[Verdict]:
             counts.append(f"{role} {name} {before}-{after}")
             if after > before + more:
                 faults.append(f"{role}: {before} {name} at first, {after} in the end")
-    yield Verdict("no files or threads are left", not faults, "; ".join(faults or counts))
+    judged = _hours(night) * 60.0 >= MIN_MINUTES
+    yield Verdict(
+        "no files or threads are left", not faults if judged else None,
+        "; ".join(faults or counts) + "; too short a night to judge" * (not judged),
+    )
     status = night.one("status")
     if night.one("calm") and status:
         held = float(status["pages_used_mb"])
