@@ -26,6 +26,7 @@ OUTPUTS = ("system:playback_1", "system:playback_2")
 
 WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.02  # between two looks for ports
+HALF = 1 << 31  # of the range of frame times
 
 
 class JackRecorder:
@@ -111,11 +112,12 @@ class _Client:
 
     def _process(self, frames: int) -> None:
         now = self._client.last_frame_time
-        late = (now - self._expected) % (1 << 32) if self._expected >= 0 else 0
-        if late:
+        # Frame times have 32 bits, and may go back a little when JACK corrects them.
+        late = (now - self._expected + HALF) % (2 * HALF) - HALF if self._expected >= 0 else 0
+        if late > 0:
             silence = np.full((late, len(self._inputs)), np.nan, np.float32)
             self._file.write(silence.tobytes())
-        self._expected = (now + frames) % (1 << 32)
+        self._expected = (now + frames) % (2 * HALF)
         self._file.write(np.stack([port.get_array() for port in self._inputs], 1).tobytes())
 
     def connect(self) -> bool:
