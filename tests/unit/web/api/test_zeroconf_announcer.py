@@ -120,7 +120,7 @@ def test_another_program_finds_the_announcement() -> None:
         seeker = AsyncZeroconf(interfaces=["127.0.0.1"])
         try:
             service = made._services[0]
-            found = await seeker.async_get_service_info(service.type, service.name, 10_000)
+            found = await seeker.async_get_service_info(service.type, service.name, 60_000)
             assert found is not None
             assert found.port == 18080 and found.parsed_addresses() == ["127.0.0.1"]
             assert found.properties[b"version"] == b"1"
