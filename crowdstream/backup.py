@@ -29,8 +29,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import crowdstream
+from crowdstream.library import default_path
 from crowdstream.library.database import move_aside
-from crowdstream.library.place import default_path
 from crowdstream.library.schema import SchemaTooNew, version_of
 from crowdstream.settings import SettingError, Settings, resolve
 from crowdstream.settings.errors import Parser

@@ -24,7 +24,7 @@ from crowdstream.client import AsyncClient
 from crowdstream.client.command_table import COMMANDS
 from crowdstream.commands.registry import TABLE
 from crowdstream.control.osc_reference import osc_pages
-from crowdstream.library.place import default_path
+from crowdstream.library import default_path
 from crowdstream.library.stem_mp4 import default_cache
 from crowdstream.settings.cli import ACTIONS, option_help
 from crowdstream.settings.schema import GROUPS, NOT_IN_FILES, NOT_IN_PRESETS, OPTIONS, Option

@@ -14,9 +14,9 @@ from crowdstream.dj.planning.explain import explain
 from crowdstream.dj.planning.planner import Plan, PlanError, Planner, PlanOptions
 from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.writer import write_set
+from crowdstream.library import default_path
 from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.models import Query
-from crowdstream.library.place import default_path
 from crowdstream.settings.errors import Parser
 from crowdstream.system.text import printable
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crowdstream.doctor.check import FAIL, OK, WARN, Check, Machine
+from crowdstream.library import default_path
 from crowdstream.library.database import (
     LibraryCondition,
     LibraryDamaged,
@@ -25,7 +26,6 @@ from crowdstream.library.database import (
     examine_library,
 )
 from crowdstream.library.models import stamp_of
-from crowdstream.library.place import default_path
 from crowdstream.library.scanner import Scanner
 from crowdstream.library.stick_library import FOLDER, NAME
 from crowdstream.settings import SettingError, resolve

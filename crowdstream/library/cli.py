@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdstream.audiofile.transcode import can_transcode
+from crowdstream.library import default_path
 from crowdstream.library.analysis_run import AnalysisRun, Summary, Workers
 from crowdstream.library.corrections import (
     NAMES,
@@ -27,7 +28,6 @@ from crowdstream.library.corrections import (
 from crowdstream.library.database import Library, LibraryError, move_aside
 from crowdstream.library.key_names import parse_key
 from crowdstream.library.models import Entry, Query, Row
-from crowdstream.library.place import default_path
 from crowdstream.library.run_view import Reporter, TerminalView, notes, summary_line
 from crowdstream.library.scanner import spelled_path
 from crowdstream.library.stem_mp4 import default_cache

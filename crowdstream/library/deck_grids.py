@@ -11,9 +11,9 @@ from pathlib import Path
 
 from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.audiofile.beatgrid import MAX_ANCHORS, BeatGrid, FoundGrid, GridError
+from crowdstream.library import default_path
 from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.models import Entry
-from crowdstream.library.place import default_path
 from crowdstream.library.scanner import STEM_FILE
 
 RETRY_SECONDS = 10.0  # minimum time between two attempts to open the library

@@ -22,7 +22,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.inputs import InputWriter
 from crowdstream.desk.stream_info import StreamInfo
 from crowdstream.engine.precompiled import kernels
-from crowdstream.library.place import default_path
+from crowdstream.library import default_path
 from crowdstream.loader.loader import Loader
 from crowdstream.loader.metadata import describe_now
 from crowdstream.monitor.health import Processes

@@ -20,9 +20,9 @@ from crowdstream.audiofile.duration import duration_seconds
 from crowdstream.audiofile.stems.folder import FileAccess
 from crowdstream.audiofile.stems.track_files import folder_verdict
 from crowdstream.audiofile.tags import read_tags
+from crowdstream.library import default_path
 from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.models import Entry
-from crowdstream.library.place import default_path
 
 MAX_KNOWN = 20_000  # files, about 300 bytes each
 MAX_QUEUED = 20_000

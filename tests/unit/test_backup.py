@@ -17,9 +17,8 @@ import pytest
 
 from crowdstream import backup as module
 from crowdstream.backup import FORMAT, MANIFEST, Archive, BackupError, Plan, backup, restore
-from crowdstream.library import schema
+from crowdstream.library import default_path, schema
 from crowdstream.library.database import Library
-from crowdstream.library.place import default_path
 from crowdstream.settings.files import user_config_path
 
 

@@ -30,9 +30,9 @@ from crowdstream.dj.planning.candidates import (
     of_library,
 )
 from crowdstream.dj.setfile.model import SetEntry
+from crowdstream.library import default_path
 from crowdstream.library.database import Library, LibraryError, LibraryNotFound
 from crowdstream.library.models import Query
-from crowdstream.library.place import default_path
 from crowdstream.library.stick_library import StickNotWritable, fetch, merge, store, working_copy
 from crowdstream.system.removable import Memory, Place, Presence, SystemPaths, look
 from crowdstream.system.text import printable

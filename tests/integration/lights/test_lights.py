@@ -12,7 +12,7 @@ from typing import Any
 
 from sacn.messages.data_packet import DataPacket
 
-from crowdstream.library.place import default_path
+from crowdstream.library import default_path
 from tests.support.analysed_folder import analyse
 from tests.support.osc_client import OscClient
 from tests.support.server import Running, server, until

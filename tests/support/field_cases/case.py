@@ -15,9 +15,9 @@ import numpy as np
 
 from crowdstream.analysis.result import Analysis
 from crowdstream.audiofile.loudness import LoudnessMeter
+from crowdstream.library import default_path
 from crowdstream.library.database import Library
 from crowdstream.library.models import Entry, Query
-from crowdstream.library.place import default_path
 from tests.support.offline_server import RATE, Rig
 
 ANALYZE_SECONDS = 1200.0  # a hung analysis must not block the other cases

@@ -16,10 +16,10 @@ from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.control.decks.beatgrid import Grid
 from crowdstream.control.handlers.common import grid_of
 from crowdstream.control.publish.deck_view import grid_value
+from crowdstream.library import default_path
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import Library
 from crowdstream.library.models import Row
-from crowdstream.library.place import default_path
 from crowdstream.library.scanner import SINGLE, FileState
 from tests.support.drum_machine import beats_at
 from tests.support.instant_analysis import made
