@@ -86,6 +86,7 @@ def test_a_good_night_passes(tmp_path: Path) -> None:
          "all answers come"),
         (night({"what": "fail", "t": 9.0, "words": "/x internal error (KeyError)"}),
          "no internal error"),
+        (night(family(121.0, files=40)), "no files or threads are left"),
         (night(family(1501.0, files=40), minutes=25.0), "no files or threads are left"),
         (night(family(121.0, own=900e6)), "memory stays within the budget and 300 MB"),
         (night({"what": "status", "t": 121.0, "pages_used_mb": 1.5, "dropped": 0}),
