@@ -383,10 +383,19 @@ class EnginePool:
             None,
         )
 
-    def remove_foreign(self) -> None:
-        """Stop the engines of another version that do not play: this one has passed its trial."""
+    @property
+    def has_foreign(self) -> bool:
+        """Whether an engine is another version's."""
+        return any(engine.child.is_foreign for engine in self._engines)
+
+    def remove_foreign(self, at_once: bool = True) -> None:
+        """Stop the engines of another version that do not play: they are needed no longer.
+
+        Not `at_once`: one that has handed over is left until its last blocks have played.
+        """
+        stay = ("plays",) if at_once else ("plays", "leaves")
         for engine in list(self._engines):
-            if engine.child.is_foreign and engine.state != "plays":
+            if engine.child.is_foreign and engine.state not in stay:
                 self._remove(engine)
 
     def has(self, engine: Engine) -> bool:

@@ -110,6 +110,9 @@ class ForkServer:
         kept = self.store.kept.pop(NAME, None)
         if kept and kept.note["root"] != str(PROJECT):
             # Another version's: its children need it no longer, and this one's can't come from it.
+            # Killed, as one that is still importing would only notice later that it is alone.
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(kept.fds[-1], signal.SIGKILL)
             close_all(kept.fds)
             self.store.drop(NAME)
         elif kept:

@@ -5,7 +5,8 @@ previous control has left. Each is replaced by one of this control's installatio
 only when that works: the loader as after a crash, the web process, those of optional parts such as
 live inputs (which are silent meanwhile), then the engine, by a handover at a frame. The recorder
 follows when its recordings have ended. On the way back to the previous version, the engine is
-first: nothing else can be heard.
+first: nothing else can be heard. It is complete once no process of the other version is left, whose
+folder may then be deleted.
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ class Rollout:
         yield from self._replace_loader()
         yield from self._replace_page()
         yield from self._replace_others()
+        yield from self._end_engines()
 
     def _step(self, text: str, waits: bool = False) -> None:
         if text != self._text or waits:
@@ -176,6 +178,13 @@ class Rollout:
                 later = self._monotonic() + RETRY_SECONDS
                 while self._monotonic() < later:
                     yield
+
+    def _end_engines(self) -> Iterator[None]:
+        # Those of the other version: one that stands by, and one whose last blocks still play.
+        while self._engines.has_foreign:
+            self._step("the engines of the other version end")
+            self._engines.remove_foreign(at_once=False)
+            yield
 
     def _hand_over(self) -> Iterator[None]:
         # One attempt to hand over to an engine of this version.

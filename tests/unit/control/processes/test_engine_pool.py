@@ -418,9 +418,12 @@ def test_the_way_back_hands_over_to_the_engine_that_stands_by(desk: Desk) -> Non
     assert pool.roles()[3:] == [] and pool.children[0].heard[-1] == {"go": 1}
     pool.take_over(0, "upgraded")
     assert upgrade.replies == ["done", "done"] and not engines.plays_foreign
+    engines.remove_foreign(at_once=False)
     assert not pool.children[2].ended, "the device still plays its last blocks"
+    assert engines.has_foreign
     pool.wait(HANDOVER_TAIL_SECONDS + 0.1)
     assert pool.children[2].ended and not pool.children[0].ended
+    assert not engines.has_foreign
 
 
 def test_a_device_that_accepts_one_stream_is_interrupted_only_when_allowed(desk: Desk) -> None:

@@ -45,6 +45,7 @@ class Engines:
         self.log = log
         self.plays_foreign = self.keeps_guard = True
         self.searching = self.waits = False
+        self.others: list[str] = []
         self.resizing = self
         self.refusal = ""
         self.done: Callable[..., None] = lambda *_: None
@@ -59,6 +60,15 @@ class Engines:
             raise Refused(self.refusal)
         self.log.append("engine")
         self.done, self.fail, self.may_reopen = done, fail, may_reopen
+
+    @property
+    def has_foreign(self) -> bool:
+        """Whether an engine is another version's."""
+        return bool(self.others) or self.plays_foreign
+
+    def remove_foreign(self, at_once: bool = True) -> None:
+        """Stop the engines that stand by."""
+        self.others = [one for one in self.others if one == "leaves" and not at_once]
 
     def hands_over(self) -> None:
         """The handover succeeds."""
@@ -142,6 +152,17 @@ def test_on_the_way_back_the_engine_is_first(desk: Desk) -> None:
     assert not server.turn()
     server.input.works()
     assert server.turn() and server.log == ["engine", "loader", "web", "input1"]
+
+
+def test_the_way_back_ends_with_the_last_engine_of_the_other_version(desk: Desk) -> None:
+    server = Server(desk, "rollback", page=False)
+    server.forks.ready, server.engines.plays_foreign = True, False
+    server.loader.is_foreign = False
+    server.engines.others = ["standby", "leaves"]
+    assert not server.turn() and not server.turn() and "engines of the other" in server.step
+    assert server.engines.others == ["leaves"], "its last blocks still play"
+    server.engines.others = []
+    assert server.turn() and server.reports[-1] == {"done": True}
 
 
 def test_what_is_of_this_version_already_stays(desk: Desk) -> None:
