@@ -172,11 +172,12 @@ class Rooms:
         if not self._config.get("role"):
             return now + RETRY_SECONDS
         if self._leader is None and self._follower is None:
-            if now >= self._retry_at:
-                self._begin(now)
+            if now < self._retry_at:
+                return self._retry_at
+            self._begin(now)
+        if self._socket is None:
             return self._retry_at
         self._look(now)
-        assert self._socket is not None
         for data, sender, at in self._socket.receive():
             if self._leader is not None:
                 self._leader.receive(data, sender, at)
@@ -235,8 +236,9 @@ class Rooms:
 
     def close(self) -> None:
         """Free the port; the output keeps its rate for the successor of this process."""
-        if self._socket is not None:
-            self._socket.close()
+        for one in (self._socket, self._idle, self._idle_other):
+            if one is not None:
+                one.close()
 
 
 def main(arguments: list[str]) -> int:

@@ -35,7 +35,7 @@ from crowdstream.desk.opcodes import LOOP_EXIT, LOOP_SET, OP_LOOP, OP_REVERSE, O
 from crowdstream.desk.snapshot import read_snapshot
 
 SENDER = ("rooms", 0)  # of the leader's commands; see `osc.acl.LOCAL_SENDERS`
-RETURN_SECONDS = 3.0  # within which a room that has joined plays
+RETURN_SECONDS = 2.4  # from joining until a room plays: with the search for the leader about 3 s
 PHRASE_SECONDS = 2.5  # a phrase that begins within this time is waited for; otherwise the next bar
 AHEAD_SECONDS = 0.15  # of a resumed track, to reach the engine before its frame
 RELOAD_SECONDS = 10.0  # between two attempts to load a file
