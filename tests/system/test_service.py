@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environment import child_environment
+from tests.support.osc_client import until
 from tests.system.test_scripts import INSTALLATION, Sandbox
 
 # As systemctl of a running system; STATE stands in for what is-system-running says.
@@ -388,6 +389,8 @@ def test_a_reload_of_the_unit_asks_the_server_to_read_its_settings(machine: Mach
     words = shlex.split(command.replace("$$", "$"))
     # Under nohup, a test run ignores the signal, and so would its children.
     with subprocess.Popen(["env", "--default-signal=HUP", "sleep", "60"]) as process:
+        program = Path(f"/proc/{process.pid}/comm")
+        until(lambda: program.read_text() == "sleep\n", what="env has reset the signal")
         subprocess.run(words, env=child_environment(MAINPID=str(process.pid)), check=True)
         assert process.wait(60) == -signal.SIGHUP
     assert not values(machine.dj_unit, "ExecReload")
