@@ -34,6 +34,8 @@ from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import common
@@ -42,6 +44,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.opening_hours import read_schedule
 
 MINUTE, DAY = 60, timedelta(days=1)
+DAY_MINUTES = 1440
 DENSE_SECONDS = 3  # around each moment at which anything may change
 REST_SECONDS = 300  # between two looks otherwise
 
@@ -221,21 +224,21 @@ class Oracle:
         self.begin = int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) - 3 * 86400
         self.end = int(datetime(year + 1, 1, 1, tzinfo=UTC).timestamp()) + 3 * 86400
         # The first minute with each label of a wall clock; and for labels that are skipped, the
-        # minute with the label that is as much later as the gap is long.
-        self._minute: dict[tuple[date, int], int] = {}
-        before: datetime | None = None
+        # minute with the label that is as much later as the gap is long. A label is a number of
+        # minutes; the array begins at the day before.
+        self._first_label = _label(datetime.fromtimestamp(self.begin, tz) - DAY, 0)
+        self._minute = np.zeros((self.end - self.begin) // MINUTE + 2 * DAY_MINUTES, np.int64)
+        before = 0
         for moment in range(self.begin, self.end, MINUTE):
             local = datetime.fromtimestamp(moment, tz)
-            now = local.replace(tzinfo=None, fold=0)
-            label = now.date(), 60 * now.hour + now.minute
-            self._minute.setdefault(label, moment)
-            if before is not None and now - before > timedelta(minutes=1):
-                gap = now - before - timedelta(minutes=1)
-                for late in range(int(gap.total_seconds()) // MINUTE):
-                    skipped = before + timedelta(minutes=1 + late)
-                    key = skipped.date(), 60 * skipped.hour + skipped.minute
-                    self._minute.setdefault(key, moment + MINUTE * late)
-            before = now
+            label = _label(local, 60 * local.hour + local.minute) - self._first_label
+            late = label - before - 1  # minutes that are skipped
+            for skipped in range(late if before else 0):
+                if not self._minute[before + 1 + skipped]:
+                    self._minute[before + 1 + skipped] = moment + MINUTE * skipped
+            if not self._minute[label]:
+                self._minute[label] = moment
+            before = label
         count = (self.end - self.begin) // MINUTE
         self._states = [State()] * count
         self._curves: list[list[tuple[int, float]]] = [[]] * count  # energy by minute
@@ -247,7 +250,7 @@ class Oracle:
         self.announcements = sorted(self._announcements())
 
     def _moment(self, day: date, minute: int) -> int:
-        return self._minute[day, minute]
+        return int(self._minute[_label(day, minute) - self._first_label])
 
     def _evenings(self, day: date) -> list[Evening]:
         year = self._year
@@ -283,27 +286,19 @@ class Oracle:
 
         first, last = self._span(day, evening.begin, evening.end)
         curve = [(index(minute), value) for minute, value in evening.energy]
-        for number in range(first, last):
-            folders: tuple[str, ...] = ()
-            for minute, names in evening.parts:
-                if index(minute) <= number:
-                    folders = names
-            self._states[number] = State(True, folders)
-            self._curves[number] = curve
+        self._states[first:last] = [State(True)] * (last - first)
+        self._curves[first:last] = [curve] * (last - first)
+        for minute, names in evening.parts:
+            begin = max(first, index(minute))
+            self._states[begin:last] = [State(True, names)] * (last - begin)
 
     def _limit(
         self, day: date, begin: int, end: int, short_term: float | None, average: float | None
     ) -> None:
-        def lower(one: float | None, other: float | None) -> float | None:
-            known = [value for value in (one, other) if value is not None]
-            return min(known) if known else None
-
-        for number in range(*self._span(day, begin, end)):
-            state = self._states[number]
-            self._states[number] = replace(
-                state, short_term=lower(state.short_term, short_term),
-                average=lower(state.average, average),
-            )
+        first, last = self._span(day, begin, end)
+        self._states[first:last] = [
+            _limited(state, short_term, average) for state in self._states[first:last]
+        ]
 
     def _announcements(self) -> Iterator[tuple[int, str]]:
         for day in self._days:
@@ -333,6 +328,22 @@ class Oracle:
 
 
 oracle_of = functools.cache(Oracle)
+
+
+def _label(day: date, minute: int) -> int:
+    return day.toordinal() * DAY_MINUTES + minute
+
+
+@functools.cache
+def _limited(state: State, short_term: float | None, average: float | None) -> State:
+    def lower(one: float | None, other: float | None) -> float | None:
+        known = [value for value in (one, other) if value is not None]
+        return min(known) if known else None
+
+    return replace(
+        state, short_term=lower(state.short_term, short_term),
+        average=lower(state.average, average),
+    )
 
 
 def _is_leap(year: int) -> bool:
