@@ -35,8 +35,9 @@ from crowdstream.desk.opcodes import LOOP_EXIT, LOOP_SET, OP_LOOP, OP_REVERSE, O
 from crowdstream.desk.snapshot import read_snapshot
 
 SENDER = ("rooms", 0)  # of the leader's commands; see `osc.acl.LOCAL_SENDERS`
-RETURN_SECONDS = 2.4  # from joining until a room plays: with the search for the leader about 3 s
-PHRASE_SECONDS = 2.5  # a phrase that begins within this time is waited for; otherwise the next bar
+# From joining until a room plays: with the search for the leader, 3 s. A phrase that begins within
+# this time is waited for; otherwise the next bar, or beat.
+RETURN_SECONDS = 2.4
 AHEAD_SECONDS = 0.15  # of a resumed track, to reach the engine before its frame
 RELOAD_SECONDS = 10.0  # between two attempts to load a file
 # File frames by which a playhead may be off, and per frame between the two snapshots: those are of
@@ -350,7 +351,7 @@ class Following:
         # The frame at which a room that has joined begins to play: that of a phrase, or a bar.
         core = self._core
         left = RETURN_SECONDS - (core.monotonic() - self._joined_at)
-        most = max(AHEAD_SECONDS, min(left, PHRASE_SECONDS))
+        most = max(AHEAD_SECONDS, left)
         meter = float(core.beat_clock.meter)
         now = core.clock.now()
         frame = 0
