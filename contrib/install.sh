@@ -15,6 +15,10 @@ server_files=("$project/requirements.txt" "$project/requirements.lock" "$project
 packages=()
 reasons=()
 
+# What apt and pip do is for whoever watches: a log has only their warnings and errors.
+quiet=0
+[ -t 1 ] || quiet=1
+
 say() { printf 'crowdstream: %s\n' "$*"; }
 
 fail() {
@@ -188,7 +192,12 @@ install_packages() {
 }
 
 apt_install() { # uses as_root of install_packages
-    "${as_root[@]}" install -y --no-install-recommends "${packages[@]}"
+    local command=("${as_root[@]}" install -y --no-install-recommends "${packages[@]}")
+    if [ "$quiet" -eq 0 ]; then
+        "${command[@]}"
+    else
+        "${command[@]}" >/dev/null
+    fi
 }
 
 # --- the virtual environment ------------------------------------------------------------
@@ -241,7 +250,8 @@ make_venv() { # uses $python
 # The user's own pip configuration applies, except that `user = true` has no meaning in .venv/.
 pip_install() {
     : >"$unfinished"
-    PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install "$@" ||
+    PIP_USER=0 PIP_QUIET=$quiet PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        "$venv/bin/python" -m pip install "$@" ||
         fail "pip could not install everything; see its message above." \
             "Once the problem is solved, run this script again."
     rm -f -- "$unfinished"
