@@ -362,8 +362,11 @@ class EnginePool:
         return began is not None and self._monotonic() < began + EARLY_DEATH_SECONDS
 
     def remove_standby(self, keep: Engine | None = None) -> None:
-        """Stop the standby before a handover, which it would take for a crash."""
-        for engine in [one for one in self._engines if one.state == "standby"]:
+        """Stop the standby, even one that is starting, before a handover.
+
+        It would take the end of the engine that hands over for a crash.
+        """
+        for engine in [one for one in self._engines if one.state in ("coming", "standby")]:
             if engine is not keep:
                 self._remove(engine)
 

@@ -341,6 +341,18 @@ def test_a_removed_engine_does_not_take_over(desk: Desk) -> None:
     assert int(desk.lease["wanted"]) == 0 and not resize.pool.children[0].ended
 
 
+def test_a_standby_that_is_still_starting_does_not_see_a_handover_either(desk: Desk) -> None:
+    pool, replies = PoolHarness(desk), []
+    pool.wait(FIRST_STANDBY_DELAY)
+    pool.engines.resizing.begin(1024, lambda *done: replies.append(done), replies.append)
+    pool.emit(2, prepared=asdict(BIG))
+    assert pool.children[2].heard == [{"go": 1}]
+    assert pool.children[1].ended, "it would watch the engine that hands over, and replace it"
+    pool.take_over(2, "resized", BIG)
+    pool.wait(MIN_RESTART_DELAY)
+    assert [done[0] for done in replies] == [1024] and pool.roles()[3:] == ["standby"]
+
+
 def test_requesting_the_current_buffer_size_starts_no_engine(desk: Desk) -> None:
     pool, replies = PoolHarness(desk), []
     pool.engines.resizing.begin(256, lambda *done: replies.append(done), lambda _: None)
