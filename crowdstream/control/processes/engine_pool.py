@@ -255,8 +255,7 @@ class EnginePool:
         for engine in [one for one in self._engines if one.state == "leaves" and one.until < now]:
             self._remove(engine)
         self.resizing.tick()
-        waits = any(engine.state in ("coming", "standby") for engine in self._engines)
-        if waits or self._monotonic() < self._next_start or self.failed:
+        if self._standbys() or self._monotonic() < self._next_start or self.failed:
             return
         role = "search" if self.searching else "standby"
         if role == "standby" and self._settings.standby == "off" and self._in_state("plays"):
@@ -267,10 +266,18 @@ class EnginePool:
             log.error("can't start the %s engine: %s", role, error)
             self._postpone_start()
 
+    def _standbys(self) -> list[Engine]:
+        # Engines that replace one that dies or stands still, possibly once they have started.
+        waiting = self.resizing.waiting_engine
+        return [
+            one for one in self._engines
+            if one.state in ("coming", "standby") and one is not waiting
+        ]  # fmt: skip
+
     def _check_standstill(self) -> None:
         # Without a standby, control itself has to notice that the device requests no more blocks.
         engine = self._in_state("plays")
-        if engine is None or len(self._engines) > 1:
+        if engine is None or self._standbys():
             return
         latest = read_callback(self._desk)
         if latest and self._monotonic() - latest[0] * 1e-9 > STANDSTILL_SECONDS:
@@ -342,7 +349,7 @@ class EnginePool:
             log.error("the engine has died (%s)", words)
         else:
             log.warning("the %s engine has died (%s)", engine.role, words)
-        if self._engines or self.searching:
+        if self._in_state("plays") or self._standbys() or self.searching:
             if was != "plays":
                 self._postpone_start()
         else:
@@ -449,6 +456,7 @@ class BufferResize:
         self._engine: Engine | None = None
         self._frames = 0
         self._deadline = 0.0
+        self._going = False  # the new engine was told to take over
         self.reopens = False  # the playing engine has to close the device for the new one
         self._may_reopen: Callable[[], bool] = lambda: True
         self._held: Engine | None = None  # is ready, but may not interrupt the sound yet
@@ -504,7 +512,7 @@ class BufferResize:
         self, engine: Engine, frames: int, done: Done, fail: Callable[[str], None],
         may_reopen: Callable[[], bool],
     ) -> None:  # fmt: skip
-        self._engine, self._held, self.reopens = engine, None, False
+        self._engine, self._held, self._going, self.reopens = engine, None, False, False
         self._frames, self._done, self._fail = frames, done, fail
         self._may_reopen = may_reopen
         self._deadline = self._monotonic() + MAX_SECONDS
@@ -531,7 +539,7 @@ class BufferResize:
         self._go(engine)
 
     def _go(self, engine: Engine) -> None:
-        self._held = None
+        self._held, self._going = None, True
         self._engines.remove_standby(keep=engine)
         engine.child.send({"go": 1})
 
@@ -565,6 +573,11 @@ class BufferResize:
                 self.on_engine_ready(self._held, None)
         elif self._monotonic() > self._deadline:
             self._end(f"no engine was ready within {MAX_SECONDS:g} s")
+
+    @property
+    def waiting_engine(self) -> Engine | None:
+        """The new engine, until it is told to take over: it replaces none that dies before."""
+        return None if self._going else self._engine
 
     @property
     def waits(self) -> bool:

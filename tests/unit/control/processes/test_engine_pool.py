@@ -453,6 +453,40 @@ def test_a_device_that_accepts_one_stream_is_interrupted_only_when_allowed(desk:
     assert upgrade.replies == ["done"] and pool.engines.pids() == {"engine": 1003}
 
 
+def test_an_engine_that_waits_for_silence_does_not_stand_by(desk: Desk) -> None:
+    upgrade = UpgradeRequest(desk, exclusive=True)
+    pool = upgrade.pool
+    pool.take_over(1)
+    pool.wait(MIN_RESTART_DELAY)
+    assert pool.roles()[3:] == ["standby"], "the engine that plays has another standby"
+    pool.die(1)
+    pool.die(3)
+    pool.wait(0.0)
+    assert pool.roles()[4:] == ["standby"], "and one that plays at once if there is none"
+    pool.take_over(4)
+    pool.wait(MIN_RESTART_DELAY)
+    pool.emit(5, standby="warm")
+    assert pool.children[2].heard == [] and upgrade.replies == []
+    upgrade.silent = True
+    pool.wait(0.1)
+    assert pool.children[2].heard == [{"go": 1}] and pool.children[5].ended
+    pool.wait(MIN_RESTART_DELAY)
+    assert len(pool.children) == 6, "a standby would take the handover for a crash"
+    pool.take_over(2, "upgraded")
+    assert upgrade.replies == ["done"]
+
+
+def test_an_engine_that_waits_for_silence_does_not_watch_the_device(desk: Desk) -> None:
+    pool = PoolHarness(desk, standby="off")
+    pool.engines.resizing.upgrade(lambda *_: None, lambda _: None, lambda: False)
+    pool.emit(1, prepared=None)
+    desk.clock["callback_ns"] = round(pool.now * 1e9)
+    pool.wait(STANDSTILL_SECONDS + 0.1)
+    assert pool.engines.searching and pool.children[0].ended and pool.children[1].ended
+    pool.wait(0.0)
+    assert pool.roles()[2:] == ["search"]
+
+
 def test_an_upgrade_is_refused_while_the_device_is_gone(desk: Desk) -> None:
     pool = PoolHarness(desk)
     pool.engines.searching = True
