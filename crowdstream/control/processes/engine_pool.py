@@ -425,7 +425,7 @@ class EnginePool:
         lease = self._desk.lease
         if int(lease["wanted"]) == engine.number:
             lease["wanted"] = 0
-        if int(lease["owner"]) == engine.number and engine.state == "coming":
+        if int(lease["owner"]) == engine.number and engine.state in ("coming", "standby"):
             # It had taken over without reporting it: the engine before it will never resume.
             for other in [one for one in self._engines if one.state == "plays"]:
                 self._remove(other)

@@ -438,6 +438,22 @@ def test_the_way_back_hands_over_to_the_engine_that_stands_by(desk: Desk) -> Non
     assert not engines.has_foreign
 
 
+def test_the_way_back_survives_an_engine_that_dies_right_after_taking_over(desk: Desk) -> None:
+    upgrade = UpgradeRequest(desk)
+    pool, engines = upgrade.pool, upgrade.pool.engines
+    upgrade.hands_over()
+    pool.emit(0, standby="running")
+    for child in pool.children:
+        child.is_foreign = not child.is_foreign
+    engines.keeps_guard = False
+    upgrade.begin()
+    desk.lease["owner"] = 1
+    pool.die(0)
+    pool.wait(0.0)
+    assert pool.children[2].ended, "it has handed over for good"
+    assert pool.roles()[3:] == ["standby"] and "has died" in upgrade.replies[-1]
+
+
 def test_a_device_that_accepts_one_stream_is_interrupted_only_when_allowed(desk: Desk) -> None:
     upgrade = UpgradeRequest(desk, exclusive=True)
     pool, resizing = upgrade.pool, upgrade.pool.engines.resizing
