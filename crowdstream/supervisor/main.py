@@ -51,7 +51,7 @@ class Supervisor:
         self._deaths: deque[float] = deque()
         self._count = 0
         self._reason = ""
-        self._stop_by: float | None = None  # deadline after a request to stop
+        self._stop_by: float | None = None  # deadline after a request to stop, or control's report
         self._reload = False  # control has yet to be told to read its settings again
         self._was_ready = False
         self._wake, self._waker = os.pipe()
@@ -225,6 +225,8 @@ class Supervisor:
             self._upgrades.control_reports(message["upgrade"])
         elif "leave" in message:
             self._leave = int(message["leave"])
+            if self._stop_by is None:
+                self._stop_by = time.monotonic() + STOP_SECONDS
 
     def _drop(self, name: str) -> None:
         _note, fds = self._kept.pop(name, (b"", []))
@@ -248,8 +250,6 @@ class Supervisor:
 
     def _hangs_at(self) -> float:
         # When control counts as hanging (monotonic seconds), without another heartbeat.
-        if self._leave is not None:
-            return math.inf
         if self._stop_by is not None:
             return self._stop_by
         if self._ready:

@@ -1,0 +1,60 @@
+"""When the supervisor counts control as hanging, with a clock that the test sets."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from crowdstream.supervisor import main
+from crowdstream.supervisor.main import HUNG_SECONDS, STOP_SECONDS, Supervisor
+
+
+class Harness:
+    """A supervisor whose control process is a number."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.sent: list[tuple[int, int]] = []
+        monkeypatch.setattr(main.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(main.os, "kill", lambda *given: self.sent.append(given))
+        self.supervisor = Supervisor("no_module", [])
+        self.supervisor._pid = 1234
+        self.supervisor._carry_out({"ready": True}, [])
+        self.supervisor._last_heartbeat = self.now
+
+    def killed_after(self, seconds: float) -> bool:
+        """Let time pass; whether control is killed then."""
+        self.now += seconds
+        self.supervisor._kill_if_hung()
+        return (1234, signal.SIGKILL) in self.sent
+
+
+@pytest.fixture
+def harness() -> Iterator[Harness]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made = Harness(monkeypatch)
+        yield made
+    for fd in (made.supervisor._wake, made.supervisor._waker):
+        os.close(fd)
+
+
+def test_control_without_a_heartbeat_is_killed(harness: Harness) -> None:
+    assert not harness.killed_after(HUNG_SECONDS - 0.1)
+    assert harness.killed_after(0.2)
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_control_that_has_reported_its_exit_must_end_in_time(
+    harness: Harness, signalled: bool
+) -> None:
+    if signalled:
+        harness.supervisor._stop(signal.SIGTERM, None)
+        assert harness.sent == [(1234, signal.SIGTERM)]
+    harness.supervisor._carry_out({"leave": 3}, [])
+    assert not harness.killed_after(STOP_SECONDS - 0.1), "it may finish recordings"
+    assert harness.killed_after(0.2)
+    harness.supervisor._status = -signal.SIGKILL
+    assert harness.supervisor._exit_status() == 3
