@@ -36,6 +36,7 @@ TRIAL_START_SECONDS = 15.0  # the same for a new version, whose predecessor wait
 MIN_WAIT_SECONDS = 0.05  # between two attempts to kill it
 STOP_SECONDS = 20.0  # for control to exit, including the time to finish recordings
 LAST_SECONDS = 10.0  # the same for processes that control has left running
+KILLED_SECONDS = 2.0  # the same for those that are killed then; the kernel may be unable to end one
 UPGRADE_LOOK_SECONDS = 0.05  # between two looks during an upgrade
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -293,21 +294,29 @@ class Supervisor:
 
     def _stop_orphans(self, keep: tuple[str, ...] = ()) -> None:
         # Drop stored descriptors; processes that depend on those pipes exit.
-        pids = [json.loads(note).get("pid", 0) for note, _fds in self._kept.values()]
+        pids = {json.loads(note).get("pid", 0) for note, _fds in self._kept.values()} - {0}
         for name in [name for name in self._kept if name not in keep]:
             self._drop(name)
-        deadline = time.monotonic() + LAST_SECONDS
         with contextlib.suppress(ChildProcessError):
-            while time.monotonic() < deadline:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    select.select([self._wake], [], [], 0.05)
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake, 4096)
-            for pid in filter(None, pids):
+            pids -= self._await_children(LAST_SECONDS)
+            for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            while True:
-                os.waitpid(-1, 0)
+            self._await_children(KILLED_SECONDS)
+
+    def _await_children(self, seconds: float) -> set[int]:
+        # Wait for the end of all child processes; return the IDs of those that have ended in time.
+        # Raises `ChildProcessError` when there are none left.
+        ended: set[int] = set()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            pid, _status = os.waitpid(-1, os.WNOHANG)
+            ended.add(pid)
+            if pid == 0:
+                select.select([self._wake], [], [], 0.05)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+        return ended
 
 
 def has_terminal() -> bool:

@@ -1,4 +1,4 @@
-"""When the supervisor counts control as hanging, with a clock that the test sets."""
+"""How long the supervisor waits for other processes, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from crowdstream.supervisor import main
-from crowdstream.supervisor.main import HUNG_SECONDS, STOP_SECONDS, Supervisor
+from crowdstream.supervisor.main import (
+    HUNG_SECONDS,
+    KILLED_SECONDS,
+    LAST_SECONDS,
+    STOP_SECONDS,
+    Supervisor,
+)
 
 
 class Harness:
@@ -58,3 +64,25 @@ def test_control_that_has_reported_its_exit_must_end_in_time(
     assert harness.killed_after(0.2)
     harness.supervisor._status = -signal.SIGKILL
     assert harness.supervisor._exit_status() == 3
+
+
+def test_a_process_that_can_not_be_ended_does_not_keep_the_supervisor(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [2001, 2002]  # the second one never ends
+
+    def wait(_pid: int, flags: int) -> tuple[int, int]:
+        assert flags == os.WNOHANG, "it must not block"
+        return (left.pop(0), 0) if len(left) > 1 else (0, 0)
+
+    def pause(*given: object) -> None:
+        harness.now += 0.05
+
+    monkeypatch.setattr(main.os, "waitpid", wait)
+    monkeypatch.setattr(main.select, "select", pause)
+    for pid in left:
+        harness.supervisor._carry_out({"keep": f"child/{pid}", "note": {"pid": pid}}, [])
+    begin = harness.now
+    harness.supervisor._stop_orphans()
+    assert harness.sent == [(2002, signal.SIGKILL)], "the number of the other one is free again"
+    assert harness.now - begin == pytest.approx(LAST_SECONDS + KILLED_SECONDS, abs=0.2)
