@@ -133,6 +133,7 @@ class RecorderClient:
         self._process: Process | None = None
         self._sessions: dict[int, Session] = {}
         self._number = 0
+        self._restored: set[int] = set()  # sessions of an earlier control, until the inventory
 
     def start(
         self,
@@ -254,6 +255,7 @@ class RecorderClient:
         for one in note["sessions"]:
             session = Session.from_state(one, request)
             self._sessions[session.number] = session
+        self._restored = set(self._sessions)
         if process is not None:
             process.send({"do": "inventory"})
 
@@ -262,8 +264,10 @@ class RecorderClient:
         return [tap for session in self._sessions.values() for tap in session.held]
 
     def _take_inventory(self, open_sessions: list[int]) -> None:
-        # Sessions unknown to the recorder were finished while no control process ran.
-        for session in [one for one in self._sessions.values() if one.number not in open_sessions]:
+        # Sessions unknown to the recorder were finished while no control process ran. One that has
+        # begun since is in its queue.
+        finished, self._restored = self._restored.difference(open_sessions), set()
+        for session in [one for one in self._sessions.values() if one.number in finished]:
             for path in list(session.taps):
                 frames = session.frames - sum(frames for _, frames in session.parts.get(path, []))
                 self._closed(

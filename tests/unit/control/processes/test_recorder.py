@@ -364,3 +364,15 @@ def test_a_recorder_that_cannot_be_started_refuses_the_recording(rig: Rig, tmp_p
         "/record/start can't start the recorder: Resource temporarily unavailable"
     ]
     assert not rig.desk.taps["on"].any()
+
+
+def test_a_recording_that_begins_right_after_a_restart_of_control_is_known(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """The recorder's answer to control's first question is older than the recording."""
+    nothing: dict[str, Any] = {"number": 3, "sessions": []}
+    rig.core.recordings.restore(nothing, lambda _one: None, InProcess(rig.desk))
+    rig.send("/record/start", str(tmp_path / "a.wav"))
+    rig.seconds(0.2)
+    assert rig.status()["recording"] == 1 and list(done(rig, "/record/start")) == ["a.wav"]
+    assert list(finish(rig)) == ["a.wav"]
