@@ -258,6 +258,10 @@ class RecorderClient:
         self._restored = set(self._sessions)
         if process is not None:
             process.send({"do": "inventory"})
+        else:
+            for session in self._sessions.values():
+                session.held = []  # `settle_taps` counts them: this may have been saved too early
+            self._recorder_died("at the same time as control")
 
     def held_taps(self) -> list[int]:
         """Taps that control holds until the recorder holds them itself."""
@@ -356,17 +360,18 @@ class RecorderClient:
         del self._sessions[session.number]
 
     def _process_died(self, process: Process) -> None:
-        reason = (
-            f"the recorder has died ({process.exit_description}): the last second may be missing"
-        )
+        self._recorder_died(process.exit_description)
+        process.stop(0.0)
+        self._process = None
+
+    def _recorder_died(self, how: str) -> None:
+        reason = f"the recorder has died ({how}): the last second may be missing"
         for session in list(self._sessions.values()):
             for path in list(session.taps):
                 self._give_up(session, session.current(path), reason)
             for stopper in session.stoppers:
                 stopper.fail(reason)
             self._forget(session)
-        process.stop(0.0)
-        self._process = None
         release_owner(self._desk, RECORDER)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.processes.child import ChildError
+from crowdstream.control.processes.recorder import RecorderClient
 from crowdstream.desk.block import Desk
 from crowdstream.osc.codec import build
 from crowdstream.recorder import writers
@@ -376,3 +379,20 @@ def test_a_recording_that_begins_right_after_a_restart_of_control_is_known(
     rig.seconds(0.2)
     assert rig.status()["recording"] == 1 and list(done(rig, "/record/start")) == ["a.wav"]
     assert list(finish(rig)) == ["a.wav"]
+
+
+def test_recordings_have_failed_if_the_recorder_died_with_control(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.send("/record/start", str(tmp_path / "a.wav"))
+    rig.seconds(0.2)
+    saved = rig.core.recordings.to_state()
+    recordings = rig.core.recordings = RecorderClient(rig.desk, rig.core.notify, InProcess)
+    events: list[str] = []
+    recordings.report = lambda _kind, text: events.append(text)
+    recordings.restore(saved, partial(ServerRequest.from_state, rig.core), None)
+    assert "a recording failed: the recorder has died (at the same time as control)" in events[0]
+    assert rig.status()["recording"] == 0 and not rig.desk.taps["on"].any()
+    rig.send("/record/start", str(tmp_path / "b.wav"))
+    rig.seconds(0.2)
+    assert list(finish(rig)) == ["b.wav"] and not rig.fails()
