@@ -219,7 +219,6 @@ class WebProcess:
 
     def _start_child(self, now: float) -> None:
         self._started_at = now
-        self.serves = False
         try:
             self._child = self._start(self.port)
         except ChildError as error:
@@ -316,7 +315,7 @@ class WebProcess:
             self._event_loop.remove_reader(child.out)
         words = child.exit_description
         child.stop(0.0)
-        self._child = None
+        self._child, self.serves = None, False
         self._watched = False
         self._core.meters.set_desk_readers(False)
         release_owner(self._core.desk, LISTENERS)
