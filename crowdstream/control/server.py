@@ -547,7 +547,8 @@ class Server:
 
     def _tick_due(self) -> float:
         web = self._web.due() if self._web else math.inf
-        busy = self._loader.waiting or self._rollout or self._silence
+        replaces = self._rollout is not None and self._rollout.busy
+        busy = self._loader.waiting or replaces or self._silence
         return self.core.due(0.0 if busy else min([web, *(one.due() for one in self._supervised)]))
 
     def _due(self) -> float:

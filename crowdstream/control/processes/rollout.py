@@ -111,6 +111,11 @@ class Rollout:
         engines.keeps_guard = not back
         self._steps: Iterator[None] | None = self._back() if back else self._forward()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something has yet to be replaced."""
+        return self._steps is not None
+
     def tick(self) -> bool:
         """Continue; call this about every 10 ms. Returns True once, when all are replaced."""
         if self._steps is None or next(self._steps, self) is not self:

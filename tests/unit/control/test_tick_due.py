@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from crowdstream.control.dispatcher import REST_SECONDS, TICK_SECONDS
+from crowdstream.control.processes.rollout import Rollout
 from crowdstream.control.scheduler import HORIZON_SECONDS
+from crowdstream.control.server import Server
 from crowdstream.osc.codec import build
 from tests.support.offline_server import RATE, Rig, bundle
 
@@ -70,3 +75,23 @@ def test_an_announcement_and_printed_beats_need_frequent_ticks(rig: Rig, steady:
     assert seconds_until_due(rig) == pytest.approx(REST_SECONDS)
     rig.core.print_clock(True)
     assert seconds_until_due(rig) == pytest.approx(TICK_SECONDS)
+
+
+@pytest.mark.parametrize("stage", ["rollout", "rollback"])
+def test_a_server_rests_when_an_upgrade_has_replaced_all_processes(rig: Rig, stage: str) -> None:
+    forks: Any = SimpleNamespace(ready=False)
+    engines: Any = SimpleNamespace(plays_foreign=False, has_foreign=False)
+    loader: Any = SimpleNamespace(child=SimpleNamespace(is_foreign=False), waiting=False)
+    server = Server.__new__(Server)
+    server.core, server._loader = rig.core, loader
+    server._web = server._silence = None
+    server._supervised = []
+    server._rollout = Rollout(
+        {"stage": stage}, rig.desk, forks, engines, loader, None, [], lambda **_report: None
+    )
+    rig.step()
+    assert not server._rollout.tick()
+    assert server._tick_due() - rig.core._ticked == pytest.approx(TICK_SECONDS)
+    forks.ready = True
+    assert server._rollout.tick()
+    assert server._tick_due() - rig.core._ticked == pytest.approx(REST_SECONDS)
