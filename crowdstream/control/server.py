@@ -268,7 +268,7 @@ class Server:
             elif "yield" in message:
                 self._yield()
             elif "trial_passed" in message and self._rollout is not None:
-                note, self._rollout = self._rollout.note, None
+                note, self._rollout, self._store.upgrade = self._rollout.note, None, None
                 self._engines.remove_foreign()
                 log.info("upgraded from version %s to %s", note["from"], note["to"])
                 self.core.events.report(

@@ -1,0 +1,44 @@
+"""The server's part in an upgrade, without its processes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crowdstream.control.server import Server
+from tests.support.offline_server import Rig
+
+
+class Engines:
+    """An engine pool that only counts."""
+
+    def __init__(self) -> None:
+        self.foreign = 1
+
+    def remove_foreign(self) -> None:
+        """Stop the engines of another version."""
+        self.foreign = 0
+
+
+@pytest.fixture
+def server(rig: Rig) -> Server:
+    """A server whose processes are all replaced, during the trial."""
+    made = Server.__new__(Server)
+    made.core = rig.core
+    store: Any = SimpleNamespace(upgrade={"stage": "rollout"}, deaths=0, sent=[], connected=False)
+    store.messages = lambda: store.sent
+    engines: Any = Engines()
+    rollout: Any = SimpleNamespace(note={"from": "1", "to": "2"})
+    made._store, made._engines, made._rollout = store, engines, rollout
+    return made
+
+
+def test_a_version_that_has_passed_its_trial_is_not_on_trial_any_more(server: Server) -> None:
+    """If its engines keep dying later, it ends the server, and is not replaced."""
+    store: Any = server._store
+    store.sent = [{"trial_passed": True}]
+    server._handle_supervisor()
+    assert store.upgrade is None and server._rollout is None
+    assert server._engines.foreign == 0  # type: ignore[attr-defined]
