@@ -235,11 +235,14 @@ class Server:
 
     def _begin_rollout(self) -> None:
         note = self._store.upgrade
-        if note is None and not self._store.deaths:
-            self._record_installation(False)
-        elif note is not None and note["stage"] == "waiting":
+        if note is None:
+            if not self._store.deaths:
+                self._record_installation(False)
+            # The earlier control may have died before the message that a trial was over.
+            self._engines.remove_foreign()
+        elif note["stage"] == "waiting":
             self._silence = SilenceDetector(self.desk)
-        elif note is not None:
+        else:
             self._rollout = Rollout(
                 note, self.desk, self._fork_server, self._engines, self._loader, self._web,
                 self._supervised, self._store.report_upgrade,

@@ -42,3 +42,13 @@ def test_a_version_that_has_passed_its_trial_is_not_on_trial_any_more(server: Se
     server._handle_supervisor()
     assert store.upgrade is None and server._rollout is None
     assert server._engines.foreign == 0  # type: ignore[attr-defined]
+
+
+def test_control_that_dies_at_the_end_of_a_trial_leaves_no_engine_of_the_other_version(
+    server: Server,
+) -> None:
+    store: Any = server._store
+    store.upgrade, store.deaths, server._rollout = None, 1, None
+    server._begin_rollout()
+    assert server._rollout is None
+    assert server._engines.foreign == 0  # type: ignore[attr-defined]
