@@ -134,6 +134,7 @@ class Server:
             self._restore_state(parts.notes)
             self._supervised = self._make_supervised()
             self._web = self._make_web()
+            self._store.drop_rest()
             self._certificate = self._certificate_stamp()
             if self._read_settings is not None:
                 self._reload = self._make_reload(self._read_settings)

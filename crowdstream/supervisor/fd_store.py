@@ -90,6 +90,15 @@ class FdStore:
         self.kept.pop(name, None)
         self._send({"drop": name, "failed": failed})
 
+    def drop_rest(self) -> None:
+        """Remove everything in `kept`: processes that nothing has taken over exit.
+
+        Those are of optional parts of another version, which this one does not have.
+        """
+        for name, stored in list(self.kept.items()):
+            close_all(stored.fds)
+            self.drop(name)
+
     def ready(self, **about: Any) -> None:
         """Report readiness: from now on a dead or hung control process is restarted.
 
