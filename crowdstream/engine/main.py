@@ -312,7 +312,9 @@ class Engine:
             waited += POLL_SECONDS
             if waited > HANDOVER_SECONDS or not monitor.alive():
                 monitor.kill_other()
-                monitor.take_over()
+                # If it has handed over at the last moment, this engine's callback renders already.
+                if not self._lease.held():
+                    monitor.take_over()
 
     def _find_device(self) -> bool:
         wanted: list[str | None] = [self._request["device"]]
