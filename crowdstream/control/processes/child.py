@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crowdstream.control.processes.fork_server import ChildProcess, ForkServer
+from crowdstream.control.processes.fork_server import ChildProcess, ForkServer, NoAnswer
 from crowdstream.supervisor.fd_store import FdStore, close_all
 from crowdstream.system.process import PROJECT
 
@@ -28,6 +28,22 @@ class ServerGone(RuntimeError):
     """The control thread has ended and runs no more calls."""
 
 
+def _start(
+    fork_server: ForkServer, module: str, argument: str, desk_fd: int
+) -> tuple[ChildProcess, int, int]:
+    # Start a process; return it with this side of its standard input and output.
+    input_, ours_in = os.pipe()
+    ours_out, output = os.pipe()
+    try:
+        process = fork_server.start(module, argument, [input_, output, desk_fd])
+    except OSError:
+        close_all([ours_in, ours_out])
+        raise
+    finally:
+        close_all([input_, output])
+    return process, ours_in, ours_out
+
+
 class Child:
     """A Python module in a process of its own, controlled by JSON lines over pipes.
 
@@ -41,15 +57,15 @@ class Child:
     def __init__(
         self, fork_server: ForkServer, module: str, argument: str, desk_fd: int, name: str
     ) -> None:
-        input_, ours_in = os.pipe()
-        ours_out, output = os.pipe()
         try:
-            process = fork_server.start(module, argument, [input_, output, desk_fd])
+            try:
+                process, ours_in, ours_out = _start(fork_server, module, argument, desk_fd)
+            except NoAnswer:
+                # With other pipes: a process that it has started nevertheless exits, as the end of
+                # its input is closed. Two on the same pipes would both do the work of one.
+                process, ours_in, ours_out = _start(fork_server, module, argument, desk_fd)
         except OSError as error:
-            close_all([ours_in, ours_out])
             raise ChildError(f"can't start {module}: {error.strerror or error}") from error
-        finally:
-            close_all([input_, output])
         self._set_up(process, module, ours_in, ours_out, fork_server.store, name)
         note = {"pid": self.pid, "module": module, "root": self.root}
         self._store.keep(name, [ours_in, ours_out, process.pidfd], note)

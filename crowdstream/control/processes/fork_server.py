@@ -53,6 +53,13 @@ MAX_STATUSES = 64  # of ended processes, kept until somebody asks
 TITLE_BYTES = 1024  # reserved for the command lines of the children
 
 
+class NoAnswer(OSError):
+    """The fork server has not answered a request, and is ended: try again.
+
+    It may have started the process all the same, which then has the pipes of the request.
+    """
+
+
 class ChildProcess:
     """A process that control has started, or has taken over from its predecessor.
 
@@ -174,12 +181,14 @@ class ForkServer:
         """Start `main([argument])` of a module in a process of its own; does not wait for it.
 
         `fds`: its standard input and output, then descriptors that keep their numbers. Raises
-        `OSError`.
+        `OSError`, and `NoAnswer` at most once in a row.
         """
         self._drain()
-        answer = self._request(module, argument, fds) if self._ready else None
-        if answer is None:
+        if not self._ready:
             return self._start_directly(module, argument, fds)
+        answer = self._request(module, argument, fds)
+        if answer is None:
+            raise NoAnswer("the fork server does not answer")
         if "error" in answer:
             raise OSError(answer["errno"], answer["error"])
         return ChildProcess(answer["forked"], answer["pidfd"], self)
