@@ -281,7 +281,12 @@ class EnginePool:
             return
         latest = read_callback(self._desk)
         if latest and self._monotonic() - latest[0] * 1e-9 > STANDSTILL_SECONDS:
-            self._lost(engine)
+            if self._driver == "null":  # there is no device that could be gone
+                log.error("the engine has rendered no block for %g s", STANDSTILL_SECONDS)
+                self._remove(engine, failed=True)
+                self._next_start = 0.0
+            else:
+                self._lost(engine)
 
     def _postpone_start(self) -> None:
         self._next_start = self._monotonic() + self._restarts.next_delay()

@@ -194,6 +194,17 @@ def test_control_notices_a_stalled_device_when_there_is_no_standby(desk: Desk) -
     assert pool.roles() == ["first", "search"]
 
 
+def test_a_built_in_clock_that_stands_still_is_replaced_and_not_searched_for(desk: Desk) -> None:
+    pool = PoolHarness(desk, standby="off", driver="null")
+    pool.engines.on_first_engine_ready({"ready": asdict(CLOCK)})
+    desk.clock["callback_ns"] = round(pool.now * 1e9)
+    pool.wait(STANDSTILL_SECONDS + 0.1)
+    assert pool.children[0].ended and not pool.engines.searching
+    assert pool.roles() == ["first", "standby"] and pool.notified == []
+    pool.emit(1, took=asdict(CLOCK), why="died", lost=False)
+    assert pool.engines.pids() == {"engine": 1002}
+
+
 def test_engines_that_keep_dying_early_end_the_server(desk: Desk) -> None:
     pool = PoolHarness(desk)
     pool.wait(FIRST_STANDBY_DELAY)
