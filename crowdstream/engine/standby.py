@@ -43,6 +43,9 @@ SILENT_CHECK_SECONDS = 0.25  # without a device, while nothing plays: each wake-
 # seconds.
 ENDED_SECONDS = 0.4
 LOST_SECONDS = 2.5
+# Of the time between two checks, at most this counts: while this engine itself gets no processor,
+# as in a virtual machine that is paused, it can't notice that the device calls.
+MAX_CHECK_SECONDS = 0.25
 KILL_SECONDS = 0.5  # that the system may take to end a killed process
 STOPPED = "tTZXx"  # states of a thread that does not run any more
 # PF_EXITING and PF_SIGNALED of the kernel: the thread never returns to its program.
@@ -98,7 +101,9 @@ class StandbyMonitor:
         self._calls_at_last_block = 0  # own callbacks at the other engine's latest block
         self._last_calls = 0
         self._close_checks = 0  # since the other engine's latest block
-        self._called_at = time.monotonic()
+        self._checked_at = time.monotonic()
+        # Seconds of checks since the other engine's latest block, and since its own latest call.
+        self._checked_since_block = self._checked_since_call = 0.0
 
     def alive(self) -> bool:
         """Return whether the other engine's process runs."""
@@ -171,12 +176,16 @@ class StandbyMonitor:
 
     def _seconds_since_callback(self) -> float:
         now = time.monotonic()
+        passed, self._checked_at = min(now - self._checked_at, MAX_CHECK_SECONDS), now
+        self._checked_since_block += passed
+        self._checked_since_call += passed
         beat = int(self._clock["callback_ns"])
         calls = self._callback.calls
         if calls != self._last_calls:
             self._last_calls = calls
-            self._called_at = now
+            self._checked_since_call = 0.0
         if beat != self._last_callback_ns:
+            self._checked_since_block = 0.0
             self._last_callback_ns = beat
             self._observes = False
             self._close_checks = 0
@@ -196,12 +205,12 @@ class StandbyMonitor:
             # Check whether the same device still calls this engine.
             if self._callback.calls - self._calls_at_last_block >= HANG_CALLS:
                 return "hung"
-            silent = min(stale, time.monotonic() - self._called_at)
+            silent = min(self._checked_since_block, self._checked_since_call)
             ended = silent > ENDED_SECONDS and (thread is None or not self._active())
             return "device" if ended or silent > LOST_SECONDS else ""
         if thread is None or thread.state in STOPPED or self._is_mid_turn():
             return "hung"
-        return "device" if stale > LOST_SECONDS else ""
+        return "device" if self._checked_since_block > LOST_SECONDS else ""
 
     def _is_starved(self, stale: float) -> bool:
         # Whether it gets no processor, or its sound server serves other streams first: it will

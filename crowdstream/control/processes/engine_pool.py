@@ -40,6 +40,7 @@ FIRST_STANDBY_DELAY = 0.5
 MIN_RESTART_DELAY = 0.5  # s before an engine that has gone is replaced
 MAX_RESTART_DELAY = 30.0  # s, the upper limit when engines fail repeatedly
 STANDSTILL_SECONDS = 4.0  # without a block, where no standby watches the engine
+MAX_TICK_SECONDS = 1.0  # the most that one tick counts of it: control may have stood still as well
 EARLY_DEATH_SECONDS = 0.5  # an engine that dies within this time counts as failed at once
 MAX_DEATHS = 5  # such deaths in a row before the server gives up
 
@@ -110,6 +111,9 @@ class EnginePool:
         self._restarts = RestartPolicy(MIN_RESTART_DELAY, MAX_RESTART_DELAY)
         self._deaths = 0
         self._playing_since: float | None = None  # monotonic seconds
+        self._ticked = monotonic()
+        self._still_seconds = 0.0  # of ticks since the time of the latest block has changed
+        self._latest_block: tuple[int, int] | None = None
         self._device: str | None = settings.device
         self._driver = settings.driver
         self.searching = False
@@ -276,11 +280,15 @@ class EnginePool:
 
     def _check_standstill(self) -> None:
         # Without a standby, control itself has to notice that the device requests no more blocks.
+        now, latest = self._monotonic(), read_callback(self._desk)
+        self._still_seconds += min(now - self._ticked, MAX_TICK_SECONDS)
+        self._ticked = now
+        if latest is None or latest != self._latest_block:
+            self._latest_block, self._still_seconds = latest, 0.0
         engine = self._in_state("plays")
         if engine is None or self._standbys():
             return
-        latest = read_callback(self._desk)
-        if latest and self._monotonic() - latest[0] * 1e-9 > STANDSTILL_SECONDS:
+        if self._still_seconds > STANDSTILL_SECONDS:
             if self._driver == "null":  # there is no device that could be gone
                 log.error("the engine has rendered no block for %g s", STANDSTILL_SECONDS)
                 self._remove(engine, failed=True)

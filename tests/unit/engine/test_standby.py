@@ -1,4 +1,4 @@
-"""How often the standby looks at the active engine, on a desk without any engine."""
+"""How often the standby looks at the active engine, and what it concludes, without engines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import pytest
 from crowdstream.desk.block import Desk
 from crowdstream.desk.lease import Lease
 from crowdstream.desk.opcodes import PLAYING
+from crowdstream.engine import standby
 from crowdstream.engine.drivers.callback import Callback
 from crowdstream.engine.standby import (
+    CALLED_CHECK_SECONDS,
     CHECK_SECONDS,
     CLOSE_CHECK_SECONDS,
+    LOST_SECONDS,
     SILENT_CHECK_SECONDS,
     StandbyMonitor,
 )
@@ -49,3 +52,26 @@ def test_a_late_block_is_watched_closely_also_in_silence(desk: Desk) -> None:
 
 def test_with_a_device_it_looks_as_often_in_silence(desk: Desk) -> None:
     assert pause(desk, True, RECENT) == CHECK_SECONDS
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_machine_that_stood_still_has_not_lost_its_device(
+    desk: Desk, running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(standby.time, "monotonic", lambda: now)
+    Lease(desk, 1).begin()
+    desk.clock["callback_ns"] = int(now * 1e9)
+    monitor = StandbyMonitor(desk, Lease(desk, 2), Callback(desk, 256, 2), running)
+
+    def look() -> str:
+        return monitor._diagnose(monitor._seconds_since_callback())
+
+    assert look() == ""
+    now += 3600.0
+    assert look() == "", "this engine may have been the first one to continue"
+    begin = now
+    while not look():
+        now += CALLED_CHECK_SECONDS
+        assert now - begin < 2 * LOST_SECONDS
+    assert look() == "device" and now - begin > 0.8 * LOST_SECONDS

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from crowdstream.commands.errors import Refused
+from crowdstream.control.dispatcher import REST_SECONDS
 from crowdstream.control.processes.engine_pool import (
     EARLY_DEATH_SECONDS,
     FIRST_STANDBY_DELAY,
@@ -83,6 +84,11 @@ class PoolHarness:
         """Let time pass."""
         self.now += seconds
         self.engines.tick()
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass, with as many ticks as an idle server has."""
+        for _ in range(round(seconds / REST_SECONDS)):
+            self.wait(REST_SECONDS)
 
     def emit(self, number: int, **message: Any) -> None:
         """Let an engine send a message."""
@@ -187,18 +193,29 @@ def test_the_device_is_searched_for_after_a_standby_reports_its_loss_and_exits(
 def test_control_notices_a_stalled_device_when_there_is_no_standby(desk: Desk) -> None:
     pool = PoolHarness(desk, standby="off")
     desk.clock["callback_ns"] = round(pool.now * 1e9)
-    pool.wait(STANDSTILL_SECONDS - 0.1)
+    pool.rest(STANDSTILL_SECONDS)
     assert not pool.engines.searching
-    pool.wait(0.2)
+    pool.rest(2 * REST_SECONDS)
     assert pool.engines.searching and pool.children[0].ended
     assert pool.roles() == ["first", "search"]
+
+
+def test_control_that_stood_still_as_well_has_not_noticed_a_stalled_device(desk: Desk) -> None:
+    pool = PoolHarness(desk, standby="off")
+    desk.clock["callback_ns"] = round(pool.now * 1e9)
+    pool.rest(1.0)
+    pool.wait(3600.0)
+    assert not pool.engines.searching, "control may be the first process that continues"
+    desk.clock["callback_ns"] = round(pool.now * 1e9)
+    pool.rest(STANDSTILL_SECONDS)
+    assert not pool.engines.searching and not pool.children[0].ended
 
 
 def test_a_built_in_clock_that_stands_still_is_replaced_and_not_searched_for(desk: Desk) -> None:
     pool = PoolHarness(desk, standby="off", driver="null")
     pool.engines.on_first_engine_ready({"ready": asdict(CLOCK)})
     desk.clock["callback_ns"] = round(pool.now * 1e9)
-    pool.wait(STANDSTILL_SECONDS + 0.1)
+    pool.rest(STANDSTILL_SECONDS + 2 * REST_SECONDS)
     assert pool.children[0].ended and not pool.engines.searching
     assert pool.roles() == ["first", "standby"] and pool.notified == []
     pool.emit(1, took=asdict(CLOCK), why="died", lost=False)
@@ -508,7 +525,7 @@ def test_an_engine_that_waits_for_silence_does_not_watch_the_device(desk: Desk) 
     pool.engines.resizing.upgrade(lambda *_: None, lambda _: None, lambda: False)
     pool.emit(1, prepared=None)
     desk.clock["callback_ns"] = round(pool.now * 1e9)
-    pool.wait(STANDSTILL_SECONDS + 0.1)
+    pool.rest(STANDSTILL_SECONDS + 2 * REST_SECONDS)
     assert pool.engines.searching and pool.children[0].ended and pool.children[1].ended
     pool.wait(0.0)
     assert pool.roles()[2:] == ["search"]
