@@ -506,6 +506,8 @@ class BufferResize:
         self._go(guard)
 
     def _check_free(self) -> None:
+        if self._engine is not None and self._engine.role != "resize":
+            raise Refused("an upgrade replaces the engine: change the buffer size after that")
         if self._engine is not None:
             raise Refused(f"the buffer size is being changed to {self._frames}: wait for /done")
         if self._engines.searching or self._engines.info is None:

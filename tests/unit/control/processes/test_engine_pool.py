@@ -488,6 +488,8 @@ def test_a_device_that_accepts_one_stream_is_interrupted_only_when_allowed(desk:
     pool.wait(2.0 * MAX_SECONDS)
     assert resizing.waits and pool.children[2].heard == [] and upgrade.replies == []
     assert not pool.children[1].ended, "the standby still protects the engine"
+    with pytest.raises(Refused, match="an upgrade replaces the engine"):
+        resizing.begin(1024, lambda *_: None, lambda _: None)
     upgrade.silent = True
     pool.wait(0.1)
     assert not resizing.waits and pool.children[2].heard == [{"go": 1}]
