@@ -278,10 +278,11 @@ class Upgrades:
         if "silent" in message and one.stage == "waiting":
             self._yield()
         elif "step" in message:
-            one.text = str(message["step"])
+            before, one.text = one.text, str(message["step"])
             if message.get("waits"):  # the time spent waiting does not count
                 one.until = self._monotonic() + ROLLOUT_SECONDS
-            self._tell({"stage": one.stage, "text": one.text})
+            if one.text != before:  # a step that waits is reported many times a second
+                self._tell({"stage": one.stage, "text": one.text})
         elif "failed" in message:
             self.fail(str(message["failed"]))
         elif "done" in message and one.stage == "rollout":

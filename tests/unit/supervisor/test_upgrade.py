@@ -292,6 +292,19 @@ def test_a_rollout_that_makes_no_progress_is_abandoned(server: Server) -> None:
     assert server.killed()
 
 
+def test_a_step_that_waits_is_shown_once(server: Server) -> None:
+    client = server.connect()
+    server.request(client)
+    assert server.upgrades.control_ended("status 0")
+    received(client)
+    for _ in range(1000):  # a client that is stopped meanwhile must not lose its connection
+        server.upgrades.control_reports({"step": "the engine waits for silence", "waits": True})
+        server.turn(0.01)
+    server.upgrades.control_reports({"step": "the engine is being replaced", "waits": False})
+    texts = [one["text"] for one in received(client)]
+    assert texts == ["the engine waits for silence", "the engine is being replaced"]
+
+
 def test_another_layout_waits_for_silence_and_starts_afresh(server: Server) -> None:
     client = server.connect()
     server.request(client, live=False)
