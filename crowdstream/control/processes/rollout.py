@@ -185,8 +185,10 @@ class Rollout:
                     yield
 
     def _end_engines(self) -> Iterator[None]:
-        # Those of the other version: one that stands by, and one whose last blocks still play.
+        # Those of the other version: one that stands by, or has taken over since then from one that
+        # has died, and one whose last blocks still play.
         while self._engines.has_foreign:
+            yield from self._replace_engine()
             self._step("the engines of the other version end")
             self._engines.remove_foreign(at_once=False)
             yield

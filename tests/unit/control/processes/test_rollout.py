@@ -165,6 +165,18 @@ def test_the_way_back_ends_with_the_last_engine_of_the_other_version(desk: Desk)
     assert server.turn() and server.reports[-1] == {"done": True}
 
 
+def test_an_engine_of_the_failed_version_that_takes_over_late_is_replaced(desk: Desk) -> None:
+    server = Server(desk, "rollback", page=False)
+    server.forks.ready, server.engines.plays_foreign = True, False
+    server.turn()
+    assert server.log == ["loader"]
+    server.engines.plays_foreign = True  # it stood by, and the one that played has died
+    server.loader.works()
+    assert not server.turn() and server.log == ["loader", "engine"]
+    server.engines.hands_over()
+    assert not server.turn() and server.turn() and server.reports[-1] == {"done": True}
+
+
 def test_what_is_of_this_version_already_stays(desk: Desk) -> None:
     server = Server(desk, page=False)
     server.forks.ready, server.engines.plays_foreign = True, False
