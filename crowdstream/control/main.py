@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from crowdstream.settings import (
     resolve,
     validate,
 )
+from crowdstream.settings.schema import BY_NAME
 from crowdstream.supervisor.fd_store import FdStore, end_with_parent
 from crowdstream.system.process import exit_quietly_on_broken_pipe
 
@@ -45,7 +46,7 @@ def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None 
     earlier = store.kept.get("desk")
     if earlier:
         # The settings in effect, even if files and variables have changed since.
-        settings = validate(**earlier.note["settings"])
+        settings = settings_in_effect(earlier.note["settings"])
         logs.set_up(settings)
         return _run(settings, store, read_settings)
     try:
@@ -60,6 +61,14 @@ def serve(argv: Sequence[str], prog: str = "crowdstream", store: FdStore | None 
         return list_devices()
     logs.set_up(resolved.settings)
     return _run(resolved.settings, store, read_settings, resolved)
+
+
+def settings_in_effect(saved: Mapping[str, Any]) -> Settings:
+    """Return the settings that an earlier control process has left, possibly of another version.
+
+    Settings that this version does not have are left out.
+    """
+    return validate(**{name: value for name, value in saved.items() if name in BY_NAME})
 
 
 def _read_settings(argv: Sequence[str], prog: str) -> Settings:
