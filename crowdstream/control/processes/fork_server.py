@@ -63,10 +63,11 @@ class NoAnswer(OSError):
 class ChildProcess:
     """A process that control has started, or has taken over from its predecessor.
 
-    `pidfd` identifies the process even if its number is reused; this object owns it.
+    `pidfd` identifies the process even if its number is reused; this object owns it. `fork_server`
+    reports its exit status; None if no one does.
     """
 
-    def __init__(self, pid: int, pidfd: int, fork_server: ForkServer) -> None:
+    def __init__(self, pid: int, pidfd: int, fork_server: ForkServer | None) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self._fork_server = fork_server
@@ -84,7 +85,8 @@ class ChildProcess:
                 raise TimeoutError(f"process {self.pid} has not ended")
             os.close(self.pidfd)
             self.pidfd = -1
-            self._status = self._fork_server.status(self.pid)
+            if self._fork_server is not None:
+                self._status = self._fork_server.status(self.pid)
         return self._status
 
     def kill(self) -> None:

@@ -50,3 +50,20 @@ def test_a_process_that_is_forked_too_late_gets_no_messages_of_another_one(
     child.stop(0.0)
     close_all([*late, *direct])
     ours.close()
+
+
+@pytest.mark.parametrize("root", [str(PROJECT), "/another/version"])
+def test_control_does_not_wait_for_a_status_that_nobody_reports(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FdStore()
+    reader, writer = os.pipe()
+    note = {"pid": 1, "module": "loader", "root": root}
+    store.kept["loader"] = StoredDescriptor([writer, reader, closed_pipe()], note)
+    forks = ForkServer(store)
+    waited: list[int] = []
+    monkeypatch.setattr(forks, "status", waited.append)
+    child = Child.adopt(forks, "loader")
+    assert child.exited and child.status is None
+    assert bool(waited) is not child.is_foreign
+    child.stop(0.0)
