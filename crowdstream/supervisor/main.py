@@ -55,6 +55,7 @@ class Supervisor:
         self._stop_by: float | None = None  # deadline after a request to stop, or control's report
         self._reload = False  # control has yet to be told to read its settings again
         self._was_ready = False
+        self._complete = False  # a control process was ready since the latest start from scratch
         self._wake, self._waker = os.pipe()
         for fd in (self._wake, self._waker):
             os.set_blocking(fd, False)
@@ -220,7 +221,7 @@ class Supervisor:
                 self._upgrades.child_died(name, self._kept[name][0])
             self._drop(name)
         elif "ready" in message:
-            self._ready = self._was_ready = True
+            self._ready = self._was_ready = self._complete = True
             self._upgrades.control_ready(message, self._kept)
         elif "upgrade" in message:
             self._upgrades.control_reports(message["upgrade"])
@@ -274,6 +275,7 @@ class Supervisor:
         if self._upgrades.control_ended(reason):
             if self._upgrades.fresh:
                 self._stop_orphans(keep=("osc",))
+                self._complete = False
             return None
         self._reason = reason
         self._count += 1
@@ -288,7 +290,7 @@ class Supervisor:
                 file=sys.stderr, flush=True,
             )
             return 1
-        if not self._was_ready:
+        if not self._complete:
             self._stop_orphans(keep=("osc",))  # an incomplete start can't be resumed
         return None
 

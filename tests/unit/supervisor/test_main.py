@@ -16,6 +16,8 @@ from crowdstream.supervisor.main import (
     STOP_SECONDS,
     Supervisor,
 )
+from crowdstream.supervisor.upgrade import Rollout
+from crowdstream.system.installation import Installation
 
 
 class Harness:
@@ -86,3 +88,32 @@ def test_a_process_that_can_not_be_ended_does_not_keep_the_supervisor(
     harness.supervisor._stop_orphans()
     assert harness.sent == [(2002, signal.SIGKILL)], "the number of the other one is free again"
     assert harness.now - begin == pytest.approx(LAST_SECONDS + KILLED_SECONDS, abs=0.2)
+
+
+def test_a_start_from_scratch_that_fails_is_repeated_from_scratch(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way back from a version with another layout, as at the first start."""
+
+    def no_child(*_given: object) -> None:
+        raise ChildProcessError
+
+    monkeypatch.setattr(main.os, "waitpid", no_child)
+    supervisor = harness.supervisor
+
+    def control_dies(*kept: str) -> list[str]:
+        for name in kept:
+            supervisor._carry_out({"keep": name, "note": {}}, [])
+        supervisor._status = -signal.SIGKILL
+        assert supervisor._exit_status() is None
+        supervisor._ready, supervisor._status = False, None
+        return list(supervisor._kept)
+
+    old, new = Installation("python", "/old", "1"), Installation("python", "/new", "2")
+    supervisor._upgrades.rollout = Rollout(new, old, live=False, stage="rollout")
+    assert control_dies("osc", "desk", "engine/1") == ["osc"]
+    assert supervisor._upgrades.rollout.stage == "rollback"
+    assert control_dies("engine/1", "desk") == ["osc"], "the desk has no state yet"
+    supervisor._carry_out({"ready": True}, [])
+    assert control_dies("desk") == ["osc", "desk"]
+    assert control_dies() == ["osc", "desk"]
