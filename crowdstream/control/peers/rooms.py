@@ -29,6 +29,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.logs.throttle import LineThrottle
 from crowdstream.settings import SettingError, Settings
 from crowdstream.system.text import printable
+from crowdstream.timing.steering import release_steering
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,9 @@ class Rooms:
         self.revision += 1
         if self.process is not None:
             self.process.enable(role != "off")
+        if role != "follower":
+            # A process that has ended leaves the rate as it is, for its successor.
+            release_steering(self._core.desk)
         self._configure()
         self._tell()
 

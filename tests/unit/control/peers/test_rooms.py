@@ -10,6 +10,7 @@ import pytest
 
 from crowdstream.control.peers.rooms import split_address
 from crowdstream.settings import SettingError, validate
+from crowdstream.timing.steering import steer
 from tests.support.offline_server import Rig, write
 from tests.support.paired_rooms import Outbox, Pair
 from tests.support.render_harness import noise
@@ -256,6 +257,17 @@ def test_the_role_can_be_changed(tmp_path: Path) -> None:
         assert rig.core.deck_manager.gate is None
         rig.send("/rooms/role", "follower", "x y")
         assert len(rig.fails()) == 1
+
+
+@pytest.mark.parametrize("role", ["off", "leader"])
+def test_a_room_that_no_longer_follows_plays_at_its_own_rate(tmp_path: Path, role: str) -> None:
+    with Rig(rooms="10.0.0.1", rooms_key_file=tmp_path / "key") as rig:
+        rig.core.rooms.attach(Outbox())
+        steer(rig.desk, 0.002)  # its process has done that, and has been stopped
+        rig.send("/rooms/role", "follower", "10.0.0.2")
+        assert rig.desk.steering["on"] == 1
+        rig.send("/rooms/role", role)
+        assert rig.desk.steering["on"] == 0 and rig.desk.steering["wanted"] == 0.0
 
 
 def test_reports_are_counted_and_noticed(tmp_path: Path) -> None:
