@@ -255,6 +255,13 @@ class Scheduler:
         """Drop the bundle or the message of this number; return the number of messages."""
         return self._drop(request, lambda order, _: order == number)
 
+    def withdraw(self, address: str) -> None:
+        """Drop the server's own messages to an address: those that have no sender."""
+        self._drop(
+            Request(self._core, address),
+            lambda _order, entry: entry[0] == address and entry[3] is None,
+        )
+
     def cancel(self, request: Request, selection: Selection | None, decks: set[int]) -> int:
         """Drop messages that are selected by address, or are for one of `decks`; return the count.
 

@@ -562,6 +562,8 @@ class LinkSync:
         bar = self._quantum() * 2.0**-self.octave
         beat = math.ceil((core.beat_clock.beat(frame) - NEAR_BAR) / bar) * bar
         for letter in self.decks:
+            if not on:  # the start before may wait for its bar
+                core.scheduler.withdraw(f"/deck/{letter}/play")
             try:
                 tracks = core.track_table.deck_tracks(DECK_LETTERS.index(letter))
             except NotLoaded:

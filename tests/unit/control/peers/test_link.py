@@ -364,6 +364,26 @@ def test_a_session_that_starts_starts_the_decks_at_its_next_bar(rig: Rig) -> Non
     assert not plays(rig)
 
 
+@pytest.mark.parametrize("left", [1.2, 0.4, 0.1])  # beats until the bar when it is stopped
+def test_a_session_that_is_stopped_before_its_bar_starts_nothing(rig: Rig, left: float) -> None:
+    session = FakeSession(rig, 120.0, 0.3)
+    session.run(40.0)
+    rig.send("/link/startstop", 1)
+    rig.send("/deck/A/stop")
+    session.run(1.0)
+    while session.beat_at(rig.time + LATENCY) % 4.0 > 0.2:
+        session.step()
+    session.play(True)
+    while session.beat_at(rig.time + LATENCY) % 4.0 < 4.0 - left:
+        session.step()
+    session.play(False)
+    session.run(4.0)
+    assert not plays(rig)
+    session.play(True)
+    session.run(4.0)
+    assert plays(rig)
+
+
 def test_only_the_chosen_decks_start_and_none_when_a_playing_session_is_joined(rig: Rig) -> None:
     rig.send("/deck/A/stop")
     rig.send("/link/startstop", 1, "b")
