@@ -392,6 +392,8 @@ class LinkSync:
         # Without a reason to look again, the next tick of the loop is early enough.
         self._step_at = math.inf
         before = self.state
+        if self._unplayable:  # until other tracks play
+            self._choose_octave()
         if self.following:
             self._follow(self._timeline, now)
         elif self.peers == 0 or self.mode == "leader":
@@ -425,7 +427,7 @@ class LinkSync:
         if octave is None:
             if not self._unplayable:
                 self._end_correction()
-                self._locked = False
+                self._locked = self._arrived = False
                 self._unplayable = True
                 self._fault(
                     f"the tracks that play can't follow the session to {self._timeline.bpm:g} BPM "

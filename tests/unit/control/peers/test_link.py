@@ -483,6 +483,24 @@ def test_a_tempo_that_no_octave_makes_playable_leaves_the_clock_alone(
     assert state(rig) == "locked"
 
 
+def test_a_session_is_followed_again_when_other_tracks_play(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = FakeSession(rig, 120.0)
+    session.run(2.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            rig.core.deck_manager, "speeds",
+            lambda bpm, _base: [("track", 1.0, 1.0 if 110 < bpm < 130 else 9.0)],
+        )
+        session.set_tempo(150.0)
+        session.run(5.0)
+        assert state(rig) == "unplayable"
+    session.run(30.0)
+    assert state(rig) == "locked"
+    assert rig.core.beat_clock.bpm == pytest.approx(150.0, rel=1e-3)
+
+
 def test_frames_that_the_device_has_lost_are_made_up_for_by_tempo(rig: Rig) -> None:
     session = FakeSession(rig, 120.0)
     session.run(20.0)
