@@ -334,6 +334,7 @@ class LinkSync:
         self._step_at = 0.0
         self._overrides.reset()
         self._own_change = peers > 0  # a leader imposes its own timeline
+        self._hold_until = 0.0
         if peers:
             text = f"Link: connected to {peers} other {'peer' if peers == 1 else 'peers'}"
         else:
@@ -521,6 +522,7 @@ class LinkSync:
         self._send_transport(now)
         if same and abs(self.deviation) <= LEAD_SECONDS:
             self._own_change = ramps
+            self._hold_until = 0.0
             return
         self._step_at = now + STEP_SECONDS
         if foreign and not own and not self._may_override(now):

@@ -297,6 +297,21 @@ def test_a_session_that_is_joined_is_not_overwritten_before_its_peers_are_known(
     assert rig.core.beat_clock.bpm == pytest.approx(137.0, rel=MAX_CORRECTION)
 
 
+def test_a_session_that_is_joined_once_more_is_not_overwritten_either(rig: Rig) -> None:
+    session = FakeSession(rig, 120.0, peers=0)
+    session.run(5.0)
+    for bpm in (137.0, 128.0):
+        session.set_tempo(bpm)
+        session.run(0.5)
+        assert session.bpm == bpm
+        session.peers = 1
+        session.run(30.0)
+        session.peers = 0
+        session.run(5.0)
+    assert session.bpm == pytest.approx(128.0, rel=1e-4)
+    assert rig.core.beat_clock.bpm == pytest.approx(128.0, rel=1e-3)
+
+
 def test_when_the_peers_are_gone_the_tempo_stays_and_they_find_it_again(rig: Rig) -> None:
     session = FakeSession(rig, 128.0)
     session.run(20.0)
