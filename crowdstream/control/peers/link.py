@@ -62,6 +62,7 @@ SAME_BPM = 1e-6  # relative difference of equal tempi: Link rounds to a microsec
 LEAD_SECONDS = 0.0005  # deviation of the session at which the leader sets its timeline again
 FOREIGN_SECONDS = 0.005  # a deviation larger than that was made by another peer
 MERGE_SECONDS = 2.0  # within which the peers of a session that was joined are known
+CONTEST_SECONDS = 30.0  # without such a change, after which no other peer wants to lead any more
 LEAD_BPM = 3e-6  # relative difference of tempi at which it does
 SILENT_SECONDS = 5.0  # without a report, after which the Link process counts as hung
 MAX_START_SECONDS = 60.0  # until a start or stop: peers command them for now or the next bar
@@ -176,7 +177,7 @@ class LinkSync:
         self._hold_until = 0.0
         self._contested = False
         self._override_at = self._overridden_at = 0.0
-        self._overrides = RestartPolicy(0.5, 8.0, settled=30.0)
+        self._overrides = RestartPolicy(0.5, 8.0, settled=CONTEST_SECONDS)
         self._sent_playing: bool | None = None
         self._sent_quantum = 0.0
 
@@ -523,6 +524,8 @@ class LinkSync:
         if same and abs(self.deviation) <= LEAD_SECONDS:
             self._own_change = ramps
             self._hold_until = 0.0
+            if now - self._overridden_at > CONTEST_SECONDS:
+                self._contested = False
             return
         self._step_at = now + STEP_SECONDS
         if foreign and not own and not self._may_override(now):

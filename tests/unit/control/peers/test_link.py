@@ -265,6 +265,7 @@ def test_two_leaders_are_reported_once_and_do_not_flood_the_network(rig: Rig) ->
     assert len([one for one in session.sent if one["do"] == "timeline"]) < 20
     session.run(60.0)
     assert session.bpm == 120.0
+    assert state(rig) == "leading"  # nobody else has changed the tempo for long
 
 
 # Alone -------------------------------------------------------------------------------------
