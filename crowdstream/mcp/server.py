@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -176,10 +177,19 @@ class ToolServer:
 
 
 def _result(found: Mapping[str, Any]) -> types.CallToolResult:
-    text = json.dumps(found, allow_nan=False, default=str)
+    text = json.dumps(_finite(found), allow_nan=False, default=str)
     return types.CallToolResult(
         content=[types.TextContent(text=text)], structured_content=json.loads(text)
     )
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no infinity, which `schedule_status` replies if there is no next change.
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _refused(reason: str) -> types.CallToolResult:
