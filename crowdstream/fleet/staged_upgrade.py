@@ -98,6 +98,10 @@ class Observed:
         self._usual = server.usual_machine_underruns()
         self._begin = self._answered_at = time.monotonic()
 
+    def upgraded(self) -> None:
+        """Count from now on how long it does not answer: the upgrade may have restarted it."""
+        self._answered_at = time.monotonic()
+
     def fault(self) -> str:
         """Return what has become worse, or an empty text."""
         now, server = time.monotonic(), self.server
@@ -150,6 +154,8 @@ async def upgrade(
         results = await asyncio.gather(*(run(command_of(one.member, path)) for one in group))
         watched += before
         begin = end
+        for one in before:
+            one.upgraded()
         for server, result in zip(group, results, strict=True):
             name = server.member.name
             good = result.status == 0
@@ -162,6 +168,8 @@ async def upgrade(
         until = time.monotonic() + observed_seconds
         while not fault and time.monotonic() < until:
             await asyncio.sleep(min(LOOK_SECONDS, observed_seconds))
+            # Their own polls have become less frequent than `AWAY_SECONDS`.
+            await asyncio.gather(*(one.server.poll() for one in watched if not one.server.answers))
             for one in watched:
                 if why_not := one.fault():
                     name = one.server.member.name

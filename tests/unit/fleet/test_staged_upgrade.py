@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from crowdstream.fleet import staged_upgrade, watched
 from crowdstream.fleet.fleet import Fleet
 from crowdstream.fleet.members import FleetError, Member
 from crowdstream.fleet.programs import Result
@@ -122,6 +123,46 @@ def test_underruns_of_a_busy_machine_are_compared_with_those_before(
             assert first.text.endswith(f"within 60 s, and {before}.0 in a minute before")
 
     run(scene, 1)
+
+
+def test_a_server_that_is_restarted_by_its_upgrade_has_time_to_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watched, "REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(staged_upgrade, "AWAY_SECONDS", 2.0)
+
+    async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
+        await until(lambda: fleet.servers[0].offset)
+
+        async def runs(_words: Sequence[str]) -> Result:
+            fakes[0].silent = True
+            await until(lambda: fleet.servers[0].failures >= 7)  # its polls have become rare
+            asyncio.get_running_loop().call_later(0.8, setattr, fakes[0], "silent", False)
+            return Result(0, "")
+
+        (first,) = await upgrade(fleet.servers, "/opt/new", [1], 3.0, run=runs)
+        assert first.ok, first.text
+
+    run(scene, 1)
+
+
+def test_an_upgraded_server_that_stays_away_stops_the_rollout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watched, "REPLY_SECONDS", 0.1)
+    monkeypatch.setattr(staged_upgrade, "AWAY_SECONDS", 1.0)
+
+    async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
+        await until(lambda: fleet.servers[0].offset)
+
+        async def runs(_words: Sequence[str]) -> Result:
+            fakes[0].silent = True
+            return Result(0, "")
+
+        first, second = await upgrade(fleet.servers, "/opt/new", [1, 2], 60.0, run=runs)
+        assert "does not answer" in first.text and not second.ok
+
+    run(scene, 2)
 
 
 def test_a_failed_command_stops_the_rollout() -> None:
