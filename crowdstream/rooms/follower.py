@@ -165,7 +165,8 @@ class Follower:
         if messages:
             self._probe_at = 0.0  # acknowledge soon
         for message in messages:
-            if self.steering.shift is None or not self.settled:
+            # Those that are held are delivered with the next computation of the rate.
+            if self._held or self.steering.shift is None or not self.settled:
                 self._held.append(message)
             else:
                 self._deliver(message, self.steering.shift)

@@ -98,6 +98,22 @@ def test_rooms_play_on_without_their_leader_and_find_it_again() -> None:
     assert 1000.0 * world.spread() < 1.0
 
 
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_a_room_that_returns_receives_the_messages_in_order(seed: int) -> None:
+    world = World(seed=seed)
+    world.run(3.0)
+    network, world.network = world.network, Network(loss=1.0)
+    world.run(4.0)
+    world.network = network
+    for number in range(400):
+        world.leader.queue({"n": number})
+        world.run(0.005)
+    for room in world.rooms:
+        found = [message["n"] for message, _ in room.messages]
+        assert len(found) > 50
+        assert found == sorted(found)
+
+
 def test_an_interruption_of_a_card_is_made_up_for() -> None:
     world = World()
     world.run(20.0)
