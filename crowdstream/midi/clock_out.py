@@ -56,6 +56,7 @@ class ClockSender:
             self._next = math.floor(place) + 1
         latest = math.floor(place + NEAR * per_second)
         if latest - self._next >= MAX_CATCH_UP:
+            self.stop()  # receivers count ticks: they start again at the next beat
             self._next = latest
         while self._next <= latest:
             self._tick(self._next, now)

@@ -103,6 +103,27 @@ def test_a_reset_of_the_clock_stops_and_starts_at_zero(tmp_path: object) -> None
         assert receiver.kinds()[-1] == STOP
 
 
+@pytest.mark.parametrize("stalled", [0.03, 0.1, 0.2])
+def test_receivers_are_at_the_right_beat_after_a_stall(tmp_path: object, stalled: float) -> None:
+    with Rig() as rig:
+        rig.send("/clock/reset")
+        path = write(tmp_path / "track.wav", level(8.0))  # type: ignore[operator]
+        rig.send("/deck/A/load", str(path))
+        rig.run(1024)
+        rig.send("/deck/A/play")
+        receiver = Receiver(rig)
+        receiver.run(1.3)
+        rig.run(round(stalled * RATE))  # the process does not run
+        receiver.run(1.7)
+        position = -1
+        for _, message in receiver.messages:
+            if message[0] == SONG_POSITION:
+                position = (message[1] | message[2] << 7) * TICKS // 4 - 1
+            position += message == [TICK]
+        audible = rig.desk.frame - rig.desk.limiter["delay"]
+        assert position == pytest.approx(rig.core.beat_clock.beat(audible) * TICKS, abs=1.0)
+
+
 def test_a_start_at_beat_zero_is_a_start_message() -> None:
     with Rig() as rig:
         receiver = Receiver(rig)
