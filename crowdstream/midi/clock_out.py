@@ -31,11 +31,14 @@ class ClockSender:
     def __init__(
         self, desk: Desk, send: Callable[[list[int]], None],
         clock: OutputClock, monotonic: Callable[[], float] = time.monotonic,
+        meter: Callable[[], float] = lambda: 4.0,
     ) -> None:  # fmt: skip
+        """`meter` returns the beats of a bar."""
         self._desk = desk
         self._send = send
         self._clock = clock
         self._monotonic = monotonic
+        self._meter = meter
         self._next: int | None = None
         self._running = False
         self._heard_at = -math.inf
@@ -78,7 +81,8 @@ class ClockSender:
         if beat == 0:
             self._send([START])
             return
-        place = beat * SIXTEENTHS % MAX_POSITION
+        bar = SIXTEENTHS * max(1, round(self._meter()))
+        place = beat * SIXTEENTHS % (MAX_POSITION // bar * bar)  # at the same place in its bar
         self._send([SONG_POSITION, place & 0x7F, place >> 7])
         self._send([CONTINUE])
 

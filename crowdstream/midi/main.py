@@ -314,7 +314,7 @@ class Midi:
         if role.name == "clock" and role.port_out is not None:
             self._sender = ClockSender(
                 self._desk, lambda message: self._send(role, [message]), self._clock,
-                self._monotonic,
+                self._monotonic, lambda: self._meter,
             )
         if role.controller is not None:
             role.controller.release()

@@ -28,12 +28,12 @@ from tests.support.offline_server import RATE, Rig, level, write
 class Receiver:
     """Drives a clock sender by rendering, and keeps its messages with their frames."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, meter: int = 4) -> None:
         self.rig = rig
         self.messages: list[tuple[int, list[int]]] = []
         self.sender = ClockSender(
             rig.desk, lambda message: self.messages.append((rig.desk.frame, message)),
-            OutputClock(rig.desk, lambda: rig.time), lambda: rig.time,
+            OutputClock(rig.desk, lambda: rig.time), lambda: rig.time, lambda: meter,
         )  # fmt: skip
 
     def run(self, seconds: float) -> None:
@@ -129,6 +129,17 @@ def test_a_start_at_beat_zero_is_a_start_message() -> None:
         receiver = Receiver(rig)
         receiver.sender._start(0)
         assert receiver.kinds() == [START]
+
+
+@pytest.mark.parametrize("meter", [3, 4, 5, 7])
+def test_a_position_beyond_the_range_of_midi_is_at_the_same_place_in_its_bar(meter: int) -> None:
+    with Rig() as rig:
+        receiver = Receiver(rig, meter)
+        for beat in (4095, 4096, 100_000):
+            receiver.sender._start(beat)
+            _, low, high = receiver.messages[-2][1]
+            assert max(low, high) < 128
+            assert (low | high << 7) % (4 * meter) == 4 * (beat % meter)
 
 
 def follow(
