@@ -131,7 +131,7 @@ class Midi:
         self._learning: Learning | None = None
         self._limit = TokenBucket(COMMANDS, COMMANDS_AT_ONCE, monotonic)
         self._scan_at = self._steer_at = self._report_at = 0.0
-        self._tempo = 0.0
+        self._tempo = self._device_tempo = 0.0  # that was sent last, and that of the device then
         self._meter = 4.0  # beats in a bar
         self._jump_at = -math.inf
         self._lost = 0
@@ -461,12 +461,12 @@ class Midi:
                 follower.song_position(low | high << 7)
 
     def _steer(self, now: float) -> None:
-        if not self._follows:
+        if self._follows:
+            self.follower.check(now)
+        if not self._follows or not self.follower.locked:
+            self._end_pull()
             return
-        self.follower.check(now)
-        if not self.follower.locked:
-            self._tempo = 0.0
-            return
+        self._device_tempo = self.follower.bpm
         error = self._error(now)
         if abs(error) * 60.0 / self.follower.bpm > JUMP_SECONDS and not any(
             read_snapshot(self._desk).playing
@@ -480,6 +480,12 @@ class Midi:
         if abs(bpm - self._tempo) >= MIN_CHANGE:
             self._tempo = bpm
             self._report_to_control({"event": "tempo", "bpm": bpm})
+
+    def _end_pull(self) -> None:
+        # The device is gone: its tempo stays, and not one that removed an error of the phase.
+        if self._tempo and abs(self._device_tempo - self._tempo) >= MIN_CHANGE:
+            self._report_to_control({"event": "tempo", "bpm": self._device_tempo})
+        self._tempo = 0.0
 
     def _error(self, now: float) -> float:
         # Beats by which the device is ahead, up to half a bar; 0 without its position.

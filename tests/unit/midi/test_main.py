@@ -292,6 +292,29 @@ def test_bars_approach_those_of_a_song_while_a_deck_plays(bench: Bench, tmp_path
     assert bench.midi.own_beat(bench.rig.time) - before < 1.0
 
 
+@pytest.mark.parametrize("unplugged", [False, True])
+def test_the_tempo_of_a_device_stays_when_it_is_gone(
+    bench: Bench, tmp_path: Path, unplugged: bool
+) -> None:
+    bench.system.plugged = ["drums"]
+    bench.configure(follow="drums")
+    bench.rig.send("/deck/A/load", str(write(tmp_path / "track.wav", level(60.0))))
+    bench.rig.seconds(0.2)
+    bench.rig.send("/clock/reset")
+    bench.rig.send("/deck/A/play")
+    bench.rig.seconds(1.0)
+    follow_song(bench, 12 * TICKS)
+    bpm = bench.midi.follower.bpm
+    assert abs(bench.of("tempo")[-1]["bpm"] / bpm - 1.0) == pytest.approx(MAX_PULL, rel=0.05)
+    bench.system.plugged = [] if unplugged else ["drums"]
+    for _ in range(4):
+        bench.scan()
+    assert bench.of("tempo")[-1]["bpm"] == pytest.approx(bpm, rel=1e-4)
+    sent = len(bench.of("tempo"))
+    bench.scan()
+    assert len(bench.of("tempo")) == sent
+
+
 def test_the_next_control_of_any_port_is_learned(bench: Bench) -> None:
     bench.system.plugged = ["knobs", "keys"]
     learning = {"arguments": [], "low": -1.0, "high": 1.0}
