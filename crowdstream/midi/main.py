@@ -477,7 +477,8 @@ class Midi:
                 self._report_to_control({"event": "jump", "beats": error % self._meter})
             error = 0.0
         bpm = steered_tempo(self.follower.bpm, error, self._meter)
-        if abs(bpm - self._tempo) >= MIN_CHANGE:
+        own = read_snapshot(self._desk).bpm  # which others may have changed as well
+        if max(abs(bpm - self._tempo), abs(bpm - own)) >= MIN_CHANGE:
             self._tempo = bpm
             self._report_to_control({"event": "tempo", "bpm": bpm})
 

@@ -248,9 +248,8 @@ def test_the_tempo_of_a_followed_clock_is_reported(bench: Bench) -> None:
 TICK_FRAMES = 919  # at 120 BPM
 
 
-def follow_song(bench: Bench, ticks: int) -> float:
-    """Let control follow a device that starts now; return by how many beats its bar is ahead."""
-    bench.midi._follow(bench.rig.time, [START])
+def follow_ticks(bench: Bench, ticks: int) -> None:
+    """Let control follow the ticks of a device."""
     for _ in range(ticks):
         bench.rig.run(TICK_FRAMES)
         before = len(bench.reports)
@@ -258,6 +257,12 @@ def follow_song(bench: Bench, ticks: int) -> float:
         bench.midi.turn()
         for report in bench.reports[before:]:
             bench.rig.core.midi.handle(report)
+
+
+def follow_song(bench: Bench, ticks: int) -> float:
+    """Let control follow a device that starts now; return by how many beats its bar is ahead."""
+    bench.midi._follow(bench.rig.time, [START])
+    follow_ticks(bench, ticks)
     theirs = bench.midi.follower.beat(bench.rig.time)
     assert theirs is not None
     return shortest(theirs - bench.midi.own_beat(bench.rig.time), 4.0)
@@ -290,6 +295,19 @@ def test_bars_approach_those_of_a_song_while_a_deck_plays(bench: Bench, tmp_path
     bench.rig.core.midi.handle({"event": "jump", "beats": 2.0})
     bench.rig.run(4096)
     assert bench.midi.own_beat(bench.rig.time) - before < 1.0
+
+
+def test_a_tempo_that_somebody_else_has_set_is_replaced_by_that_of_the_device(bench: Bench) -> None:
+    bench.system.plugged = ["drums"]
+    bench.configure(follow="drums")
+    follow_song(bench, 12 * TICKS)
+    bench.midi._follow(bench.rig.time, [STOP])  # its ticks go on
+    follow_ticks(bench, 4 * TICKS)
+    bpm = bench.midi.follower.bpm
+    assert bench.rig.core.beat_clock.bpm == pytest.approx(bpm, abs=0.02)
+    bench.rig.send("/clock/tempo", 100.0)
+    follow_ticks(bench, 2 * TICKS)
+    assert bench.rig.core.beat_clock.bpm == pytest.approx(bpm, abs=0.02)
 
 
 @pytest.mark.parametrize("unplugged", [False, True])
