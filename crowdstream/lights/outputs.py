@@ -37,6 +37,7 @@ MAX_AGE_SECONDS = 0.25  # an item that has waited longer is discarded
 MIN_PAUSE, MAX_PAUSE = 0.5, 15.0  # s between two attempts; doubles
 SETTLED_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
+IDLE_SECONDS = 0.5  # without an item, after which a connection is looked at
 SEND_SECONDS = 1.0  # for a connection to take a message, and a half-open one to be noticed
 REFUSED_SECONDS = 0.1  # after which datagrams that were not refused are being received
 RECOVERED_SECONDS = 4.0  # the same after a failure: an address that nobody has fails after 3 s
@@ -102,6 +103,10 @@ class Output(ABC):
         """Send one item, or raise `OSError`."""
 
     @abstractmethod
+    def check(self) -> None:
+        """Look at the connection while there is nothing to send; raise `OSError` if it is lost."""
+
+    @abstractmethod
     def end(self) -> None:
         """Disconnect. Must not raise, and may be called without a connection."""
 
@@ -131,11 +136,14 @@ class Output(ABC):
         begun = time.monotonic()
         while True:
             with self._ready:
-                while not self._items and not self._closing.is_set():
-                    self._ready.wait()
+                if not self._items and not self._closing.is_set():
+                    self._ready.wait(IDLE_SECONDS)
                 if self._closing.is_set():
                     return
-                since, item = self._items.popleft()
+                since, item = self._items.popleft() if self._items else (0.0, None)
+            if item is None:
+                self.check()
+                continue
             if time.monotonic() - since > MAX_AGE_SECONDS:
                 self.lost += 1
                 continue
@@ -212,6 +220,9 @@ class DmxOutput(Output):
         except OSError as error:
             raise _in_words(error, self.target) from error
 
+    def check(self) -> None:
+        """Datagrams need no connection."""
+
     def _packet(self, slots: bytes, terminated: bool = False) -> bytes:
         target = self.target
         if target.kind == ARTNET:
@@ -268,6 +279,14 @@ class Os2lOutput(Output):
         try:
             self._discard_feedback(self._socket)
             self._socket.sendall(json.dumps(item, separators=(",", ":")).encode() + b"\n")
+        except OSError as error:
+            raise _in_words(error, self.target) from error
+
+    def check(self) -> None:
+        """Notice that the program has ended, although nothing plays."""
+        assert self._socket is not None
+        try:
+            self._discard_feedback(self._socket)
         except OSError as error:
             raise _in_words(error, self.target) from error
 

@@ -132,6 +132,22 @@ def test_an_os2l_program_receives_and_may_restart(monkeypatch: pytest.MonkeyPatc
             assert states == ["sending", "failed", "sending", "failed"]
 
 
+def test_a_program_that_restarts_while_nothing_plays_is_found_again(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "MIN_PAUSE", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30.0)
+        with started(f"os2l://127.0.0.1:{port_of(listener)}") as (output, states):
+            program, _ = listener.accept()
+            until(lambda: output.state == "sending")
+            program.close()
+            with listener.accept()[0] as again, again.makefile() as lines:
+                until(lambda: states == ["sending", "failed", "sending"])
+                output.offer({"evt": "beat", "pos": 0})
+                assert json.loads(lines.readline()) == {"evt": "beat", "pos": 0}
+
+
 def test_a_program_that_reads_nothing_loses_messages_and_delays_nobody(
     monkeypatch: pytest.MonkeyPatch
 ) -> None:
