@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 import time
@@ -51,7 +52,10 @@ def find_os2l(
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not cancelled.wait(0.05):
             for name in sorted(names):
-                info = engine.get_service_info(SERVICE, name, timeout=ANSWER_MS)
+                info = None
+                # Anyone can announce anything, such as a name that zeroconf refuses.
+                with contextlib.suppress(zeroconf.Error):
+                    info = engine.get_service_info(SERVICE, name, timeout=ANSWER_MS)
                 if info is not None and info.parsed_addresses() and info.port:
                     return info.parsed_addresses()[0], int(info.port)
         browser.cancel()

@@ -180,6 +180,36 @@ def test_a_program_that_announces_itself_is_found() -> None:
         engine.close()
 
 
+def test_an_announcement_with_an_impossible_name_is_passed_over() -> None:
+    engine = zeroconf.Zeroconf(interfaces=["127.0.0.1"])
+    cancelled = threading.Event()
+
+    def announce() -> None:
+        while not cancelled.wait(0.2):
+            record = zeroconf.DNSPointer(
+                SERVICE, zeroconf.const._TYPE_PTR, zeroconf.const._CLASS_IN, 120,
+                "Another._http._tcp.local.",
+            )  # fmt: skip
+            made = zeroconf.DNSOutgoing(zeroconf.const._FLAGS_QR_RESPONSE)
+            made.add_answer_at_time(record, 0)
+            engine.send(made)
+
+    thread = threading.Thread(target=announce)
+    thread.start()
+    try:
+        info = zeroconf.ServiceInfo(
+            SERVICE, f"Lights.{SERVICE}", port=4321, parsed_addresses=["127.0.0.1"],
+            server="lights-test.local.",
+        )  # fmt: skip
+        assert find_os2l("127.0.0.1", threading.Event(), 2.0) is None
+        engine.register_service(info)
+        assert find_os2l("127.0.0.1", threading.Event(), 30.0) == ("127.0.0.1", 4321)
+    finally:
+        cancelled.set()
+        thread.join()
+        engine.close()
+
+
 def test_a_search_can_be_cancelled_and_needs_zeroconf(monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled = threading.Event()
     cancelled.set()
