@@ -22,7 +22,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.lights.channels import values
 from crowdstream.lights.levels import LevelReader
 from crowdstream.lights.music import Moment, Music
-from crowdstream.lights.os2l import Os2lMessages
+from crowdstream.lights.os2l import Os2lMessages, section_change
 from crowdstream.lights.outputs import Output, make_output
 from crowdstream.settings.light_target import OS2L, parse_target
 from crowdstream.system.control_pipe import report, serve
@@ -48,6 +48,8 @@ class Lights:
         self._lead = 0.0
         self._outputs: dict[str, Output] = {}
         self._messages = Os2lMessages()
+        # Of each OS2L target: whether it receives, and the section that it was sent last.
+        self._sections: dict[str, tuple[bool, str]] = {}
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_reader, False)
         os.set_blocking(self._wake_writer, False)
@@ -75,6 +77,7 @@ class Lights:
     def _set_targets(self, texts: list[str]) -> None:
         for text in self._outputs.keys() - set(texts):
             self._outputs.pop(text).close()
+            self._sections.pop(text, None)
         for text in texts:
             if text not in self._outputs:
                 self._outputs[text] = output = make_output(parse_target(text), self._wake)
@@ -105,8 +108,22 @@ class Lights:
             if dmx_due or now - self._sent_at >= MIN_FRAME_SECONDS:
                 self._sent_at = now
                 self._offer([values(moment, levels)], False)
+        self._restore_sections()
         self._report_if_due(now)
         return self._next_turn(now, moment)
+
+    def _restore_sections(self) -> None:
+        # A program that is found in the middle of a section has missed its beginning.
+        section = self._messages.pressed_section
+        for text, output in self._outputs.items():
+            if output.target.kind != OS2L:
+                continue
+            received, before = self._sections.get(text, (False, ""))
+            receives = output.state == "sending"
+            if receives and not received:
+                for item in section_change(before, section):
+                    output.offer(item)
+            self._sections[text] = receives, section if receives else before
 
     def _offer(self, items: list[Any], to_os2l: bool) -> None:
         for output in self._outputs.values():

@@ -23,6 +23,12 @@ def _command(number: int, share: float) -> dict[str, Any]:
     return {"evt": "cmd", "id": number, "param": round(100.0 * min(1.0, max(0.0, share)), 1)}
 
 
+def section_change(before: str, section: str) -> list[dict[str, Any]]:
+    """Return the messages for a section behind another one; empty: none."""
+    made = [_button(before, False)] if before and before != section else []
+    return [*made, _button(section, True)] if section else made
+
+
 class Os2lMessages:
     """Makes the messages of each beat, and of what changes between beats."""
 
@@ -30,6 +36,11 @@ class Os2lMessages:
         self._last: Moment | None = None
         self._section = ""
         self._pressed: list[str] = []
+
+    @property
+    def pressed_section(self) -> str:
+        """The section whose button is pressed, empty if none is."""
+        return self._section
 
     def beat(self, now: Moment, levels: Levels) -> list[dict[str, Any]]:
         """Return the messages of a beat that begins now."""
@@ -60,5 +71,4 @@ class Os2lMessages:
         if section == self._section:
             return []
         before, self._section = self._section, section
-        made = [_button(before, False)] if before else []
-        return [*made, _button(section, True)] if section else made
+        return section_change(before, section)
