@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ PART_BYTES = 65536  # at the beginning and at the end of a file
 MAX_INDEXED = 200_000  # files and folders of a room that are searched by content
 MAX_FOLDER_FILES = 64  # of stems
 SEARCH_SECONDS = 30.0  # between two searches for a file that is missing
+# The search of a large folder takes longer than a room may be silent, so it goes on in a thread; a
+# file is not missing before its end. For this long it is waited for: a small folder is searched.
+WAIT_SECONDS = 0.2
 
 
 class RoomFiles:
@@ -27,6 +31,9 @@ class RoomFiles:
     ) -> None:
         self._folder = Path(folder).expanduser().absolute() if folder else None
         self._sizes: dict[int, list[Path]] | None = None
+        self._sizes_until = 0.0  # when they are out of date
+        self._search: threading.Thread | None = None
+        self._being_found: dict[int, list[Path]] = {}
         self._found: dict[str, str] = {}
         self._described: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         self._absent: dict[str, float] = {}  # when to search for it again
@@ -69,11 +76,17 @@ class RoomFiles:
         now = self._monotonic()
         if not digest or now < self._absent.get(digest, 0.0):
             return str(path)
-        match = path if fingerprint(path) == (size, digest) else self._by_content(size, digest)
+        match: Path | None = path
+        if fingerprint(path) != (size, digest):
+            candidates = self._of_size(size, now)
+            if candidates is None:
+                return str(path)
+            match = next(
+                (one for one in candidates if fingerprint(one) == (size, digest)), None
+            )
         if match is None:
             self.missing += digest not in self._absent
             self._absent[digest] = now + SEARCH_SECONDS
-            self._sizes = None
             return str(path)
         self._found[digest] = str(match)
         return str(match)
@@ -97,23 +110,35 @@ class RoomFiles:
         parts = [part for part in Path(shown).parts if part not in ("/", "..", ".")]
         return self._folder.joinpath(*parts)
 
-    def _by_content(self, size: int, digest: str) -> Path | None:
-        if self._folder is None or not digest:
-            return None
+    def _of_size(self, size: int, now: float) -> list[Path] | None:
+        # Files and folders of a size; None while they are searched for.
+        if self._sizes is not None and now >= self._sizes_until:
+            self._sizes = None
         if self._sizes is None:
-            self._sizes = {}
-            count = 0
-            for folder, folders, names in os.walk(self._folder):
-                for name in [*names, *folders]:
-                    path = Path(folder, name)
-                    self._sizes.setdefault(_size_of(path), []).append(path)
-                    count += 1
-                if count > MAX_INDEXED:
-                    break
-        for path in self._sizes.get(size, ()):
-            if fingerprint(path) == (size, digest):
-                return path
-        return None
+            if self._search is None:
+                self._being_found = {}
+                self._search = threading.Thread(
+                    target=self._index, args=(self._being_found,), name="search", daemon=True
+                )
+                self._search.start()
+                self._search.join(WAIT_SECONDS)
+            if self._search.is_alive():
+                return None
+            self._sizes, self._search = self._being_found, None
+            self._sizes_until = now + SEARCH_SECONDS
+        return self._sizes.get(size, [])
+
+    def _index(self, found: dict[int, list[Path]]) -> None:
+        if self._folder is None:
+            return
+        count = 0
+        for folder, folders, names in os.walk(self._folder):
+            for name in [*names, *folders]:
+                path = Path(folder, name)
+                found.setdefault(_size_of(path), []).append(path)
+                count += 1
+            if count > MAX_INDEXED:
+                break
 
 
 def _size_of(path: Path) -> int:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from crowdstream.rooms import files
 from crowdstream.rooms.files import RoomFiles, replace_paths
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A busy machine takes its time.
+    monkeypatch.setattr(files, "WAIT_SECONDS", 30.0)
 
 
 def test_a_file_is_found_by_its_path_or_by_its_content(tmp_path: Path) -> None:
@@ -42,6 +55,43 @@ def test_a_missing_file_is_counted(tmp_path: Path) -> None:
     found = room.find(RoomFiles(str(tmp_path)).describe(str(tmp_path / "one.wav")))
     assert found == str(tmp_path / "empty" / "one.wav")
     assert room.missing == 1
+
+
+def test_the_search_of_a_large_folder_delays_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.05)
+    walk, go_on = os.walk, threading.Event()
+    walks: list[Path] = []
+
+    def slow(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        walks.append(folder)
+        go_on.wait(60.0)
+        yield from walk(folder)
+
+    monkeypatch.setattr(os, "walk", slow)
+    for place in ("ours/one.wav", "theirs/other/one.wav"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_bytes(b"one")
+    (tmp_path / "ours" / "two.wav").write_bytes(b"more")
+    leader, now = RoomFiles(str(tmp_path / "ours")), [0.0]
+    room = RoomFiles(str(tmp_path / "theirs"), lambda: now[0])
+    one, two = (leader.describe(str(tmp_path / "ours" / f"{name}.wav")) for name in ("one", "two"))
+    begin = time.monotonic()
+    for described in (one, two, one):
+        assert room.find(described) == str(tmp_path / "theirs" / str(described["path"]))
+    assert time.monotonic() - begin < 30.0
+    assert room.missing == 0
+    go_on.set()
+    while room.find(two) and not room.missing:
+        time.sleep(0.01)
+    assert room.find(one) == str(tmp_path / "theirs" / "other" / "one.wav")
+    assert len(walks) == 1 and room.missing == 1
+    (tmp_path / "theirs" / "new.wav").write_bytes(b"more")
+    now[0] += files.SEARCH_SECONDS
+    while room.find(two) != str(tmp_path / "theirs" / "new.wav"):
+        time.sleep(0.01)
+    assert len(walks) == 2 and room.missing == 1
 
 
 def test_a_path_from_the_network_stays_below_the_folder(tmp_path: Path) -> None:
