@@ -9,6 +9,7 @@ from typing import Any
 
 from crowdstream.commands.errors import Refused
 from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS, Reply, Request
+from crowdstream.osc.acl import is_local
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,9 @@ class Subscribers:
             self._last_message[sender] = self._monotonic()
 
     def _remove_silent(self) -> None:
-        silent = min(self._last_message, key=lambda sender: self._last_message[sender])
+        # Parts of the server, such as MIDI, subscribe once and never send.
+        clients = [sender for sender in self._last_message if not is_local(sender)]
+        silent = min(clients, key=lambda sender: self._last_message[sender])
         if self._monotonic() < self._last_message[silent] + SILENT_SECONDS:
             raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed already")
         log.info("%s was silent for a long time: its subscription goes to another client", silent)

@@ -31,6 +31,21 @@ def test_the_longest_silent_client_is_removed_when_all_places_are_taken() -> Non
         assert len(rig.fails()) == 2
 
 
+def test_controllers_keep_their_values_when_clients_come_and_go() -> None:
+    with Rig() as rig:
+        values: list[str] = []
+        rig.core._subscribe_midi(("/deck/A/level",), lambda address, *_: values.append(address))
+        for number in range(3 * MAX_SUBSCRIBERS):
+            rig.time += SILENT_SECONDS + 1.0
+            rig.send("/feedback", 1, 1, sender=("127.0.0.1", 50000 + number))
+        assert rig.fails() == []
+        rig.seconds(0.1)
+        values.clear()
+        rig.send("/deck/A/level", 0.5)
+        rig.seconds(0.1)
+        assert values == ["/deck/A/level"]
+
+
 @pytest.mark.parametrize("on", [0, 1])
 def test_an_unsubscribed_place_is_reused(on: int) -> None:
     with Rig() as rig:
