@@ -26,7 +26,7 @@ class _State:
     coarse: int = 0
     place: float | None = None  # latest position, 0 to 1
     caught: bool = False
-    sent: float | None = None  # latest position that was sent
+    sent: float | None = None  # latest position that was sent; of an encoder, the value
     sent_at: float = 0.0
     shown: int = -1  # latest value of the LED
 
@@ -71,7 +71,7 @@ class Controller:
                 return None
             return self._moved(control, value / 127.0, now)
         if control.kind == "relative":
-            return self._turned(control, value if value < 64 else value - 128)
+            return self._turned(control, value if value < 64 else value - 128, now)
         return self._pressed(control, value > 0 if status & 0xF0 == NOTE_ON else value >= PRESSED)
 
     def _moved(self, control: Control, place: float, now: float) -> Command | None:
@@ -93,12 +93,16 @@ class Controller:
         share = (float(value) - control.low) / (control.high - control.low)
         return min(1.0, max(0.0, share))
 
-    def _turned(self, control: Control, steps: int) -> Command | None:
+    def _turned(self, control: Control, steps: int, now: float) -> Command | None:
         value = self._values.get(control.name)
         if not isinstance(value, int | float) or not steps:
             return None
+        state = self._states[control]
+        if state.sent is not None and now - state.sent_at <= SETTLING_SECONDS:
+            value = state.sent  # the reports of the steps before are still on their way
         low, high = sorted((control.low, control.high))
         wanted = min(high, max(low, float(value) + control.step * steps))
+        state.sent, state.sent_at = wanted, now
         return control.address, (*control.arguments, wanted)
 
     def _pressed(self, control: Control, on: bool) -> Command | None:

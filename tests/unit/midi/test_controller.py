@@ -152,10 +152,27 @@ def test_an_encoder_turns_the_value_within_its_range() -> None:
         values, cc=9, address="/deck/A/filter", kind="relative", step=0.1, range=[-1.0, 1.0]
     )
     assert controller.handle([0xB0, 9, 1], 1.0) == ("/deck/A/filter", (0.1,))
-    assert controller.handle([0xB0, 9, 126], 1.0) == ("/deck/A/filter", (-0.2,))
-    assert controller.handle([0xB0, 9, 63], 1.0) == ("/deck/A/filter", (1.0,))
-    assert controller.handle([0xB0, 9, 0], 1.0) is None
+    assert controller.handle([0xB0, 9, 126], 2.0) == ("/deck/A/filter", (-0.2,))
+    assert controller.handle([0xB0, 9, 63], 3.0) == ("/deck/A/filter", (1.0,))
+    assert controller.handle([0xB0, 9, 0], 4.0) is None
     assert box({}, cc=9, address="/x", kind="relative").handle([0xB0, 9, 1], 1.0) is None
+
+
+def test_no_step_of_an_encoder_is_lost_before_its_value_is_reported() -> None:
+    name = ("/deck/A/filter",)
+    values = {name: 0.0}
+    controller = box(
+        values, cc=9, address="/deck/A/filter", kind="relative", step=0.125, range=[-1.0, 1.0]
+    )
+    sent = [controller.handle([0xB0, 9, 1], 1.0 + 0.01 * number) for number in range(4)]
+    assert [one and one[1] for one in sent] == [(0.125,), (0.25,), (0.375,), (0.5,)]
+    for value in (0.125, 0.25, 0.375, 0.5):  # the reports arrive late
+        values[name] = value
+        controller.changed(name, 1.1)
+    assert controller.handle([0xB0, 9, 127], 1.2) == ("/deck/A/filter", (0.375,))
+    values[name] = -0.5  # somebody else, a while later
+    controller.changed(name, 2.0)
+    assert controller.handle([0xB0, 9, 1], 2.0) == ("/deck/A/filter", (-0.375,))
 
 
 def test_buttons_toggles_and_holds() -> None:
