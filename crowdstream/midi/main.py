@@ -255,11 +255,15 @@ class Midi:
             self._scan_at = 0.0
 
     def _end_learning(self) -> None:
-        learning, self._learning = self._learning, None
-        if learning is not None:
-            for port in learning.ports.values():
+        self._close_learning_ports()
+        self._learning = None
+
+    def _close_learning_ports(self) -> None:
+        if self._learning is not None:
+            for port in self._learning.ports.values():
                 with contextlib.suppress(Exception):
                     port.close()
+            self._learning.ports.clear()
 
     # Ports -----------------------------------------------------------------------------------
 
@@ -350,7 +354,7 @@ class Midi:
         for role in self._roles.values():
             self._close(role)
             role.reason = reason
-        self._end_learning()
+        self._close_learning_ports()  # a controller of another machine may still be moved
         if self._system is not None:
             self._system.close()
             self._system = None

@@ -357,6 +357,28 @@ def test_the_next_control_of_any_port_is_learned(bench: Bench) -> None:
     assert bench.of("learned")[-1]["control"]["kind"] == "toggle"
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_control_is_learned_although_the_midi_system_is_missing(
+    bench: Bench, remote: bool
+) -> None:
+    bench.system.fault = "MIDI needs the package python-rtmidi"
+    bench.midi.handle({
+        "do": "learn", "address": "/deck/A/level", "arguments": [], "low": 0.0, "high": 1.0,
+        "kind": "fader",
+    })  # fmt: skip
+    bench.midi.turn()
+    assert bench.connects == 1
+    if remote:
+        bench.midi.handle({"do": "message", "port": "web box", "message": [0xB0, 7, 1]})
+    else:
+        bench.system.fault, bench.system.plugged = "", ["web box"]
+        bench.scan()
+        bench.system.inputs["web box"].deliver([0xB0, 7, 1])
+        bench.midi.turn()
+    (learned,) = bench.of("learned")
+    assert learned["port"] == "web box" and learned["control"]["number"] == 7
+
+
 def test_ports_are_found_by_a_part_of_their_name() -> None:
     names = ["Midi Through", "nanoKONTROL2 CTRL 28:0", "nano"]
     assert find_port(names, "NANOkontrol2") == names[1]
