@@ -181,10 +181,9 @@ class Rooms:
         for data, sender, at in self._socket.receive():
             if self._leader is not None:
                 self._leader.receive(data, sender, at)
-            elif self._follower is not None and sender == self._address:
-                self._follower.receive(data, at)
             elif self._follower is not None:
-                self._follower.forged += 1
+                # Of any sender: a leader with several addresses may answer from another one.
+                self._follower.receive(data, at)
         now = time.monotonic()
         due = self._mark_at
         if self._leader is not None:

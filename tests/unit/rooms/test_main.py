@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from crowdstream.desk.block import Desk
 from crowdstream.rooms import main
+from crowdstream.rooms.leader import Leader
 from crowdstream.rooms.packets import HELLO, read_key, read_open
+from tests.support.osc_client import until
 
 KEY = "a secret that all rooms share"
 
@@ -38,6 +41,39 @@ def test_a_room_greets_its_leader_in_its_first_turn(
         assert room.turn() < time.monotonic() + main.RETRY_SECONDS / 2, "it goes on soon"
         packet = read_open(read_key(KEY.encode()), b"F", leader.recv(65536))
     assert packet is not None and packet.kind == HELLO
+    room.close()
+    desk.close()
+
+
+def test_a_leader_may_answer_from_another_of_its_addresses(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(main, "report", told.append)
+    desk = Desk.create(0)
+    room = main.Rooms(desk)
+    udp = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*udp) as listener, socket.socket(*udp) as other:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0.01)
+        other.bind(("127.0.0.2", 0))
+
+        def answer(data: bytes, to: Any) -> None:
+            other.sendto(data, to)
+
+        leader = Leader(
+            read_key(KEY.encode()), {}, answer, lambda _at: None, lambda _event, _values: None
+        )
+        room.handle({**config, "leader": list(listener.getsockname())})
+
+        def joined() -> bool:
+            room.turn()
+            with contextlib.suppress(TimeoutError):
+                data, sender = listener.recvfrom(65536)
+                leader.receive(data, sender, time.monotonic())
+            return any(one["event"] == "connected" for one in told)
+
+        until(joined)
     room.close()
     desk.close()
 
