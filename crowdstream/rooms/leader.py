@@ -37,6 +37,7 @@ MAX_ROOMS = 32
 SILENT_SECONDS = 3.0  # without a packet, after which a room counts as lost
 MAX_USED = 65536  # sessions that have ended: their packets are not accepted again
 MAX_NAME = 64
+_OF_A_SESSION = bytes((JOIN,)), bytes((PROBE,))
 
 PROBE_FORMAT = struct.Struct("!IdIQffB")
 """Number, time, parts received (see `Receiver.acknowledgement`), deviation and error in ms, 1: in
@@ -83,6 +84,7 @@ class Leader:
         self._place = place
         self._report = report
         self._monotonic = monotonic
+        self._begun_at = monotonic()
         self._secret = secrets.token_bytes(32)
         self.rooms: dict[bytes, Room] = {}
         self._used: deque[bytes] = deque(maxlen=MAX_USED)
@@ -123,6 +125,8 @@ class Leader:
             return
         if data[:1] == bytes((JOIN,)) and self._join(data, address, at):
             return
+        if data[:1] in _OF_A_SESSION and at < self._begun_at + SILENT_SECONDS:
+            return  # of a room that has not noticed yet that this process is a new one
         self.forged += 1
 
     def _join(self, data: bytes, address: Any, at: float) -> bool:

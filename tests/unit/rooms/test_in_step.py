@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from crowdstream.rooms.packets import DATA, Seal, make_open, read_key
+from crowdstream.rooms.packets import DATA, PROBE, Seal, make_open, read_key
 from tests.support.simulated_rooms import ABOUT, Network, World
 
 
@@ -112,6 +112,16 @@ def test_a_room_that_returns_receives_the_messages_in_order(seed: int) -> None:
         found = [message["n"] for message, _ in room.messages]
         assert len(found) > 50
         assert found == sorted(found)
+
+
+def test_rooms_that_are_found_by_a_new_leader_do_not_count_as_strangers() -> None:
+    world = World()
+    world.run(3.0)
+    world.start_leader()
+    world.run(6.0)
+    assert len(world.leader.rooms) == 2 and world.leader.forged == 0
+    world.leader.receive(bytes((PROBE,)) + bytes(100), "stranger", world.machine.monotonic())
+    assert world.leader.forged == 1
 
 
 def test_an_interruption_of_a_card_is_made_up_for() -> None:
