@@ -83,6 +83,7 @@ SILENT_SECONDS = 2.5  # without a reply, the server counts as disconnected
 HEARTBEAT_SECONDS = 1.0  # between two heartbeats
 SUBSCRIBE_SECONDS = 5.0  # between two subscriptions: the server may have been replaced
 CONFIRM_SECONDS = 1.0  # after which an unreported command counts as lost
+AWAY_SECONDS = 0.8  # without a reply, after which commands may still wait for the server
 MAX_TRIES = 3
 MAX_A_TICK = 8  # packets sent per tick: in a flood, the server reports fewer changes
 
@@ -100,7 +101,7 @@ class ServerLink:
         self.own_commands = OwnCommandFilter()
         self.restarted = False
         """The server has restarted since this was set to False."""
-        self._subscribed_at = self._heartbeat_at = -math.inf
+        self._subscribed_at = self._heartbeat_at = self._back_at = -math.inf
         self._unsent: deque[tuple[str, tuple[Any, ...], bool]] = deque()
         self._waiting: dict[Key, list[tuple[float, int]]] = {}
 
@@ -157,8 +158,15 @@ class ServerLink:
             self._transmit("/dj/register", ("on",), False, 0)
 
     def _retry(self, now: float) -> None:
+        # While no control process runs, commands wait in its socket: another copy would be carried
+        # out as well, and its report would be taken for the command of a person.
+        if now - self.poller.replied_at > AWAY_SECONDS:
+            return
         for one in list(self._waiting):
-            late = [each for each in self._waiting[one] if now - each[0] > CONFIRM_SECONDS]
+            late = [
+                each for each in self._waiting[one]
+                if now - max(each[0], self._back_at) > CONFIRM_SECONDS
+            ]  # fmt: skip
             for sent, tries in late:
                 self._waiting[one].remove((sent, tries))
                 if tries + 1 < MAX_TRIES:
@@ -195,6 +203,8 @@ class ServerLink:
                 del self._waiting[one]
 
     def _take_status(self, values: tuple[Any, ...], now: float) -> None:
+        if now - self.poller.replied_at > AWAY_SECONDS:
+            self._back_at = now
         if self.poller.take_status(values, now) is Seen.RESTARTED:
             self.restarted = True
             self._subscribed_at = -math.inf

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from crowdstream.dj.autopilot import player
 from crowdstream.dj.autopilot.background_analysis import entry_as_it_is
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, SetFileSelector
 from crowdstream.dj.planning.candidates import of_analyses
@@ -237,3 +238,25 @@ def test_after_a_server_restart_the_audible_phrase_is_restored(
         assert phrase <= status["deck.A.beat"] < phrase + 0.5 and abs(status["deck.A.phase"]) < 1e-3
         assert start_beat(after, "A", "B") == pytest.approx(96.0, abs=1e-3)
         assert len(after.gaps) == 1
+
+
+@pytest.mark.parametrize(("stage", "steps"), [("none", 0), ("ready", 1)])
+def test_commands_that_wait_for_a_new_control_are_carried_out_once(
+    sim: SimulatedDj, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, steps: int
+) -> None:
+    monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
+    dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "abc", beats=208, leave=200.0)))
+    sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == stage)
+    for _ in range(steps):  # the first commands that prepare the track are sent
+        sim.step()
+    (transport,) = sim.transports.values()
+    kept: list[bytes] = []  # in the socket, which outlives control
+    monkeypatch.setattr(transport, "send", lambda data: kept.append(data) or len(data))
+    sim.seconds(2.3)  # the DJ sends its commands to load or prepare the next track
+    monkeypatch.undo()
+    monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
+    for packet in kept:
+        sim.packet(packet, transport.sender)
+    assert start_beat(sim, "A", "B") == pytest.approx(192.0, abs=1e-3)
+    sim.until(lambda: current_track(dj) == "b")
+    assert not list(dj.player.override) and not dj.player.state.bad
