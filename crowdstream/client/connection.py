@@ -401,7 +401,7 @@ class Connection:
                 self.send(Command(*command))
 
     def _take_status(self, values: Reply) -> None:
-        if self._restarts.update(parse_status(values), self._monotonic()):
+        if self._restarts.update(parse_status(values), self._monotonic(), self._asked_at):
             self._renew_after_restart()
 
     def _renew_after_restart(self) -> None:

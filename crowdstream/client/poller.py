@@ -53,7 +53,8 @@ class ServerPoller:
     """Polls the status of one server. `now` is in monotonic seconds everywhere.
 
     `connected`: it answers; `problem`: the reason why not. `status`: the last one, also while it is
-    unavailable; `replied_at`: when that arrived. `sent`: number of messages sent.
+    unavailable; `replied_at`: when that was received. `status_at`: the earliest time at which it
+    may have arrived, long before if the program was suspended. `sent`: number of messages sent.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class ServerPoller:
         self._away_seconds = away_seconds
         self._restarts = RestartDetector()
         self._polled_at = -math.inf
+        # When all packets had been received: before this turn, and at its end.
+        self._emptied_before = self._emptied_at = math.inf
         self.connected = False
         self.problem = "no answer yet"
         self.status: Status = {}
-        self.replied_at = -math.inf
+        self.replied_at = self.status_at = -math.inf
         self.sent = 0
 
     def send(self, address: str, *arguments: Any) -> None:
@@ -99,10 +102,12 @@ class ServerPoller:
 
         A `/status.reply` is yielded as well; give it to `take_status`.
         """
+        self._emptied_before = self._emptied_at
         for _ in range(MAX_PACKETS):
             try:
                 packet = self._transport.recv(MAX_PACKET_BYTES)
             except BlockingIOError:
+                self._emptied_at = now
                 break
             except OSError as error:
                 self._note_error(error)
@@ -115,7 +120,8 @@ class ServerPoller:
 
     def take_status(self, values: tuple[Any, ...], now: float) -> Seen:
         """Take the values of a `/status.reply`; return what it shows."""
-        restarted = self._restarts.update(parse_status(values), now)
+        self.status_at = min(now, self._emptied_before)
+        restarted = self._restarts.update(parse_status(values), now, self.status_at)
         back = not self.connected
         self.status, self.replied_at, self.connected = self._restarts.status, now, True
         if restarted:

@@ -173,9 +173,13 @@ class RestartDetector:
         self.status: Status = {}
         self.received_at = -math.inf
 
-    def update(self, status: Status, now: float) -> bool:
-        """Note a status at `now` (monotonic seconds); return whether the server was restarted."""
-        before, passed = self.status, now - self.received_at
+    def update(self, status: Status, now: float, since: float = math.inf) -> bool:
+        """Note a status at `now` (monotonic seconds); return whether the server was restarted.
+
+        `since`: the earliest time at which it may have been sent. A client that was suspended
+        receives an old one, whose frame has not advanced as far as its own clock.
+        """
+        before, passed = self.status, min(now, since) - self.received_at
         self.status, self.received_at = status, now
         if not before:
             return False

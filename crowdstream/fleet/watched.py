@@ -131,8 +131,9 @@ class Watched:
         """Query status, version and clock once. Faults are stored, and reported when they begin."""
         try:
             async with self.client() as client:
+                asked_at = self._monotonic()
                 reply = await client.call("/status", timeout=REPLY_SECONDS)
-                self._take_status(parse_status(reply))
+                self._take_status(parse_status(reply), asked_at)
                 if not self.version:
                     reply = await client.call("/version", timeout=REPLY_SECONDS)
                     _name, major, minor, patch = parse_version(reply)
@@ -155,9 +156,9 @@ class Watched:
         if self._in_a_row >= REOPEN_FAILURES and self._users == 0:
             self.close()  # calls under way would never end, so only while there are none
 
-    def _take_status(self, status: Status) -> None:
+    def _take_status(self, status: Status, asked_at: float = math.inf) -> None:
         now, before = self._monotonic(), self.status
-        restarted = self._restart.update(status, now)
+        restarted = self._restart.update(status, now, asked_at)
         if not self.answers:
             self._report(OK, self.member.name, "answers" + (" again" if before else ""))
             self.version = ""  # it may have been upgraded meanwhile

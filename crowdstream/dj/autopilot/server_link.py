@@ -236,12 +236,12 @@ class ServerLink:
     @property
     def beat(self) -> float:
         """Present beat of the server's clock, extrapolated from the last status."""
-        passed = self._now() - self.poller.replied_at
+        passed = self._now() - self.poller.status_at
         return float(self.status.get("beat", 0.0)) + passed * self.bpm / 60.0
 
     def fresh(self) -> bool:
         """Return whether the status is recent enough to decide from."""
-        return self.connected and self._now() - self.poller.replied_at < STALE_SECONDS
+        return self.connected and self._now() - self.poller.status_at < STALE_SECONDS
 
     def deck(self, letter: str, name: str) -> Any:
         """Return a field of a deck, such as `deck.A.state`, from the status."""

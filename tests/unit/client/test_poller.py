@@ -64,6 +64,21 @@ def test_a_restart_is_a_frame_that_has_not_advanced() -> None:
     assert poller.take_status(status(100_000), 10.0) is Seen.RESTARTED, "8 s are 352 800 frames"
 
 
+def test_a_reply_that_waited_while_the_program_was_suspended_is_no_restart() -> None:
+    wire = Wire()
+    poller = ServerPoller(wire, 2.0)
+
+    def turn(now: float, frame: int) -> list[Seen]:
+        wire.incoming += [build("/status.reply", status(frame))] if frame else []
+        return [poller.take_status(values, now) for _, values in poller.receive(now)]
+
+    assert turn(0.0, 44_100) == [Seen.AVAILABLE] and turn(0.4, 0) == []
+    assert turn(9.0, 61_740) == [Seen.ONGOING], "it was sent at 0.4 s"
+    assert (poller.status_at, poller.replied_at) == (0.4, 9.0)
+    assert turn(9.4, 458_640) == [Seen.ONGOING] and poller.status_at == 9.0
+    assert turn(12.5, 0) == [] and turn(12.6, 470_000) == [Seen.RESTARTED]
+
+
 def test_errors_of_the_network_are_named_and_malformed_packets_ignored() -> None:
     wire = Wire()
     poller = ServerPoller(wire, 2.0)

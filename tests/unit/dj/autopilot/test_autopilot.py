@@ -260,3 +260,19 @@ def test_commands_that_wait_for_a_new_control_are_carried_out_once(
     assert start_beat(sim, "A", "B") == pytest.approx(192.0, abs=1e-3)
     sim.until(lambda: current_track(dj) == "b")
     assert not list(dj.player.override) and not dj.player.state.bad
+
+
+def test_a_dj_that_was_suspended_does_not_start_its_track_again(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "ab", beats=208, leave=200.0)))
+    sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == "ready")
+    (transport,) = sim.transports.values()
+    sim.until(lambda: any(b"/status.reply" in packet for packet in transport.received))
+    sim.kill_dj(dj)
+    sim.seconds(5.0)
+    sim.djs.append(dj)
+    sim.seconds(2.0)
+    assert [sim.deck(deck, "state") for deck in "ABC"] == ["playing", "ready", "empty"]
+    assert start_beat(sim, "A", "B") == pytest.approx(192.0, abs=1e-3)
+    assert len(sim.gaps) == 1

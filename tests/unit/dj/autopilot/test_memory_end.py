@@ -46,7 +46,7 @@ class Silent:
 def link(second: float, buffered: float, deck: str = "A", state: str = "broken") -> ServerLink:
     """Return a link to a server on which a deck is at `second` of its track."""
     made = ServerLink(Silent(), lambda: 0.0)
-    made.poller.replied_at = 0.0
+    made.poller.status_at = 0.0
     made.poller.status = {
         "bpm": 120.0, "beat": OFFSET + 2 * second, f"deck.{deck}.state": state,
         f"deck.{deck}.position": second, f"deck.{deck}.buffered": buffered,
