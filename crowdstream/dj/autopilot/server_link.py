@@ -192,6 +192,12 @@ class ServerLink:
             for one in [one for one in self._waiting if one[0] == about]:
                 del self._waiting[one]
             events.append((address, values))
+        elif address == "/done" and values:
+            # The report may be lost: a load that was sent again would undo what follows it.
+            sent = next((one for one in self._waiting if one[0] == str(values[0])), None)
+            if sent is not None:
+                self._confirm(sent)
+            events.append((address, values))
         else:
             events.append((address, values))
 

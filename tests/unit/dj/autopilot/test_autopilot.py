@@ -276,3 +276,23 @@ def test_a_dj_that_was_suspended_does_not_start_its_track_again(
     assert [sim.deck(deck, "state") for deck in "ABC"] == ["playing", "ready", "empty"]
     assert start_beat(sim, "A", "B") == pytest.approx(192.0, abs=1e-3)
     assert len(sim.gaps) == 1
+
+
+def test_a_track_whose_load_was_not_reported_is_not_loaded_twice(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    mix = tone_set(tmp_path, "ab")
+    late = replace(mix.entries[1], enter=16.0, leave=64.0)
+    dj = sim.start_dj(SetFileSelector(replace(mix, entries=(mix.entries[0], late))))
+    sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == "none")
+    (transport,) = sim.transports.values()
+
+    def is_ready() -> bool:
+        for packet in list(transport.received):
+            if b"/changed" in packet and b"/deck/B/load" in packet:
+                transport.received.remove(packet)  # lost on the network
+        return dj.player.state.stage == "ready"
+
+    sim.until(is_ready)
+    sim.seconds(2.0)
+    assert sim.deck("B", "sync") == 1.0 and sim.deck("B", "beat") == 16.0
