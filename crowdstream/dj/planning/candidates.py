@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from crowdstream.analysis.result import Analysis
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
-from crowdstream.library.database import Library
+from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.models import Entry, Query
 from crowdstream.library.refit import with_grid
 from crowdstream.system.text import folded
@@ -56,7 +56,8 @@ def at_own_speed(analysis: Analysis) -> Analysis:
 class Candidates:
     """Tracks to choose from. `left_out`: those that cannot be played, with the reason.
 
-    `source` returns the analysis for a path. It raises KeyError for an unknown path.
+    `source` returns the analysis for a path. It raises KeyError for an unknown path, and
+    `LibraryError` if the analysis cannot be read, or does not exist any more.
     """
 
     def __init__(
@@ -151,7 +152,15 @@ def of_library(
             cards.append(Card(entry.play, name, entry.bpm or 0.0, entry.key or "",
                               entry.level or 0.0, seconds, entry.artist,
                               frozenset(map(folded, entry.labels))))  # fmt: skip
-    return Candidates(cards, lambda path: library.analysis(numbers[path]), left_out)
+
+    def source(path: str) -> Analysis:
+        number = numbers[path]
+        try:
+            return library.analysis(number)
+        except KeyError:  # another process has changed the library since it was listed
+            raise LibraryError(f"{path}: it has just left the library") from None
+
+    return Candidates(cards, source, left_out)
 
 
 def of_analyses(analyses: dict[str, Analysis]) -> Candidates:

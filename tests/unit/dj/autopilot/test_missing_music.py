@@ -16,9 +16,14 @@ from crowdstream.audiofile.reader import StemReader
 from crowdstream.dj.autopilot import music_folder
 from crowdstream.dj.autopilot.music_folder import MusicFolder, MusicSources
 from crowdstream.dj.autopilot.session import Session
-from crowdstream.dj.autopilot.track_selector import EndlessSelector
+from crowdstream.dj.autopilot.track_selector import (
+    EndlessSelector,
+    NothingToPlay,
+    SelectionRequest,
+)
+from crowdstream.dj.planning.candidates import of_library
 from crowdstream.dj.planning.planner import Planner, PlanOptions
-from crowdstream.library.database import LibraryError
+from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.stick_library import FOLDER, NAME
 from crowdstream.system.removable import Place, SystemPaths
 from tests.support.analysed_folder import analyse, music
@@ -482,3 +487,17 @@ def test_a_search_that_fails_does_not_end_the_thread(
     monkeypatch.setattr(music_folder, "LOOK_SECONDS", 0.0)
     folder._run()
     assert done and folder.contents.root == removable.stick
+
+
+def test_a_track_that_has_just_left_the_library_is_not_chosen(tmp_path: Path) -> None:
+    folder, path = music(tmp_path / "music", "ab"), tmp_path / "library.db"
+    analyse(path, folder)
+    first, second = (str(folder / name) for name in ("a.wav", "b.wav"))
+    candidates = of_library(Library(path, write=False))
+    selector = EndlessSelector(Planner, lambda: candidates, lambda: 0.5)
+    mix = selector.first(SelectionRequest(banned=frozenset({second})))
+    with Library(path) as library:
+        library.forget([second])  # as an analysis does after the file was moved
+    assert selector.next(mix, SelectionRequest()) is None
+    with pytest.raises(NothingToPlay, match=r"b\.wav: it has just left the library"):
+        selector.first(SelectionRequest(banned=frozenset({first})))
