@@ -268,8 +268,12 @@ class Player:
         state = self.state
         memory = {"memory": state.memory()}
         used = state.used | set(state.decks.values())
-        idle = State(since=self._now(), used=frozenset(used), bad=state.bad).with_memory(memory)
-        return replace(idle, banned=state.banned, closed=state.closed, note="closed")
+        now = self._now()
+        idle = State(since=now, used=frozenset(used), bad=state.bad).with_memory(memory)
+        note = "closed" if state.closed else state.note
+        return replace(
+            idle, banned=state.banned, closed=state.closed, searched_at=now, note=note
+        )
 
     def set_folders(self, folders: tuple[str, ...]) -> None:
         """Choose only tracks below these folders from the next one on; empty: any."""
@@ -395,10 +399,11 @@ class Player:
         elif isinstance(decision, handover.EndSet):
             self.scheduler.add(decision.commands)
             self.state = replace(state, closing=True)
-        elif isinstance(decision, handover.SetFinished) and state.closed:
-            self.state = self._idle()
-        elif isinstance(decision, handover.SetFinished):
+        elif isinstance(decision, handover.SetFinished) and self.selector.ends and not state.closed:
             self.state = replace(state, finished=True)
+        elif isinstance(decision, handover.SetFinished):
+            # Closed, or opened again when the last track could not be continued any more.
+            self.state = self._idle()
 
     def _set_loop(self) -> None:
         wanted = handover.pending_loop(self.state, self.override)

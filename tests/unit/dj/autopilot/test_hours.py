@@ -140,6 +140,18 @@ def test_the_set_of_a_file_is_closed_as_well(sim: SimulatedDj, tmp_path: Path) -
     assert silent(sim) and not dj.player.state.finished
 
 
+def test_a_dj_that_is_opened_during_its_last_beats_plays_on(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    dj = sim.start_dj(endless(tmp_path, "abcd"))
+    sim.until(lambda: len(dj.player.state.history) == 2)
+    dj_command(sim, "hours", 0)
+    sim.until(lambda: dj.player.state.closing, 200.0)
+    assert dj_command(sim, "hours", 1) == ""
+    sim.until(lambda: len(dj.player.state.history) == 4)
+    assert not dj.player.state.finished
+
+
 def test_only_tracks_of_the_folders_are_chosen(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.start_dj(endless(tmp_path, "abcdef"))
     sim.until(lambda: len(dj.player.state.history) == 1 and dj.player.state.stage == Stage.READY)
