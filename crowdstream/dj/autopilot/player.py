@@ -415,7 +415,9 @@ class Player:
         audible = any(self.link.audible(deck) for deck in DECKS)
         silence = recovery.check_silence(self.state, audible, self.link.bpm, now)
         self.state = replace(self.state, silent_since=silence.since)
-        if silence.begin is not None:
+        if silence.ends:
+            self.state = self._idle()
+        elif silence.begin is not None:
             self._start(silence.begin)
 
     def _check_memory(self, now: float) -> None:

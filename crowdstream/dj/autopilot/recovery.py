@@ -32,10 +32,14 @@ STALL_SECONDS = 2.0  # of a read, from which the file counts as unreadable
 
 @dataclass(frozen=True)
 class Silence:
-    """Start time of the silence, None if a deck is audible; and a set to start at once."""
+    """Start time of the silence, None if a deck is audible; and a set to start at once.
+
+    `ends`: nothing is to start, as the DJ is closed: its last track has ended early.
+    """
 
     since: float | None
     begin: Set | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def check_memory(state: State, link: ServerLink) -> PlayFromMemory | StartOver |
     The server plays the part that is in memory, and then silence.
     """
     mix = state.mix
-    if mix is None or state.index < 0 or state.closing:
+    if mix is None or state.index < 0 or state.closing or state.closed:
         return None
     if state.stage == Stage.MIXING:
         end = _end_in_memory(state, link, state.next)
@@ -142,6 +146,8 @@ def check_silence(state: State, audible: bool, bpm: float, now: float) -> Silenc
     since = now if state.silent_since is None else state.silent_since
     if now - since < QUIET_SECONDS:
         return Silence(since)
+    if state.closed:
+        return Silence(since, ends=True)
     entries, number = state.mix.entries, state.next
     if number >= len(entries) or state.stage == Stage.MIXING:
         number = max(0, min(number, len(entries) - 1))

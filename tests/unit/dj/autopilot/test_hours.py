@@ -152,6 +152,16 @@ def test_a_dj_that_is_opened_during_its_last_beats_plays_on(
     assert not dj.player.state.finished
 
 
+def test_silence_after_closing_is_not_filled(sim: SimulatedDj, tmp_path: Path) -> None:
+    dj = sim.start_dj(endless(tmp_path, "abcd"))
+    sim.until(lambda: len(dj.player.state.history) == 2 and dj.player.state.stage == Stage.READY)
+    dj_command(sim, "hours", 0)
+    sim.seconds(1)
+    sim.send(f"/deck/{playing_deck(dj)}/stop")  # a person wants to go home
+    sim.seconds(20)
+    assert silent(sim) and dj.state()["note"] == "closed"
+
+
 def test_only_tracks_of_the_folders_are_chosen(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.start_dj(endless(tmp_path, "abcdef"))
     sim.until(lambda: len(dj.player.state.history) == 1 and dj.player.state.stage == Stage.READY)

@@ -86,7 +86,9 @@ def test_a_read_that_takes_too_long_counts_as_a_broken_file() -> None:
 
 
 def test_another_track_starts_if_nothing_is_left_in_memory() -> None:
-    assert check_memory(PLAYS, link(20.0, 0.1)) == StartOver(frozenset("A"))
+    lost = link(20.0, 0.1)
+    assert check_memory(PLAYS, lost) == StartOver(frozenset("A"))
+    assert check_memory(replace(PLAYS, closed=True), lost) is None, "no track follows"
 
 
 def test_another_track_starts_if_the_incoming_one_ends_within_the_transition() -> None:
