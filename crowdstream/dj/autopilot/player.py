@@ -241,7 +241,11 @@ class Player:
         if is_open == (not state.closed):
             return
         self.state = state = replace(state, closed=not is_open, searched_at=0.0)
-        if is_open or state.mix is None:
+        if state.mix is None:
+            return
+        if is_open:
+            if self.selector.ends and state.index >= 0 and not state.closing:
+                self.state = replace(state, mix=self.selector.resumed(state.mix))
             return
         if state.index < 0 and state.stage != Stage.MIXING:
             # Nothing plays yet.
@@ -254,9 +258,13 @@ class Player:
     def _end_with_track(self) -> None:
         # Let the playing track play to the end of its file.
         state = self.state
-        if state.mix is None or state.index < 0 or state.next_entry is not None:
+        if state.mix is None or state.index < 0 or state.stage != Stage.NONE:
             return
         entry = state.mix.entries[state.index]
+        if state.next_entry is not None:  # of a set file, which is continued if it is opened
+            entry = replace(entry, transition=None)
+            entries = (*state.mix.entries[: state.index], entry)
+            self.state = state = replace(state, mix=replace(state.mix, entries=entries))
         length = float(self.link.deck(state.decks.get(state.index, ""), "length") or 0.0)
         last = beat_at(entry, length - END_SECONDS) if length else entry.leave
         if last > entry.leave and entry.transition is None:
@@ -496,7 +504,7 @@ class Player:
         next_entry = state.next_entry
         requested = bool(state.queue) and state.stage == Stage.NONE and state.index >= 0
         requested = requested and not (next_entry and next_entry.path == state.served)
-        if state.closing or (state.closed and next_entry is None):
+        if state.closing or (state.closed and state.index >= 0):
             self._end_with_track()
             return
         if next_entry and not requested:

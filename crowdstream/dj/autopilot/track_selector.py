@@ -195,7 +195,10 @@ class SetFileSelector:
         if last.path not in paths:
             return mix
         at = paths.index(last.path)
-        last = replace(last, transition=self._mix.entries[at].transition)
+        own = self._mix.entries[at]
+        # Without a transition, it was to play to the end of its file.
+        leave = own.leave if last.transition is None else last.leave
+        last = replace(last, leave=leave, transition=own.transition)
         return replace(mix, entries=(*mix.entries[:-1], last, *self._mix.entries[at + 1 :]))
 
     def find(self, text: str) -> str:

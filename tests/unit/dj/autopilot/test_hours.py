@@ -136,8 +136,25 @@ def test_the_set_of_a_file_is_closed_as_well(sim: SimulatedDj, tmp_path: Path) -
     sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == Stage.READY)
     dj_command(sim, "hours", 0)
     sim.until(lambda: dj.player.state.mix is None)
+    assert [Path(path).stem for path in dj.player.state.history] == ["a"]
     sim.seconds(5)
     assert silent(sim) and not dj.player.state.finished
+
+
+@pytest.mark.parametrize("stage", [Stage.READY, Stage.MIXING])
+def test_a_set_file_that_is_opened_again_in_time_is_continued(
+    sim: SimulatedDj, tmp_path: Path, stage: Stage
+) -> None:
+    dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "abcd", beats=100, leave=48.0)))
+    sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == stage)
+    dj_command(sim, "hours", 0)
+    sim.seconds(5.0)
+    playing = current_track(dj)
+    assert playing == ("a" if stage == Stage.READY else "b") and next_track(dj) == ""
+    dj_command(sim, "hours", 1)
+    sim.until(lambda: dj.player.state.finished)
+    names = [Path(path).stem for path in dj.player.state.history]
+    assert names == ["a", "b", "c", "d"] and len(sim.gaps) == 1
 
 
 def test_a_dj_that_is_opened_during_its_last_beats_plays_on(
