@@ -72,6 +72,7 @@ class DjClient:
         self.state: dict[str, Any] = {}
         """The state it published last: the playing track, the next one and the reason for it."""
         self.revision = 0  # number of changes, by which observers detect them
+        self.registrations = 0  # number of clients that have registered, one after the other
 
     # Commands from the DJ --------------------------------------------------------------------
 
@@ -81,8 +82,10 @@ class DjClient:
         Raises `Refused` for a stranger.
         """
         self._core.replies.check_subscription(request.sender)
-        if self.connected and request.sender != self._sender:
-            self._reply("/dj/replaced")
+        if request.sender != self._sender:
+            self.registrations += 1
+            if self.connected:
+                self._reply("/dj/replaced")
         self._sender, self._reply = request.sender, request.reply
         self._last_seen = self._core.monotonic()
         self.timed_out = False

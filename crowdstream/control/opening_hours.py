@@ -90,6 +90,7 @@ class OpeningHours:
         self._next: tuple[Change | None, float] = None, -math.inf  # next change; valid until
         self._held_since: float | None = None  # beginning of the part in which a person set energy
         self._sent: dict[str, tuple[Any, ...]] = {}  # what was sent to the DJ, by word
+        self._registration = 0  # number of the DJ to which it was sent
         self._repeat_at = 0.0  # when opening or closing is sent again if the DJ did not follow
         self._fading_in = False
         self._fade_gain = 1.0
@@ -225,6 +226,9 @@ class OpeningHours:
             self._core.deck_manager.ramp(self._request(), RAMP_HOUSE, gain, seconds)
 
     def _notify_dj(self, hours: Hours) -> None:
+        if self._registration != self._core.dj.registrations:
+            # A DJ that has crashed may be replaced before it counts as disconnected.
+            self._registration, self._sent = self._core.dj.registrations, {}
         if not self._core.dj.connected:
             self._sent = {}
             return

@@ -118,6 +118,15 @@ def test_a_dj_that_registers_later_receives_everything_again(venue: Venue) -> No
     assert [values[0] for values in venue.sent_to_dj()] == ["folders", "energy", "hours"] * 2
 
 
+def test_a_dj_that_replaces_another_receives_everything(venue: Venue) -> None:
+    venue.set_wall(moment(f"{FRIDAY} 21:00:30"))
+    venue.send("/dj/register", "begin", sender=("127.0.0.1", 50122))  # it crashes
+    venue.seconds(2)
+    venue.register_dj()
+    venue.seconds(2)
+    assert [values[0] for values in venue.sent_to_dj()] == ["folders", "energy", "hours"]
+
+
 def test_the_dj_receives_the_tags_of_a_part_and_loses_them_after_it(tmp_path: Path) -> None:
     text = TEXT.replace('folders = ["/club"]', 'tags = ["House", "disco"]')
     assert text != TEXT
