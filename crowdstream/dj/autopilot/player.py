@@ -43,6 +43,7 @@ from crowdstream.dj.setfile.timed_commands import TimedCommand, tempo_map, track
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0  # after the start, commands of an earlier DJ may still arrive
+QUERY_SECONDS = 0.4  # between two queries for the state of an earlier DJ, until one is answered
 RECHECK_SECONDS = 4.0  # between two checks for a better next track
 MIN_LOAD_SECONDS = 10.0  # before a transition; enough to load a different track
 TAIL_SECONDS = 5.0  # time for the previous track to end before the next one is loaded
@@ -73,6 +74,7 @@ class Player:
         self._now = monotonic
         self.state = State(since=monotonic())
         self._ready_at: float | None = None
+        self._queried_at = 0.0
         self._reported = ""  # the latest problem in the log
         self._last = (0.0, 120.0)  # the server's beat and tempo
 
@@ -86,7 +88,7 @@ class Player:
             # The server may be dead, and a decision from old status would be wrong.
             return left
         if self._ready_at is None:
-            self._ready_at = now
+            self._ready_at = self._queried_at = now
         if self.link.restarted:
             self.link.restarted = False
             self._rebuild()
@@ -145,6 +147,10 @@ class Player:
 
     def _begin(self, now: float, since: float) -> None:
         if self.previous_state is None and now < since + first_track.RESUME_SECONDS:
+            if now >= self._queried_at + QUERY_SECONDS:
+                # A packet of the reply was lost.
+                self._queried_at = now
+                self.link.send("/dj/status", reliable=False)
             return
         previous_state, self.previous_state = self.previous_state or {}, {}
         decision = first_track.begin(self.state, self.link, self.override, previous_state, now)

@@ -206,6 +206,27 @@ def test_a_new_dj_takes_over_from_a_dead_one(sim: SimulatedDj, tmp_path: Path) -
     assert len(sim.gaps) == 1
 
 
+def test_a_new_dj_whose_first_query_is_lost_takes_over_all_the_same(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    mix = tone_set(tmp_path, "abc", beats=208, leave=200.0)
+    first = sim.start_dj(SetFileSelector(mix))
+    sim.until(lambda: current_track(first) == "a" and first.player.state.stage == "ready")
+    sim.seconds(1.0)
+    sim.kill_dj(first)
+    second = sim.start_dj(SetFileSelector(mix))
+    received = next(iter(sim.transports.values())).received
+
+    def asked() -> list[bytes]:
+        return [packet for packet in received if packet.startswith(b"/dj/status.reply")]
+
+    sim.until(asked)
+    for packet in asked()[-1:]:
+        received.remove(packet)
+    sim.until(lambda: current_track(second) == "a", 5.0)
+    assert list(second.player.override) == []
+
+
 def test_a_new_dj_completes_the_transition_of_a_dead_one(sim: SimulatedDj, tmp_path: Path) -> None:
     mix = tone_set(tmp_path, "abc")
     first = sim.start_dj(SetFileSelector(mix))
