@@ -212,8 +212,10 @@ class OpeningHours:
             # The first track starts from silence.
             self._fading_in, self._fade_gain = True, 0.0
             self._set_house(0.0)
-        elif not hours.is_open:
-            self._fading_in = False
+        elif self._fading_in:
+            # Nothing was heard since it opened: what is played while it is closed must be.
+            self._fading_in, self._fade_gain = False, 1.0
+            self._set_house(GAIN_SECONDS)
 
     def _fade_in(self, hours: Hours) -> None:
         if self._fading_in and self._core.voice_allocator.sounding():

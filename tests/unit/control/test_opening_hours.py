@@ -228,6 +228,20 @@ def test_the_first_track_of_an_evening_fades_in_from_silence(
     assert full - silent == pytest.approx(0.5 * RATE, abs=3)
 
 
+def test_a_fade_in_that_has_not_begun_ends_with_the_opening(
+    venue: Venue, tmp_path: Path
+) -> None:
+    venue.seconds(10)
+    assert venue.core.deck_manager.target(RAMP_HOUSE) == 0.0, "open, and nothing plays"
+    venue.send("/schedule/override", "closed")
+    venue.seconds(2)
+    venue.send("/deck/A/load", str(tmp_path / "music.wav"))
+    venue.seconds(0.5)
+    venue.send("/deck/A/play")
+    venue.seconds(1)
+    assert np.abs(venue.out[-RATE // 2 :]).max() == pytest.approx(0.25, abs=0.01)
+
+
 def test_music_that_is_playing_already_is_not_faded(venue: Venue, tmp_path: Path) -> None:
     venue.send("/deck/A/load", str(tmp_path / "music.wav"))
     venue.seconds(1)
