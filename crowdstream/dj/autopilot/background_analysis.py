@@ -70,12 +70,16 @@ class BackgroundAnalysis:
         # Errors in the files are reported once, by the first run.
         errors = None if self._process is None else subprocess.DEVNULL
         self._begun = now
-        self._process = subprocess.Popen(
-            [*self._command, *([] if soon else ["--background"])],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
-            start_new_session=True,
-        )  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                [*self._command, *([] if soon else ["--background"])],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                env=child_environment(PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:  # memory or processes are short: the DJ plays what it knows
+            log.warning("the analysis cannot be started now: %s", error.strerror)
+            return
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._rest = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -66,3 +67,20 @@ def test_analysis_has_less_priority_and_runs_even_if_that_cannot_be_set(
     assert len(started) == 1 and started[0].command[-1] == str(tmp_path)
     assert priorities == [(FakeProcess.pid, niceness) for niceness in set_to]
     started[0].close()
+
+
+def test_an_analysis_that_cannot_be_started_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tries: list[list[str]] = []
+
+    def refuse(command: list[str], **_options: Any) -> None:
+        tries.append(command)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    analysis = BackgroundAnalysis(tmp_path)
+    for now in (0.0, 1.0, 10.0):
+        analysis.tick(now, soon=True)
+    assert len(tries) == 2 and not analysis.running and analysis.progress == {}
+    analysis.end()
