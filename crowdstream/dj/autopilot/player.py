@@ -587,7 +587,9 @@ class Player:
         deck = self._free_deck()
         if deck:
             decks = {**self.state.decks, state.next: deck}
-            self.state = replace(self.state.at_stage(Stage.LOADING, self._now()), decks=decks)
+            self.state = replace(
+                self.state.at_stage(Stage.LOADING, self._now()), decks=decks, laps=0
+            )
             self.link.send(f"/deck/{deck}/load", state.next_entry.path)
 
     def _change_deck(self) -> None:

@@ -48,7 +48,7 @@ class State:
     before: Set | None = None  # the set without the track that was chosen last
     closing: bool = False  # the last track of a set file has left its safety loop
     finished: bool = False
-    laps: int = 0  # repeats of the playing track's last phrase while the next is not ready
+    laps: int = 0  # repeats of the playing track's last phrase since the next began to load
     armed: tuple[Any, ...] = ()  # deck and safety loop that were sent last
     loop_limit: float = math.inf  # clock beats of the playing track that its loop may contain
     fading: frozenset[str] = frozenset()  # decks that stop when the first track of the set starts

@@ -86,6 +86,18 @@ def test_a_load_that_never_finishes_is_given_up(sim: SimulatedDj, tmp_path: Path
     assert dj.player.state.mix.entries[1].path != stuck and len(sim.gaps) == 1
 
 
+def test_a_track_that_is_found_after_a_long_wait_has_time_to_load(
+    sim: SimulatedDj, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selector = endless(tmp_path, "ab")
+    monkeypatch.setattr(selector, "next", lambda _mix, _request: None)
+    dj = sim.start_dj(selector)
+    sim.until(lambda: dj.player.state.laps >= player.MAX_LATE_LAPS)
+    monkeypatch.undo()
+    sim.until(lambda: len(dj.player.state.history) == 2)
+    assert not dj.player.state.bad and len(sim.gaps) == 1
+
+
 def test_an_empty_library_is_searched_until_a_track_appears(
     sim: SimulatedDj, tmp_path: Path
 ) -> None:
