@@ -13,6 +13,7 @@ from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.state import Stage, State
 from crowdstream.dj.autopilot.timing import from_phrase, place_of, track_beat, without_first
 from crowdstream.dj.setfile.model import Set
+from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _takeover(link: ServerLink, found: ResumeState) -> TakeOver | None:
         name = str(link.deck(deck, "track"))
         return (
             number < len(mix.entries) and link.runs(deck) and bool(name)
-            and name_of(mix.entries[number].path).startswith(name)
+            and printable(name_of(mix.entries[number].path)).startswith(name)
         )  # fmt: skip
 
     next_plays = plays(1, following)

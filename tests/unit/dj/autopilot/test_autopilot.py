@@ -239,6 +239,19 @@ def test_a_new_dj_whose_first_query_is_lost_takes_over_all_the_same(
     assert list(second.player.override) == []
 
 
+def test_a_new_dj_recognizes_a_track_whose_name_cannot_be_shown(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    mix = tone_set(tmp_path, ["a\n", "b"], beats=208, leave=200.0)
+    first = sim.start_dj(SetFileSelector(mix))
+    sim.until(lambda: current_track(first) == "a\n" and first.player.state.stage == "ready")
+    sim.seconds(1.0)
+    sim.kill_dj(first)
+    second = sim.start_dj(SetFileSelector(mix))
+    sim.until(lambda: current_track(second) == "a\n", 5.0)
+    assert list(second.player.override) == []
+
+
 def test_a_new_dj_completes_the_transition_of_a_dead_one(sim: SimulatedDj, tmp_path: Path) -> None:
     mix = tone_set(tmp_path, "abc")
     first = sim.start_dj(SetFileSelector(mix))
