@@ -124,7 +124,7 @@ def decide(state: State, context: HandoverContext) -> Decision | None:
     if left > LEAD_SECONDS:
         return None
     if ready and left > SETTLE_SECONDS and not _blocked(state, context.manual):
-        return _start(state, mix, context)
+        return start_transition(state, mix, context)
     if left > SETTLE_SECONDS:
         return None
     reason = _repeat_reason(state, context)
@@ -174,7 +174,7 @@ def _loop_exit(state: State, mix: Set, mix_out: float) -> list[TimedCommand]:
 def _first_start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
     begin = next_bar(context.beat + FIRST_SECONDS * context.pace)
     placed = replace(state, offset=begin - place_of(mix, 0).begin)
-    started = _start(placed, mix, context)
+    started = start_transition(placed, mix, context)
     stops = [
         TimedCommand(begin, f"/deck/{deck}/stop", ())
         for deck in sorted(state.fading) if deck not in context.manual
@@ -182,7 +182,8 @@ def _first_start(state: State, mix: Set, context: HandoverContext) -> StartTrans
     return replace(started, commands=(*started.commands, *stops))
 
 
-def _start(state: State, mix: Set, context: HandoverContext) -> StartTransition:
+def start_transition(state: State, mix: Set, context: HandoverContext) -> StartTransition:
+    """Return the start of the transition into the next track of `mix`, the set of `state`."""
     number = state.next
     made = transition_commands(state, context.effective_set(), number)
     out = _loop_exit(state, mix, place_of(mix, state.index).mix_out) if number else []

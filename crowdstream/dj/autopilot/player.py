@@ -37,7 +37,7 @@ from crowdstream.dj.autopilot.track_selector import (
     fitted,
     without,
 )
-from crowdstream.dj.setfile.model import Set
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, Set
 from crowdstream.dj.setfile.timed_commands import TimedCommand, tempo_map, track_commands
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Player:
         self._queried_at = 0.0
         self._reported = ""  # the latest problem in the log
         self._last = (0.0, 120.0)  # the server's beat and tempo
+        self._beat_at = (-math.inf, 0.0)  # the latest beat that was acted on, and when
 
     def tick(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Receive, decide and send; return the messages that are not for the player."""
@@ -92,6 +93,9 @@ class Player:
         if self.link.restarted:
             self.link.restarted = False
             self._rebuild()
+        elif float(self.link.status.get("beat", 0.0)) < self._last[0] - 1.0:
+            self._follow_reset(now)
+        self._beat_at = self.link.beat, now
         self._last = float(self.link.status.get("beat", 0.0)), self.link.bpm
         self.crowd.tick(now)
         if self.state.mix is None and self.state.closed:
@@ -230,6 +234,20 @@ class Player:
         self.override.release("all")
         self.state = replace(self.state, decks={}, used=frozenset(), leaving=frozenset())
         self._start(mix)
+
+    def _follow_reset(self, now: float) -> None:
+        # A person has reset the clock, to which `offset` refers: the decks play on, and the
+        # server has discarded all commands that were scheduled.
+        beat, at = self._beat_at
+        expected = beat + (now - at) * self.link.bpm / 60.0
+        shift = BEATS_PER_BAR * round((self.link.beat - expected) / BEATS_PER_BAR)
+        offset = self.state.offset + shift
+        self.state = state = replace(self.state, offset=offset, closing=False)
+        if state.mix is None or state.stage != Stage.MIXING:
+            return
+        started = handover.start_transition(state, state.mix, self._context(now, self.link.beat))
+        self.scheduler.clear()
+        self.scheduler.add(one for one in started.commands if one.beat > self.link.beat)
 
     # Commands from people
 
@@ -374,12 +392,14 @@ class Player:
             self._released(deck)
         self._check_silence(now)
 
-    def _hand_over(self, now: float, beat: float) -> None:
-        context = handover.HandoverContext(
+    def _context(self, now: float, beat: float) -> handover.HandoverContext:
+        return handover.HandoverContext(
             now, beat, self.link.bpm, self.override, self.selector.ends or self.state.closed,
             self._effective_set, self.selector.problem,
         )  # fmt: skip
-        state, decision = self.state, handover.decide(self.state, context)
+
+    def _hand_over(self, now: float, beat: float) -> None:
+        state, decision = self.state, handover.decide(self.state, self._context(now, beat))
         if isinstance(decision, handover.StartTransition):
             self.scheduler.add(decision.commands)
             state = replace(

@@ -61,6 +61,25 @@ def test_the_tempo_is_under_manual_control_until_released(sim: SimulatedDj, tmp_
     assert dj_command(sim, "give", "tempo") == "" and "tempo" not in dj.player.override
 
 
+@pytest.mark.parametrize("beat", [60.0, 93.0, 97.0])
+def test_the_mix_goes_on_after_a_reset_of_the_clock(
+    sim: SimulatedDj, tmp_path: Path, beat: float
+) -> None:
+    mix = tone_set(tmp_path, "abc", beats=112, leave=104.0)
+    dj = sim.start_dj(SetFileSelector(mix))
+    sim.until(lambda: current_track(dj) == "b" and dj.player.state.stage == "ready")
+    sim.until(lambda: sim.deck("B", "beat") > beat)
+    sim.send("/clock/reset")
+    if beat < 96.0:
+        sim.until(lambda: sim.deck("C", "state") == "playing", 15.0)
+        assert start_beat(sim, "B", "C") == pytest.approx(96.0, abs=1e-3)
+    sim.until(lambda: current_track(dj) == "c", 15.0)
+    sim.seconds(1.0)
+    assert sim.deck("B", "state") == "ready" and sim.deck("C", "low") == 1.0
+    sim.until(lambda: dj.player.state.finished, 60.0)
+    assert len(sim.gaps) == 1
+
+
 def test_stopping_the_playing_deck_starts_the_next_track(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "abc")))
     sim.until(lambda: current_track(dj) == "a" and sim.deck("A", "beat") > 14.0)
