@@ -8,6 +8,7 @@ movement.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -198,7 +199,8 @@ class DjClient:
         bpm = None if held else core.follower.next_tempo(core.beat_clock.bpm, now)
         if bpm is not None:
             request = Request(core, "movement", now=core.clock.now())
-            core.set_tempo(request, bpm, seconds=STEP_SECONDS)
+            with contextlib.suppress(Refused):  # too many changes are pending: at a later step
+                core.set_tempo(request, bpm, seconds=STEP_SECONDS)
 
     def _disconnect(self) -> None:
         self._set_connected(False)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crowdstream.control.clock.clock import MAX_AHEAD
 from crowdstream.movement.follower import MovementMap
 from crowdstream.movement.map_file import read_map
+from crowdstream.osc.codec import build
 from crowdstream.settings import SettingError
 from crowdstream.settings.files import PRESETS, preset_names
-from tests.support.offline_server import Rig
+from tests.support.offline_server import Rig, bundle
 
 MAP = """
 steps = [[0.2, 110.0], [0.5, 120], [0.8, 140.0]]
@@ -123,6 +125,23 @@ def test_a_tempo_set_by_hand_stays_until_the_next_movement_report(tmp_path: Path
         rig.send("/dance/total_movement", 0.0)
         rig.seconds(2)
         assert rig.status()["bpm"] == 110.0
+    finally:
+        rig.close()
+
+
+def test_movement_waits_while_too_many_tempo_changes_are_pending(tmp_path: Path) -> None:
+    rig = Rig(movement_map=map_file(tmp_path))
+    try:
+        tempos = [build("/clock/tempo", (100.0 + number / 10,)) for number in range(MAX_AHEAD)]
+        rig.seconds(0.1)
+        rig.raw(bundle(0.5, *tempos))
+        rig.send("/dance/total_movement", 1.0)
+        rig.seconds(0.3)
+        assert rig.status()["bpm"] == 120.0
+        rig.seconds(0.2)
+        rig.send("/dance/total_movement", 1.0)
+        rig.seconds(4)
+        assert rig.status()["bpm"] == 140.0
     finally:
         rig.close()
 
