@@ -166,8 +166,8 @@ class Player:
             if hours.closed:
                 return
         if isinstance(decision, first_track.TakeOver):
-            self._take_over(decision)
             self.state = self.state.with_memory(previous_state)
+            self._take_over(decision)
             self._set_note("continuing the mix of another DJ")
         elif isinstance(decision, first_track.Busy):
             for deck in decision.decks if decision.take else ():

@@ -266,6 +266,22 @@ def test_a_new_dj_completes_the_transition_of_a_dead_one(sim: SimulatedDj, tmp_p
     assert len(sim.gaps) == 1
 
 
+def test_a_new_dj_remembers_the_track_that_ended_without_a_dj(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    selector = endless(tmp_path, "abc")
+    first = sim.start_dj(selector)
+    sim.until(lambda: first.player.state.stage == "going" and current_track(first))
+    names = current_track(first), next_track(first)
+    sim.seconds(3.0)
+    assert first.player.state.stage == "going"
+    sim.kill_dj(first)
+    sim.until(lambda: sim.deck("A", "state") != "playing", 60.0)
+    second = sim.start_dj(selector)
+    sim.until(lambda: current_track(second) == names[1], 5.0)
+    assert tuple(Path(path).stem for path in second.player.state.history) == names
+
+
 @pytest.mark.parametrize(
     ("killed", "track", "phrase"),
     [(40.0, "a", 32.0), (87.5, "a", 64.0), (94.0, "a", 64.0), (101.0, "b", 0.0)],
