@@ -140,8 +140,8 @@ def _end_in_memory(state: State, link: ServerLink, number: int) -> float | None:
 
 def check_silence(state: State, audible: bool, bpm: float, now: float) -> Silence:
     """Start a track if no deck has been audible for a while, whatever the reason."""
-    waiting = state.index < 0 and state.stage != Stage.MIXING
-    if state.mix is None or waiting or state.closing or audible:
+    # The first track starts on a bar, up to 12 s after this was decided.
+    if state.mix is None or state.index < 0 or state.closing or audible:
         return Silence(None)
     since = now if state.silent_since is None else state.silent_since
     if now - since < QUIET_SECONDS:

@@ -48,6 +48,16 @@ def test_a_set_is_mixed_on_its_beats_to_the_end(sim: SimulatedDj, tmp_path: Path
     assert sim.fails() == []
 
 
+@pytest.mark.parametrize("wait", [0.0, 0.75, 1.5, 2.25])
+def test_the_first_track_may_wait_for_a_long_bar(tmp_path: Path, wait: float) -> None:
+    with SimulatedDj(bpm=80.0) as sim:
+        sim.seconds(wait)
+        dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "ab", bpm=80.0)))
+        sim.until(lambda: sim.deck("A", "state") == "playing", 6.0)
+        sim.seconds(4.0)
+        assert current_track(dj) == "a" and sim.deck("A", "state") == "playing"
+
+
 @pytest.mark.parametrize("bad", ["no sound at all", ""])
 def test_a_bad_or_missing_file_is_skipped(sim: SimulatedDj, tmp_path: Path, bad: str) -> None:
     mix = tone_set(tmp_path, "abc")
