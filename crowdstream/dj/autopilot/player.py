@@ -441,7 +441,8 @@ class Player:
 
     def _set_loop(self) -> None:
         wanted = handover.pending_loop(self.state, self.override)
-        if wanted is not None:
+        # A start may wait for its file: until then, the server refuses a loop.
+        if wanted is not None and self.link.runs(wanted[0]):
             self.state = replace(self.state, armed=wanted)
             self.link.send(f"/deck/{wanted[0]}/loop/set", *wanted[1:])
 

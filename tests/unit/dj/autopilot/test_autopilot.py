@@ -81,6 +81,22 @@ def test_the_phrase_repeats_until_a_late_load_finishes(sim: SimulatedDj, tmp_pat
     assert len(sim.gaps) == 1
 
 
+def test_a_track_that_starts_late_has_its_safety_loop(sim: SimulatedDj, tmp_path: Path) -> None:
+    mix = tone_set(tmp_path, "ab", beats=400, leave=392.0)
+    entries = (replace(mix.entries[0], enter=200.0), *mix.entries[1:])
+    dj = sim.start_dj(SetFileSelector(replace(mix, entries=entries)))
+    sim.pages_a_block = 1
+    sim.until(lambda: dj.player.state.stage == "ready")
+    sim.pages_a_block = 0  # the medium is slow: the mix-in point is not in memory yet
+    sim.until(lambda: current_track(dj) == "a")
+    assert sim.deck("A", "state") == "ready"
+    sim.seconds(0.3)
+    sim.pages_a_block = 1000
+    sim.until(lambda: sim.deck("A", "state") == "playing", 1.0)
+    sim.seconds(2.0)
+    assert sim.deck("A", "loop")
+
+
 def test_a_load_that_never_finishes_is_given_up(sim: SimulatedDj, tmp_path: Path) -> None:
     selector = endless(tmp_path, "abc")
     dj = sim.start_dj(selector)
