@@ -16,7 +16,7 @@ from typing import Any
 ANSWER_SECONDS = 5.0  # for control to carry out a command; after that it may have died
 FOLLOWED_SECONDS = 600.0  # for which late replies, such as the /done of a load, are forwarded
 MAX_UNSENT = 1 << 20  # bytes queued while control does not read
-MAX_FOLLOWED = 4096
+MAX_FOLLOWED = 4096  # batches that are being carried out, or may have late replies
 STATE_SECONDS = 20.0  # for which control keeps sending its state after an HTTP request for it
 
 Answer = list[Any]
@@ -158,9 +158,13 @@ class ControlClient:
         return pending.answers
 
     def _forget_old(self, now: float) -> None:
+        # Few of the batches that were carried out have late replies, but which is not known: a page
+        # whose faders move sends thousands within `FOLLOWED_SECONDS`.
+        surplus = len(self._pending) - MAX_FOLLOWED // 2
         for number, pending in list(self._pending.items()):
-            if now > pending.until:
+            if now > pending.until or (surplus > 0 and pending.done.done()):
                 del self._pending[number]
+                surplus -= 1
 
     # Receiving -----------------------------------------------------------------------------
 
