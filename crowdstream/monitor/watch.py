@@ -61,8 +61,9 @@ class HealthMonitor:
         self._missing = int(ledger["missing_pages"])
         self._over = int(ledger["over_budget"])
         self._busy = 0
-        self._lowered = 0
-        self._left_out = FULL
+        quality = desk.quality
+        self._lowered = int(quality["lowered"])
+        self._left_out = FULL if int(quality["held"]) else int(quality["level"])
         self._priority_warned = False
         self._guarded = int(ledger["guarded"])
         self._blocks = -1

@@ -34,10 +34,12 @@ def _bin(nanoseconds: int) -> int:
 class Watched:
     """A watch on a desk, with a clock and processes set by the test."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, stats: float = 0.0) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, stats: float = 0.0, desk: Desk | None = None
+    ) -> None:
         self.now = 50.0
         monkeypatch.setattr("crowdstream.monitor.watch.time.monotonic", lambda: self.now)
-        self.desk = Desk.create(0)
+        self.desk = desk or Desk.create(0)
         self.desk.header["block_frames"] = 441
         self.processes = Processes({})
         self.notified: list[tuple[Any, ...]] = []
@@ -250,6 +252,23 @@ def test_load_shedding_and_its_end_are_reported_with_advice(
     assert lines(caplog, logging.INFO) == ["nothing is bypassed any more"]
     watched.second()
     assert lines(caplog, logging.INFO) == []
+
+
+@pytest.mark.parametrize(("level", "held", "end"), [(0, 0, False), (2, 0, True), (2, 3, False)])
+def test_load_shedding_that_an_earlier_control_process_reported_is_not_reported_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    level: int, held: int, end: bool,
+) -> None:
+    caplog.set_level(logging.INFO)
+    desk = Desk.create(0)
+    desk.quality["lowered"], desk.quality["level"], desk.quality["held"] = 2, level, held
+    watched = Watched(monkeypatch, desk=desk)
+    watched.second()
+    assert lines(caplog, logging.INFO) == []
+    desk.quality["level"], desk.quality["held"] = 0, 0
+    watched.second()
+    assert lines(caplog, logging.INFO) == (["nothing is bypassed any more"] if end else [])
+    desk.close()
 
 
 def test_a_quality_level_set_by_a_user_is_not_reported(
