@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from crowdstream.audiofile.stems.track_files import is_audio
 from crowdstream.system.process import child_environment, lower_priority_of
 from crowdstream.system.safe_open import real_path
+from crowdstream.web.api.command_api import error_response, json_response
 from crowdstream.web.media_browser import MediaNotFound, resolve
 
 log = logging.getLogger(__name__)
@@ -72,18 +73,18 @@ class AnalysisJobs:
             message = None
         if isinstance(message, dict) and message.get("stop") in (1, True):
             await self.stop()
-            return JSONResponse(self.state)
+            return json_response(self.state)
         path = message.get("path") if isinstance(message, dict) else None
         if not isinstance(path, str):
             usage = 'send {"path": "..."} with a path from /library'
-            return JSONResponse({"error": usage}, 400)
+            return error_response(400, usage)
         try:
             self.add(path)
         except MediaNotFound as error:
-            return JSONResponse({"error": str(error)}, 404)
+            return error_response(404, str(error))
         except OverflowError as error:
-            return JSONResponse({"error": str(error)}, 503)
-        return JSONResponse(self.state, 202)
+            return error_response(503, str(error))
+        return json_response(self.state, 202)
 
     def add(self, path: str) -> None:
         """Queue the analysis of a library path.

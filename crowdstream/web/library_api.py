@@ -24,11 +24,12 @@ from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from crowdstream.audiofile.stems.track_files import TrackFiles
 from crowdstream.web.analysis_jobs import AnalysisJobs
+from crowdstream.web.api.command_api import error_response, json_response
 from crowdstream.web.file_info import FileInfo, FileInfoCache
 from crowdstream.web.media_browser import (
     MAX_FOUND,
@@ -108,22 +109,22 @@ class LibraryApi:
             offset = min(max(int(about.get("offset", "0")[:9]), 0), 10**6)
             limit = min(max(int(about.get("limit", "100")[:9]), 1), MAX_ROWS)
         except ValueError:
-            return JSONResponse({"error": "offset and limit must be whole numbers"}, 400)
+            return error_response(400, "offset and limit must be whole numbers")
         sort = about.get("sort", "name")
         if sort not in SORTS:
-            return JSONResponse({"error": f"sort must be one of {', '.join(SORTS)}"}, 400)
+            return error_response(400, f"sort must be one of {', '.join(SORTS)}")
         if self._waiting >= MAX_WAITING:
-            return JSONResponse({"error": "the library is busy; try again"}, 503)
+            return error_response(503, "the library is busy; try again")
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
             wanted = offset, limit, sort, about.get("order") == "down"
             answer = await loop.run_in_executor(self._worker, work, wanted)
         except MediaNotFound as error:
-            return JSONResponse({"error": str(error)}, 404)
+            return error_response(404, str(error))
         finally:
             self._waiting -= 1
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+        return json_response(answer)
 
     # In the worker thread -------------------------------------------------------------------
 

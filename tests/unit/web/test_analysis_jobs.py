@@ -109,6 +109,22 @@ def in_a_loop(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         return thread.submit(lambda: asyncio.run(work())).result()
 
 
+def test_a_job_whose_file_has_a_name_that_is_not_utf8_can_be_stopped(bench: Bench) -> None:
+    bench.endless = True
+    bench.lines = [json.dumps({"tracks": 2, "name": "t\udce4nze"})]
+
+    async def work() -> tuple[int, dict[str, Any]]:
+        await bench.ask({"path": "0/a.wav"})
+        while bench.analyst.state.get("name") is None:
+            await asyncio.sleep(0)
+        answer = await bench.ask({"path": "0/b.flac"})
+        await bench.ask({"stop": 1})
+        return answer
+
+    status, state = in_a_loop(work)
+    assert status == 202 and state["name"] == "t\udce4nze"
+
+
 def test_a_file_is_analysed_and_its_progress_is_shown(bench: Bench, media: Path) -> None:
     async def work() -> tuple[int, dict[str, Any]]:
         answer = await bench.ask({"path": "0/a.wav"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import threading
 import time
 import unicodedata
@@ -189,6 +190,16 @@ def test_names_with_markup_or_control_characters_are_handled(media: Path) -> Non
     Path(os.fsdecode(os.fsencode(media) + b"/\xff\xfe.wav")).write_bytes(b"")
     _, answer = ask(LibraryApi([media]), "")
     assert names(answer) == ["Album", "Night", nasty, "song.wav"]
+
+
+def test_a_stem_whose_name_is_not_utf8_does_not_hide_its_folders_neighbours(media: Path) -> None:
+    for stem in (b"drums", b"bass", b"t\xe4nze"):
+        path = Path(os.fsdecode(os.fsencode(media / "Old") + b"/" + stem + b".wav"))
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(sound(media / "song.wav"), path)
+    entries = known(LibraryApi([media]))
+    assert {"Album", "Night", "Old", "song.wav"} <= set(entries)
+    assert entries["Old"]["stems"] == ["drums", "bass", os.fsdecode(b"t\xe4nze")]
 
 
 @pytest.mark.parametrize(
