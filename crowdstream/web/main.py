@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -94,6 +95,18 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return made
 
 
+def load(config: uvicorn.Config) -> None:
+    """Load a configuration with its certificate. Raises `CertificateError` if it can't be used."""
+    try:
+        config.load()
+    except OSError as error:
+        files = " and ".join(str(one) for one in (config.ssl_certfile, config.ssl_keyfile) if one)
+        reason = error.strerror or str(error)
+        if isinstance(error, ssl.SSLError):  # its number is none of the system's
+            reason = f"no certificate with its key, in PEM ({error.reason or reason})"
+        raise CertificateError(f"{files}: {reason}; check --http-cert and --http-key") from error
+
+
 def first_line(fd: int = 0) -> bytes:
     """Read one line from a pipe, and no byte beyond it: the rest is for `ControlClient`.
 
@@ -119,23 +132,26 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
         return 1
     try:
         made = listening_socket(settings.http_host, settings.http_port)
-        app = web.app()
-        config = uvicorn.Config(
-            app, http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",
-            log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
-            ssl_certfile=own.path if own else settings.http_cert,
-            ssl_keyfile=own.key if own else settings.http_key,
-            h11_max_incomplete_event_size=16384,
-        )  # fmt: skip
-        config.load()
     except OSError as error:
         where = f"{settings.http_host}:{settings.http_port}"
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno == errno.EADDRINUSE:
             reason = in_use_by("tcp", settings.http_port)
         web.link.send({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
+        return 1
+    config = uvicorn.Config(
+        web.app(), http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",
+        log_config=None, access_log=False, server_header=False, proxy_headers=False,
+        ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False, ws_ping_interval=20.0,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=None,
+        ssl_certfile=own.path if own else settings.http_cert,
+        ssl_keyfile=own.key if own else settings.http_key,
+        h11_max_incomplete_event_size=16384,
+    )  # fmt: skip
+    try:
+        load(config)
+    except CertificateError as error:
+        web.link.send({"error": str(error)})
         return 1
     port = int(made.getsockname()[1])
     server = Server(config, web.places)
