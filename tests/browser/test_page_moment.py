@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
-from crowdstream.web.app import PAGE
+from tests.support.page_modules import page_modules
 
 RATE = 48000
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves the page's files without logging."""
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
 def run(browser: Browser) -> Iterator[Any]:
     """`run(script)`: evaluate a script in a page with the modules and a settable clock."""
-    handler = functools.partial(Quiet, directory=PAGE)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        context = browser.new_context()
-        page = context.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
+    with page_modules(browser) as page:
         head = (
             "let time = 0; performance.now = () => time * 1000;"
             "const { ServerClock } = await import('/serverclock.js');"
@@ -43,8 +28,6 @@ def run(browser: Browser) -> Iterator[Any]:
             "  bpm: 120, decks });"
         )
         yield lambda script: page.evaluate(f"async () => {{ {head} {script} }}")
-        context.close()
-        server.shutdown()
 
 
 def test_the_fastest_ping_determines_the_clock(run: Any) -> None:

@@ -2,7 +2,7 @@
 
 const PAGE = 100; // rows
 const MAX_PAGES = 60; // kept; an evicted page is fetched again when needed
-const READING_MS = 1500; // until unread tags are requested again
+const READING_MS = 1500; // until unread tags, or rows that could not be read, are requested again
 
 export class Listing {
   constructor(changed) {
@@ -18,9 +18,12 @@ export class Listing {
     this.count = 0;
     this.status = "Loading …";
     this._pages = new Map();
-    this._requested = new Set();
+    this._requested = new Set(); // pages without an answer yet
+    this._unread = new Set(); // pages of which some tags were not read yet
+    this._stale = new Set(); // pages to fetch again when they are drawn
     this._era = (this._era || 0) + 1;
     clearTimeout(this._timer);
+    this._timer = 0;
   }
 
   open(path) {
@@ -46,17 +49,22 @@ export class Listing {
     this._fetch(0);
   }
 
-  /** Fetch the known rows again, and keep them meanwhile. */
+  /** Fetch the known rows again when they are drawn, and keep them meanwhile. */
   refresh() {
-    this._requested.clear();
-    for (const page of [...this._pages.keys()].slice(-2)) this._fetch(page);
+    this._renew([...this._pages.keys(), ...this._requested]);
+  }
+
+  _renew(pages) {
+    for (const page of pages) this._stale.add(page);
+    if (!this.count && this._stale.has(0)) this._fetch(0); // of an empty listing, nothing is drawn
+    this._changed();
   }
 
   /** A row, or null while it is being fetched. */
   row(at) {
     if (at < 0 || at >= this.count) return null;
     const page = Math.floor(at / PAGE);
-    if (!this._pages.has(page)) this._fetch(page);
+    if (!this._pages.has(page) || this._stale.has(page)) this._fetch(page);
     const rows = this._pages.get(page);
     return (rows && rows[at - page * PAGE]) || null;
   }
@@ -81,6 +89,8 @@ export class Listing {
   async _fetch(page) {
     if (this._requested.has(page)) return;
     this._requested.add(page);
+    this._stale.delete(page);
+    this._unread.delete(page);
     const era = this._era;
     const about = new URLSearchParams({
       offset: page * PAGE, limit: PAGE, sort: this.sort, order: this.descending ? "down" : "up",
@@ -95,28 +105,29 @@ export class Listing {
     } catch (error) {
       if (era !== this._era) return;
       this.status = `The library cannot be read: ${error.message}`;
-      this._requested.delete(page);
+      // Drawing its rows requests it: not before a pause, or a busy server would get a flood.
+      setTimeout(() => {
+        if (era !== this._era) return;
+        this._requested.delete(page);
+        this._stale.add(page);
+        this._changed();
+      }, READING_MS);
       this._changed();
       return;
     }
     if (era !== this._era) return;
+    this._requested.delete(page);
     this._pages.set(page, answer.entries);
-    if (this._pages.size > MAX_PAGES) {
-      const oldest = this._pages.keys().next().value;
-      this._pages.delete(oldest);
-      this._requested.delete(oldest);
-    }
+    if (this._pages.size > MAX_PAGES) this._pages.delete(this._pages.keys().next().value);
     this.count = answer.count;
     this._root = answer.root || "";
     this.status = statusText(answer);
     // The server reads tags and durations once rows are requested.
-    if (answer.reading) {
-      clearTimeout(this._timer);
-      this._timer = setTimeout(() => {
-        if (era === this._era) {
-          this._requested.clear();
-          this._fetch(page);
-        }
+    if (answer.reading) this._unread.add(page);
+    if (this._unread.size) {
+      this._timer ||= setTimeout(() => {
+        this._timer = 0;
+        this._renew(this._unread);
       }, READING_MS);
     }
     this._changed();

@@ -1,0 +1,96 @@
+"""The rows of the library as the server answers them: late, in part, and not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.page_modules import page_modules
+
+# `listing`: of 1000 rows, of which those of `shown` are drawn. `requests`: pages that were
+# requested and not answered, with functions that answer. `timers`: what waits for a pause.
+HEAD = """
+  const timers = []; const requests = [];
+  window.setTimeout = (then) => timers.push(then); window.clearTimeout = () => {};
+  window.fetch = (url) => new Promise((resolve, reject) => {
+    const page = Number(new URLSearchParams(url.split("?")[1]).get("offset")) / 100;
+    const json = (body, ok = true) => resolve({ ok, json: async () => body });
+    requests.push([page, (title, reading) => json({ count: 1000, reading,
+      entries: Array.from({ length: 100 }, () => ({ title })) }), json]);
+  });
+  const settled = async () => { for (let turn = 0; turn < 20; turn += 1) await null; };
+  const { Listing } = await import("/library/listing.js");
+  let shown = [];
+  const listing = new Listing(() => shown.forEach((at) => listing.row(at)));
+  const answer = async (...values) => { requests.shift()[1](...values); await settled(); };
+  const show = (...rows) => { shown = rows; rows.forEach((at) => listing.row(at)); };
+  const requested = () => requests.map(([page]) => page);
+  const pause = () => timers.splice(0).forEach((then) => then());
+"""
+
+
+@pytest.fixture(scope="module")
+def run(browser: Browser) -> Iterator[Any]:
+    """`run(script)`: evaluate a script with `HEAD`."""
+    with page_modules(browser) as page:
+        def evaluate(script: str) -> Any:
+            page.reload()
+            return page.evaluate(f"async () => {{ {HEAD} {script} }}")
+
+        yield evaluate
+
+
+def test_tags_that_were_not_read_yet_are_requested_when_their_rows_are_shown(run: Any) -> None:
+    assert run("""
+      listing.open("0"); await answer("", true);
+      show(0); show(150); await answer("", true);
+      pause();
+      const first = requested(); await answer("read", false);
+      show(0);
+      const second = requested(); await answer("read", false);
+      return [first, second, listing.row(0).title, listing.row(150).title, requested()];
+    """) == [[1], [0], "read", "read", []]
+
+
+def test_a_search_without_matches_is_repeated_while_tags_are_read(run: Any) -> None:
+    assert run("""
+      listing.search("120-126");
+      requests.shift()[2]({ count: 0, entries: [], reading: true }); await settled();
+      pause();
+      const again = requested(); await answer("found", false);
+      return [again, listing.row(0).title];
+    """) == [[0], "found"]
+
+
+def test_an_analysis_refreshes_the_rows_that_are_shown(run: Any) -> None:
+    assert run("""
+      listing.open("0"); await answer("", false);
+      for (const row of [150, 250, 350]) { show(row); await answer("", false); }
+      show(0); listing.refresh();
+      const first = requested(); await answer("analysed", false);
+      return [first, listing.row(0).title];
+    """) == [[0], "analysed"]
+
+
+def test_an_answer_from_before_an_analysis_is_not_the_last_one(run: Any) -> None:
+    assert run("""
+      listing.open("0"); show(0);
+      listing.refresh(); await answer("", false);
+      const again = requested(); await answer("analysed", false);
+      return [again, listing.row(0).title];
+    """) == [[0], "analysed"]
+
+
+def test_rows_that_cannot_be_read_are_requested_again_after_a_pause(run: Any) -> None:
+    assert run("""
+      listing.open("0"); await answer("", false);
+      show(150);
+      requests.shift()[2]({ error: "busy" }, false); await settled();
+      const [text, at_once] = [listing.status, requested()];
+      pause();
+      const later = requested(); await answer("read", false);
+      return [text, at_once, later, listing.row(150).title];
+    """) == ["The library cannot be read: busy", [], [1], "read"]
