@@ -12,7 +12,16 @@ import soundfile
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
 
 from tests.support.waveform_app import LATENCY, WaveformApp, empty_deck, track
-from tests.support.waveform_canvas import SECONDS, lit, mean_colour, settle, show, sizes, until
+from tests.support.waveform_canvas import (
+    GRID,
+    SECONDS,
+    lit,
+    mean_colour,
+    settle,
+    show,
+    sizes,
+    until,
+)
 
 RATE = 44100
 WIDE = 800  # CSS pixels of the close-up, which shows 8 s: 100 pixels per second
@@ -343,3 +352,19 @@ def test_unloading_a_track_clears_its_waveform(
     app.show(A={"state": "empty", "number": 0, "stems": [], "length": 0.0})
     until(lambda: lit(page, "closeup", 420, 20, 300, 60) < 0.01)
     assert page.get_by_role("slider").first.get_attribute("aria-disabled") == "true"
+
+
+def test_a_track_that_has_the_number_of_an_earlier_one_replaces_its_waveform(
+    app: WaveformApp, page: Page, sounds: list[Path], tmp_path: Path
+) -> None:
+    # A server that has restarted counts its tracks from 1 again.
+    at = np.arange(int(SECONDS * RATE)) / RATE
+    others = [tmp_path / path.name for path in sounds]
+    for path in others:
+        soundfile.write(path, 0.8 * np.sin(2 * np.pi * 60.0 * at), RATE)
+    app.move(0, 10.0)
+    show(app, page, 112, sounds)
+    place = 440, 14 + (sizes(page)[0] - 14) / 4 - 15, 320, 30
+    assert lit(page, "closeup", *place) < 0.2
+    app.show(A=track(112, others, SECONDS, grid=GRID))
+    until(lambda: lit(page, "closeup", *place) > 0.6)

@@ -12,6 +12,12 @@ export const MISSING = 0;
 export const ROUGH = 1;
 export const EXACT = 2;
 
+/** What a deck shows. A server that has restarted counts its tracks from 1 again. */
+export function identity(deck) {
+  const { number = 0, stems = [] } = deck || {};
+  return number ? [number, ...stems.map((stem) => stem.path)].join("\n") : "";
+}
+
 export class Peaks extends EventTarget {
   constructor(live, letter, base = "") {
     super();
@@ -19,6 +25,7 @@ export class Peaks extends EventTarget {
     this._letter = letter;
     this._base = base;
     this.number = 0;
+    this._shown = identity(null);
     this.stems = [];
     this.tileSize = 4096;
     this._tiles = new Map();
@@ -82,9 +89,10 @@ export class Peaks extends EventTarget {
   }
 
   _look(deck) {
-    const number = (deck && deck.number) || 0;
-    if (number === this.number) return;
-    this.number = number;
+    const shown = identity(deck);
+    if (shown === this._shown) return;
+    this._shown = shown;
+    this.number = (deck && deck.number) || 0;
     this.stems = [];
     this._tiles.clear();
     this._requests.clear();
@@ -94,7 +102,7 @@ export class Peaks extends EventTarget {
   }
 
   async _fetchAbout(wait = RETRY_MS) {
-    const { number } = this;
+    const { number, _shown: shown } = this;
     if (!number) return;
     clearTimeout(this._retry);
     this._reported.clear();
@@ -102,7 +110,7 @@ export class Peaks extends EventTarget {
       const answer = await fetch(`${this._base}/waves/${number}`);
       if (!answer.ok) throw new Error(String(answer.status));
       const about = await answer.json();
-      if (number !== this.number) return;
+      if (shown !== this._shown) return;
       this.tileSize = about.tile;
       about.stems.forEach((stem, index) => {
         // A "wave" event during the request may be newer than the response.
@@ -111,7 +119,7 @@ export class Peaks extends EventTarget {
       this._notify();
     } catch {
       // The server may not know the track yet, or the connection is down.
-      if (number === this.number && wait <= LAST_RETRY_MS) {
+      if (shown === this._shown && wait <= LAST_RETRY_MS) {
         this._retry = setTimeout(() => this._fetchAbout(2 * wait), wait);
       }
     }
@@ -166,7 +174,7 @@ export class Peaks extends EventTarget {
 
   async _fetch(request) {
     const { key, stem, level, index } = request;
-    const { number } = this;
+    const { number, _shown: shown } = this;
     const about = this.stems[stem];
     request.busy = true;
     this._busy += 1;
@@ -179,7 +187,7 @@ export class Peaks extends EventTarget {
       // The connection is down: the tile is requested again when it is drawn again.
     }
     this._busy -= 1;
-    if (number === this.number && this.stems[stem]?.key === about.key) {
+    if (shown === this._shown && this.stems[stem]?.key === about.key) {
       this._requests.delete(key);
       const before = this._tiles.get(key);
       if (!tile.data && before?.data) {

@@ -5,7 +5,7 @@ import { palette } from "./colours.js";
 import { Pointers, listenForKeys, snapped } from "./gestures.js";
 import { beatAt, secondsAt, usable } from "./grid.js";
 import { Overview } from "./overview.js";
-import { Peaks } from "./peaks.js";
+import { Peaks, identity } from "./peaks.js";
 
 const SPAN = 8; // s: initial range of the close-up
 const MIN_SPAN = 0.25; // s
@@ -141,8 +141,7 @@ export class Waveform {
   _look(deck) {
     const before = this._deck;
     this._deck = deck && deck.number ? { cues: {}, ...deck, stems: deck.stems || [] } : null;
-    const names = (one) => (one ? [one.number, ...one.stems.map((stem) => stem.name)].join("\n") : "");
-    if (names(before) !== names(this._deck)) {
+    if (identity(before) !== identity(this._deck)) {
       this._colours = null;
       this._closeup.strips.clear();
       this._overview.refresh();
