@@ -23,13 +23,13 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def page_modules(browser: Browser) -> Iterator[Page]:
-    """Open an empty page of a server that has the page's files at its root."""
+    """Open a page without scripts, of a server that has the page's files at its root."""
     handler = functools.partial(Quiet, directory=PAGE)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context = browser.new_context()
         page = context.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
+        page.goto(f"http://127.0.0.1:{server.server_port}/table.js")
         yield page
         context.close()
         server.shutdown()

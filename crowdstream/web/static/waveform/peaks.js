@@ -187,19 +187,23 @@ export class Peaks extends EventTarget {
       // The connection is down: the tile is requested again when it is drawn again.
     }
     this._busy -= 1;
-    if (shown === this._shown && this.stems[stem]?.key === about.key) {
+    if (shown === this._shown) {
       this._requests.delete(key);
-      const before = this._tiles.get(key);
-      if (!tile.data && before?.data) {
-        // No response: keep the known data.
-        const { count, data, known } = before;
-        Object.assign(tile, { count, data, known });
-      }
-      this._tiles.set(key, tile);
-      while (this._tiles.size > MAX_TILES) this._tiles.delete(this._tiles.keys().next().value);
-      if (tile.data) this.dispatchEvent(new CustomEvent("tile", { detail: request }));
+      if (this.stems[stem]?.key === about.key) this._keep(tile, request);
     }
     this._pump();
+  }
+
+  _keep(tile, request) {
+    const before = this._tiles.get(request.key);
+    if (!tile.data && before?.data) {
+      // No response: keep the known data.
+      const { count, data, known } = before;
+      Object.assign(tile, { count, data, known });
+    }
+    this._tiles.set(request.key, tile);
+    while (this._tiles.size > MAX_TILES) this._tiles.delete(this._tiles.keys().next().value);
+    if (tile.data) this.dispatchEvent(new CustomEvent("tile", { detail: request }));
   }
 
   _notify() {
