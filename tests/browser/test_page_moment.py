@@ -59,6 +59,16 @@ def test_small_clock_errors_are_slewed_and_large_ones_stepped(run: Any) -> None:
     """) == pytest.approx(130, abs=0.01)
 
 
+def test_pings_from_before_a_machine_was_suspended_do_not_count(run: Any) -> None:
+    # The page's clock has stood still for 30 s, and the pings are slower now.
+    assert run("""
+      const clock = new ServerClock();
+      time = 10; clock.take(9.999, 110, 10); clock.now();
+      time = 12; clock.take(11.98, 142, 12);
+      return clock.now() - time;
+    """) == pytest.approx(130, abs=0.02)
+
+
 def test_the_playhead_follows_the_audible_sound(run: Any) -> None:
     found = run("""
       const heard = new Playheads(live);

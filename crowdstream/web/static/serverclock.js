@@ -20,7 +20,10 @@ export class ServerClock {
   take(sent, server, come) {
     const trip = come - sent;
     if (trip < 0) return;
-    this._samples.push({ trip, offset: server - (sent + come) / 2 });
+    const offset = server - (sent + come) / 2;
+    // The clock of a machine that was suspended has stood still: the earlier pings were before that.
+    if (Math.abs(offset - this._target) > STEP + trip) this._samples = [];
+    this._samples.push({ trip, offset });
     if (this._samples.length > KEPT) this._samples.shift();
     this._target = this._samples.reduce((best, one) => (one.trip < best.trip ? one : best)).offset;
     if (this._samples.length === 1 || Math.abs(this._target - this._offset) > STEP) {
