@@ -62,3 +62,16 @@ def test_refused_real_time_priority_is_shown(run: Any) -> None:
         return [value.textContent, value.classList.contains("odd")];
       });
     """) == [["real-time", False], ["normal", True], ["normal", True]]
+
+
+def test_a_recording_shows_no_time_before_its_first_frame_is_known(run: Any) -> None:
+    assert run("""
+      const { makeRecorder } = await import("/mixer/record.js");
+      const control = makeRecorder(live);
+      const time = control.querySelector(".record-time");
+      tell({ frame: 48000 * 7200 });
+      show("recording", { files: ["mix.wav"], began: null, lost: 0 });
+      const before = time.textContent;
+      show("recording", { files: ["mix.wav"], began: 48000 * 7199, lost: 0 });
+      return [before, time.textContent];
+    """) == ["", "0:01"]

@@ -33,7 +33,8 @@ export function makeRecorder(live) {
   live.onNow(draw);
   function draw() {
     const { files = [], began } = live.get("recording") || {};
-    if (!files.length || !live.now) setText(time, "");
+    const begun = typeof began === "number"; // the recorder reports the first frame later
+    if (!files.length || !begun || !live.now) setText(time, "");
     else setText(time, timeText(Math.max(0, live.now.frame - began) / live.hello.rate));
   }
   return control;
