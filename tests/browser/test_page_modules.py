@@ -33,8 +33,12 @@ HEAD = """
     for (const [one, fn] of watchers) if (one === key) fn(value);
   };
   const tell = (now) => { live.now = now; nows.forEach((fn) => fn(now)); };
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
   const wait = async (test) => {
-    while (!test()) await new Promise((done) => setTimeout(done, 5));
+    for (let turn = 0; !test(); turn += 1) {
+      if (turn > 5000) throw new Error(`not reached: ${test}`);
+      await pause(5);
+    }
   };
 """
 
@@ -75,3 +79,28 @@ def test_a_recording_shows_no_time_before_its_first_frame_is_known(run: Any) -> 
       show("recording", { files: ["mix.wav"], began: 48000 * 7199, lost: 0 });
       return [before, time.textContent];
     """) == ["", "0:01"]
+
+
+def test_the_start_card_waits_for_a_server_whose_library_is_busy(run: Any) -> None:
+    assert run("""
+      const answers = [
+        [false, { error: "the library is busy; try again" }],
+        [true, { count: 1, entries: [{ kind: "file", name: "a.wav", full: "/a.wav" }] }],
+      ];
+      window.fetch = async () => {
+        const [ok, body] = answers.shift();
+        return { ok, json: async () => body };
+      };
+      const element = document.createElement("section");
+      element.id = "start";
+      document.body.append(element);
+      const { makeStart } = await import("/start.js");
+      makeStart(live, { free: "A" });
+      for (const letter of "ABCD") show(`deck.${letter}`, { state: "empty" });
+      await wait(() => answers.length === 1);
+      await pause(50);
+      const before = element.textContent.includes("no music folder");
+      show("health", {});
+      await wait(() => element.textContent.includes("a.wav"));
+      return before;
+    """) is False

@@ -43,7 +43,8 @@ export function makeStart(live, loads) {
     let found = null;
     try {
       const response = await fetch("/library?limit=50");
-      found = await response.json();
+      if (response.ok) found = await response.json();
+      else requested = false; // the server is busy
     } catch {
       requested = false; // retried at the next draw
     }
