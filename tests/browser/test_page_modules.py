@@ -104,3 +104,26 @@ def test_the_start_card_waits_for_a_server_whose_library_is_busy(run: Any) -> No
       await wait(() => element.textContent.includes("a.wav"));
       return before;
     """) is False
+
+
+def test_an_input_that_the_server_no_longer_has_disappears(run: Any) -> None:
+    assert run("""
+      const { takeTable } = await import("/table.js");
+      takeTable(["/input/{input}/eq low", "/input/{input}/gain gain", "/input/{input}/level gain",
+        "/input/{input}/talkover/threshold decibels", "/input/{input}/talkover/depth decibels",
+        "/mix/route gain", "/mix/fx/insert slot"].map((text) => {
+        const [address, name] = text.split(" ");
+        return { address, args: [{ name, low: 1, high: 2, unit: "dB" }] };
+      }));
+      const { makeBuses } = await import("/mixer/buses.js");
+      const element = makeBuses(live);
+      const cards = () => element.querySelectorAll(".bus.input").length;
+      const input = { state: "playing", device: "", reason: "", gain: 1, eq: [1, 1, 1],
+        kill: [0, 0, 0], filter: 0, level: 1, mute: 0, listen: 0, guard: 0, talking: 0, fx: [],
+        talkover: { on: 0, threshold: 1, depth: 1 } };
+      show("inputs", [input, input]);
+      await wait(() => cards() === 2);
+      show("inputs", [input]);
+      await wait(() => cards() < 2);
+      return cards();
+    """) == 1

@@ -38,6 +38,7 @@ function makeOptional(live, key) {
       cards.push(card);
       element.append(card.root);
     }
+    while (cards.length > shown.length) cards.pop().root.remove();
     shown.forEach((one, at) => cards[at].set(one));
   });
   return element;
