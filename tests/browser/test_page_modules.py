@@ -127,3 +127,36 @@ def test_an_input_that_the_server_no_longer_has_disappears(run: Any) -> None:
       await wait(() => cards() < 2);
       return cards();
     """) == 1
+
+
+def test_controllers_of_the_page_are_attached_again_and_their_leds_lit(run: Any) -> None:
+    assert run("""
+      const input = { id: "in", type: "input", name: "Pad", state: "connected" };
+      const output = { id: "out", type: "output", name: "Pad", state: "connected" };
+      const sent = [];
+      output.send = (bytes) => sent.push(String(bytes));
+      const access = { inputs: new Map([["in", input]]), outputs: new Map([["out", output]]) };
+      navigator.requestMIDIAccess = async () => access;
+      const { makeCard } = await import("/midi/midi.js");
+      const card = makeCard(live);
+      const state = { ports: [], learning: "", locked: false, leds: { pad: { "144 1": 127 } } };
+      card.set(state);
+      card.root.querySelector("[data-action=midi]").click();
+      await wait(() => sent.length);
+      const attached = () => orders.filter(([address]) => address === "/midi/attach");
+      const counts = () => [attached().length, sent.length];
+      const found = [counts()];
+      card.set(state);
+      events.dispatchEvent(new CustomEvent("hello"));  // the server has restarted
+      found.push(counts());
+      for (const port of [input, output]) {
+        access[`${port.type}s`].clear();
+        access.onstatechange({ port: Object.assign(port, { state: "disconnected" }) });
+      }
+      for (const port of [input, output]) {
+        access[`${port.type}s`].set(port.id, port);
+        access.onstatechange({ port: Object.assign(port, { state: "connected" }) });
+      }
+      found.push(counts());
+      return [found, sent];
+    """) == [[[1, 1], [2, 1], [3, 2]], ["144,1,127", "144,1,127"]]

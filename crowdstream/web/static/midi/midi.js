@@ -32,7 +32,14 @@ export function makeCard(live) {
       return;
     }
     here.disabled = true;
-    access.onstatechange = attach;
+    access.onstatechange = ({ port }) => {
+      if (port.state === "disconnected") forget(port);
+      attach();
+    };
+    // A server that has restarted knows no controllers of pages.
+    live.events.addEventListener("hello", () => {
+      for (const input of access.inputs.values()) live.do("/midi/attach", input.name).catch(() => {});
+    });
     attach();
   }
   function attach() {
@@ -42,6 +49,11 @@ export function makeCard(live) {
       live.order("/midi/attach", input.name);
     }
     light();
+  }
+  // A controller that returns has dark LEDs, and its faders may be elsewhere.
+  function forget(port) {
+    port.onmidimessage = null;
+    for (const key of [...shown.keys()]) if (key.startsWith(`${port.id} `)) shown.delete(key);
   }
   function light() {
     if (!access) return;
