@@ -22,7 +22,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.web import documentation, library_api, streaming
 from crowdstream.web.api import command_api, healthz, metrics
 from crowdstream.web.api.oscquery import OscQuery, wants_address_space
-from crowdstream.web.api.zeroconf_announcer import announce
+from crowdstream.web.api.zeroconf_announcer import keep_announced
 from crowdstream.web.auth.listener_sockets import ConnectionSlots
 from crowdstream.web.auth.middleware import AccessMiddleware
 from crowdstream.web.control_client import ControlClient
@@ -91,22 +91,14 @@ class Web:
 
     async def run(self) -> None:
         """Run the background tasks until cancelled."""
-        await asyncio.gather(self.live.run(), self._announced())
+        announced = keep_announced(self.settings, self.gate.port, crowdstream.__version__)
+        await asyncio.gather(self.live.run(), announced)
 
     async def close(self) -> None:
         """Stop everything that this process has started."""
         await self.waves.close()
         for end in self.at_end:
             await end()
-
-    async def _announced(self) -> None:
-        # Announce the server by Zeroconf, if other machines can reach it.
-        made = await announce(self.settings, self.gate.port, crowdstream.__version__)
-        if made:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await made.close()
 
     async def _index(self, request: Request) -> Response:
         # Browsers get the page; OSCQuery clients get the root of the OSC address tree.

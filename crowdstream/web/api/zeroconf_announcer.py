@@ -6,6 +6,7 @@ package `zeroconf` is required.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 KINDS = ("_oscjson._tcp.local.", "_http._tcp.local.")
 MAX_LABEL = 63  # bytes in a label of a DNS name
+WATCH_SECONDS = 30.0  # between two looks at the addresses of this machine
 
 
 class Announcement:
@@ -72,6 +74,27 @@ async def announce(
             await Announcement(zeroconf, services).close()
         return None
     return Announcement(zeroconf, services)
+
+
+async def keep_announced(
+    settings: Any, port: int, version: str, seconds: float = WATCH_SECONDS
+) -> None:
+    """Announce the server until cancelled, and again when the machine's addresses change.
+
+    A server that starts at boot has often no address yet.
+    """
+    while True:
+        addresses = own_addresses(settings.http_host)
+        made = await announce(settings, port, version, addresses)
+        try:
+            same = True
+            while same:
+                await asyncio.sleep(seconds)
+                with contextlib.suppress(OSError):  # the system could not list them
+                    same = set(own_addresses(settings.http_host)) == set(addresses)
+        finally:
+            if made is not None:
+                await made.close()
 
 
 def _label(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from zeroconf.asyncio import AsyncZeroconf
 
-from crowdstream.web.api.zeroconf_announcer import KINDS, announce
+from crowdstream.web.api.zeroconf_announcer import KINDS, announce, keep_announced
 from tests.support.web_client import settings
 
 OPEN = settings(http_host="192.168.1.20")
@@ -127,5 +127,40 @@ def test_another_program_finds_the_announcement() -> None:
         finally:
             await seeker.async_close()
             await made.close()
+
+    asyncio.run(scene())
+
+
+def test_a_server_is_announced_as_soon_as_it_has_an_address_and_again_if_it_changes(
+    fake: type[FakeZeroconf], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses: list[str] = []
+    module = "crowdstream.web.api.zeroconf_announcer"
+    monkeypatch.setattr(f"{module}.own_addresses", lambda _host: list(addresses))
+
+    async def until(count: int) -> FakeZeroconf:
+        while len(fake.made) < count or len(fake.made[-1].services) < len(KINDS):
+            await asyncio.sleep(0)
+        return fake.made[-1]
+
+    async def scene() -> None:
+        running = asyncio.create_task(
+            keep_announced(settings(http_host="0.0.0.0"), 8080, "1.2.3", 0.0)
+        )
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not fake.made
+        addresses.append("192.168.1.20")
+        first = await until(1)
+        addresses[:] = ["192.168.1.21"]
+        second = await until(2)
+        assert first.closed and not first.services
+        assert second.interfaces == ["192.168.1.21"]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(fake.made) == 2
+        running.cancel()
+        await asyncio.wait([running])
+        assert second.closed and not second.services
 
     asyncio.run(scene())
