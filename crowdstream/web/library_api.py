@@ -309,6 +309,8 @@ def routes(web: Web) -> list[Route]:
         web.publish({"analysed": 1})
 
     jobs = AnalysisJobs(library.roots, lambda state: web.live.show("analysis", state), finished)
+    # A page that was open before this process started may show a job of its predecessor.
+    web.live.show("analysis", jobs.state)
     web.at_end.append(jobs.stop)
     return [
         resource("/library", get=library.browse),

@@ -160,3 +160,17 @@ def test_controllers_of_the_page_are_attached_again_and_their_leds_lit(run: Any)
       found.push(counts());
       return [found, sent];
     """) == [[[1, 1], [2, 1], [3, 2]], ["144,1,127", "144,1,127"]]
+
+
+def test_an_analysis_that_ended_with_the_servers_process_is_no_longer_shown(run: Any) -> None:
+    assert run("""
+      for (const id of ["spoken", "notes"]) {
+        document.body.append(Object.assign(document.createElement("div"), { id }));
+      }
+      const { makeProgress } = await import("/library/analyse.js");
+      const element = makeProgress(live);
+      show("analysis", { running: 1, path: "0/Sets", wait: 0, tracks: 9, done: 2, share: 0.2 });
+      const before = element.hidden;
+      show("analysis", { running: 0, path: "", wait: 0 });
+      return [before, element.hidden, document.querySelector("#spoken").textContent];
+    """) == [False, True, ""]

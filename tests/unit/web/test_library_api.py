@@ -368,7 +368,10 @@ def test_library_entries_take_precedence_over_tags(
 
 def test_the_routes(media: Path) -> None:
     settings = SimpleNamespace(media_root=[str(media)])
-    made = routes(SimpleNamespace(settings=settings, at_end=[]))
+    shown: dict[str, Any] = {}
+    live = SimpleNamespace(show=shown.__setitem__)
+    made = routes(SimpleNamespace(settings=settings, at_end=[], live=live))
+    assert shown["analysis"]["running"] == 0, "a page that stayed open shows no earlier job"
     assert {route.path for route in Starlette(routes=made).routes} == {  # type: ignore[attr-defined]
         "/library", "/library/search", "/library/analyse",
     }  # fmt: skip

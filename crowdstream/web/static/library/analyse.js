@@ -55,7 +55,8 @@ export function makeProgress(live) {
     else bar.removeAttribute("value");
     setText(name, now.name || leaf(now.path || now.last));
     setText(text, on ? progressText(now) : resultText(now));
-    if (before.running && !own.running) announce(resultText(own, before), own.bad ? "bad" : "");
+    // Without a last one, it ended with the server's process.
+    if (before.running && !own.running && own.last) announce(resultText(own, before), own.bad ? "bad" : "");
     before = own;
   }
   live.on("analysis", draw);
