@@ -55,6 +55,7 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._wanted: list[str] = []
         self._roots: list[str] = []
+        self._gentle = False
         self._busy = ""
         self._message_at = 0.0
         self._hung = False
@@ -75,7 +76,8 @@ class Worker:
         self._send({"near": [path, block]})
 
     def gentle(self, on: bool) -> None:
-        """Work only half of the time, or all the time."""
+        """Work only half of the time, or all the time; also after a restart."""
+        self._gentle = on
         self._send({"gentle": on})
 
     def leave(self, seconds: float = IDLE_SECONDS) -> None:
@@ -136,6 +138,7 @@ class Worker:
         self._message_at = asyncio.get_running_loop().time()
         watcher = asyncio.create_task(self._watch(process))
         try:
+            self._send({"gentle": self._gentle})
             self._send_wanted()
             await self._receive(process)
             status = await process.wait()
