@@ -174,3 +174,21 @@ def test_an_analysis_that_ended_with_the_servers_process_is_no_longer_shown(run:
       show("analysis", { running: 0, path: "", wait: 0 });
       return [before, element.hidden, document.querySelector("#spoken").textContent];
     """) == [False, True, ""]
+
+
+def test_faders_that_move_without_a_server_do_not_push_events_out_of_the_log(run: Any) -> None:
+    assert run("""
+      const { makeLog } = await import("/health/log.js");
+      const { element } = makeLog(live);
+      show("events", [{ time: "2026-11-21T22:04:05.123Z", level: "error", text: "it died" }]);
+      const refuse = (address) => events.dispatchEvent(new CustomEvent("refused", {
+        detail: { address, args: [], reason: "not connected to the server" } }));
+      for (let move = 0; move < 300; move += 1) {
+        refuse("/deck/A/level");
+        refuse("/deck/B/level");
+      }
+      return [...element.querySelectorAll(".log-text")].map((one) => one.textContent).sort();
+    """) == [
+        "/deck/A/level: not connected to the server", "/deck/B/level: not connected to the server",
+        "it died",
+    ]

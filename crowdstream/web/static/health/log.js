@@ -7,6 +7,7 @@ import { announce } from "../controls/announce.js";
 const MAX_LINES = 200;
 const DAY_MS = 86400000;
 const UNDERRUN_MS = 30000; // between two announcements of underruns
+const REFUSED_MS = 2000; // within which the same refusal is listed once
 
 const CAUSES = {
   late_callback: "the system woke the engine late",
@@ -63,9 +64,15 @@ export function makeLog(live) {
     add(text, kind);
     if (kind !== "quiet" && !often(detail[0])) announce(text, kind);
   });
+  // A fader that moves while the server is away is refused 30 times a second, which would push all
+  // other events out of the list.
+  const refused = new Map(); // times, by text
   live.events.addEventListener("refused", ({ detail }) => {
     const text = `${detail.address}: ${detail.reason}`;
-    add(text, "bad");
+    const now = performance.now();
+    for (const [one, at] of refused) if (now - at > REFUSED_MS) refused.delete(one);
+    if (!refused.has(text)) add(text, "bad");
+    refused.set(text, now);
     announce(detail.reason, "bad");
   });
   live.events.addEventListener("state", ({ detail }) => {
