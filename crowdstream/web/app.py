@@ -36,6 +36,20 @@ PAGE = Path(__file__).resolve().parent / "static"
 mimetypes.add_type("text/javascript", ".js")  # regardless of the system's MIME table
 
 
+class PageFiles(StaticFiles):
+    """The files of the page, for which browsers look for a newer version each time.
+
+    Without this header they decide themselves for how long they use a file: for days after an
+    upgrade, modules of two versions would be mixed.
+    """
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Return a file, or 304."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 class Web:
     """State shared by the parts of the web process. For one event loop.
 
@@ -74,7 +88,7 @@ class Web:
         routes = [
             resource("/", get=self._index),
             # gzip reduces the page to a third of its bytes.
-            Mount("/page", read_only(GZipMiddleware(StaticFiles(directory=PAGE)))),
+            Mount("/page", read_only(GZipMiddleware(PageFiles(directory=PAGE)))),
             *documentation.routes(),
             *self.live.routes(),
             *metrics.routes(self),
