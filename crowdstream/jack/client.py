@@ -50,6 +50,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "jack_set_process_callback": (c_int, (c_void_p, c_void_p, c_void_p)),
     "jack_on_shutdown": (None, (c_void_p, c_void_p, c_void_p)),
     "jack_port_get_connections": (POINTER(c_char_p), (c_void_p,)),
+    "jack_port_by_name": (c_void_p, (c_void_p, c_char_p)),
     "jack_connect": (c_int, (c_void_p, c_char_p, c_char_p)),
     "jack_free": (None, (c_void_p,)),
     "jack_transport_query": (c_int, (c_void_p, POINTER(Position))),
@@ -125,9 +126,11 @@ class JackClient:
     def connect(self, port: str, others: Sequence[str]) -> None:
         """Connect one of this client's ports to others, as far as they exist."""
         for other in others:
-            self._library.jack_connect(
-                self._client, f"{self.name}:{port}".encode(), other.encode()
-            )
+            # The server would log each attempt to connect a port that does not exist.
+            if self._library.jack_port_by_name(self._client, other.encode()):
+                self._library.jack_connect(
+                    self._client, f"{self.name}:{port}".encode(), other.encode()
+                )
 
     def transport(self) -> tuple[bool, float]:
         """Return whether the transport rolls, and its tempo in BPM (0 if it has none)."""

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,19 @@ def ports_of(groups: list[str], inputs: int) -> dict[str, int]:
     }  # fmt: skip
 
 
+def restore(
+    client: JackClient, missing: dict[str, list[str]], found: Mapping[str, Sequence[str]]
+) -> None:
+    """Connect ports as they were before, as far as the other ones exist by now.
+
+    `missing`: connections that were not restored yet, by port; those that are `found` are removed.
+    Other programs return later than the server, and what is disconnected afterwards stays so.
+    """
+    for name, others in missing.items():
+        missing[name] = [other for other in others if other not in found.get(name, ())]
+        client.connect(name, missing[name])
+
+
 class JackPorts:
     """The ports of one server. `request` is control's request."""
 
@@ -73,6 +87,7 @@ class JackPorts:
         self._desk = Desk(int(request["fd"]))
         self._ports = ports_of(list(request["groups"]), int(request["inputs"]))
         self._connections: dict[str, list[str]] = dict(request["connections"])
+        self._missing: dict[str, list[str]] = {}
         self._locked = bool(request["locked"])
         self._follows = bool(request["transport"])
         self._table = coefficients(1.0)
@@ -127,9 +142,10 @@ class JackPorts:
             record["port"][0, number] = (tap, *sides, 0.0, 0.0)
         record["ports"] = len(self._ports)
         client.activate(self._callback.address, record.ctypes.data)
-        for name, others in self._connections.items():
-            if name in handles:
-                client.connect(name, others)
+        self._missing = {
+            name: list(others) for name, others in self._connections.items() if name in handles
+        }
+        restore(client, self._missing, {})
         self._set_state(
             {"event": "opened", "name": client.name, "rate": client.rate, "frames": client.frames,
              "ports": 2 * len(self._ports)}
@@ -154,11 +170,13 @@ class JackPorts:
 
     def _report_counters(self, client: JackClient, handles: dict[str, int]) -> None:
         found = {name: client.connections(handle) for name, handle in handles.items()}
-        connections = {name: others for name, others in found.items() if others}
+        restore(client, self._missing, found)
+        wanted = {name: [*others, *self._missing.get(name, ())] for name, others in found.items()}
+        connections = {name: others for name, others in wanted.items() if others}
         counters = {
             "gaps": int(self._record["gaps"][0]), "silent": int(self._record["silent"][0]),
             "ppm": round(float(self._record["drift"][0]) * 1e6, 1),
-            "connected": sum(map(len, connections.values())),
+            "connected": sum(map(len, found.values())),
         }
         if connections != self._connections and not client.gone:
             self._connections = connections
