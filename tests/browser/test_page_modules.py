@@ -192,3 +192,19 @@ def test_faders_that_move_without_a_server_do_not_push_events_out_of_the_log(run
         "/deck/A/level: not connected to the server", "/deck/B/level: not connected to the server",
         "it died",
     ]
+
+
+def test_a_part_of_the_page_that_fails_does_not_stop_the_others(run: Any) -> None:
+    assert run("""
+      const { Live } = await import("/live.js");
+      const [real, seen] = [new Live("ws://localhost/live"), []];
+      const fail = () => { throw new Error("the server has no such value"); };
+      real.on("mixer", fail);
+      real.on("mixer", (value) => seen.push(value));
+      real.on("clock", (value) => seen.push(value));
+      real.onNow(fail);
+      real.onNow(({ t }) => seen.push(t));
+      real._receive({ picture: { mixer: 1, clock: 2 } });
+      real._receive({ now: { t: 3, at: 3, latency: 0, decks: [] } });
+      return seen;
+    """) == [1, 2, 3]

@@ -219,7 +219,7 @@ export class Live {
   _on_picture(picture) {
     for (const [key, value] of Object.entries(picture)) this._picture.set(key, value);
     for (const key of Object.keys(picture)) {
-      for (const fn of this._watchers.get(key) || []) fn(this._picture.get(key));
+      for (const fn of this._watchers.get(key) || []) call(fn, this._picture.get(key));
     }
   }
 
@@ -227,7 +227,7 @@ export class Live {
     this.now = now;
     this._clock.hint(now.t);
     this._playheads.add(now);
-    for (const fn of this._nowWatchers) fn(now);
+    for (const fn of this._nowWatchers) call(fn, now);
   }
 
   _on_health(health) {
@@ -265,6 +265,15 @@ export class Live {
     const failed = pending.answers.find(([address]) => address === "/fail");
     if (failed) pending.reject(new Error(String(failed[2])));
     else pending.resolve(pending.answers);
+  }
+}
+
+// A part of the page that fails, as with a server of another version, must not stop the others.
+function call(fn, value) {
+  try {
+    fn(value);
+  } catch (error) {
+    queueMicrotask(() => { throw error; }); // reported like any error of the page
   }
 }
 
