@@ -17,7 +17,8 @@ HEAD = """
   window.setTimeout = (then) => timers.push(then); window.clearTimeout = () => {};
   window.fetch = (url) => new Promise((resolve, reject) => {
     const page = Number(new URLSearchParams(url.split("?")[1]).get("offset")) / 100;
-    const json = (body, ok = true) => resolve({ ok, json: async () => body });
+    const json = (body, status = 200) =>
+      resolve({ ok: status === 200, status, json: async () => body });
     requests.push([page, (title, reading) => json({ count: 1000, reading,
       entries: Array.from({ length: 100 }, () => ({ title })) }), json]);
   });
@@ -88,9 +89,22 @@ def test_rows_that_cannot_be_read_are_requested_again_after_a_pause(run: Any) ->
     assert run("""
       listing.open("0"); await answer("", false);
       show(150);
-      requests.shift()[2]({ error: "busy" }, false); await settled();
+      requests.shift()[2]({ error: "busy" }, 503); await settled();
       const [text, at_once] = [listing.status, requested()];
       pause();
       const later = requested(); await answer("read", false);
       return [text, at_once, later, listing.row(150).title];
     """) == ["The library cannot be read: busy", [], [1], "read"]
+
+
+@pytest.mark.parametrize(("status", "again"), [(503, [0]), (429, [0]), (404, [])])
+def test_a_search_is_repeated_while_the_library_is_busy(
+    run: Any, status: int, again: list[int]
+) -> None:
+    # With a slow disk, searches for the first letters take all places.
+    assert run(f"""
+      listing.search("night");
+      requests.shift()[2]({{ error: "no" }}, {status}); await settled();
+      pause();
+      return requested();
+    """) == again

@@ -3,6 +3,7 @@
 const PAGE = 100; // rows
 const MAX_PAGES = 60; // kept; an evicted page is fetched again when needed
 const READING_MS = 1500; // until unread tags, or rows that could not be read, are requested again
+const BUSY = new Set([429, 503]); // HTTP status codes of a server that may answer later
 
 export class Listing {
   constructor(changed) {
@@ -98,20 +99,22 @@ export class Listing {
     about.set(this.query ? "q" : "path", this.query || this.path);
     const where = this.query ? "/library/search" : "/library";
     let answer;
+    let final = false; // the server would give the same answer again
     try {
       const response = await fetch(`${where}?${about}`);
+      final = !BUSY.has(response.status);
       answer = await response.json();
       if (!response.ok) throw new Error(answer.error || response.statusText);
     } catch (error) {
       if (era !== this._era) return;
       this.status = `The library cannot be read: ${error.message}`;
       // Drawing its rows requests it: not before a pause, or a busy server would get a flood.
-      setTimeout(() => {
+      const again = () => {
         if (era !== this._era) return;
         this._requested.delete(page);
-        this._stale.add(page);
-        this._changed();
-      }, READING_MS);
+        this._renew([page]);
+      };
+      if (!final) setTimeout(again, READING_MS);
       this._changed();
       return;
     }
