@@ -9,6 +9,7 @@ const UNDERRUN = 0.02; // seconds added after each gap
 const FALL = 0.0002; // per second: how fast the target falls, slow enough for the player to follow
 const UNKNOWN = 0.08; // target in seconds while the server's clock is unknown
 const PONGS = 20; // clock readings that are kept; the fastest round trip counts
+const SAME = 0.05; // s by which two clocks may drift while these are kept
 const MAX_BUFFER_SECONDS = 1;
 
 export class Latency {
@@ -27,6 +28,7 @@ export class Latency {
     this.at = null;
     this.since = null;
     this.warm = false;
+    this.fresh = false; // whether the clock was read since then
   }
 
   // A chunk that ends at `end` (server's clock) was ready at `now` (this machine's clock).
@@ -53,13 +55,23 @@ export class Latency {
 
   // A ping sent at `sent` was answered at `server` (server's clock); the pong arrived at `now`.
   pong(sent, server, now) {
-    this.pongs.push({ trip: now - sent, offset: server - (sent + now) / 2 });
+    const trip = now - sent;
+    const offset = server - (sent + now) / 2;
+    // The clock of a machine that was suspended has stood still, and that of a restarted server
+    // counts from 0 again: what was measured before would delay the sound for more than an hour.
+    const differs = (one) => Math.abs(one.offset - offset) > (one.trip + trip) / 2 + SAME;
+    if (this.pongs.some(differs)) {
+      this.pongs = [];
+      this.reset();
+    }
+    this.fresh = true;
+    this.pongs.push({ trip, offset });
     if (this.pongs.length > PONGS) this.pongs.shift();
   }
 
   // Difference to add to this machine's clock to get the server's, in seconds; null: unknown.
   get offset() {
-    if (this.pongs.length === 0) return null;
+    if (!this.fresh) return null;
     return this.pongs.reduce((best, pong) => (pong.trip < best.trip ? pong : best)).offset;
   }
 
