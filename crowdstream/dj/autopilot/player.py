@@ -282,18 +282,19 @@ class Player:
     def _end_with_track(self) -> None:
         # Let the playing track play to the end of its file.
         state = self.state
-        if state.mix is None or state.index < 0 or state.stage != Stage.NONE:
+        mix = state.mix
+        if mix is None or state.index < 0 or state.stage != Stage.NONE:
             return
-        entry = state.mix.entries[state.index]
+        entry = mix.entries[state.index]
         if state.next_entry is not None:  # of a set file, which is continued if it is opened
             entry = replace(entry, transition=None)
-            entries = (*state.mix.entries[: state.index], entry)
-            self.state = state = replace(state, mix=replace(state.mix, entries=entries))
+            mix = replace(mix, entries=(*mix.entries[: state.index], entry))
+            self.state = state = replace(state, mix=mix)
         length = float(self.link.deck(state.decks.get(state.index, ""), "length") or 0.0)
         last = beat_at(entry, length - END_SECONDS) if length else entry.leave
         if last > entry.leave and entry.transition is None:
-            entries = (*state.mix.entries[: state.index], replace(entry, leave=last))
-            self.state = replace(state, mix=replace(state.mix, entries=entries))
+            entries = (*mix.entries[: state.index], replace(entry, leave=last))
+            self.state = replace(state, mix=replace(mix, entries=entries))
 
     def _idle(self) -> State:
         # The state of a DJ that plays nothing and remembers people's requests.

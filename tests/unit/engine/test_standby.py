@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from crowdstream.desk.block import Desk
 from crowdstream.desk.lease import Lease
 from crowdstream.desk.opcodes import PLAYING
-from crowdstream.engine import standby
 from crowdstream.engine.drivers.callback import Callback
 from crowdstream.engine.standby import (
     CALLED_CHECK_SECONDS,
@@ -59,7 +59,7 @@ def test_a_machine_that_stood_still_has_not_lost_its_device(
     desk: Desk, running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(standby.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     Lease(desk, 1).begin()
     desk.clock["callback_ns"] = int(now * 1e9)
     monitor = StandbyMonitor(desk, Lease(desk, 2), Callback(desk, 256, 2), running)

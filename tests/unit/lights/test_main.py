@@ -31,9 +31,8 @@ def lights(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lights]:
 def play(lights: Lights, section: str) -> None:
     """Let the music be in a section, in the middle of a beat."""
     place = Place(4, 1.5, 32.0, section)
-    lights._music.at = lambda _frame: Moment(  # type: ignore[method-assign]
-        1.5, 120.0, "A", True, place
-    )
+    moment = Moment(1.5, 120.0, "A", True, place)
+    lights._music.at = lambda frame: moment  # type: ignore[method-assign]
 
 
 def buttons(lights: Lights, program: socket.socket, count: int) -> list[tuple[str, str]]:

@@ -186,11 +186,13 @@ def test_an_announcement_with_an_impossible_name_is_passed_over() -> None:
 
     def announce() -> None:
         while not cancelled.wait(0.2):
-            record = zeroconf.DNSPointer(
+            record = zeroconf.DNSPointer(  # type: ignore[attr-defined]
                 SERVICE, zeroconf.const._TYPE_PTR, zeroconf.const._CLASS_IN, 120,
                 "Another._http._tcp.local.",
             )  # fmt: skip
-            made = zeroconf.DNSOutgoing(zeroconf.const._FLAGS_QR_RESPONSE)
+            made = zeroconf.DNSOutgoing(  # type: ignore[attr-defined]
+                zeroconf.const._FLAGS_QR_RESPONSE
+            )
             made.add_answer_at_time(record, 0)
             engine.send(made)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from crowdstream.supervisor import main
 from crowdstream.supervisor.main import (
     HUNG_SECONDS,
     KILLED_SECONDS,
@@ -26,8 +27,8 @@ class Harness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.sent: list[tuple[int, int]] = []
-        monkeypatch.setattr(main.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(main.os, "kill", lambda *given: self.sent.append(given))
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(os, "kill", lambda *given: self.sent.append(given))
         self.supervisor = Supervisor("no_module", [])
         self.supervisor._pid = 1234
         self.supervisor._carry_out({"ready": True}, [])
@@ -80,8 +81,8 @@ def test_a_process_that_can_not_be_ended_does_not_keep_the_supervisor(
     def pause(*given: object) -> None:
         harness.now += 0.05
 
-    monkeypatch.setattr(main.os, "waitpid", wait)
-    monkeypatch.setattr(main.select, "select", pause)
+    monkeypatch.setattr(os, "waitpid", wait)
+    monkeypatch.setattr(select, "select", pause)
     for pid in left:
         harness.supervisor._carry_out({"keep": f"child/{pid}", "note": {"pid": pid}}, [])
     begin = harness.now
@@ -98,7 +99,7 @@ def test_a_start_from_scratch_that_fails_is_repeated_from_scratch(
     def no_child(*_given: object) -> None:
         raise ChildProcessError
 
-    monkeypatch.setattr(main.os, "waitpid", no_child)
+    monkeypatch.setattr(os, "waitpid", no_child)
     supervisor = harness.supervisor
 
     def control_dies(*kept: str) -> list[str]:

@@ -339,7 +339,12 @@ def test_commands_that_wait_for_a_new_control_are_carried_out_once(
         sim.step()
     (transport,) = sim.transports.values()
     kept: list[bytes] = []  # in the socket, which outlives control
-    monkeypatch.setattr(transport, "send", lambda data: kept.append(data) or len(data))
+
+    def keep(data: bytes) -> int:
+        kept.append(data)
+        return len(data)
+
+    monkeypatch.setattr(transport, "send", keep)
     sim.seconds(2.3)  # the DJ sends its commands to load or prepare the next track
     monkeypatch.undo()
     monkeypatch.setattr(player, "GRACE_SECONDS", 0.0)
