@@ -159,8 +159,15 @@ class Loader:
 
         Sends `opened`, then `ready` when the track can be started at the cue and `complete` when
         all of it is in memory; or `failed`, after which nothing of it remains.
+
+        A track that it has already is not loaded again: a new control process requests it twice if
+        the inventory that it has received is older than its first request.
         """
-        self._load(_Load(number, stems, cue, folder, max_frames))
+        known = {*self._tracks, *(pending.number for pending in self._waiting_loads)}
+        if self._opening is not None:
+            known.add(self._opening[0].number)
+        if number not in known:
+            self._load(_Load(number, stems, cue, folder, max_frames))
 
     def _load(self, pending: _Load) -> None:
         number, stems, cue, folder = pending.number, pending.stems, pending.cue, pending.folder

@@ -349,3 +349,19 @@ def test_a_save_wakes_control_only_after_a_change() -> None:
         assert snapshotter.wake_at() == snapshotter.due() < math.inf
         rig.note()
         assert snapshotter.wake_at() == math.inf
+
+
+def test_a_track_that_is_loaded_right_after_the_restart_takes_its_memory_once(
+    tracks: list[str],
+) -> None:
+    """The loader has answered control's first question before it receives the track."""
+    rig = RestartableRig()
+    rig.run(4 * rig.block)
+    rig.restart_control()
+    rig.send("/deck/A/load", tracks[0])
+    rig.run(40 * rig.block)
+    assert rig.loader.status()["reserved"] > 0 and len(rig.loader.inventory()) == 1
+    rig.send("/deck/A/unload")
+    rig.run(40 * rig.block)
+    assert rig.loader.status()["reserved"] == 0
+    rig.close()
