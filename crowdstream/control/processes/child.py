@@ -18,6 +18,9 @@ from crowdstream.system.process import PROJECT
 log = logging.getLogger(__name__)
 
 END_SECONDS = 0.7  # a child that has not exited by then is killed
+# For the end of a killed child. One that the kernel can't end, as its device or disk does not
+# respond, must not delay control, which would count as hanging.
+KILLED_SECONDS = 2.0
 
 
 class ChildError(RuntimeError):
@@ -223,7 +226,8 @@ class Child:
             self._process.wait(max(0.0, seconds))
         except TimeoutError:
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(TimeoutError):
+                self._process.wait(KILLED_SECONDS)
         if self.out >= 0:
             os.close(self.out)
             self.out = -1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from crowdstream.control.processes import child as child_module
 from crowdstream.control.processes import fork_server
 from crowdstream.control.processes.child import Child
 from crowdstream.control.processes.fork_server import NAME, ForkServer
@@ -67,3 +69,21 @@ def test_control_does_not_wait_for_a_status_that_nobody_reports(
     assert child.exited and child.status is None
     assert bool(waited) is not child.is_foreign
     child.stop(0.0)
+
+
+def test_a_child_that_the_kernel_can_not_end_does_not_block_control(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(child_module, "KILLED_SECONDS", 0.01)
+    killed: list[int] = []
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *given: killed.append(given[1]))
+    store = FdStore()
+    reader, writer = os.pipe()
+    lives, end = os.pipe()  # its end of file would be that of the process
+    note = {"pid": 1, "module": "loader", "root": "/another/version"}
+    store.kept["loader"] = StoredDescriptor([writer, reader, lives], note)
+    child = Child.adopt(ForkServer(store), "loader")
+    child.stop(0.0)
+    assert killed == [signal.SIGKILL] and not child.exited and child.out == -1
+    os.close(end)
+    assert child.exited
