@@ -155,6 +155,8 @@ class Rooms:
             self._event("missing", {"count": self._files.missing - missing})
 
     def _event(self, event: str, values: dict[str, Any]) -> None:
+        if event == "connected":
+            self._reason = ""  # its name may not have been found, but its former address was right
         report({"event": event, **values})
 
     def _place(self, at: float) -> Place | None:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import pytest
 
@@ -14,6 +14,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.rooms import main
 from crowdstream.rooms.leader import Leader
 from crowdstream.rooms.packets import HELLO, read_key, read_open
+from crowdstream.rooms.sockets import TimedSocket
 from tests.support.osc_client import until
 
 KEY = "a secret that all rooms share"
@@ -45,6 +46,48 @@ def test_a_room_greets_its_leader_in_its_first_turn(
     desk.close()
 
 
+class LeaderAt:
+    """A leader that is asked at one address, and answers from another one."""
+
+    def __init__(self, answers_from: str = "127.0.0.1") -> None:
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.settimeout(0.01)
+        self._other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._other.bind((answers_from, 0))
+        self.address = list(self._listener.getsockname())
+        self._leader = Leader(
+            read_key(KEY.encode()), {}, self._send, lambda _at: None, lambda _event, _values: None
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._listener.close()
+        self._other.close()
+
+    def _send(self, data: bytes, to: Any) -> None:
+        self._other.sendto(data, to)
+
+    def receive(self) -> None:
+        """Handle a packet, if there is one."""
+        with contextlib.suppress(TimeoutError):
+            data, sender = self._listener.recvfrom(65536)
+            self._leader.receive(data, sender, time.monotonic())
+
+
+def connect(room: main.Rooms, leader: LeaderAt, told: list[dict[str, Any]]) -> None:
+    """Let both take turns until the room is connected."""
+
+    def connected() -> bool:
+        room.turn()
+        leader.receive()
+        return any(one["event"] == "connected" for one in told)
+
+    until(connected)
+
+
 def test_a_leader_may_answer_from_another_of_its_addresses(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,28 +95,32 @@ def test_a_leader_may_answer_from_another_of_its_addresses(
     monkeypatch.setattr(main, "report", told.append)
     desk = Desk.create(0)
     room = main.Rooms(desk)
-    udp = socket.AF_INET, socket.SOCK_DGRAM
-    with socket.socket(*udp) as listener, socket.socket(*udp) as other:
-        listener.bind(("127.0.0.1", 0))
-        listener.settimeout(0.01)
-        other.bind(("127.0.0.2", 0))
+    with LeaderAt("127.0.0.2") as leader:
+        room.handle({**config, "leader": leader.address})
+        connect(room, leader, told)
+    room.close()
+    desk.close()
 
-        def answer(data: bytes, to: Any) -> None:
-            other.sendto(data, to)
 
-        leader = Leader(
-            read_key(KEY.encode()), {}, answer, lambda _at: None, lambda _event, _values: None
-        )
-        room.handle({**config, "leader": list(listener.getsockname())})
+def test_a_name_that_was_not_found_is_no_reason_any_more_once_connected(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_found(*_: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-        def joined() -> bool:
-            room.turn()
-            with contextlib.suppress(TimeoutError):
-                data, sender = listener.recvfrom(65536)
-                leader.receive(data, sender, time.monotonic())
-            return any(one["event"] == "connected" for one in told)
-
-        until(joined)
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(main, "report", told.append)
+    desk = Desk.create(0)
+    room = main.Rooms(desk)
+    with LeaderAt() as leader, monkeypatch.context() as patch:
+        room.handle({**config, "leader": leader.address})
+        room.turn()
+        patch.setattr(TimedSocket, "resolve", not_found)
+        room._resolve_at = 0.0
+        connect(room, leader, told)
+        room.handle({"do": "report"})
+    assert any("Temporary failure" in one.get("reason", "") for one in told)
+    assert told[-1]["event"] == "state" and told[-1]["joined"] and told[-1]["reason"] == ""
     room.close()
     desk.close()
 
