@@ -110,7 +110,8 @@ async def stamps(servers: Sequence[Watched], max_error_ms: float) -> list[Stamp]
         if not outcome.ok:
             reasons.append(f"{outcome.server}: {outcome.text}")
             continue
-        server.status, server.offset = outcome.values
+        status, server.offset = outcome.values
+        server.take_status(status)
         stamp = Stamp(outcome.values[1], server.output_delay())
         if stamp.offset.error * 1000.0 > max_error_ms:
             reasons.append(

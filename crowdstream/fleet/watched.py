@@ -133,7 +133,7 @@ class Watched:
             async with self.client() as client:
                 asked_at = self._monotonic()
                 reply = await client.call("/status", timeout=REPLY_SECONDS)
-                self._take_status(parse_status(reply), asked_at)
+                self.take_status(parse_status(reply), asked_at)
                 if not self.version:
                     reply = await client.call("/version", timeout=REPLY_SECONDS)
                     _name, major, minor, patch = parse_version(reply)
@@ -156,7 +156,11 @@ class Watched:
         if self._in_a_row >= REOPEN_FAILURES and self._users == 0:
             self.close()  # calls under way would never end, so only while there are none
 
-    def _take_status(self, status: Status, asked_at: float = math.inf) -> None:
+    def take_status(self, status: Status, asked_at: float = math.inf) -> None:
+        """Take a status, and report what has happened since the one before.
+
+        `asked_at`: when it was requested, in monotonic seconds.
+        """
         now, before = self._monotonic(), self.status
         restarted = self._restart.update(status, now, asked_at)
         if not self.answers:

@@ -114,6 +114,16 @@ def test_a_longer_latency_starts_earlier() -> None:
     run(scene, 0.0, 0.0)
 
 
+def test_a_gap_is_reported_although_a_start_is_the_first_to_see_it() -> None:
+    async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
+        fakes[0].status["missing_pages"] = 3
+        await send_together(fleet.servers, "/deck/A/play", (), MIN_LEAD_SECONDS)
+        assert fleet.servers[0].gap == "3 more missing pages"
+        assert fleet.log[-1].text == "3 more missing pages"
+
+    run(scene, 0.0)
+
+
 def test_nothing_is_sent_if_one_clock_is_too_uncertain() -> None:
     async def scene(fakes: list[FakeMember], fleet: Fleet) -> None:
         fakes[1].delay = 0.05

@@ -88,7 +88,7 @@ def test_underruns_count_by_their_rate() -> None:
     one = Watched(Member("main", "x"), lambda *entry: reports.append(entry), lambda: now)
 
     def poll(underruns: int) -> tuple[str, list[str]]:
-        one._take_status({"frame": now, "sample_rate": 1.0, "underruns": underruns})
+        one.take_status({"frame": now, "sample_rate": 1.0, "underruns": underruns})
         return one.health()
 
     assert poll(7) == (OK, []), "what it counted before is not new"
