@@ -26,10 +26,11 @@ class Consent:
         self._key = secrets.token_bytes(32)
         self._open: dict[str, None] = {}
 
-    def allows(self, tool: str, address: str) -> bool:
-        """Whether a tool may send a command to an address."""
-        return tool in self._tools or any(
-            fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns
+    def allows(self, tool: str, *addresses: str) -> bool:
+        """Whether a tool may send a command to an address, and one that this command sends."""
+        return tool in self._tools or all(
+            any(fnmatch.fnmatchcase(address, pattern) for pattern in self._patterns)
+            for address in addresses
         )
 
     def remember(self, tool: str) -> None:

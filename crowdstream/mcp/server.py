@@ -111,7 +111,7 @@ class ToolServer:
             call = tool.bind(params.arguments or {})
         except BadArguments as error:
             return _refused(str(error))
-        if tool.command.writes and not self._consent.allows(tool.name, call.address):
+        if tool.command.writes and not self._consent.allows(tool.name, *call.addresses):
             outcome = await self._ask(context, params, tool, call)
             if outcome is not None:
                 return outcome
@@ -133,9 +133,12 @@ class ToolServer:
             return self._judge(responses[_QUESTION], tool, call)
         capabilities = context.session.client_capabilities
         if capabilities is None or capabilities.elicitation is None:
+            patterns = " ".join(
+                f"'{address}'" for address in (tool.command.address, *call.addresses[1:])
+            )
             return _refused(
                 f"{call}: refused, because it changes the server. Start crowdstream mcp with "
-                f"--allow-write, or with --allow-write '{tool.command.address}' in which * stands "
+                f"--allow-write, or with --allow-write {patterns} in which * stands "
                 "for what is in braces, or use a client that can ask its user (elicitation)"
             )
         question = types.ElicitRequestFormParams(

@@ -19,6 +19,8 @@ _NO_TOOLS = frozenset((
 # They do what newer addresses do, and two names for one thing mislead a reader.
 _NO_SUBJECT = "existing-sequencers"
 AT_BEAT = "at_beat"
+# They send another command, whose address is their second argument.
+_SCHEDULING = ("/clock/at", "/clock/next")
 
 
 class BadArguments(ValueError):
@@ -32,6 +34,12 @@ class CommandCall:
     address: str
     arguments: tuple[Any, ...]
     at_beat: float | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its address, and that of the command that it schedules."""
+        scheduled = self.arguments[1:2] if self.address in _SCHEDULING else ()
+        return (self.address, *map(str, scheduled))
 
     def __str__(self) -> str:
         words = [self.address, *(str(value) for value in self.arguments)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,12 +29,22 @@ class FakeClient:
         return self._values
 
 
+def use(
+    name: str, arguments: dict[str, Any], allowed: tuple[str, ...], *values: Any
+) -> types.CallToolResult:
+    """Use a tool with the consent to some addresses, for a program that cannot ask its user."""
+    server = ToolServer(FakeClient(*values), Consent(allowed))  # type: ignore[arg-type]
+    params = types.CallToolRequestParams(name=name, arguments=arguments)
+    context = SimpleNamespace(session=SimpleNamespace(client_capabilities=None))
+    result = asyncio.run(server._call(context, params))  # type: ignore[arg-type]
+    assert isinstance(result, types.CallToolResult)
+    return result
+
+
 def result_of(name: str, *values: Any) -> Any:
     """Use the tool `name`; return its structured result."""
-    server = ToolServer(FakeClient(*values), Consent())  # type: ignore[arg-type]
-    params = types.CallToolRequestParams(name=name)
-    result = asyncio.run(server._call(None, params))  # type: ignore[arg-type]
-    assert isinstance(result, types.CallToolResult) and not result.is_error
+    result = use(name, {}, (), *values)
+    assert not result.is_error
     assert json.loads(result.content[0].text) == result.structured_content  # type: ignore[union-attr]
     return result.structured_content
 
@@ -46,3 +57,20 @@ def test_a_schedule_without_a_next_change_can_be_queried() -> None:
 
 def test_numbers_that_json_cannot_express_are_null() -> None:
     assert result_of("clock_time", math.nan, -math.inf, 1.5)["reply"] == [None, None, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [
+        (("/clock/*",), True), (("/deck/*",), True), (("/clock/*", "/deck/*/stop"), False),
+        (("*",), False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("clock_at", {"beat": 8}), ("clock_next", {"quantum": "bar"})]
+)
+def test_a_command_that_is_scheduled_needs_consent_as_well(
+    name: str, arguments: dict[str, Any], allowed: tuple[str, ...], refused: bool
+) -> None:
+    result = use(name, {**arguments, "address": "/deck/A/stop"}, allowed)
+    assert bool(result.is_error) is refused
