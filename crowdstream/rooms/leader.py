@@ -35,6 +35,7 @@ from crowdstream.rooms.steering import Place
 
 MAX_ROOMS = 32
 SILENT_SECONDS = 3.0  # without a packet, after which a room counts as lost
+RESTART_SECONDS = 0.3  # the shortest time in which a room's process is restarted
 MAX_USED = 65536  # sessions that have ended: their packets are not accepted again
 MAX_NAME = 64
 _OF_A_SESSION = bytes((JOIN,)), bytes((PROBE,))
@@ -147,17 +148,27 @@ class Leader:
         except ValueError:
             return False
         self._retire(session)
+        name = str(about.get("name", "room"))[:MAX_NAME]
+        self._forget_former(name, address, at)
         reason = self._unsuitable(about)
         if reason:
             self.refused += 1
             self._send(seal.make(REFUSAL, reason.encode()[:500]), address)
-            self._report("refused", {"name": str(about.get("name"))[:MAX_NAME], "reason": reason})
+            self._report("refused", {"name": name, "reason": reason})
             return True
-        room = Room(str(about.get("name", "room"))[:MAX_NAME], address, seal, at)
+        room = Room(name, address, seal, at)
         self.rooms[session] = room
         self._send(seal.make(WELCOME, b""), address)
         self._report("joined", {"room": session.hex(), "name": room.name})
         return True
+
+    def _forget_former(self, name: str, address: Any, at: float) -> None:
+        # A room whose process was restarted is back, and not lost when its former session ends.
+        # Another one of that name on the same machine is not silent.
+        for session, room in list(self.rooms.items()):
+            same = room.name == name and room.address[0] == address[0]
+            if same and at - room.heard_at > RESTART_SECONDS:
+                del self.rooms[session]
 
     def _retire(self, session: bytes) -> None:
         if len(self._used) == MAX_USED:

@@ -82,6 +82,19 @@ def test_a_room_that_is_back_at_once_is_not_counted_twice_for_long() -> None:
     assert len(world.leader.rooms) == 2
 
 
+def test_a_room_that_was_restarted_is_not_reported_as_lost() -> None:
+    world = World()
+    world.run(3.0)
+    world.rooms[0].kill()
+    world.run(1.0)
+    world.rooms[0].start()
+    world.run(1.0)
+    assert len(world.leader.rooms) == 2
+    world.run(5.0)
+    assert [event for event, _ in world.events] == ["joined"] * 3
+    assert len(world.leader.rooms) == 2
+
+
 def test_rooms_play_on_without_their_leader_and_find_it_again() -> None:
     world = World()
     world.run(30.0)
