@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from crowdstream.analysis.result import Analysis
+from crowdstream.analysis.result import Analysis, second_of
 from crowdstream.audiofile.loudness import SILENCE
 from crowdstream.dj.setfile.model import BEATS_PER_BAR
 
@@ -69,7 +69,11 @@ class TrackFeatures:
         step = math.ceil((len(anchors) - 1) / (MAX_ANCHORS - 1))
         kept = [*anchors[:-1:step], anchors[-1]]
         # The first and last segment extrapolate, so anchors before the file's start are not needed.
-        return tuple((float(beat), float(second)) for beat, second in kept if second >= 0)
+        pairs = [(float(beat), float(second)) for beat, second in kept if second >= 0]
+        if len(pairs) == 1:  # a person has moved the first of two by a part of a beat
+            after = pairs[0][0] + 1.0
+            pairs.append((after, second_of(anchors, after)))
+        return tuple(pairs)
 
     def second(self, beat: float) -> float:
         """Return the position in the file, in seconds, of a beat."""

@@ -13,10 +13,11 @@ from crowdstream.dj.key_compatibility import best_key_fit, key_fit, transposed
 from crowdstream.dj.planning.candidates import Candidates
 from crowdstream.dj.planning.energy_curve import CurveError, find_curve
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.planner import Plan, Planner, PlanOptions
+from crowdstream.dj.planning.planner import Plan, Planner, PlanOptions, entry_of
 from crowdstream.dj.planning.plot import plot_set
 from crowdstream.dj.setfile.tempo_map import TempoMap
 from crowdstream.dj.track_features import TrackFeatures
+from crowdstream.library.refit import with_downbeat
 from crowdstream.offline.session import Session
 from crowdstream.settings import Settings
 from tests.support.track_analyses import analysis, club
@@ -140,6 +141,15 @@ def test_features_are_indexed_by_beats() -> None:
     assert not features.has_vocals(0, 32)
     assert features.energy(0, 32) < features.energy(96, 128)
     assert features.loudness(96, 128) > features.loudness(0, 32) + 3
+
+
+def test_a_corrected_downbeat_may_move_the_first_anchor_before_the_file() -> None:
+    corrected = with_downbeat(analysis(120), 0.4)
+    assert corrected.tempo.anchors[0][1] < 0.0
+    features = TrackFeatures("/x", "x", corrected)
+    assert len(features.anchors) == 2
+    assert [features.second(beat) for beat in (0, 4)] == pytest.approx([0.4, 2.4])
+    assert entry_of(features, 0.0, 1.0, "").bpm == pytest.approx(120.0)
 
 
 def test_a_track_without_a_beat_has_bars_of_two_seconds() -> None:
