@@ -131,6 +131,8 @@ class Player:
             self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
         elif address == "/fail" and values[:1] in (("/changes/subscribe",), ("/dj/register",)):
             self._set_note(f"the server refuses the DJ: {' '.join(map(str, values[1:]))}")
+        elif address == "/cancelled" and values and str(values[0]).startswith("/cancel"):
+            self._send_again(now)
         elif address == "/dj/replaced":
             self.state = replace(state, note="another DJ has taken over", finished=True)
         else:
@@ -241,8 +243,12 @@ class Player:
         beat, at = self._beat_at
         expected = beat + (now - at) * self.link.bpm / 60.0
         shift = BEATS_PER_BAR * round((self.link.beat - expected) / BEATS_PER_BAR)
-        offset = self.state.offset + shift
-        self.state = state = replace(self.state, offset=offset, closing=False)
+        self.state = replace(self.state, offset=self.state.offset + shift)
+        self._send_again(now)
+
+    def _send_again(self, now: float) -> None:
+        # Schedule what is left of a transition, or of the end, whose commands were discarded.
+        self.state = state = replace(self.state, closing=False)
         if state.mix is None or state.stage != Stage.MIXING:
             return
         started = handover.start_transition(state, state.mix, self._context(now, self.link.beat))

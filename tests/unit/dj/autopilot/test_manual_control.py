@@ -80,6 +80,22 @@ def test_the_mix_goes_on_after_a_reset_of_the_clock(
     assert len(sim.gaps) == 1
 
 
+@pytest.mark.parametrize("beat", [33.5, 41.0])
+def test_commands_that_a_person_cancels_are_sent_again(
+    sim: SimulatedDj, tmp_path: Path, beat: float
+) -> None:
+    dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "abc", beats=112)))
+    sim.until(lambda: current_track(dj) == "a" and dj.player.state.stage == "going")
+    sim.until(lambda: sim.deck("A", "beat") > beat)
+    sim.send("/cancel")
+    if beat < 40.0:
+        assert start_beat(sim, "A", "B") == pytest.approx(40.0, abs=1e-3)
+    sim.until(lambda: current_track(dj) == "b", 5.0)
+    sim.seconds(1.0)
+    assert sim.deck("A", "state") != "playing" and sim.deck("B", "low") == 1.0
+    assert not list(dj.player.override)
+
+
 def test_stopping_the_playing_deck_starts_the_next_track(sim: SimulatedDj, tmp_path: Path) -> None:
     dj = sim.start_dj(SetFileSelector(tone_set(tmp_path, "abc")))
     sim.until(lambda: current_track(dj) == "a" and sim.deck("A", "beat") > 14.0)
