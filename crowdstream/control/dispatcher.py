@@ -315,6 +315,7 @@ class Dispatcher:
         self.subscribers.mark_alive(sender)
         self.changes.watchers.mark_alive(sender)
         self.feedback.subscribers.mark_alive(sender)
+        self.meters.mark_alive(sender, self.monotonic())
         self.state_changed = True
         messages, faults = read(packet)
         for fault in faults:

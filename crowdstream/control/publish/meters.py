@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from crowdstream.commands.errors import Refused
 from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS, Request
+from crowdstream.control.publish.subscribers import SILENT_SECONDS
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import DECKS, STEMS, TAP_STEM
 from crowdstream.desk.opcodes import METERS_MIX, METERS_STEMS
 from crowdstream.desk.taps import CONTROL, release_tap, request_tap
 from crowdstream.monitor.meters import FLOOR, MeterReader, Reading
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -21,6 +25,7 @@ class _Subscriber:
     rate: float
     stems: bool
     due: float
+    last_message: float
     reader: MeterReader
     shown: dict[str, Reading] = field(default_factory=dict)
 
@@ -49,18 +54,32 @@ class Meters:
     def subscribe(self, request: Request, rate: float, stems: bool, now: float) -> None:
         """Send meters to a command's sender `rate` times per second; 0 unsubscribes it.
 
-        Raises `Refused` when there are too many subscribers.
+        When there are too many subscribers, the one that was silent longest is removed; see
+        `subscribers.SILENT_SECONDS`. Raises `Refused` if there is none.
         """
         if rate == 0:
             self.unsubscribe(request.sender)
         else:
             others = self._subscribers.keys() - {request.sender}
             if len(others) >= MAX_SUBSCRIBERS:
-                raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed to meters already")
+                self._remove_silent(now)
             self._subscribers[request.sender] = _Subscriber(
-                request, rate, stems, now, MeterReader(self._desk)
+                request, rate, stems, now, now, MeterReader(self._desk)
             )
         self._switch()
+
+    def mark_alive(self, sender: Any, now: float) -> None:
+        """Note that `sender` has sent a message and is not silent."""
+        subscriber = self._subscribers.get(sender)
+        if subscriber is not None:
+            subscriber.last_message = now
+
+    def _remove_silent(self, now: float) -> None:
+        silent = min(self._subscribers, key=lambda one: self._subscribers[one].last_message)
+        if now < self._subscribers[silent].last_message + SILENT_SECONDS:
+            raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed to meters already")
+        log.info("%s was silent for a long time: its meters go to another client", silent)
+        del self._subscribers[silent]
 
     def unsubscribe(self, sender: Any) -> None:
         """Stop sending meters to `sender`."""
@@ -78,7 +97,7 @@ class Meters:
     def restore(self, request: Request, rate: float, stems: bool, now: float) -> None:
         """Resume a saved subscription. The engine is measuring for it already."""
         reader = MeterReader(self._desk)
-        self._subscribers[request.sender] = _Subscriber(request, rate, stems, now, reader)
+        self._subscribers[request.sender] = _Subscriber(request, rate, stems, now, now, reader)
 
     def held_taps(self) -> list[int]:
         """Taps held in order to measure stems."""

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crowdstream.control.engine_queue.request import MAX_SUBSCRIBERS
+from crowdstream.control.publish.subscribers import SILENT_SECONDS
 from crowdstream.desk.constants import DECKS, STEMS, TAP_STEM
 from crowdstream.desk.opcodes import METERS_MIX, METERS_STEMS
 from crowdstream.monitor.meters import FLOOR
@@ -35,6 +37,21 @@ def test_meters_show_the_levels_of_a_playing_track(rig: Rig, tone: str) -> None:
     peak, rms, lufs = _latest(rig)["master"]
     assert (peak, rms, lufs) == pytest.approx((-26.0, -29.0, -26.0), abs=0.15)
     assert not {"A", "C", "D", "cue", "B/1"} & _latest(rig).keys()
+
+
+def test_clients_that_have_vanished_make_room_for_others(rig: Rig) -> None:
+    clients = [("127.0.0.1", 50000 + number) for number in range(MAX_SUBSCRIBERS + 1)]
+    for client in clients:
+        rig.send("/meters", 1.0, sender=client)
+    assert rig.fails() == [f"/meters {MAX_SUBSCRIBERS} clients are subscribed to meters already"]
+    rig.time += SILENT_SECONDS + 1.0
+    for client in clients[1:MAX_SUBSCRIBERS]:
+        rig.send("/version", sender=client)  # all but the first keep sending
+    rig.send("/meters", 1.0, sender=clients[-1])
+    assert len(rig.fails()) == 1
+    assert set(rig.core.meters.senders()) == set(clients[1:])
+    rig.send("/meters", 1.0, sender=("127.0.0.1", 60000))
+    assert len(rig.fails()) == 2
 
 
 def test_meters_are_sent_on_changes_at_the_requested_rate(rig: Rig, tone: str) -> None:
