@@ -227,6 +227,7 @@ class Dispatcher:
         )
         self.link = LinkSync(self, settings.link, self.notify, self.events.report)
         self.midi_ticks = MidiTicks(desk, self.beat_clock, self.clock, monotonic, self.reply_to)
+        self.subscribers.on_removed = self.midi_ticks.forget
         self._quiet = LineThrottle(monotonic)
         self._burst = LogBurstLimiter(monotonic)
         self._last_beat = -1

@@ -32,6 +32,8 @@ class Subscribers:
         self._known: dict[Any, tuple[int, Reply]] = {}
         self._last_message: dict[Any, float] = {}
         self._listeners: list[Callable[[str, tuple[Any, ...]], None]] = []
+        self.on_removed: Callable[[Any], None] = lambda _sender: None
+        """Called with each client that was removed because it was silent."""
 
     def __len__(self) -> int:
         """Number of subscribers."""
@@ -79,6 +81,7 @@ class Subscribers:
             raise Refused(f"{MAX_SUBSCRIBERS} clients are subscribed already")
         log.info("%s was silent for a long time: its subscription goes to another client", silent)
         self.remove(silent)
+        self.on_removed(silent)
 
     def remove(self, sender: Any) -> int:
         """Unsubscribe a sender; returns the number it had, 0 if it had none."""

@@ -46,6 +46,17 @@ def test_controllers_keep_their_values_when_clients_come_and_go() -> None:
         assert values == ["/deck/A/level"]
 
 
+def test_a_removed_client_receives_no_clock_ticks_either() -> None:
+    with Rig() as rig:
+        clients = [("127.0.0.1", 50000 + number) for number in range(MAX_SUBSCRIBERS + 1)]
+        for client in clients[:MAX_SUBSCRIBERS]:
+            rig.send("/notify", 1, sender=client)
+        rig.send("/clock/ticks", 24, sender=clients[0])
+        rig.time += SILENT_SECONDS + 1.0
+        rig.send("/notify", 1, sender=clients[-1])
+        assert rig.core.midi_ticks.senders() == []
+
+
 @pytest.mark.parametrize("on", [0, 1])
 def test_an_unsubscribed_place_is_reused(on: int) -> None:
     with Rig() as rig:
