@@ -146,8 +146,7 @@ class Supervisor:
                 left = max(MIN_WAIT_SECONDS, self._hangs_at() - time.monotonic())
                 if self._upgrades.rollout:
                     left = min(left, UPGRADE_LOOK_SECONDS)
-                timeout = None if math.isinf(left) else 1000 * left
-                ready = {fd for fd, _events in poll.poll(timeout)}
+                ready = self._wait(poll, left)
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 if ours.fileno() in ready and not self._receive(ours):
@@ -160,6 +159,14 @@ class Supervisor:
                     self._upgrades.tick(self._kept)
             self._receive(ours)  # its last messages
         self._connection = None
+
+    def _wait(self, poll: select.poll, seconds: float) -> set[int]:
+        # Wait up to `seconds`; return the descriptors that are readable.
+        begin = time.monotonic()
+        ready = {fd for fd, _events in poll.poll(None if math.isinf(seconds) else 1000 * seconds)}
+        # After a pause of the machine, control had no time for a heartbeat either.
+        self._last_heartbeat += max(0.0, time.monotonic() - begin - seconds)
+        return ready
 
     def _watch_clients(self, poll: select.poll, watched: set[int]) -> set[int]:
         # Wait for the clients that request upgrades, too; returns their descriptors.

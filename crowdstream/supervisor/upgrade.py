@@ -37,6 +37,7 @@ MIN_TRIAL_SECONDS, MAX_TRIAL_SECONDS = 1.0, 3600.0
 ROLLOUT_SECONDS = 90.0  # for replacing all processes, without the time spent waiting
 YIELD_SECONDS = 3.0  # for control to handle what it has received, and to exit
 STANDSTILL_SECONDS = 2.0  # without a new frame, after which the new version has failed
+MAX_TICK_SECONDS = 1.0  # between two ticks; more is a pause of the machine, which does not count
 OBSERVE_SECONDS = 0.5  # without a new frame, after which its engines are observed
 STARVED_SECONDS = 10.0  # the same if an engine gets no processor meanwhile
 MAX_MESSAGE_BYTES = 1 << 16
@@ -142,6 +143,7 @@ class Upgrades:
         self._clients: list[socket.socket] = []
         self._observe = observe
         self._observed: list[StarvationMonitor] = []  # engines while no frame is rendered
+        self._ticked = 0.0  # monotonic seconds of the latest tick, or of the beginning of the stage
         self._ended: set[str] = set()  # names of processes that were dead at the latest check
 
     # Requests ------------------------------------------------------------------------------
@@ -301,6 +303,10 @@ class Upgrades:
         if one is None:
             return
         now = self._monotonic()
+        # After a pause of the machine, no other process had the time to do anything either.
+        paused = max(0.0, now - self._ticked - MAX_TICK_SECONDS)
+        one.frame_at, one.until = min(now, one.frame_at + paused), one.until + paused
+        self._ticked = now
         if one.stage == "yielding":
             if now > one.until:
                 self._kill()
@@ -438,6 +444,7 @@ class Upgrades:
         one = self.rollout
         assert one is not None
         one.stage, one.text = stage, text
+        self._ticked = self._monotonic()
         self._tell({"stage": stage, "text": text})
 
     def _end(self, message: dict[str, Any]) -> None:

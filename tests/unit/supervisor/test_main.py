@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,20 @@ def harness() -> Iterator[Harness]:
 
 def test_control_without_a_heartbeat_is_killed(harness: Harness) -> None:
     assert not harness.killed_after(HUNG_SECONDS - 0.1)
+    assert harness.killed_after(0.2)
+
+
+def test_a_pause_of_the_machine_is_no_missing_heartbeat(harness: Harness) -> None:
+    class Poll:
+        """Returns an hour late."""
+
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            harness.now += milliseconds / 1000 + 3600.0
+            return []
+
+    poll: Any = Poll()
+    assert harness.supervisor._wait(poll, HUNG_SECONDS / 2) == set()
+    assert not harness.killed_after(HUNG_SECONDS / 2 - 0.1)
     assert harness.killed_after(0.2)
 
 

@@ -190,6 +190,7 @@ def test_a_new_version_that_works_becomes_current_after_its_trial(server: Server
 
 
 def test_control_that_does_not_yield_is_killed(server: Server) -> None:
+    server.now += 86400.0  # without an upgrade
     server.request(server.connect())
     server.pass_time(YIELD_SECONDS - 1.0)
     assert not server.killed()
@@ -303,6 +304,20 @@ def test_a_step_that_waits_is_shown_once(server: Server) -> None:
     server.upgrades.control_reports({"step": "the engine is being replaced", "waits": False})
     texts = [one["text"] for one in received(client)]
     assert texts == ["the engine waits for silence", "the engine is being replaced"]
+
+
+def test_a_pause_of_the_machine_is_not_a_part_of_the_trial(server: Server) -> None:
+    server.until_trial()
+    server.turn()
+    server.advances = False
+    server.turn(3600.0)
+    server.pass_time(STANDSTILL_SECONDS / 2)
+    assert not server.killed(), "no engine was able to render"
+    server.advances = True
+    server.pass_time(TRIAL_SECONDS / 2)
+    assert server.upgrades.rollout is not None
+    server.pass_time(TRIAL_SECONDS)
+    assert server.upgrades.rollout is None and not server.killed()
 
 
 def test_another_layout_waits_for_silence_and_starts_afresh(server: Server) -> None:
