@@ -335,6 +335,7 @@ class EnginePool:
         if why in ("died", "hung") and self._playing_since is not None:
             self._count_death(self._died_early())
         self._playing_since = self._monotonic()
+        self._still_seconds = 0.0  # since its takeover: the latest block may be an old one
         self._settle_on(info)
         self._next_start = self._monotonic() + MIN_RESTART_DELAY
         self.changed(info, "device" if self.searching else why)

@@ -211,6 +211,19 @@ def test_control_that_stood_still_as_well_has_not_noticed_a_stalled_device(desk:
     assert pool.engines.readings()["device_lost"] == 0 and not pool.children[0].ended
 
 
+def test_an_engine_that_took_long_to_start_has_time_for_its_first_block(desk: Desk) -> None:
+    pool = PoolHarness(desk, standby="off")
+    desk.clock["callback_ns"] = round(pool.now * 1e9)
+    pool.rest(1.0)
+    pool.die(0)
+    pool.rest(2 * STANDSTILL_SECONDS)
+    pool.take_over(1)
+    pool.rest(STANDSTILL_SECONDS - REST_SECONDS)
+    assert not pool.children[1].ended, "its device is still starting"
+    pool.rest(3 * REST_SECONDS)
+    assert pool.children[1].ended and pool.engines.searching
+
+
 def test_a_built_in_clock_that_stands_still_is_replaced_and_not_searched_for(desk: Desk) -> None:
     pool = PoolHarness(desk, standby="off", driver="null")
     pool.engines.on_first_engine_ready({"ready": asdict(CLOCK)})
