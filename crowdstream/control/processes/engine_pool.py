@@ -40,6 +40,7 @@ FIRST_STANDBY_DELAY = 0.5
 MIN_RESTART_DELAY = 0.5  # s before an engine that has gone is replaced
 MAX_RESTART_DELAY = 30.0  # s, the upper limit when engines fail repeatedly
 STANDSTILL_SECONDS = 4.0  # without a block, where no standby watches the engine
+TAKEOVER_SECONDS = 10.0  # without a block, after which a standby that is ready hangs as well
 MAX_TICK_SECONDS = 1.0  # the most that one tick counts of it: control may have stood still as well
 EARLY_DEATH_SECONDS = 0.5  # an engine that dies within this time counts as failed at once
 MAX_DEATHS = 5  # such deaths in a row before the server gives up
@@ -285,7 +286,11 @@ class EnginePool:
         self._ticked = now
         if latest is None or latest != self._latest_block:
             self._latest_block, self._still_seconds = latest, 0.0
-        engine = self._in_state("plays")
+        engine, standby = self._in_state("plays"), self._in_state("standby")
+        if engine is None and standby is not None and self._still_seconds > TAKEOVER_SECONDS:
+            log.error("the standby has not taken over for %g s: it is replaced", TAKEOVER_SECONDS)
+            self._remove(standby, failed=True)
+            self._next_start = 0.0
         if engine is None or self._standbys():
             return
         if self._still_seconds > STANDSTILL_SECONDS:

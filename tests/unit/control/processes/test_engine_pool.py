@@ -19,6 +19,7 @@ from crowdstream.control.processes.engine_pool import (
     MAX_SECONDS,
     MIN_RESTART_DELAY,
     STANDSTILL_SECONDS,
+    TAKEOVER_SECONDS,
     EnginePool,
 )
 from crowdstream.desk.block import Desk
@@ -222,6 +223,23 @@ def test_an_engine_that_took_long_to_start_has_time_for_its_first_block(desk: De
     assert not pool.children[1].ended, "its device is still starting"
     pool.rest(3 * REST_SECONDS)
     assert pool.children[1].ended and pool.engines.searching
+
+
+def test_a_standby_that_does_not_take_over_is_replaced(desk: Desk) -> None:
+    pool = PoolHarness(desk)
+    pool.wait(FIRST_STANDBY_DELAY)
+    pool.emit(1, standby="warm")
+    desk.clock["callback_ns"] = round(pool.now * 1e9)
+    pool.rest(1.0)
+    pool.die(0)
+    pool.rest(TAKEOVER_SECONDS - 1.0)
+    assert not pool.children[1].ended, "it may be opening the device"
+    pool.rest(4 * REST_SECONDS)
+    assert pool.children[1].ended and pool.roles()[2:] == ["standby"]
+    pool.rest(60.0)
+    assert len(pool.children) == 3, "a start may take long"
+    pool.take_over(2)
+    assert pool.engines.pids() == {"engine": 1003}
 
 
 def test_a_built_in_clock_that_stands_still_is_replaced_and_not_searched_for(desk: Desk) -> None:
