@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 IDLE_END_SECONDS = 1.0  # for a recorder without a recording to exit
 END_SECONDS = 10.0  # for the recorder to finish its files when the server shuts down
+SAFE_DISTANCE = 1000  # between the numbers of an earlier control and of this one
 
 
 class Process(Protocol):
@@ -251,7 +252,7 @@ class RecorderClient:
         process: Process | None,
     ) -> None:
         """Resume recordings from saved state. `process`: the recorder, if it is running."""
-        self._number, self._process = note["number"], process
+        self._number, self._process = note["number"] + SAFE_DISTANCE, process
         for one in note["sessions"]:
             session = Session.from_state(one, request)
             self._sessions[session.number] = session
@@ -268,6 +269,13 @@ class RecorderClient:
         return [tap for session in self._sessions.values() for tap in session.held]
 
     def _take_inventory(self, open_sessions: list[int]) -> None:
+        # An earlier control has begun sessions unknown to this one just before it died.
+        for number in [one for one in open_sessions if one not in self._sessions]:
+            text = "a recording that began as control died was ended: start it again"
+            log.warning("%s", text)
+            self.report("recording", text)
+            if self._process is not None:
+                self._process.send({"do": "stop", "id": number, "frame": 0, "at_once": True})
         # Sessions unknown to the recorder were finished while no control process ran. One that has
         # begun since is in its queue.
         finished, self._restored = self._restored.difference(open_sessions), set()

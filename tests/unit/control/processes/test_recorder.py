@@ -381,6 +381,32 @@ def test_a_recording_that_begins_right_after_a_restart_of_control_is_known(
     assert list(finish(rig)) == ["a.wav"]
 
 
+def test_a_recording_that_began_as_control_died_does_not_run_on_unseen(
+    rig: Rig, tmp_path: Path
+) -> None:
+    recorder = InProcess(rig.desk)
+    path = tmp_path / "a.wav"
+    recorder.send({
+        "do": "start", "id": 4, "frame": 0, "format": "wav16", "files": [(0, str(path))],
+        "roots": [], "reserve": 0,
+    })  # fmt: skip
+    events: list[str] = []
+    rig.core.recordings.report = lambda _kind, text: events.append(text)
+    nothing: dict[str, Any] = {"number": 3, "sessions": []}
+    rig.core.recordings.restore(nothing, lambda _one: None, recorder)
+    rig.send("/record/start", str(tmp_path / "b.wav"))
+    rig.seconds(0.2)
+    assert "start it again" in events[0] and rig.status()["recording"] == 1
+    assert list(finish(rig)) == ["b.wav"]
+
+    def ended() -> bool:
+        rig.step()
+        return not recorder.recorder.busy
+
+    until(ended)
+    assert soundfile.info(path).frames < RATE
+
+
 def test_recordings_have_failed_if_the_recorder_died_with_control(
     rig: Rig, tmp_path: Path
 ) -> None:
