@@ -547,7 +547,8 @@ class Server:
                 self._health.processes.replace(("engine", "standby"), self._engines.pids())
                 self._health.processes.replace(("fork_server",), self._fork_server.pids)
                 self._health.tick(self.core.status.control_readings)
-                self._notifier.tick(self.desk.frame, self.core.status.line)
+                waits = self._engines.waits_for_device
+                self._notifier.tick(self.desk.frame, self.core.status.line, waits)
 
     def _tick_due(self) -> float:
         web = self._web.due() if self._web else math.inf

@@ -21,7 +21,8 @@ class Notifier:
     """Sends notifications to the service manager. Never blocks and never raises.
 
     With a watchdog (`$WATCHDOG_USEC`) a keep-alive is sent twice per timeout, but only while
-    the frame count advances: a running control loop does not prove that audio is playing.
+    the frame count advances: a running control loop does not prove that audio is playing. It need
+    not advance while playback waits for a sound device.
     $WATCHDOG_PID is ignored: it names the process that systemd started, which need not be this
     one.
     """
@@ -75,10 +76,13 @@ class Notifier:
         self._status = status
         self._send("READY=1", f"STATUS={status}")
 
-    def tick(self, frame: int, status: Callable[[], str]) -> None:
-        """Send a keep-alive and the status if due and the frame has advanced; call often."""
+    def tick(self, frame: int, status: Callable[[], str], waits: bool = False) -> None:
+        """Send a keep-alive and the status if due and the frame has advanced; call often.
+
+        `waits`: playback waits for its sound device.
+        """
         now = self._monotonic()
-        if not self._enabled or now < self._next or frame == self._frame:
+        if not self._enabled or now < self._next or (frame == self._frame and not waits):
             return
         self._next = now + self._interval
         self._frame = frame

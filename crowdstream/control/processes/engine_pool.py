@@ -402,6 +402,12 @@ class EnginePool:
         engine = self._in_state("plays")
         return engine is not None and engine.child.is_foreign
 
+    @property
+    def waits_for_device(self) -> bool:
+        """Whether no engine plays until the device is back, as the settings want it."""
+        wanted = self._settings.device_lost == "wait"
+        return wanted and self.searching and self._in_state("plays") is None
+
     def own_guard(self) -> Engine | None:
         """The engine of this version that stands by beside one of another version, if any."""
         return next(

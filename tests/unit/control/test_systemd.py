@@ -50,6 +50,20 @@ def test_ready_then_watchdog_at_half_the_interval_while_frames_advance(
     assert manager.heard() == ["WATCHDOG=1\nSTATUS=it plays again"]
 
 
+def test_a_server_that_waits_for_its_device_is_not_restarted(
+    manager: Manager, tmp_path: Path
+) -> None:
+    """With `--device-lost wait`, no frame is rendered until it is back, and the tracks stay."""
+    now = 0.0
+    notifier = Notifier(str(tmp_path / "notify"), 10.0, lambda: now)
+    notifier.ready(100, "fine")
+    manager.heard()
+    for waits in (True, True, False):
+        now += 6.0
+        notifier.tick(100, lambda: "fine", waits)
+        assert manager.heard() == (["WATCHDOG=1"] if waits else [])
+
+
 def test_without_a_watchdog_only_changes_are_sent(manager: Manager, tmp_path: Path) -> None:
     now = 0.0
     notifier = Notifier(str(tmp_path / "notify"), 0.0, lambda: now)

@@ -157,6 +157,7 @@ def test_a_lost_device_is_searched_for_until_it_is_found(desk: Desk) -> None:
     pool.wait(FIRST_STANDBY_DELAY)
     pool.take_over(1, "device", CLOCK)
     assert pool.engines.searching and pool.notified == [("built-in clock", "device")]
+    assert not pool.engines.waits_for_device
     pool.wait(MIN_RESTART_DELAY)
     assert pool.roles()[-1] == "search"
     assert pool.children[2].request["device"] == "card (ALSA)"
@@ -171,6 +172,7 @@ def test_no_engine_plays_while_waiting_for_the_device(desk: Desk) -> None:
     pool.wait(FIRST_STANDBY_DELAY)
     pool.emit(1, lost="device")
     assert pool.notified == ["device"] and pool.engines.pids() == {}
+    assert pool.engines.waits_for_device
     pool.wait(0.0)
     pool.wait(60.0)
     assert pool.roles() == ["first", "standby", "search"]
@@ -198,6 +200,7 @@ def test_control_notices_a_stalled_device_when_there_is_no_standby(desk: Desk) -
     assert not pool.engines.searching
     pool.rest(2 * REST_SECONDS)
     assert pool.engines.searching and pool.children[0].ended
+    assert not pool.engines.waits_for_device, "it should play: a restart may help"
     assert pool.roles() == ["first", "search"]
 
 
