@@ -27,6 +27,7 @@ class FakeSession:
         self.peers = peers
         self.drift = 0.0
         self.silent = False
+        self.kills = 0
         self.playing, self.play_at = False, 0.0
         self.sent: list[dict[str, Any]] = []
         self.enabled = True
@@ -50,6 +51,9 @@ class FakeSession:
 
     def enable(self, on: bool) -> None:
         self.enabled = on
+
+    def kill(self) -> None:
+        self.kills += 1
 
     # What the other peers do
 

@@ -105,6 +105,9 @@ class LinkPeer(Protocol):
     def enable(self, on: bool) -> None:
         """Start the process soon, or stop it."""
 
+    def kill(self) -> None:
+        """Kill the process, which hangs; it is restarted."""
+
 
 class Host(Protocol):
     """The parts of the server that Link acts on, as `Dispatcher` provides them."""
@@ -386,6 +389,8 @@ class LinkSync:
         now = self._core.monotonic()
         if now > self._heard_at + SILENT_SECONDS:
             self.lost("its process does not answer")
+            if self._process is not None:
+                self._process.kill()
             return
         if now < self._step_at:
             return

@@ -137,6 +137,11 @@ class SupervisedProcess:
         if not on:
             self.close()
 
+    def kill(self) -> None:
+        """Kill the process, which hangs; `tick` notices its end and restarts it."""
+        if self._process is not None:
+            self._process.kill()
+
     def due(self) -> float:
         """Return when `tick` has work (monotonic seconds); infinity if it can wait for news."""
         if self._process is not None:

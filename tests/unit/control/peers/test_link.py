@@ -474,6 +474,7 @@ def test_a_process_that_dies_or_hangs_is_reported_once_and_found_again(rig: Rig)
     session.run(SILENT_SECONDS + 1.0)
     assert state(rig) == "failed"
     assert "does not answer" in events(rig, "link")[-1]
+    assert session.kills == 1
     session.silent = False
     session.run(20.0)
     assert state(rig) == "locked"

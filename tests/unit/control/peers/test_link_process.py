@@ -67,6 +67,28 @@ def test_a_process_that_dies_is_reported_once_and_started_again() -> None:
         assert "signal 9" in events[0]
 
 
+def test_a_process_that_hangs_is_replaced() -> None:
+    made: list[FakeProcess] = []
+
+    def start() -> FakeProcess:
+        made.append(FakeProcess())
+        return made[-1]
+
+    with Rig(link="follower") as rig:
+        supervised = link_process(rig.core.link, start, lambda: rig.time)
+        supervised.tick()
+        made[0].messages.append(session(rig))
+        supervised.tick()
+        for _ in range(20):
+            rig.time += 0.5
+            rig.core.link.tick()
+            supervised.tick()
+        assert made[0].stopped and len(made) == 2
+        made[1].messages.append(session(rig))
+        supervised.tick()
+        assert rig.core.link.state == "alone"
+
+
 def test_a_process_that_cannot_be_started_is_tried_again() -> None:
     tries = []
 
