@@ -43,6 +43,7 @@ RELOAD_SECONDS = 10.0  # between two attempts to load a file
 # File frames by which a playhead may be off, and per frame between the two snapshots: those are of
 # different moments, and the tempo may be changing.
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 8.0, 0.001
+TEMPO_STEPS = 128  # in which a tempo that changes is averaged
 
 
 class Following:
@@ -285,10 +286,19 @@ class Following:
             track.ratio, track.quantum = float(info["ratio"]), float(info["quantum"])
             track.ratio_asked = float(info["ratio_asked"])
 
-    def _place_at(self, voice: dict[str, Any], frame: int) -> float:
+    def _place_at(self, track: Track, voice: dict[str, Any], frame: int) -> float:
         # File frame of the leader's voice at an own frame.
-        ahead = frame + self._shift - int(self._scene["frame"])
+        begin = int(self._scene["frame"]) - self._shift
+        ahead = float(frame - begin)
+        if track.on_deck:
+            ahead *= self._mean_tempo(begin, frame)
         return _in_loop(float(voice["place"]) + float(voice["speed"]) * ahead, voice)
+
+    def _mean_tempo(self, begin: int, end: int) -> float:
+        # That of the clock between two frames, relative to that at the first one.
+        clock, step = self._core.beat_clock, (end - begin) / TEMPO_STEPS
+        places = (begin + (number + 0.5) * step for number in range(TEMPO_STEPS))
+        return sum(map(clock.bpm_at, places)) / TEMPO_STEPS / clock.bpm_at(begin)
 
     def _compare_place(
         self, track: Track, own: dict[str, Any], theirs: dict[str, Any], frame: int
@@ -307,7 +317,7 @@ class Following:
                 )
             return
         ahead = abs(frame + self._shift - int(self._scene["frame"]))
-        wrong = own["place"] - self._place_at(theirs, frame)
+        wrong = own["place"] - self._place_at(track, theirs, frame)
         loop = theirs["loop"]
         if loop:
             length = max(1, loop[1] - loop[0])
@@ -317,7 +327,7 @@ class Following:
         # Not its size: that differs from one scene to the next by rounding.
         if self._differs(f"position\n{track.name}", True, at_once=False):
             at, _beat = self._next(1.0)
-            place = round(self._place_at(theirs, at))
+            place = round(self._place_at(track, theirs, at))
             if 0 <= place < track.frames:
                 core.deck_manager.jump(
                     track, place, self._request(at), {"op": OP_SEEK, "start": place}
@@ -385,7 +395,7 @@ class Following:
         soonest = core.clock.now() + round(0.3 * AHEAD_SECONDS * core.desk.sample_rate)
         if frame < soonest:
             frame = self._resumes[track.buffer] = self._entrance()
-        place = math.floor(self._place_at(voice, frame) + 0.5)
+        place = math.floor(self._place_at(track, voice, frame) + 0.5)
         if not 0 <= place < track.frames:
             return True  # it will have ended
         if not resident(core.desk, track, place):

@@ -126,6 +126,27 @@ def test_a_room_that_joins_takes_everything_over_on_a_bar(tmp_path: Path) -> Non
         assert ours == pytest.approx(theirs, abs=1.0)
 
 
+@pytest.mark.parametrize(("bpm", "passed"), [(150.0, 3.0), (100.0, 1.0)])
+def test_a_room_that_joins_during_a_ramp_of_the_tempo_is_in_step_at_once(
+    tmp_path: Path, bpm: float, passed: float
+) -> None:
+    with Pair(tmp_path) as pair:
+        leader = pair.leader
+        leader.send("/set_tempo", 120.0)
+        leader.send("/deck/A/load", music(pair))
+        pair.run(0.5)
+        leader.send("/deck/A/play")
+        pair.run(1.0)
+        leader.send("/clock/tempo", bpm, 16.0)
+        pair.run(passed)
+        pair.join()
+        pair.run(3.1)
+        assert voice(pair.room) == pytest.approx(voice(leader), abs=2.0)
+        pair.run(6.0)
+        assert voice(pair.room) == pytest.approx(voice(leader), abs=2.0)
+        assert pair.room.core.rooms.repairs == 0
+
+
 def voice(rig: Rig) -> float:
     """The file frame under the playhead of deck A when the mix was at frame 0 of it."""
     (track,) = [one for one in rig.core.voice_allocator.sounding()]
