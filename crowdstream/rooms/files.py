@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crowdstream.system.safe_open import open_to_read
+
 PART_BYTES = 65536  # at the beginning and at the end of a file
 MAX_INDEXED = 200_000  # files and folders of a room that are searched by content
 MAX_FOLDER_FILES = 64  # of stems
@@ -160,7 +162,7 @@ def fingerprint(path: Path) -> tuple[int, str]:
             prints = [(one.name, *fingerprint(one)) for one in names]
             digest = hashlib.sha256(repr(prints).encode()).hexdigest()[:32]
             return sum(size for _, size, _ in prints), digest
-        with path.open("rb") as file:
+        with open_to_read(path, ()) as file:  # a named pipe must not be waited for
             size = os.fstat(file.fileno()).st_size
             digest_of = hashlib.sha256(file.read(PART_BYTES))
             if size > 2 * PART_BYTES:

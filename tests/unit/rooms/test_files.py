@@ -94,6 +94,17 @@ def test_the_search_of_a_large_folder_delays_nothing(
     assert len(walks) == 2 and room.missing == 1
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found: list[object] = []
+    reading = threading.Thread(
+        target=lambda: found.append(RoomFiles(None).describe(str(tmp_path / "pipe"))), daemon=True
+    )
+    reading.start()
+    reading.join(20.0)
+    assert found == [{"path": str(tmp_path / "pipe"), "size": 0, "print": ""}]
+
+
 def test_a_path_from_the_network_stays_below_the_folder(tmp_path: Path) -> None:
     room = RoomFiles(str(tmp_path / "music"))
     for path in ("../../etc/passwd", "/etc/passwd", "a/../../../x"):
