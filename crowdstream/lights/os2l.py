@@ -67,8 +67,12 @@ class Os2lMessages:
 
     def section(self, now: Moment) -> list[dict[str, Any]]:
         """Return the messages of a section that has begun; also needed when nothing plays."""
+        made: list[dict[str, Any]] = []
+        if not now.playing:  # there is no next beat that would release them
+            made += [_button(name, False) for name in self._pressed]
+            self._pressed = []
         section = now.place.section if now.playing else ""
         if section == self._section:
-            return []
+            return made
         before, self._section = self._section, section
-        return section_change(before, section)
+        return made + section_change(before, section)

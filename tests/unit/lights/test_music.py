@@ -178,7 +178,18 @@ def test_the_section_is_released_when_nothing_plays() -> None:
     messages = Os2lMessages()
     messages.beat(at_beat(0.0, Place(4, 0.0, 32.0, "drop")), SHOWN)
     silent = Moment(1.0, BPM, "clock", False, plain_place(1.0, 4))
-    assert messages.section(silent) == [{"evt": "btn", "name": "drop", "state": "off"}]
+    assert [(one["name"], one["state"]) for one in messages.section(silent)] == [
+        ("bar", "off"), ("phrase", "off"), ("drop", "off")
+    ]
+
+
+def test_the_buttons_of_a_beat_are_released_once_when_nothing_plays() -> None:
+    messages = Os2lMessages()
+    messages.beat(at_beat(32.0), SHOWN)
+    assert messages.section(at_beat(32.5)) == []
+    silent = Moment(33.0, BPM, "clock", False, plain_place(33.0, 4))
+    assert len(messages.section(silent)) == 2
+    assert messages.section(silent) == []
 
 
 def test_the_channels() -> None:
