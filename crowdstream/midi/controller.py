@@ -29,6 +29,7 @@ class _State:
     sent: float | None = None  # latest position that was sent; of an encoder, the value
     sent_at: float = 0.0
     shown: int = -1  # latest value of the LED
+    held: bool = False  # a button that acts while it is pressed
 
 
 class Controller:
@@ -108,6 +109,7 @@ class Controller:
     def _pressed(self, control: Control, on: bool) -> Command | None:
         match control.kind:
             case "hold":
+                self._states[control].held = on
                 return control.address, (*control.arguments, int(on))
             case "toggle" if on:
                 value = self._values.get(control.name)
@@ -136,6 +138,15 @@ class Controller:
         """Let every fader meet its value first: the controller was just plugged in."""
         for state in self._states.values():
             state.caught = False
+
+    def let_go(self) -> list[Command]:
+        """Return the commands that release held buttons: the controller was unplugged."""
+        made: list[Command] = []
+        for control, state in self._states.items():
+            if state.held:
+                state.held = False
+                made.append((control.address, (*control.arguments, 0)))
+        return made
 
     def lights(self) -> list[list[int]]:
         """Return the messages that show all values."""

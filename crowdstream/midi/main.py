@@ -349,6 +349,9 @@ class Midi:
             self._lost += role.port_in.lost
         if role.name == "follow":
             self.follower = ClockFollower()
+        if role.controller is not None:
+            for command in role.controller.let_go():
+                self._command(command)
         role.close()
 
     def _disconnect(self, reason: str) -> None:

@@ -143,6 +143,26 @@ def test_a_controller_is_plugged_in_unplugged_and_plugged_in_again(bench: Bench)
     assert bench.system.outputs["My Box 1"].sent[-1] == [0x90, 1, 0]
 
 
+def test_a_button_that_is_held_is_released_when_its_controller_is_unplugged(bench: Bench) -> None:
+    held = parse_map({
+        "name": "Box", "port": "box", "control": [
+            {"note": 1, "address": "/deck/A/reverse", "kind": "hold"},
+            {"note": 2, "address": "/deck/B/reverse", "kind": "hold"},
+        ],
+    })  # fmt: skip
+    bench.system.plugged = ["box"]
+    bench.configure(maps=[held.to_json()])
+    for message in ([0x90, 1, 100], [0x90, 2, 100], [0x80, 2, 0]):
+        bench.system.inputs["box"].deliver(message)
+    bench.midi.turn()
+    assert len(bench.of("command")) == 3
+    bench.system.plugged = []
+    bench.scan()
+    assert [(one["address"], one["arguments"]) for one in bench.of("command")[3:]] == [
+        ("/deck/A/reverse", (0,))
+    ]
+
+
 def test_leds_are_sent_again_and_to_an_output_that_appears_late(bench: Bench) -> None:
     bench.system.plugged = bench.system.without_output = ["box"]
     bench.configure(maps=[BOX.to_json()])
