@@ -76,6 +76,8 @@ class Follower:
         self.reason = "it has not answered yet"
         self._receiver = Receiver()
         self._held: list[dict[str, Any]] = []
+        # Whether the shift was computed in this session: the leader may count from 0 again.
+        self._placed = False
         self._number = 0
         self._fast = 0
         self._hello_at = self._probe_at = self._steer_at = 0.0
@@ -146,6 +148,7 @@ class Follower:
         self._hello_at = self._monotonic() + self._hello_pause
         self._fast = 0
         self._held = []
+        self._placed = False
 
     def _answered(self, payload: bytes, at: float) -> None:
         if len(payload) != ANSWER_FORMAT.size:
@@ -165,11 +168,10 @@ class Follower:
         if messages:
             self._probe_at = 0.0  # acknowledge soon
         for message in messages:
-            # Those that are held are delivered with the next computation of the rate.
-            if self._held or self.steering.shift is None or not self.settled:
-                self._held.append(message)
-            else:
+            if self._placed and self.steering.shift is not None:
                 self._deliver(message, self.steering.shift)
+            else:
+                self._held.append(message)
 
     def _lose(self, reason: str) -> None:
         self.losses += 1
@@ -255,6 +257,7 @@ class Follower:
         assert shift is not None
         if before != shift:
             self._report("shift", {"shift": shift})
+        self._placed = True
         held, self._held = self._held, []
         for message in held:
             self._deliver(message, shift)

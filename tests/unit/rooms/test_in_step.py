@@ -127,6 +127,25 @@ def test_a_room_that_returns_receives_the_messages_in_order(seed: int) -> None:
         assert found == sorted(found)
 
 
+def test_no_message_is_delivered_by_the_shift_of_a_former_leader() -> None:
+    found = 0
+    for number in range(40):
+        world = World((0.0, 50.0), Network(loss=0.0), seed=number)
+        (room,) = world.rooms
+        world.run(3.0)
+        world.card.place -= 500_000.0  # its server was restarted, and counts from 0
+        world.start_leader()
+        while not world.leader.rooms:
+            world.run(0.005)
+        world.run(0.15 + 0.005 * number)  # about until the room knows the clock
+        world.leader.queue({})
+        world.run(1.0)
+        assert room.follower is not None
+        ((_message, shift),) = room.messages
+        found += shift != room.follower.steering.shift
+    assert not found
+
+
 def test_rooms_that_are_found_by_a_new_leader_do_not_count_as_strangers() -> None:
     world = World()
     world.run(3.0)
