@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from crowdstream.dj.autopilot.resume_state import name_of
 from crowdstream.dj.autopilot.state import Stage, State
 from crowdstream.dj.autopilot.timing import (
+    exact,
     loop_beats,
     next_bar,
     place_of,
@@ -15,8 +16,14 @@ from crowdstream.dj.autopilot.timing import (
     safety_loop,
     without_first,
 )
+from crowdstream.dj.setfile import controls
 from crowdstream.dj.setfile.model import Set
-from crowdstream.dj.setfile.timed_commands import TimedCommand, closing, track_commands
+from crowdstream.dj.setfile.timed_commands import (
+    TimedCommand,
+    closing,
+    tempo_map,
+    track_commands,
+)
 
 LEAD_SECONDS = 2.0  # before a transition: it is decided, and its commands are scheduled
 FIRST_SECONDS = 0.5  # before the first track starts
@@ -98,6 +105,23 @@ def transition_commands(state: State, effective_set: Set, number: int) -> list[T
         for command in found
         if command.stage == "mix"
     ]
+
+
+def mix_in_commands(state: State, effective_set: Set) -> list[TimedCommand]:
+    """Return the commands to the playing track, and to the clock, of the transition into it.
+
+    Some are due long after the transition: its trim and the tempo are adapted slowly. By beat of
+    the server's clock.
+    """
+    entry, deck = effective_set.entries[state.index], state.decks[state.index]
+    tempo = tempo_map(replace(effective_set, entries=(entry,)))
+    made = []
+    for row in effective_set.mix_in_rows:
+        if row.target != "out":
+            beat = effective_set.begin + row.at
+            each = controls.command(deck, row, entry.stems, tempo.seconds(beat, row.over))
+            made.append(TimedCommand(beat + state.offset, each.address, exact(each.args)))
+    return made
 
 
 def decide(state: State, context: HandoverContext) -> Decision | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -217,6 +217,7 @@ class Player:
         )
         if not found.next_deck:
             self.state = replace(self.state, offset=recovery.realigned_offset(self.state, link))
+            self._send_again(self._now())
             return
         self.state = self.state.at_stage(Stage.MIXING, self._now())
         # Schedule the rest of the transition, and send what was missed of it.
@@ -247,13 +248,18 @@ class Player:
         self._send_again(now)
 
     def _send_again(self, now: float) -> None:
-        # Schedule what is left of a transition, or of the end, whose commands were discarded.
+        # Schedule what is left of the latest transition: it was discarded, or sent by nobody.
         self.state = state = replace(self.state, closing=False)
-        if state.mix is None or state.stage != Stage.MIXING:
-            return
-        started = handover.start_transition(state, state.mix, self._context(now, self.link.beat))
         self.scheduler.clear()
-        self.scheduler.add(one for one in started.commands if one.beat > self.link.beat)
+        if state.mix is None:
+            return
+        commands: Sequence[TimedCommand] = ()
+        if state.stage == Stage.MIXING:
+            context = self._context(now, self.link.beat)
+            commands = handover.start_transition(state, state.mix, context).commands
+        elif state.index >= 0:
+            commands = handover.mix_in_commands(state, self._effective_set())
+        self.scheduler.add(one for one in commands if one.beat > self.link.beat)
 
     # Commands from people
 

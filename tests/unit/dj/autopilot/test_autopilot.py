@@ -16,6 +16,7 @@ from crowdstream.dj.autopilot.background_analysis import entry_as_it_is
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, SetFileSelector
 from crowdstream.dj.planning.candidates import of_analyses
 from crowdstream.dj.planning.planner import Planner, PlanOptions
+from crowdstream.dj.setfile.model import AutomationPoint, Transition
 from crowdstream.dj.transitions import KINDS
 from tests.support.simulated_dj import (
     BPM,
@@ -290,6 +291,29 @@ def test_a_new_dj_completes_the_transition_of_a_dead_one(sim: SimulatedDj, tmp_p
     assert sim.deck("A", "state") != "playing" and sim.deck("B", "low") == 1.0
     assert start_beat(sim, "B", "C") == pytest.approx(40.0, abs=1e-3)
     assert len(sim.gaps) == 1
+
+
+@pytest.mark.parametrize("event", ["death", "reset", "cancel"])
+def test_a_trim_that_is_to_follow_a_transition_is_not_lost(
+    sim: SimulatedDj, tmp_path: Path, event: str
+) -> None:
+    mix = tone_set(tmp_path, "ab", beats=240, leave=232.0)
+    rows = (AutomationPoint(0, "in", "trim", -6.0), AutomationPoint(40, "in", "trim", 0.0, 8.0))
+    first = replace(mix.entries[0], leave=48.0, transition=Transition("blend", 2, rows))
+    mix = replace(mix, entries=(first, *mix.entries[1:]))
+    dj = sim.start_dj(SetFileSelector(mix))
+    sim.until(lambda: current_track(dj) == "b")
+    sim.seconds(1.0)
+    assert sim.deck("B", "trim") == pytest.approx(10 ** (-6 / 20), abs=1e-3)
+    if event == "death":
+        sim.kill_dj(dj)
+        dj = sim.start_dj(SetFileSelector(mix))
+    else:
+        sim.send("/clock/reset" if event == "reset" else "/cancel")
+    begin = sim.deck("B", "beat")
+    sim.until(lambda: sim.deck("B", "beat") > 50.0, 15.0)
+    assert begin < 40.0 and sim.deck("B", "trim") == pytest.approx(1.0, abs=1e-3)
+    assert current_track(dj) == "b"
 
 
 def test_a_new_dj_remembers_the_track_that_ended_without_a_dj(
