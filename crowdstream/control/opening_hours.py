@@ -23,6 +23,7 @@ from crowdstream.control.clock.clock import FrameClock
 from crowdstream.control.decks.announcer import Announcer, Ducking
 from crowdstream.control.decks.channel_strip import decibel_gain
 from crowdstream.control.decks.deck_manager import DeckManager
+from crowdstream.control.decks.live_inputs import LiveInputs
 from crowdstream.control.decks.loudness_limit import LoudnessLimit
 from crowdstream.control.decks.voice_allocator import VoiceAllocator
 from crowdstream.control.dj_client import DjClient
@@ -56,6 +57,7 @@ class Host(Protocol):
     announcer: Announcer
     deck_manager: DeckManager
     voice_allocator: VoiceAllocator
+    live_inputs: LiveInputs
     meters: Meters
     monotonic: Callable[[], float]
     notify: Callable[..., None]
@@ -207,7 +209,10 @@ class OpeningHours:
         word = "open" if hours.is_open else "closed"
         log.info("opening hours: %s", word)
         self._core.notify("/schedule", word)
-        silent = not self._core.voice_allocator.sounding()
+        # Without a DJ there may be no first track: nothing would end the silence before it.
+        silent = not self._core.voice_allocator.sounding() and (
+            self._core.dj.connected or not self._core.live_inputs.is_open()
+        )
         if hours.is_open and before is not None and silent and hours.fade_in > 0.0:
             # The first track starts from silence.
             self._fading_in, self._fade_gain = True, 0.0

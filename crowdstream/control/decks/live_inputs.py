@@ -213,6 +213,10 @@ class LiveInputs:
             return "feedback" if one.muted_by_guard else "muted"
         return "playing" if self._desk.inputs[number]["locked"] else "waiting"
 
+    def is_open(self) -> bool:
+        """Whether an input that is not muted delivers audio."""
+        return any(self.state_of(number) == "playing" for number in range(len(self.inputs)))
+
     def readings(self) -> dict[str, Any]:
         """Return the values for the status."""
         values: dict[str, Any] = {}

@@ -46,12 +46,12 @@ def moment(text: str) -> float:
 class Venue(RestartableRig):
     """A server with a schedule, and a wall clock that tests set."""
 
-    def __init__(self, folder: Path, text: str, wall: float) -> None:
+    def __init__(self, folder: Path, text: str, wall: float, **options: Any) -> None:
         (folder / "schedule.toml").write_text(text)
         write(folder / "words.wav", level(0.5, 0.5, RATE), RATE)
         write(folder / "music.wav", level(30, 0.25, RATE), RATE)
         self._ahead = 0.0
-        super().__init__(rate=RATE, schedule=folder / "schedule.toml")
+        super().__init__(rate=RATE, schedule=folder / "schedule.toml", **options)
         self.set_wall(wall)
         self.send("/notify", 1)
 
@@ -226,6 +226,18 @@ def test_the_first_track_of_an_evening_fades_in_from_silence(
     silent = int(np.flatnonzero(out > 0.0)[0])
     full = int(np.flatnonzero(out >= 0.25)[0])
     assert full - silent == pytest.approx(0.5 * RATE, abs=3)
+
+
+def test_an_open_input_plays_on_at_the_opening_without_a_dj(tmp_path: Path) -> None:
+    band = write(tmp_path / "band.wav", level(60, 0.25, RATE), RATE)
+    with Venue(tmp_path, TEXT, moment(f"{FRIDAY} 19:59:50"), inputs=[band]) as venue:
+        venue.start_inputs(venue.desk.frame)
+        venue.seconds(8)
+        assert venue.status()["open"] == 0 and venue.out[-1, 0] == pytest.approx(0.25, abs=0.01)
+        begin = len(venue.out)
+        venue.seconds(8)
+        assert venue.status()["open"] == 1
+        assert np.abs(venue.out[begin:, 0] - 0.25).max() < 0.01
 
 
 def test_a_fade_in_that_has_not_begun_ends_with_the_opening(
