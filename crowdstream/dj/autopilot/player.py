@@ -47,6 +47,7 @@ QUERY_SECONDS = 0.4  # between two queries for the state of an earlier DJ, until
 RECHECK_SECONDS = 4.0  # between two checks for a better next track
 MIN_LOAD_SECONDS = 10.0  # before a transition; enough to load a different track
 TAIL_SECONDS = 5.0  # time for the previous track to end before the next one is loaded
+TAKEN_SECONDS = 0.2  # from a failed load to the report that a person has taken its deck
 MAX_LATE_LAPS = 2  # repeats of the phrase until a load is given up
 RETRY_BAD_SECONDS = 600.0  # until a track that failed to load is tried again
 END_SECONDS = 0.005  # of a file that are not played, as the server rounds its length
@@ -123,10 +124,8 @@ class Player:
                 if address == "/done":
                     self._loaded()
                 else:
-                    self.state = state.at_stage(
-                        Stage.NONE, self._now()
-                    )  # the pending load is answered
-                    self._skip(" ".join(map(str, values[1:])), now)
+                    reason = " ".join(map(str, values[1:]))
+                    self.state = replace(state, failed=(now, reason))
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
             self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
         elif address == "/fail" and values[:1] in (("/changes/subscribe",), ("/dj/register",)):
@@ -611,6 +610,9 @@ class Player:
     def _load(self, now: float) -> None:
         self._change_deck()
         state = self.state
+        if state.failed is not None and now >= state.failed[0] + TAKEN_SECONDS:
+            self._skip(state.failed[1], now)
+            return
         if state.stage == Stage.LOADING and state.laps >= MAX_LATE_LAPS:
             self._skip("loading takes too long", now)
             return
@@ -632,12 +634,11 @@ class Player:
         deck = state.decks.get(state.next, "")
         if state.stage not in (Stage.LOADING, Stage.READY) or deck not in self.override:
             return
-        dropped = frozenset({deck} if state.stage == Stage.LOADING else ())
         decks = {number: one for number, one in state.decks.items() if number != state.next}
         self.state = replace(
             state.at_stage(Stage.NONE, self._now()),
             decks=decks,
-            superseded=state.superseded | dropped,
+            superseded=state.superseded | state.pending(),
         )
 
     def _make_room(self, now: float) -> bool:

@@ -55,6 +55,7 @@ class State:
     silent_since: float | None = None  # start time of a silence
     used: frozenset[str] = frozenset()  # decks with tracks that the DJ no longer needs
     leaving: frozenset[str] = frozenset()  # decks that are being unloaded
+    failed: tuple[float, str] | None = None  # when the load of the next track failed, and why
     superseded: frozenset[str] = frozenset()  # decks whose next reply is to a load that was dropped
     searched_at: float = 0.0  # time of the last search for a track
     rechecked_at: float = 0.0  # time of the last check for a better one
@@ -92,7 +93,12 @@ class State:
     def at_stage(self, stage: Stage, now: float) -> State:
         """Return the state with the next track at another stage from `now` on."""
         assert stage in FOLLOWING[self.stage], f"{self.stage} to {stage}"
-        return replace(self, stage=stage, since=now)
+        return replace(self, stage=stage, since=now, failed=None)
+
+    def pending(self) -> frozenset[str]:
+        """Return the deck of a load that has not been answered, if there is one."""
+        waits = self.stage == Stage.LOADING and self.failed is None
+        return frozenset({self.decks[self.next]} if waits else ())
 
     def with_set(self, mix: Set, now: float) -> State:
         """Return the state with another set, whose first track is not loaded yet."""
@@ -106,11 +112,10 @@ class State:
     def without_deck(self, now: float) -> State:
         """Return the state with the deck of the next track released."""
         deck = {self.decks.get(self.next, "")} - {""}
-        dropped = deck if self.stage == Stage.LOADING else set()
         decks = {number: one for number, one in self.decks.items() if number != self.next}
         return replace(
             self.at_stage(Stage.NONE, now), decks=decks, used=self.used | deck,
-            superseded=self.superseded | dropped,
+            superseded=self.superseded | self.pending(),
         )
 
     def resume(self) -> ResumeState | None:

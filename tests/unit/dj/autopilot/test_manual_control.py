@@ -155,6 +155,24 @@ def test_if_the_next_deck_is_taken_another_deck_is_used(sim: SimulatedDj, tmp_pa
     assert sim.deck("C", "state") == "playing"
 
 
+def test_a_track_that_a_person_displaces_while_it_loads_is_loaded_elsewhere(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    mix = tone_set(tmp_path, "abc")
+    dj = sim.start_dj(SetFileSelector(replace(mix, entries=mix.entries[:2])))
+    sim.until(lambda: current_track(dj) == "a" and sim.deck("A", "beat") > 14.0)
+    assert dj_command(sim, "hold", 1) == ""
+    dj.player.reconsider()
+    sim.pages_a_block = 0
+    sim.until(lambda: dj.player.state.stage == "loading")
+    sim.seconds(0.2)
+    sim.send(f"/deck/{dj.player.state.decks[1]}/load", mix.entries[2].path)
+    sim.seconds(0.5)
+    sim.pages_a_block = 1000
+    sim.until(lambda: dj.player.state.stage == "ready", 10.0)
+    assert next_track(dj) == "b" and not dj.player.state.bad
+
+
 def test_a_deck_taken_during_a_transition_is_left_alone(sim: SimulatedDj, tmp_path: Path) -> None:
     mix = tone_set(tmp_path, "ab", beats=112, leave=64.0)
     rows = (
