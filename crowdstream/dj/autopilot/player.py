@@ -51,6 +51,7 @@ TAKEN_SECONDS = 0.2  # from a failed load to the report that a person has taken 
 MAX_LATE_LAPS = 2  # repeats of the phrase until a load is given up
 RETRY_BAD_SECONDS = 600.0  # until a track that failed to load is tried again
 END_SECONDS = 0.005  # of a file that are not played, as the server rounds its length
+REPLACED = "another DJ has taken over"
 STRETCH = 0.08  # maximum relative deviation from a track's own tempo
 
 
@@ -129,11 +130,15 @@ class Player:
         elif address in ("/done", "/fail") and values and str(values[0]).endswith("/unload"):
             self.state = replace(state, leaving=state.leaving - {str(values[0])[6:7]})
         elif address == "/fail" and values[:1] in (("/changes/subscribe",), ("/dj/register",)):
-            self._set_note(f"the server refuses the DJ: {' '.join(map(str, values[1:]))}")
+            reason = " ".join(map(str, values[1:]))
+            self._set_note(f"the server refuses the DJ: {reason}")
+            # A heartbeat registers, unless another DJ did while this one was not heard.
+            if values[0] == "/dj/register" and "not registered" in reason:
+                self.state = replace(state, note=REPLACED, finished=True)
         elif address == "/cancelled" and values and str(values[0]).startswith("/cancel"):
             self._send_again(now)
         elif address == "/dj/replaced":
-            self.state = replace(state, note="another DJ has taken over", finished=True)
+            self.state = replace(state, note=REPLACED, finished=True)
         else:
             return False
         return True

@@ -293,6 +293,24 @@ def test_a_new_dj_completes_the_transition_of_a_dead_one(sim: SimulatedDj, tmp_p
     assert len(sim.gaps) == 1
 
 
+def test_a_dj_that_returns_after_another_has_taken_over_ends(
+    sim: SimulatedDj, tmp_path: Path
+) -> None:
+    mix = tone_set(tmp_path, "abc", beats=208, leave=200.0)
+    first = sim.start_dj(SetFileSelector(mix))
+    sim.until(lambda: current_track(first) == "a" and first.player.state.stage == "ready")
+    sim.seconds(1.0)
+    second = sim.start_dj(SetFileSelector(mix))
+    sim.djs = []  # both are suspended, or cut off from the network
+    sim.seconds(10.0)
+    assert not sim.core.dj.connected
+    sim.djs = [second]
+    sim.until(lambda: current_track(second) == "a")
+    sim.djs = [first, second]
+    sim.until(lambda: first.player.state.finished, 5.0)
+    assert "another DJ" in first.player.state.note and not second.player.state.finished
+
+
 @pytest.mark.parametrize("event", ["death", "reset", "cancel"])
 def test_a_trim_that_is_to_follow_a_transition_is_not_lost(
     sim: SimulatedDj, tmp_path: Path, event: str
