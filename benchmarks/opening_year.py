@@ -373,7 +373,7 @@ class Venue:
 
     def __post_init__(self) -> None:
         self.clock = SimpleNamespace(wall=lambda: self.wall)
-        self.dj = SimpleNamespace(connected=True, state={}, forward=self._forward)
+        self.dj = SimpleNamespace(connected=True, registrations=1, state={}, forward=self._forward)
         self.announcer = SimpleNamespace(announce=self._announce)
         self.deck_manager = SimpleNamespace(
             target=lambda _row: 1.0, ramp=lambda *_: None
