@@ -394,7 +394,7 @@ class Midi:
             "clock": one.clock, "follow": one.follow, "api": one.api,
             "maps": {name: made.to_json() for name, made in self._maps.items()},
             "learned": {port: made.to_json() for port, made in self._learned.items()},
-            "lost": sorted(self._lost),
+            "lost": sorted(self._lost), "attached": self._attached,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -407,6 +407,7 @@ class Midi:
             state["clock"], state["follow"], tuple(self._maps), state["api"]
         )
         self._lost = set(state["lost"])
+        self._attached = list(state.get("attached", []))  # an earlier version has saved none
 
 
 def _kind_of(arg: Arg) -> tuple[str, float, float]:

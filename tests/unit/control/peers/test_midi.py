@@ -217,6 +217,7 @@ def test_a_successor_of_control_continues() -> None:
     rig = RestartableRig(midi_map=(KORG,), midi_clock="synth")
     with rig:
         rig.core.apply_settings()
+        rig.send("/midi/attach", "nanoKONTROL2 MIDI 1")
         rig.note()
         rig.restart_control()
         midi = rig.core.midi
@@ -225,7 +226,7 @@ def test_a_successor_of_control_continues() -> None:
         adopted = FakeProcess()
         process.adopt(adopted)
         midi.process_started()
-        assert [one["do"] for one in adopted.sent] == ["report", "meter", "configure"]
+        assert [one["do"] for one in adopted.sent] == ["report", "meter", "configure", "attach"]
         rig.run(2048)
         assert sent(adopted, "values")
 
