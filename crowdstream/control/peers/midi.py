@@ -248,6 +248,9 @@ class Midi:
             self._notice(role["role"], False, "", reason)
         if not self._state:
             self._notice("process", False, "", reason)
+        if self._state.get("locked"):
+            self._state |= {"locked": False, "bpm": 0.0}
+            self._notify("/midi", "follow", "unlocked", "")
         self.revision += 1
 
     # Commands ----------------------------------------------------------------------------

@@ -141,6 +141,11 @@ def test_a_port_is_reported_once_when_it_is_lost_and_found() -> None:
         assert (status["midi_ports"], status["midi_connected"]) == (1, 1)
         assert (status["midi_ticks"], status["midi_locked"]) == (170, 1)
         assert rig.heard("/midi")[-1] == ("follow", "locked", "")
+        processes[1].finished = True  # nothing is followed without the process
+        process.tick()
+        status = rig.status()
+        assert (status["midi_locked"], status["midi_bpm"]) == (0, 0.0)
+        assert rig.heard("/midi")[-1] == ("follow", "unlocked", "")
 
 
 def test_a_process_that_cannot_run_is_reported() -> None:
