@@ -219,8 +219,10 @@ class Midi:
                 wanted[name] = Role(name, message[name])
         for values in message["maps"]:
             made = ControllerMap.of_json(values)
-            role = Role(f"map {made.name}", made.port, Controller(made, self._values))
-            wanted[role.name] = role
+            name = f"map {made.name}"
+            if name in wanted:  # a second controller of the same model
+                name += f" ({made.port})"
+            wanted[name] = Role(name, made.port, Controller(made, self._values))
         for name, role in list(self._roles.items()):
             new = wanted.get(name)
             if new is None or new.wanted != role.wanted:

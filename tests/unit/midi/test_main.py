@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,18 @@ def test_a_button_that_is_held_is_released_when_its_controller_is_unplugged(benc
     assert [(one["address"], one["arguments"]) for one in bench.of("command")[3:]] == [
         ("/deck/A/reverse", (0,))
     ]
+
+
+def test_two_controllers_may_have_mappings_of_the_same_name(bench: Bench) -> None:
+    left, right = (replace(BOX, port=port) for port in ("left", "right"))
+    bench.system.plugged = ["left box", "right box"]
+    bench.configure(maps=[left.to_json(), right.to_json()])
+    roles = {one["role"]: one["port"] for one in bench.of("state")[-1]["roles"]}
+    assert roles == {"map Box": "left box", "map Box (right)": "right box"}
+    for port in bench.system.plugged:
+        bench.system.inputs[port].deliver([0x90, 1, 100])
+    bench.midi.turn()
+    assert len(bench.of("command")) == 2
 
 
 def test_leds_are_sent_again_and_to_an_output_that_appears_late(bench: Bench) -> None:
