@@ -99,7 +99,9 @@ def resize(page: Page, size: dict[str, int]) -> None:
 
 
 def test_the_page_is_small_and_loads_nothing_from_other_hosts(wide: Page, stage: Running) -> None:
-    later = {"waveform", "listen", "inputs", "broadcast", "ableton", "lights", "midi", "waiting"}
+    later = {
+        "waveform", "listen", "inputs", "broadcast", "ableton", "lights", "midi", "rooms", "waiting",
+    }  # fmt: skip
     own = sum(
         path.stat().st_size for path in PAGE.rglob("*")
         if path.is_file() and not later & set(path.relative_to(PAGE).parts)
@@ -112,6 +114,7 @@ def test_the_page_is_small_and_loads_nothing_from_other_hosts(wide: Page, stage:
     )
     assert all(url.startswith(stage.page()) for url in sizes)
     loaded = {url: size for url, size in sizes.items() if "/waves" not in url}
+    assert not [url for url in loaded if "/rooms/" in url], "loaded when it is used"
     assert len(loaded) > 30 and sum(loaded.values()) < MAX_BYTES
 
 

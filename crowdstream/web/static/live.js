@@ -268,7 +268,7 @@ export class Live {
   }
 }
 
-// A part of the page that fails, as with a server of another version, must not stop the others.
+// A part that fails, as with a server of another version, must not stop the others.
 function call(fn, value) {
   try {
     fn(value);

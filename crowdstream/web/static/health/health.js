@@ -91,7 +91,7 @@ const ENGINE = [
   ["Standby", (r) => `${r.standby ?? "–"}`],
   ["JACK", (r) => (r.jack === "running" ? `${r.jack_connected} connections` : r.jack || "–"), (r) => r.jack === "searching"],
   ["Takeovers", (r) => `${r.takeovers ?? 0}`, (r) => r.takeovers > 0],
-  ["Priority", (r) => (r.realtime > 0 ? "real-time" : "normal"), (r) => !(r.realtime > 0)], // -1: refused
+  ["Priority", (r) => (r.realtime > 0 ? "real-time" : "normal"), (r) => r.realtime < 1], // -1: refused
 ];
 const ORDERS = [
   ["OSC rate", (r) => `${r.osc_rate.toFixed(r.osc_rate < 10 ? 1 : 0)} /s`],

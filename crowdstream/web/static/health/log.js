@@ -64,8 +64,7 @@ export function makeLog(live) {
     add(text, kind);
     if (kind !== "quiet" && !often(detail[0])) announce(text, kind);
   });
-  // A fader that moves while the server is away is refused 30 times a second, which would push all
-  // other events out of the list.
+  // A moving fader is refused 30 times a second while the server is away.
   const refused = new Map(); // times, by text
   live.events.addEventListener("refused", ({ detail }) => {
     const text = `${detail.address}: ${detail.reason}`;

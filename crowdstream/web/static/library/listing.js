@@ -2,8 +2,8 @@
 
 const PAGE = 100; // rows
 const MAX_PAGES = 60; // kept; an evicted page is fetched again when needed
-const READING_MS = 1500; // until unread tags, or rows that could not be read, are requested again
-const BUSY = new Set([429, 503]); // HTTP status codes of a server that may answer later
+const READING_MS = 1500; // until unread tags or rows are requested again
+const BUSY = new Set([429, 503]); // HTTP status of a server that may answer later
 
 export class Listing {
   constructor(changed) {
@@ -21,7 +21,7 @@ export class Listing {
     this._pages = new Map();
     this._requested = new Set(); // pages without an answer yet
     this._unread = new Set(); // pages of which some tags were not read yet
-    this._stale = new Set(); // pages to fetch again when they are drawn
+    this._stale = new Set(); // pages to fetch again when drawn
     this._era = (this._era || 0) + 1;
     clearTimeout(this._timer);
     this._timer = 0;
@@ -108,7 +108,7 @@ export class Listing {
     } catch (error) {
       if (era !== this._era) return;
       this.status = `The library cannot be read: ${error.message}`;
-      // Drawing its rows requests it: not before a pause, or a busy server would get a flood.
+      // Drawing its rows requests it: not at once, or a busy server would be flooded.
       const again = () => {
         if (era !== this._era) return;
         this._requested.delete(page);
