@@ -423,12 +423,14 @@ class PulseTone(PulseNull):
     """
 
     NAME = "microphone"
-    _SOURCE = "tone"
+    _SINK = "tone"
 
     def __init__(self, rate: int = 48000, hertz: int = 440) -> None:
         super().__init__(rate)
+        # Not module-sine-source: it delivers two seconds at once, whatever a program asks for.
         self._more_modules = (
-            "-L", f"module-sine-source source_name={self._SOURCE} rate={rate} frequency={hertz}",
+            "-L", f"module-null-sink sink_name={self._SINK} rate={rate}",
+            "-L", f"module-sine sink={self._SINK} frequency={hertz} rate={rate}",
         )  # fmt: skip
 
     def beside(self, env: Mapping[str, str]) -> dict[str, str]:
@@ -438,6 +440,6 @@ class PulseTone(PulseNull):
         server = self.env["PULSE_SERVER"]
         alsa.write_text(
             Path(shared["ALSA_CONFIG_PATH"]).read_text(encoding="utf-8")
-            + f'pcm.{self.NAME} {{ type pulse server "{server}" device "{self._SOURCE}" }}\n'
+            + f'pcm.{self.NAME} {{ type pulse server "{server}" device "{self._SINK}.monitor" }}\n'
         )
         return {**shared, "ALSA_CONFIG_PATH": str(alsa)}
