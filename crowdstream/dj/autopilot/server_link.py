@@ -247,7 +247,7 @@ class ServerLink:
 
     def fresh(self) -> bool:
         """Return whether the status is recent enough to decide from."""
-        return self.connected and self._now() - self.poller.status_at < STALE_SECONDS
+        return self.connected and self._now() - self.poller.replied_at < STALE_SECONDS
 
     def deck(self, letter: str, name: str) -> Any:
         """Return a field of a deck, such as `deck.A.state`, from the status."""
