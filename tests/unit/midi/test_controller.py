@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import crowdstream.control.handlers  # noqa: F401  (fills the table)
 from crowdstream.commands.errors import Refused
 from crowdstream.control.peers.midi import load_map, ready_maps
 from crowdstream.midi.controller import SETTLING_SECONDS, Controller
