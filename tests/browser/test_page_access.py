@@ -100,7 +100,8 @@ def resize(page: Page, size: dict[str, int]) -> None:
 
 def test_the_page_is_small_and_loads_nothing_from_other_hosts(wide: Page, stage: Running) -> None:
     later = {
-        "waveform", "listen", "inputs", "broadcast", "ableton", "lights", "midi", "rooms", "waiting",
+        "waveform", "listen", "inputs", "broadcast", "ableton", "lights", "midi", "rooms",
+        "waiting",
     }  # fmt: skip
     own = sum(
         path.stat().st_size for path in PAGE.rglob("*")
