@@ -102,7 +102,7 @@ def load(config: uvicorn.Config) -> None:
     except OSError as error:
         files = " and ".join(str(one) for one in (config.ssl_certfile, config.ssl_keyfile) if one)
         reason = error.strerror or str(error)
-        if isinstance(error, ssl.SSLError):  # its number is none of the system's
+        if isinstance(error, ssl.SSLError):  # its number is not an errno
             reason = f"no certificate with its key, in PEM ({error.reason or reason})"
         raise CertificateError(f"{files}: {reason}; check --http-cert and --http-key") from error
 

@@ -603,7 +603,7 @@ class BufferResize:
 
     @property
     def waiting_engine(self) -> Engine | None:
-        """The new engine, until it is told to take over: it replaces none that dies before."""
+        """The new engine, until it receives the request to take over: no standby before that."""
         return None if self._going else self._engine
 
     @property
