@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.page_modules import page_modules
+from tests.support.page_modules import module_scripts
 
 # `listing`: of 1000 rows, of which those of `shown` are drawn. `requests`: pages that were
 # requested and not answered, with functions that answer. `timers`: what waits for a pause.
@@ -36,12 +36,8 @@ HEAD = """
 @pytest.fixture(scope="module")
 def run(browser: Browser) -> Iterator[Any]:
     """`run(script)`: evaluate a script with `HEAD`."""
-    with page_modules(browser) as page:
-        def evaluate(script: str) -> Any:
-            page.reload()
-            return page.evaluate(f"async () => {{ {HEAD} {script} }}")
-
-        yield evaluate
+    with module_scripts(browser, HEAD) as made:
+        yield made
 
 
 def test_tags_that_were_not_read_yet_are_requested_when_their_rows_are_shown(run: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.page_modules import page_modules
+from tests.support.page_modules import module_scripts
 
 # `live`: a connection without a server. `show(key, value)` changes the picture; `orders`: what the
 # page has sent.
@@ -46,12 +46,8 @@ HEAD = """
 @pytest.fixture(scope="module")
 def run(browser: Browser) -> Iterator[Any]:
     """`run(script)`: evaluate a script with `HEAD`."""
-    with page_modules(browser) as page:
-        def evaluate(script: str) -> Any:
-            page.reload()
-            return page.evaluate(f"async () => {{ {HEAD} {script} }}")
-
-        yield evaluate
+    with module_scripts(browser, HEAD) as made:
+        yield made
 
 
 def test_refused_real_time_priority_is_shown(run: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.page_modules import page_modules
+from tests.support.page_modules import module_scripts
 
 # `peaks`: of deck A, which shows a track of one stem. `requests`: URLs without a response, with
 # functions that respond.
@@ -34,12 +34,8 @@ HEAD = """
 @pytest.fixture(scope="module")
 def run(browser: Browser) -> Iterator[Any]:
     """`run(script)`: evaluate a script with `HEAD`."""
-    with page_modules(browser) as page:
-        def evaluate(script: str) -> Any:
-            page.reload()
-            return page.evaluate(f"async () => {{ {HEAD} {script} }}")
-
-        yield evaluate
+    with module_scripts(browser, HEAD) as made:
+        yield made
 
 
 def test_a_tile_is_requested_again_if_its_file_has_changed_meanwhile(run: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,3 +33,15 @@ def page_modules(browser: Browser) -> Iterator[Page]:
         yield page
         context.close()
         server.shutdown()
+
+
+@contextmanager
+def module_scripts(browser: Browser, head: str) -> Iterator[Callable[[str], Any]]:
+    """Yield `run(script)`, which evaluates a script after `head`, each time in a new document."""
+    with page_modules(browser) as page:
+
+        def run(script: str) -> Any:
+            page.reload()
+            return page.evaluate(f"async () => {{ {head} {script} }}")
+
+        yield run

@@ -8,11 +8,8 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-pytest.importorskip("mcp")
-
 import mcp_types as types
+import pytest
 
 from crowdstream.mcp.consent import Consent
 from crowdstream.mcp.server import ToolServer

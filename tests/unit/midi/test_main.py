@@ -343,6 +343,22 @@ def test_a_tempo_that_somebody_else_has_set_is_replaced_by_that_of_the_device(be
     assert bench.rig.core.beat_clock.bpm == pytest.approx(bpm, abs=0.02)
 
 
+def test_a_tempo_that_the_clock_does_not_take_is_repeated_seldom(bench: Bench) -> None:
+    bench.system.plugged = ["drums"]
+    bench.configure(follow="drums")
+    follow_song(bench, 12 * TICKS)
+    bench.midi._follow(bench.rig.time, [STOP])
+    follow_ticks(bench, 4 * TICKS)
+    bench.rig.send("/clock/tempo", 90.0)
+    before = len(bench.of("tempo"))
+    for _ in range(20 * TICKS):  # 10 s at 120 BPM; what is reported does not reach control
+        bench.rig.run(TICK_FRAMES)
+        bench.midi._follow(bench.rig.time, [TICK])
+        bench.midi.turn()
+    assert 3 <= len(bench.of("tempo")) - before <= 6
+
+
+
 @pytest.mark.parametrize("unplugged", [False, True])
 def test_the_tempo_of_a_device_stays_when_it_is_gone(
     bench: Bench, tmp_path: Path, unplugged: bool

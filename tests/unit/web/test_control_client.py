@@ -15,7 +15,7 @@ from crowdstream.web.control_client import Answer, Busy, ControlClient
 
 
 class Control:
-    """Control's end: reads the commands, and carries them out when it is told to."""
+    """Control's end: reads the commands, and carries them out when the test requests it."""
 
     def __init__(self) -> None:
         self._from_web, self.fd_out = os.pipe()

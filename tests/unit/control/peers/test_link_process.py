@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,15 +23,20 @@ def session(rig: Rig, **changed: Any) -> dict[str, Any]:
     }
 
 
-def test_the_process_runs_only_while_link_is_enabled() -> None:
-    made: list[FakeProcess] = []
+def starting(made: list[FakeProcess]) -> Callable[[], FakeProcess]:
+    """Return a function that starts a process and adds it to `made`."""
 
     def start() -> FakeProcess:
         made.append(FakeProcess())
         return made[-1]
 
+    return start
+
+
+def test_the_process_runs_only_while_link_is_enabled() -> None:
+    made: list[FakeProcess] = []
     with Rig() as rig:
-        supervised = link_process(rig.core.link, start, lambda: rig.time)
+        supervised = link_process(rig.core.link, starting(made), lambda: rig.time)
         supervised.tick()
         assert not made
         rig.send("/link/enable", 1)
@@ -48,13 +54,8 @@ def test_the_process_runs_only_while_link_is_enabled() -> None:
 
 def test_a_process_that_dies_is_reported_once_and_started_again() -> None:
     made: list[FakeProcess] = []
-
-    def start() -> FakeProcess:
-        made.append(FakeProcess())
-        return made[-1]
-
     with Rig(link="follower") as rig:
-        supervised = link_process(rig.core.link, start, lambda: rig.time)
+        supervised = link_process(rig.core.link, starting(made), lambda: rig.time)
         for lives in range(5):
             while len(made) == lives:
                 supervised.tick()
@@ -69,13 +70,8 @@ def test_a_process_that_dies_is_reported_once_and_started_again() -> None:
 
 def test_a_process_that_hangs_is_replaced() -> None:
     made: list[FakeProcess] = []
-
-    def start() -> FakeProcess:
-        made.append(FakeProcess())
-        return made[-1]
-
     with Rig(link="follower") as rig:
-        supervised = link_process(rig.core.link, start, lambda: rig.time)
+        supervised = link_process(rig.core.link, starting(made), lambda: rig.time)
         supervised.tick()
         made[0].messages.append(session(rig))
         supervised.tick()
