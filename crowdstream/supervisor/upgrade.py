@@ -385,7 +385,9 @@ class Upgrades:
         one = self.rollout
         if one is None or one.stage not in ("rollout", "trial"):
             return
-        one.reason = reason
+        # The first reason is the cause: until control has ended, it may report that an engine has
+        # died which was killed on this account.
+        one.reason = one.reason or reason
         self._kill()  # `control_ended` starts the previous version's
 
     # The control process -------------------------------------------------------------------

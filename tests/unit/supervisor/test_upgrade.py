@@ -237,6 +237,22 @@ def test_frames_that_do_not_advance_return_the_previous_version(
     assert set(engines) == set(server.kept["engine/2"][1])
 
 
+def test_control_reports_a_consequence_and_the_cause_stays_the_reason(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
+    server.until_trial()
+    server.child("engine/2", NEW.root)
+    server.advances = False
+    server.pass_time(STANDSTILL_SECONDS + 0.5)
+    assert server.killed()
+    # Control saw the killed engine end before it was killed itself.
+    server.upgrades.child_died("engine/2", server.kept["engine/2"][0])
+    assert server.upgrades.control_ended("signal 9")
+    note = server.upgrades.note()
+    assert note is not None and "no frame was rendered" in note["reason"]
+
+
 def test_engines_without_a_processor_get_more_time(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
