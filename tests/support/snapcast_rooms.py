@@ -3,8 +3,9 @@
     unshare -rn python -m tests.support.snapcast_rooms <folder> [seconds]
 
 A CrowdStream server plays music and broadcasts it to `snapserver`. Each `snapclient` writes what
-it plays to a pipe; the time of each write is the time at which a sound card would begin to play
-it. The results are printed as one JSON object, for the system tests and `benchmarks/broadcast.py`.
+it plays to a pipe, in chunks; the time at which one begins is the time at which a sound card would
+begin to play it. The results are printed as one JSON object, for the system tests and
+`benchmarks/broadcast.py`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ WINDOW = 2.0  # s that are compared at a time
 SEARCH = 0.5  # s before and behind, in which the other client's sound is looked for
 SETTLE = 8.0  # s in which the clients find the server's time
 FRAME_BYTES = 4
+CHUNK = 2400  # frames that a client plays at once, possibly in several writes
 FLAGS = ("--driver", "null", "--cache-mb", "64", "--standby", "off", "--sample-rate", str(RATE))
 
 CONFIG = """[server]
@@ -97,7 +99,7 @@ class Room:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.times: list[tuple[float, int]] = []
-        """Times of the writes (monotonic), with the number of frames before each."""
+        """Times at which chunks begin (monotonic), with the number of frames before each."""
         self._data = bytearray()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -105,7 +107,9 @@ class Room:
         assert self._client.stdout is not None
         fd = self._client.stdout.fileno()
         while data := os.read(fd, 1 << 16):
-            self.times.append((time.monotonic(), len(self._data) // FRAME_BYTES))
+            before = len(self._data) // FRAME_BYTES
+            if before % CHUNK == 0:  # the rest of a chunk comes early
+                self.times.append((time.monotonic(), before))
             self._data += data
 
     def frames(self) -> np.ndarray:
@@ -124,11 +128,11 @@ class Room:
         until(lambda: len(self._data) >= end, seconds + 60.0)
 
     def offset(self, begin: float, end: float) -> float:
-        """Time at which frame 0 would have been played, by the writes between two times."""
+        """Time at which frame 0 would have been played, by the chunks between two times."""
         return float(np.median([t - n / RATE for t, n in self.times if begin <= t < end]))
 
     def frame_at(self, moment: float) -> int:
-        """The first frame that was written at or after a time."""
+        """The first frame of a chunk that begins at or after a time."""
         return next(n for t, n in self.times if t >= moment)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_two_rooms_play_at_the_same_time(seen: dict[str, Any]) -> None:
-    # On a machine that is too busy, snapserver interrupts its clients; the median leaves that out.
+    # On a busy machine, snapserver may interrupt its clients; the median leaves that out.
     assert abs(np.median(seen["distances_ms"])) < MAX_DISTANCE_MS, seen
 
 
