@@ -50,7 +50,7 @@ SCAN_SECONDS = 1.0  # between two looks at the ports
 # The LEDs are sent once more after this time, because a connection may take effect late.
 REPEAT_SECONDS = 1.0
 STEER_SECONDS = 0.25  # between two corrections of the tempo
-REPEAT_SECONDS = 2.0  # until the same tempo is sent again: the clock may be unable to take it
+TEMPO_SECONDS = 2.0  # until the same tempo is sent again: the clock may be unable to take it
 JUMP_SECONDS = 0.02  # smaller errors are removed by the tempo even if nothing plays
 JUMP_PAUSE_SECONDS = 2.0  # for which a jump may take effect
 REPORT_SECONDS = 2.0  # between two reports of counters
@@ -491,7 +491,7 @@ class Midi:
         own = read_snapshot(self._desk).bpm  # which others may have changed as well
         foreign = abs(bpm - own) >= MIN_CHANGE and now >= self._repeat_at
         if foreign or abs(bpm - self._tempo) >= MIN_CHANGE:
-            self._tempo, self._repeat_at = bpm, now + REPEAT_SECONDS
+            self._tempo, self._repeat_at = bpm, now + TEMPO_SECONDS
             self._report_to_control({"event": "tempo", "bpm": bpm})
 
     def _end_pull(self) -> None:

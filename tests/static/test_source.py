@@ -1,4 +1,5 @@
-"""Source checks: no shell, no `eval`, no pickle, and imports only between permitted folders."""
+"""Source checks: no shell, no `eval`, no pickle, imports only between permitted folders, and one
+value for each constant."""
 
 from __future__ import annotations
 
@@ -81,12 +82,17 @@ def in_call(node: ast.Call) -> Iterator[str]:
 Nodes = list[ast.Import | ast.ImportFrom | ast.Call]
 
 
-def nodes_of(source: str) -> Nodes:
-    """The imports and calls of a module; the checks use no other nodes."""
+def nodes_in(tree: ast.Module) -> Nodes:
+    """The imports and calls of a module; most checks use no other nodes."""
     return [
-        node for node in ast.walk(ast.parse(source))
+        node for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
     ]
+
+
+def nodes_of(source: str) -> Nodes:
+    """`nodes_in` a module with this text."""
+    return nodes_in(ast.parse(source))
 
 
 def findings(nodes: Nodes) -> list[str]:
@@ -337,6 +343,48 @@ def test_an_imported_server_is_reported(line: str, names: set[str]) -> None:
     assert imported_servers(nodes_of(line)) == names
 
 
+def constants_assigned_twice(tree: ast.Module) -> list[str]:
+    """The constants of a module or of its classes that a later line silently replaces."""
+    found: list[str] = []
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for scope in (tree, *classes):
+        seen: set[str] = set()
+        for node in scope.body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            if isinstance(node, ast.AnnAssign) and node.value is not None:
+                targets = [node.target]
+            for target in targets:
+                parts = target.elts if isinstance(target, ast.Tuple) else [target]
+                names = {part.id for part in parts if isinstance(part, ast.Name)}
+                found += sorted(name for name in names & seen if name.isupper())
+                seen |= names
+    return found
+
+
+def test_no_constant_is_assigned_twice() -> None:
+    found = {
+        f"{path.relative_to(PROJECT)}: {name}"
+        for path in modules()
+        for name in looked_at(path).assigned_twice
+    }
+    assert not found, "the second value applies to every use of the first one as well"
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("A = 1\nB = 2\nA = 3", ["A"]),
+        ("A, B = 1, 2\nB: int = 3", ["B"]),
+        ("class C:\n    A = 1\n    A = 2", ["A"]),
+        ("A = 1\nclass C:\n    A = 2", []),
+        ("A: int\nA = 1\nfound = 1\nfound = 2", []),
+        ("if x:\n    A = 1\nelse:\n    A = 2", []),
+    ],
+)
+def test_a_constant_that_is_assigned_twice_is_reported(source: str, names: list[str]) -> None:
+    assert constants_assigned_twice(ast.parse(source)) == names
+
+
 class Looked(NamedTuple):
     """The results of all checks of one file."""
 
@@ -344,12 +392,15 @@ class Looked(NamedTuple):
     imports: set[str]
     scratch_environments: list[int]
     servers: set[str]
+    assigned_twice: list[str]
 
 
 @functools.cache
 def looked_at(path: Path) -> Looked:
     """Read and parse a file, once for all tests."""
-    nodes = nodes_of(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = nodes_in(tree)
     return Looked(
-        findings(nodes), imported(nodes), scratch_environments(nodes), imported_servers(nodes)
-    )
+        findings(nodes), imported(nodes), scratch_environments(nodes), imported_servers(nodes),
+        constants_assigned_twice(tree),
+    )  # fmt: skip
