@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from crowdstream.jack.client import JackClient, JackError
+
 CLIENT = "CrowdStream"  # of our own ports, which are never connected to each other
+WITNESS = "CrowdStream watch"  # the JACK client that is told when the server ends
 DELIVERY_SECONDS = 0.01  # for the delivery of a message that is in progress
 MAX_QUEUE = 1024  # messages that wait; a device that floods loses its own oldest ones
 SEQUENCER = Path("/dev/snd/seq")
@@ -133,6 +136,11 @@ class RtMidi:
             os.environ["JACK_NO_START_SERVER"] = "1"
         self._inputs = self._make(rtmidi.MidiIn)
         self._outputs = self._make(rtmidi.MidiOut)
+        # python-rtmidi lists the ports of a JACK server that has ended for ever.
+        self._witness: JackClient | None = None
+        if chosen == "jack":
+            with contextlib.suppress(JackError):  # python-rtmidi brings its own JACK library
+                self._witness = JackClient(WITNESS)
 
     def _make(self, kind: Any, **options: Any) -> Any:
         try:
@@ -144,6 +152,8 @@ class RtMidi:
 
     def names(self) -> tuple[list[str], list[str]]:
         """See `System`."""
+        if self._witness is not None and self._witness.gone:
+            raise MidiError("the JACK server has ended: start it again")
         try:
             found = [list(one.get_ports() or []) for one in (self._inputs, self._outputs)]
         except Exception as error:
@@ -187,6 +197,8 @@ class RtMidi:
         for one in (self._inputs, self._outputs):
             with contextlib.suppress(Exception):
                 one.delete()
+        if self._witness is not None:
+            self._witness.close()
 
 
 def find_port(names: list[str], part: str) -> str | None:

@@ -208,6 +208,20 @@ def test_a_control_is_learned_saved_and_used(tmp_path: Path, jack: JackDummy) ->
         connected(it.client)
 
 
+def test_a_jack_server_that_restarts_is_found_again(tmp_path: Path, jack: JackDummy) -> None:
+    with running(tmp_path, jack, "--midi-map", "korg-nanokontrol2") as it:
+        client = it.client
+        for restarted in (False, True):
+            if restarted:
+                jack.pull_out()
+                connected(client, 0)
+                jack.plug_in()
+            with plugged("nanoKONTROL2") as korg:
+                connected(client)
+                moved_to(korg, client, 64, 127)
+                moved_to(korg, client, 127, 64)
+
+
 def test_a_flood_and_a_killed_process_affect_nothing(tmp_path: Path, jack: JackDummy) -> None:
     with plugged("nanoKONTROL2") as korg, running(
         tmp_path, jack, "--midi-map", "korg-nanokontrol2"

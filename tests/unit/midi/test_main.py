@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
+from crowdstream.midi import ports
 from crowdstream.midi.clock_in import MAX_PULL, shortest
 from crowdstream.midi.clock_out import START, STOP, TICK, TICKS
 from crowdstream.midi.main import MAX_PAUSE, REPEAT_SECONDS, SCAN_SECONDS, Midi
@@ -439,6 +441,23 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rtmidi", None)
     with pytest.raises(MidiError, match=r"pip install 'crowdstream\[midi\]'"):
         RtMidi()
+
+
+def test_the_end_of_a_jack_server_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whose ports python-rtmidi would list for ever.
+    rtmidi, witness = MagicMock(), MagicMock(gone=False)
+    rtmidi.get_compiled_api.return_value = [rtmidi.API_UNIX_JACK]
+    rtmidi.MidiIn.return_value.get_ports.return_value = ["box"]
+    monkeypatch.setitem(sys.modules, "rtmidi", rtmidi)
+    monkeypatch.setenv("JACK_NO_START_SERVER", "1")
+    monkeypatch.setattr(ports, "JackClient", lambda _name: witness)
+    system = RtMidi("jack")
+    assert system.names()[0] == ["box"]
+    witness.gone = True
+    with pytest.raises(MidiError, match="the JACK server has ended"):
+        system.names()
+    system.close()
+    witness.close.assert_called_once()
 
 
 def test_a_controller_of_another_machine_is_attached(bench: Bench) -> None:
