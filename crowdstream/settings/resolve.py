@@ -159,14 +159,14 @@ def _file_layer(config: _Given, home: Path) -> _Layer:
     data = files.read_bytes(path, config.origin)
     origin = f"file {path}"
     read = files.read_settings(data, path, origin, NOT_IN_FILES)
-    return {n: _Given(_placed(v, home, path.parent), origin) for n, v in read.items()}
+    return _in_folder(read, home, path.parent, origin)
 
 
 def _preset_layer(name: str, home: Path, folder: Path) -> _Layer:
     path = folder / f"{name}.toml"
     origin = f"preset {name}"
     read = files.read_settings(files.read_bytes(path, origin), path, origin, NOT_IN_PRESETS)
-    return {n: _Given(_placed(v, home, path.parent), origin) for n, v in read.items()}
+    return _in_folder(read, home, path.parent, origin)
 
 
 def _settle(
@@ -202,12 +202,18 @@ def _strongest(name: str, layers: Sequence[_Layer]) -> _Given | None:
     return next((layer[name] for layer in layers if name in layer), None)
 
 
-def _placed(value: object, home: Path, folder: Path | None = None) -> object:
-    """Expand ~ in paths, and resolve relative paths in a file against the file's folder."""
+def _in_folder(read: Mapping[str, object], home: Path, folder: Path, origin: str) -> _Layer:
+    """The values of a file in `folder`, whose relative paths start there."""
+    return {
+        name: _Given(OPTIONS[name].kind.in_folder(_placed(value, home), folder), origin)
+        for name, value in read.items()
+    }
+
+
+def _placed(value: object, home: Path) -> object:
+    """Expand ~ in paths."""
     if isinstance(value, tuple):
-        return tuple(_placed(item, home, folder) for item in value)
-    if not isinstance(value, Path):
-        return value
-    if value.parts[:1] == ("~",):
+        return tuple(_placed(item, home) for item in value)
+    if isinstance(value, Path) and value.parts[:1] == ("~",):
         return home.joinpath(*value.parts[1:])
-    return value if folder is None else folder / value
+    return value

@@ -201,7 +201,7 @@ class Settings:
     http_cert: Path | None = field(
         default=None,
         metadata=_about(
-            File("auto, or a file that can be read"),
+            File("auto, or a file that can be read", word="auto"),
             "FILE",
             "certificate (PEM) that encrypts the page, with its --http-key; auto creates one and"
             " prints its fingerprint",

@@ -70,6 +70,12 @@ class ValueType(ABC):
         """Read the result of argparse for the flag: a string, unless `flag` differs."""
         return self.read_text(raw)
 
+    def in_folder(self, value: object, folder: Path) -> object:
+        """Resolve relative paths in a value that was read from a file in `folder`."""
+        if isinstance(value, tuple):
+            return tuple(self.in_folder(item, folder) for item in value)
+        return folder / value if isinstance(value, Path) else value
+
 
 @dataclass(frozen=True)
 class Int(ValueType):
@@ -242,9 +248,10 @@ class Text(ValueType):
 
 @dataclass(frozen=True)
 class File(ValueType):
-    """A path, which need not exist; read as Path."""
+    """A path, which need not exist; read as Path. `word`: a value that is not meant as a path."""
 
     what: str = "the path of a file or folder"
+    word: str | None = None
 
     @property
     def allowed(self) -> str:
@@ -256,6 +263,9 @@ class File(ValueType):
         if not isinstance(value, str) or not value or "\0" in value:
             raise Refused
         return Path(value)
+
+    def in_folder(self, value: object, folder: Path) -> object:
+        return value if str(value) == self.word else super().in_folder(value, folder)
 
 
 @dataclass(frozen=True)

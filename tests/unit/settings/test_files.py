@@ -89,6 +89,14 @@ def test_paths_in_a_file_are_relative_to_its_folder(tmp_path: Path) -> None:
     assert settings.media_root == (tmp_path / "set/music", Path("/usb"))
 
 
+def test_a_file_can_request_a_certificate_of_the_servers_own(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("http_cert = 'auto'\nhttp_key = 'auto'\n")
+    settings = resolve(["--config", str(file)], {}, home=tmp_path).settings
+    assert settings.http_cert == Path("auto"), "not the file of that name beside it"
+    assert settings.http_key == tmp_path / "auto", "only the certificate has this word"
+
+
 def test_a_file_can_select_a_preset(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text("preset = 'live'\n")
