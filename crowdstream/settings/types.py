@@ -29,6 +29,8 @@ DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
+READY_MAPS = Path(__file__).parents[1] / "midi" / "maps"
+
 BOOL_WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -42,6 +44,11 @@ class Refused(ValueError):
 def format_limit(number: float) -> str:
     """Format a limit as people write it: 400, not 400.0; 0.5; 1000000000, not 1e+09."""
     return str(int(number)) if float(number).is_integer() else str(number)
+
+
+def ready_maps() -> list[str]:
+    """Names of the MIDI mappings that come with the program."""
+    return sorted(path.stem for path in READY_MAPS.glob("*.toml"))
 
 
 class ValueType(ABC):
@@ -330,6 +337,11 @@ class MidiMaps(Devices):
     @property
     def allowed(self) -> str:
         return f"the name of a ready mapping or the path of a file, up to {self.most} of them"
+
+    def in_folder(self, value: object, folder: Path) -> object:
+        if not isinstance(value, str) or value in ready_maps() or value.startswith("~"):
+            return super().in_folder(value, folder)
+        return str(folder / value)
 
 
 class _Words(ValueType):

@@ -81,7 +81,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "rooms_folder": _path,
     "midi_clock": _name,
     "midi_follow": _name,
-    "midi_map": st.lists(_name, min_size=1, max_size=2).map(tuple),
+    "midi_map": st.lists(
+        st.one_of(st.just("korg-nanokontrol2"), _path.map(str)), min_size=1, max_size=2
+    ).map(tuple),
     "midi_api": st.sampled_from(["auto", "alsa", "jack"]),
     "print_beats": st.booleans(),
     "duration": st.floats(0, 1e9, exclude_min=True),

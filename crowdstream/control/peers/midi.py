@@ -27,6 +27,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.midi.mapping import Control, ControllerMap, MappingError, map_lines, parse_map
 from crowdstream.settings import SettingError, state_folder
 from crowdstream.settings.toml import parse
+from crowdstream.settings.types import READY_MAPS, ready_maps
 from crowdstream.system.safe_open import open_to_read
 from crowdstream.system.text import MAX_SIDECAR_BYTES, printable
 
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 NAME = "midi"  # under which the process is kept for a successor of control
 
 MIDI_SENDER = ("midi", 0)  # sender of the commands of controllers; see `osc.acl.LOCAL_SENDERS`
-READY_MAPS = Path(__file__).parents[2] / "midi" / "maps"
 MAX_MAPS = 16
 MAX_ATTACHED = 16  # controllers of other machines
 LEARNED = "learned"  # beginning of the names of learnt mappings
@@ -50,11 +50,6 @@ class MidiSettings:
     follow: str = ""
     maps: tuple[str, ...] = ()
     api: str = "auto"
-
-
-def ready_maps() -> list[str]:
-    """Names of the mappings that come with the program."""
-    return sorted(path.stem for path in READY_MAPS.glob("*.toml"))
 
 
 def load_map(name: str) -> ControllerMap:

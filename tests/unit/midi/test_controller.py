@@ -11,9 +11,10 @@ import pytest
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
 from crowdstream.commands.errors import Refused
-from crowdstream.control.peers.midi import load_map, ready_maps
+from crowdstream.control.peers.midi import load_map
 from crowdstream.midi.controller import SETTLING_SECONDS, Controller
 from crowdstream.midi.mapping import ControllerMap, MappingError, map_lines, parse_map
+from crowdstream.settings.types import ready_maps
 
 HEAD: dict[str, Any] = {"name": "Box", "port": "box"}
 LEVEL = ("/deck/A/level",)

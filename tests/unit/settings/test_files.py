@@ -97,6 +97,18 @@ def test_a_file_can_request_a_certificate_of_the_servers_own(tmp_path: Path) -> 
     assert settings.http_key == tmp_path / "auto", "only the certificate has this word"
 
 
+def test_midi_mappings_in_a_file_are_names_or_relative_to_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    maps = ["korg-nanokontrol2", "booth.toml", "maps/pads.toml", "~/x.toml", "/etc/y.toml"]
+    file.write_text(f"midi_map = {maps}\n")
+    assert resolve(["--config", str(file)], {}, home=tmp_path).settings.midi_map == (
+        "korg-nanokontrol2", f"{tmp_path}/booth.toml", f"{tmp_path}/maps/pads.toml",
+        "~/x.toml", "/etc/y.toml",
+    )  # fmt: skip
+    given = resolve(["--midi-map", "booth.toml"], {}, home=tmp_path).settings
+    assert given.midi_map == ("booth.toml",), "from the working folder, like other paths"
+
+
 def test_a_file_can_select_a_preset(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text("preset = 'live'\n")
