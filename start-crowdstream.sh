@@ -66,6 +66,7 @@ mode=serve
 arguments=()
 folder='' given='' fallback='' yes='' words=0 option=''
 port=${CROWDSTREAM_PORT:-57120} crowd=${CROWDSTREAM_MOVEMENT_MAP:-}
+host=${CROWDSTREAM_OSC_HOST:-}
 
 # The shell does not expand a ~ after `=`.
 expand() { # path; sets expanded
@@ -116,6 +117,7 @@ for argument in "$@"; do
             continue
             ;;
         --port) port=$argument ;;
+        --osc-host) host=$argument ;;
         --movement-map) crowd=$argument ;;
         esac
         arguments+=("$argument")
@@ -128,6 +130,10 @@ for argument in "$@"; do
     --dj-fallback=*) set_fallback "${argument#--dj-fallback=}" ;;
     --port=*)
         port=${argument#--port=}
+        arguments+=("$argument")
+        ;;
+    --osc-host=*)
+        host=${argument#--osc-host=}
         arguments+=("$argument")
         ;;
     --movement-map=*)
@@ -250,7 +256,7 @@ play_along() {
     while kill -0 $$ 2>/dev/null; do
         status=0
         nice -n 5 "$venv/bin/python" -P -m crowdstream dj "$folder" --port "$port" --crowd "$crowd" \
-            ${fallback:+--dj-fallback "$fallback"} --with $$ ||
+            ${host:+--host "$host"} ${fallback:+--dj-fallback "$fallback"} --with $$ ||
             status=$?
         # A wrong argument stays wrong, so it is not retried.
         [ $status -ne 0 ] && [ $status -ne 2 ] || return 0
@@ -268,6 +274,8 @@ dj)
         crowd=$project/configs/crowd.toml
         arguments+=(--movement-map "$crowd")
     fi
+    # With these, the server listens on the loopback address, where the DJ looks for it by default.
+    case $host in 127.0.0.1 | localhost | 0.0.0.0 | ::) host= ;; esac
     # Not as a child of the future server, which waits for its children when it ends.
     (play_along &)
     exec "$venv/bin/python" "$project/audio_server.py" ${arguments[@]+"${arguments[@]}"}

@@ -303,6 +303,32 @@ def test_a_dj_of_a_stick_need_not_find_it_yet(
     assert not any("fallback" in note for note in sandbox.notes() if "audio_server" in note)
 
 
+@pytest.mark.parametrize(
+    ("options", "variable", "host"),
+    [
+        (["--osc-host", "192.168.1.5"], "", "192.168.1.5"),
+        (["--osc-host=192.168.1.5"], "10.0.0.7", "192.168.1.5"),
+        ([], "10.0.0.7", "10.0.0.7"),
+        (["--osc-host", "0.0.0.0"], "10.0.0.7", ""),
+        (["--osc-host=::"], "", ""),
+        (["--osc-host", "localhost"], "", ""),
+    ],
+)
+def test_a_dj_looks_for_the_server_where_it_listens(
+    sandbox: Sandbox, options: list[str], variable: str, host: str
+) -> None:
+    sandbox.run("start-crowdstream.sh", "--install-only")
+    env = {"DJ": "1", "CROWDSTREAM_OSC_HOST": variable}
+    result = sandbox.run("start-crowdstream.sh", ".", *options, env=env)
+    assert result.returncode == 0, result.stderr
+    notes = sandbox.notes()
+    [played] = [note for note in notes if "crowdstream dj" in note]
+    crowd = "--crowd PROJECT/configs/crowd.toml"
+    assert f"{crowd} --host {host} --with" in played if host else f"{crowd} --with" in played
+    [served] = [note for note in notes if note.startswith("python") and "audio_server" in note]
+    assert " ".join(["audio_server.py", *options]) in served
+
+
 def test_help_installs_nothing(sandbox: Sandbox) -> None:
     result = sandbox.run("start-crowdstream.sh", "--help")
     assert result.returncode == 0
