@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Any
 
+from crowdstream.system.text import install_command
+
 SERVICE = "_os2l._tcp.local."
 SEARCH_SECONDS = 5.0
 ANSWER_MS = 1000
@@ -25,8 +27,8 @@ def find_os2l(
         zeroconf = importlib.import_module("zeroconf")
     except ImportError:
         raise OSError(
-            0, "a search needs the package zeroconf (pip install zeroconf), or name the address: "
-            "os2l://ADDRESS:PORT",
+            0, f"a search needs the package zeroconf ({install_command('zeroconf')}), or name the "
+            "address: os2l://ADDRESS:PORT",
         ) from None  # fmt: skip
     names: set[str] = set()
 

@@ -11,7 +11,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-REMEDY = "install it with: pip install LinkPython-extern"
+from crowdstream.system.text import install_command
+
+REMEDY = f"install it with: {install_command('LinkPython-extern')}"
 OFFSET_READINGS = 5  # of both clocks; the one that took the shortest time counts
 OFFSET_SECONDS = 1.0  # between two comparisons of the clocks: NTP slews one of them
 PHASE_TOLERANCE = 2e-5  # s: a timeline that has moved by less has not changed

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from crowdstream.client.endpoint import DEFAULT_PORT
 from crowdstream.settings.errors import Parser
+from crowdstream.system.text import install_command
 
 _DESCRIPTION = (
     "Offer the commands of a running server as tools of the Model Context Protocol, on standard "
     "input and output. Queries are open; commands that change something need consent."
 )
-_MISSING = "the package mcp is not installed: pip install 'crowdstream[mcp]'"
+MISSING = f"the package mcp is not installed: {install_command('mcp>=2.3')}"
 
 
 def _port(text: str) -> int:
@@ -54,7 +55,7 @@ def run_mcp(argv: Sequence[str]) -> int:
         from crowdstream.mcp.server import serve
     except ImportError as error:
         if (error.name or "").partition(".")[0] in ("mcp", "mcp_types"):
-            return _fail(_MISSING)
+            return _fail(MISSING)
         raise
     # Standard output belongs to the protocol.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")

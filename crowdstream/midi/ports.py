@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from crowdstream.jack.client import JackClient, JackError
+from crowdstream.system.text import install_command
 
 CLIENT = "CrowdStream"  # of our own ports, which are never connected to each other
 WITNESS = "CrowdStream watch"  # the JACK client that is told when the server ends
@@ -122,7 +123,7 @@ class RtMidi:
             self._rtmidi = importlib.import_module("rtmidi")
         except ImportError:
             raise MidiError(
-                "MIDI needs the package python-rtmidi: pip install 'crowdstream[midi]'"
+                f"MIDI needs the package python-rtmidi: {install_command('python-rtmidi>=1.5.8')}"
             ) from None
         rtmidi = self._rtmidi
         chosen = api

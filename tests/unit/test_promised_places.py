@@ -7,9 +7,13 @@ import shlex
 import sys
 import tomllib
 
+import pytest
+
 from crowdstream import REPORT
 from crowdstream.audiofile import transcode
 from crowdstream.library import dask_pool
+from crowdstream.mcp import cli
+from crowdstream.midi.ports import MidiError, RtMidi
 from crowdstream.system.text import install_command
 from tests.support.environment import PROJECT
 
@@ -41,6 +45,18 @@ def test_packages_that_messages_recommend_are_the_extras_of_pyproject() -> None:
     library = (PROJECT / "docs" / "how-to" / "prepare-stems.md").read_text(encoding="utf-8")
     for requirement in (*extras["stems"], *extras["dask"]):
         assert f".venv/bin/pip install '{requirement}'" in library
+
+
+def test_packages_of_other_extras_are_recommended_for_this_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = settings["project"]["optional-dependencies"]
+    monkeypatch.setitem(sys.modules, "rtmidi", None)
+    with pytest.raises(MidiError) as error:
+        RtMidi()
+    assert install_command(*extras["midi"]) in str(error.value)
+    assert cli.MISSING.endswith(install_command(*extras["mcp"]))
 
 
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")))

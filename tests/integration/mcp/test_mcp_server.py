@@ -15,6 +15,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from crowdstream.mcp.server import NEEDS_CONSENT
+from crowdstream.system.text import install_command
 from tests.support.environment import PROJECT
 from tests.support.server import Running, SharedServer, free_port
 
@@ -170,4 +171,4 @@ def test_the_extra_is_named_if_it_is_missing() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=False
     )
     assert done.returncode == 1
-    assert "pip install 'crowdstream[mcp]'" in done.stderr
+    assert install_command("mcp>=2.3") in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from crowdstream.lights import outputs
 from crowdstream.lights.discovery import SERVICE, find_os2l
 from crowdstream.lights.outputs import MAX_QUEUE, Output, make_output
 from crowdstream.settings.light_target import parse_target
+from crowdstream.system.text import install_command
 from tests.support.osc_client import until
 
 SLOTS = bytes(range(16))
@@ -217,7 +219,7 @@ def test_a_search_can_be_cancelled_and_needs_zeroconf(monkeypatch: pytest.Monkey
     cancelled.set()
     assert find_os2l("127.0.0.1", cancelled) is None
     monkeypatch.setitem(sys.modules, "zeroconf", None)
-    with pytest.raises(OSError, match="pip install zeroconf"):
+    with pytest.raises(OSError, match=re.escape(install_command("zeroconf"))):
         find_os2l("", threading.Event())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from crowdstream.link.session import LinkMissing, LinkSession, SessionState, load_library
+from crowdstream.system.text import install_command
 from tests.support import fake_link
 
 STATE = SessionState(at=10.0, beat=4.0, bpm=120.0, peers=1, playing=False, play_at=0.0)
@@ -85,7 +87,8 @@ def test_only_changes_count_as_moved() -> None:
 
 def test_a_missing_library_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "link", None)
-    with pytest.raises(LinkMissing, match="pip install LinkPython-extern"):
+    remedy = re.escape(install_command("LinkPython-extern"))
+    with pytest.raises(LinkMissing, match=remedy):
         load_library()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from crowdstream.midi.clock_out import START, STOP, TICK, TICKS
 from crowdstream.midi.main import MAX_PAUSE, REPEAT_SECONDS, SCAN_SECONDS, Midi
 from crowdstream.midi.mapping import parse_map
 from crowdstream.midi.ports import MAX_QUEUE, InPort, MidiError, RtMidi, find_port
+from crowdstream.system.text import install_command
 from tests.support.offline_server import RATE, Rig, level, write
 
 BOX = parse_map({
@@ -439,7 +441,8 @@ def test_ports_are_found_by_a_part_of_their_name() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rtmidi", None)
-    with pytest.raises(MidiError, match=r"pip install 'crowdstream\[midi\]'"):
+    remedy = re.escape(install_command("python-rtmidi>=1.5.8"))
+    with pytest.raises(MidiError, match=remedy):
         RtMidi()
 
 
