@@ -34,7 +34,14 @@ from crowdstream.library.database import move_aside
 from crowdstream.library.schema import SchemaTooNew, version_of
 from crowdstream.settings import SettingError, Settings, resolve
 from crowdstream.settings.errors import Parser
-from crowdstream.settings.files import TOKEN_FILE, home_folder, token_folders, user_config_path
+from crowdstream.settings.files import (
+    TOKEN_FILE,
+    home_folder,
+    state_folder,
+    token_folders,
+    user_config_path,
+)
+from crowdstream.settings.types import ready_maps
 from crowdstream.system.text import printable
 
 FORMAT = 1
@@ -46,8 +53,10 @@ MAX_LIBRARY_BYTES = 16 << 30
 CHUNK_BYTES = 1 << 20
 LIBRARY, SETTINGS, TOKEN, OTHER = "library", "settings", "token", "other"
 NAMED_FILES = ("schedule", "movement_map", "http_cert", "http_key", "broadcast_ca",
-               "config")  # fmt: skip
+               "rooms_key_file", "config")  # fmt: skip
 """Settings that name files."""
+LEARNED_MAPS = "midi-learned-*.toml"
+"""Mappings that `/midi/learn` has written, in the folder of the state."""
 
 WRONG_INPUT, FAILED = 2, 1
 
@@ -243,7 +252,9 @@ def _sources(settings: Settings, include: Sequence[Path]) -> Iterator[tuple[str,
             yield TOKEN, TOKEN_FILE, token
             break
     named = [getattr(settings, name) for name in NAMED_FILES]
+    named += [name for name in settings.midi_map if name not in ready_maps()]
     others = [Path(path).expanduser() for path in named if path is not None]
+    others += sorted(state_folder(os.environ).glob(LEARNED_MAPS))
     for given in include:
         path = given.expanduser()
         if path.is_dir():

@@ -19,14 +19,15 @@ from crowdstream import backup as module
 from crowdstream.backup import FORMAT, MANIFEST, Archive, BackupError, Plan, backup, restore
 from crowdstream.library import default_path, schema
 from crowdstream.library.database import Library
-from crowdstream.settings.files import user_config_path
+from crowdstream.settings.files import state_folder, user_config_path
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder with a library, settings, a token, a schedule and sets."""
     home = tmp_path / "home"
-    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "STATE_DIRECTORY"):
+    for name in (*(f"XDG_{one}_HOME" for one in ("CONFIG", "DATA", "CACHE", "STATE")),
+                 "STATE_DIRECTORY"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("CROWDSTREAM_")]:
         monkeypatch.delenv(name)
@@ -93,6 +94,30 @@ def test_everything_returns_on_an_empty_machine(
     assert value() == "corrected"
     token = user_config_path(os.environ).parent / "http-token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+def test_the_key_of_the_rooms_and_own_midi_mappings_are_included(
+    tmp_path: Path, home: Path
+) -> None:
+    key, pads = home / "venue" / "rooms.key", home / "venue" / "pads.toml"
+    key.write_text("a secret of all the rooms\n")
+    key.chmod(0o600)
+    pads.write_text("# pads\n")
+    learned = state_folder(os.environ) / "midi-learned-nano.toml"
+    learned.parent.mkdir(parents=True)
+    learned.write_text("# learned\n")
+    with (user_config_path(os.environ).parent / "config.toml").open("a") as config:
+        config.write(f'rooms_key_file = "{key}"\nmidi_map = ["korg-nanokontrol2", "{pads}"]\n')
+    file = saved(tmp_path)
+    home.rename(tmp_path / "lost")
+    home.mkdir()
+    assert restore([str(file), "--yes"]) == 0
+    assert pads.read_text() == "# pads\n"
+    restored = user_config_path(os.environ).parent / "restored"
+    assert (restored / "rooms.key").read_text() == "a secret of all the rooms\n"
+    assert stat.S_IMODE((restored / "rooms.key").stat().st_mode) == 0o600
+    assert (restored / learned.name).read_text() == "# learned\n"
+    assert len([*restored.iterdir()]) == 2, "not the mapping that comes with the program"
 
 
 def test_replaced_files_are_kept(tmp_path: Path, home: Path) -> None:
