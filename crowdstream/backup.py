@@ -453,10 +453,25 @@ class Plan:
         self._archive = archive
         self._library = library or default_path()
         self._settings = user_config_path(os.environ).parent
-        self.steps = [self._step(member) for member in archive.members]
+        self.steps = self._distinct([self._step(member) for member in archive.members])
         targets = [step.target for step in self.steps]
         if len(set(targets)) != len(targets):
             raise BackupError("its manifest names a place twice")
+
+    def _distinct(self, steps: Sequence[Step]) -> list[Step]:
+        # Files of the same name, from several folders, meet in the folder of moved ones.
+        taken = {step.target for step in steps if not step.moved}
+        last: dict[Path, int] = {}
+        found = []
+        for step in steps:
+            target = step.target
+            while step.moved and target in taken:
+                number = last[step.target] = last.get(step.target, 1) + 1
+                target = step.target.with_name(f"{step.target.stem}-{number}{step.target.suffix}")
+            if step.moved:
+                taken.add(target)
+            found.append(Step(step.member, target, step.moved))
+        return found
 
     def _step(self, member: Member) -> Step:
         if member.kind == LIBRARY:

@@ -120,6 +120,21 @@ def test_the_key_of_the_rooms_and_own_midi_mappings_are_included(
     assert len([*restored.iterdir()]) == 2, "not the mapping that comes with the program"
 
 
+def test_moved_files_of_the_same_name_are_all_restored(tmp_path: Path) -> None:
+    folder = user_config_path(os.environ).parent / "restored"
+    folder.mkdir()
+    (folder / "set.toml").write_text("# of an earlier restore\n")
+    for name in ("a", "b"):
+        (tmp_path / "usb" / name).mkdir(parents=True)
+        (tmp_path / "usb" / name / "set.toml").write_text(f"# {name}\n")
+    file = saved(tmp_path, "--include", str(tmp_path / "usb"))
+    (folder / "set.toml").unlink()
+    assert restore([str(file), "--yes"]) == 0
+    assert contents(folder) == {
+        "set.toml": b"# of an earlier restore\n", "set-2.toml": b"# a\n", "set-3.toml": b"# b\n",
+    }  # fmt: skip
+
+
 def test_replaced_files_are_kept(tmp_path: Path, home: Path) -> None:
     file = saved(tmp_path, "--include", str(home / "sets" / "friday.toml"))
     (home / "sets" / "friday.toml").write_text("# changed\n")
