@@ -31,7 +31,7 @@ Usage: start-crowdstream.sh [FOLDER | --demo | --install-only | --install-servic
                    service, otherwise as a user service
   --uninstall-service  remove the service
   --uninstall      list everything that was installed, ask (not with --yes), and remove
-                   it; music, sidecars and recordings stay
+                   it; music, sidecars, learned MIDI mappings and recordings stay
   --help           this text, and the server's own options once it is installed
 
 Everything else is passed to the server, for example:

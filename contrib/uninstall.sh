@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Removes everything that was installed. Sourced by start-crowdstream.sh, with $project and $venv
-# set, after contrib/service.sh. Music, its sidecars, and recordings are never searched for: only
-# the listed files are removed, and from a folder that may hold recordings only files that the
-# server created.
+# set, after contrib/service.sh. Music, its sidecars, learned MIDI mappings, and recordings are never
+# searched for: only the listed files are removed, and from a folder that may hold recordings only
+# files that the server created.
 
 # Sets places, the paths to remove, and reasons, a description of each.
 find_installed() {
@@ -24,6 +24,9 @@ find_installed() {
     for file in "${XDG_STATE_HOME:-$HOME/.local/state}/crowdstream"/events.jsonl*; do
         found "$file" "event log"
     done
+    for file in "${XDG_STATE_HOME:-$HOME/.local/state}/crowdstream"/installation-*.json; do
+        found "$file" "record of the running version"
+    done
     for file in "${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"/{"$dj_name","$unit_name"} \
         "${DESTDIR:-}/etc/systemd/system"/{"$dj_name","$unit_name","$governor_name"}; do
         found "$file" "service"
@@ -36,6 +39,15 @@ find_installed() {
         done
         for file in "${DESTDIR:-}/var/lib/crowdstream"/events.jsonl*; do
             found "$file" "event log of the service"
+        done
+        for file in "${DESTDIR:-}/var/lib/crowdstream"/installation-*.json; do
+            found "$file" "record of the running version"
+        done
+        for file in "${DESTDIR:-}/var/lib/crowdstream"/http-{token,cert.pem,key.pem}; do
+            found "$file" "token or certificate of the service's page"
+        done
+        for file in "${DESTDIR:-}/var/lib/crowdstream"/library.db{,-wal,-shm,.old-*}; do
+            found "$file" "library of the service"
         done
     fi
 }
@@ -57,7 +69,8 @@ uninstall_all() { # "yes" to remove without asking
     for i in "${!places[@]}"; do
         printf '    %-50s %s\n' "${places[i]}" "${reasons[i]}"
     done
-    say "music, sidecars and recordings stay, and so does this folder: $project"
+    say "music, sidecars, learned MIDI mappings and recordings stay, and so does this folder:" \
+        "$project"
     if [ "$1" != yes ]; then
         if ! { exec 3</dev/tty; } 2>/dev/null; then
             fail "nothing was removed: there is no terminal for the question. Use --yes."

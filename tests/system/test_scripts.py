@@ -596,6 +596,8 @@ def installed_home(sandbox: Sandbox) -> Path:
         ".cache/crowdstream/kernels/0123/a.nbi", ".config/crowdstream/http-token",
         ".local/share/crowdstream/library.db", ".local/share/crowdstream/library.db-wal",
         ".local/state/crowdstream/events.jsonl", ".local/state/crowdstream/events.jsonl.1",
+        ".local/state/crowdstream/installation-57120.json",
+        ".local/state/crowdstream/midi-learned-nano.toml",
         ".config/systemd/user/crowdstream.service",
         ".config/systemd/user/crowdstream-dj.service",
         "Music/track.wav", "Music/track.crowdstream.toml", ".config/other/file",
@@ -612,6 +614,7 @@ def files(home: Path) -> list[str]:
 
 KEPT = [
     ".config/other/file", ".local/share/crowdstream/recordings/night.wav",
+    ".local/state/crowdstream/midi-learned-nano.toml",
     "Music/track.crowdstream.toml", "Music/track.wav",
 ]  # fmt: skip
 
@@ -644,6 +647,21 @@ def test_uninstalling_lists_all_and_removes_it(sandbox: Sandbox) -> None:
         env={"HOME": str(home), "DESTDIR": str(sandbox.temporary / "root")},
     )  # fmt: skip
     assert again.returncode == 0 and "nothing is installed here" in again.stdout
+
+
+def test_uninstalling_removes_the_state_of_a_service(sandbox: Sandbox) -> None:
+    state = sandbox.temporary / "root/var/lib/crowdstream"
+    kept = ["midi-learned-nano.toml", "recordings/night.wav"]
+    for name in (
+        "events.jsonl", "installation-57120.json", "http-token", "http-cert.pem", "http-key.pem",
+        "library.db", "library.db-wal", "library.db.old-1", "crowdstream.log", *kept,
+    ):  # fmt: skip
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).touch()
+    env = {"HOME": str(sandbox.temporary), "DESTDIR": str(sandbox.temporary / "root")}
+    result = sandbox.run("start-crowdstream.sh", "--uninstall", "--yes", env=env)
+    assert result.returncode == 0, result.stderr
+    assert files(state) == kept
 
 
 def test_uninstalling_removes_nothing_without_a_yes(sandbox: Sandbox) -> None:
