@@ -292,7 +292,8 @@ def grid_voice(address, command, frame):
     voice = views.voices(address)[command.target]
     if voice.state != PLAYING or command.index >= GRIDS:
         return
-    if voice.synced and command.index < 0:
+    if command.index < 0:
+        voice.resync = 0
         unsync_voice(address, command.target)
     voice.grid = command.index
     measure_loop(address, voice)

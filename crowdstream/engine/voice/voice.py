@@ -129,6 +129,7 @@ def start_voice(address, command, frame):
     voice.sync_rate = command.x
     voice.keylock = 0
     voice.slip = 0
+    voice.resync = 0
     voice.spin_stop = 0
     voice.mark_in = -1.0
     voice.serial = command.serial

@@ -10,6 +10,7 @@ import pytest
 from crowdstream.desk.opcodes import (
     LOOP_EXIT,
     LOOP_HERE,
+    OP_GRID,
     OP_JUMP,
     OP_LOOP,
     OP_REVERSE,
@@ -115,3 +116,30 @@ def test_a_synced_deck_is_back_in_phase_after_brake_and_spin_up(harness: RenderH
     harness.send(OP_SPIN, target=0, x=1.0, y=4000, frame=50000)
     out = harness.render(80000, 700)
     assert np.abs(phase_error(harness, out, 0)[54000 + SETTLED :]).max() < 0.05
+
+
+def test_a_track_is_not_synced_because_the_one_before_it_was_braked(
+    harness: RenderHarness,
+) -> None:
+    synced(harness, start=int(FIRST))
+    harness.send(OP_SPIN, target=0, x=0.0, y=5000, index=1, frame=1000)
+    harness.render(9000)
+    assert not harness.desk.voices["state"].any()
+    harness.start(0, track(harness))  # without a beat grid
+    harness.send(OP_SPIN, target=0, x=0.0, y=2000, frame=10000)
+    harness.send(OP_SPIN, target=0, x=1.0, y=2000, frame=14000)
+    harness.render(4000)
+    assert not harness.desk.voices[0]["resync"]
+    harness.render(5000)
+    assert not harness.desk.voices[0]["synced"]
+
+
+def test_a_track_that_loses_its_grid_at_rest_is_not_synced_again(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST))
+    harness.send(OP_SPIN, target=0, x=0.0, y=5000, frame=1000)
+    harness.send(OP_GRID, target=0, index=-1, frame=8000)
+    harness.render(9000)
+    assert not harness.desk.voices[0]["resync"]
+    harness.send(OP_SPIN, target=0, x=1.0, y=5000)
+    harness.render(9000)
+    assert not harness.desk.voices[0]["synced"]
