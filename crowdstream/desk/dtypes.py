@@ -133,7 +133,7 @@ VOICE = _record(
     ("keylock", "i4"),
     ("slip", "i4"),
     ("resync", "i4"),  # it is synced again when the platter has reached its speed
-    ("spin_stop", "i4"),  # it stops when the platter has come to rest
+    ("spin_stop", "i4"),  # at rest: 1 it stops, -1 it stays; 0: the platter has its own speed
     ("sync_ratio", "f8"),  # its beats per beat of the clock
     ("sync_offset", "f8"),  # its beat when the clock's is 0
     ("sync_tape", "f8"),  # difference between its position in the file and on the tape

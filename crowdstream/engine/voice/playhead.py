@@ -257,7 +257,7 @@ def spin_voice(address, command, frame):
             voice.slip_place = _slip_position(address, voice, frame)
         unsync_voice(address, slot)
         voice.resync = 1
-    voice.spin_stop = command.index
+    voice.spin_stop = 1 if command.index == 1 else -1
     frames = max(FADE_OUT, int(command.y))
     set_ramp(views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_SPIN], command.x, frames)
     schedule_internal(address, OP_SETTLE, slot, frame + frames)  # this may overwrite `command`
@@ -276,8 +276,11 @@ def finish_spin(address, slot, frame):
     if spin.value == 0.0:
         return voice.spin_stop == 1
     if spin.value == 1.0:
-        if voice.slip:
+        # Each spin schedules a command. That of an earlier spin may come after the platter has
+        # reached its speed, when the slip position of a synced voice is no longer in `slip_place`.
+        if voice.slip and voice.spin_stop != 0:
             relocate_voice(address, slot, voice.slip_place)
+        voice.spin_stop = 0
         if voice.resync:
             voice.resync = 0
             voice.synced = 1

@@ -143,3 +143,15 @@ def test_a_track_that_loses_its_grid_at_rest_is_not_synced_again(harness: Render
     harness.send(OP_SPIN, target=0, x=1.0, y=5000)
     harness.render(9000)
     assert not harness.desk.voices[0]["synced"]
+
+
+def test_a_brake_that_was_cut_short_does_not_disturb_slip_later(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST))
+    plain = places(harness.render(80000))
+    with RenderHarness() as other:
+        synced(other, start=int(FIRST))
+        other.send(OP_SLIP, target=0, index=1, frame=10000)
+        other.send(OP_SPIN, target=0, x=0.0, y=40000, frame=20000)
+        other.send(OP_SPIN, target=0, x=1.0, y=2000, frame=30000)
+        out = places(other.render(80000))
+    assert np.abs(out[33000:] - plain[33000:]).max() < 0.6
