@@ -75,6 +75,28 @@ def anchor_tape(voice, wanted):
 
 
 @kernel
+def _slip_position(address, voice, frame):
+    # The file position that a voice in slip mode would have by now.
+    if voice.synced:
+        beat = voice.sync_ratio * beat_at(address, frame) + voice.slip_offset
+        return frame_on_grid(address, voice.grid, beat)
+    return voice.slip_place
+
+
+@kernel
+def _move_slip(address, voice, place, frame):
+    # Let the slip position be file frame `place`; of a synced voice, the nearest one in phase.
+    if not voice.slip:
+        return
+    voice.slip_place = place
+    if voice.synced:
+        offset = beat_on_grid(address, voice.grid, place) - voice.sync_ratio * beat_at(
+            address, frame
+        )
+        voice.slip_offset = snap(offset, voice.sync_quantum)
+
+
+@kernel
 def _refuse_gridless(address, command, frame):
     push_event(
         address, EV_REFUSED, command.target, command.serial, frame, command.frame, REFUSED_GRID
@@ -91,9 +113,11 @@ def sync_voice(address, command, frame):
     voice = views.voices(address)[slot]
     if voice.state != PLAYING:
         return
+    place = _slip_position(address, voice, frame)
     if command.index == 0:
         voice.resync = 0
         unsync_voice(address, slot)
+        _move_slip(address, voice, place, frame)
         return
     if voice.grid < 0 or not command.x > 0.0:
         _refuse_gridless(address, command, frame)
@@ -105,6 +129,7 @@ def sync_voice(address, command, frame):
         return
     voice.synced = 1
     align_phase(address, slot, frame)
+    _move_slip(address, voice, place, frame)
 
 
 @kernel
@@ -116,8 +141,11 @@ def realign_voices(address, before, frame):
     if abs(beat_at(address, frame) - before) < 1e-9:
         return
     for slot in range(views.voices(address).shape[0]):
-        if views.voices(address)[slot].synced:
+        voice = views.voices(address)[slot]
+        if voice.synced:
             align_phase(address, slot, frame)
+            beat = voice.sync_ratio * before + voice.slip_offset
+            _move_slip(address, voice, frame_on_grid(address, voice.grid, beat), frame)
 
 
 @kernel
@@ -179,15 +207,6 @@ def jump_voice(address, command, frame):
 
 
 @kernel
-def _slip_position(address, voice, frame):
-    # The file position that a voice in slip mode would have by now.
-    if voice.synced:
-        beat = voice.sync_ratio * beat_at(address, frame) + voice.slip_offset
-        return frame_on_grid(address, voice.grid, beat)
-    return voice.slip_place
-
-
-@kernel
 def return_to_slip(address, slot, frame):
     """Return to the slip position, in forward direction."""
     voice = views.voices(address)[slot]
@@ -210,6 +229,8 @@ def slip_voice(address, command, frame):
         voice.slip = 1
         voice.slip_offset = voice.sync_offset
         voice.slip_place = playhead_position(voice)
+        if voice.direction < 0:  # the offset is that of a beat which falls
+            _move_slip(address, voice, voice.slip_place, frame)
         return
     voice.slip = 0
     if abs(_slip_position(address, voice, frame) - playhead_position(voice)) > MIN_JUMP:
@@ -295,12 +316,14 @@ def grid_voice(address, command, frame):
     voice = views.voices(address)[command.target]
     if voice.state != PLAYING or command.index >= GRIDS:
         return
+    place = _slip_position(address, voice, frame)
     if command.index < 0:
         voice.resync = 0
         unsync_voice(address, command.target)
     voice.grid = command.index
     measure_loop(address, voice)
     align_phase(address, command.target, frame)
+    _move_slip(address, voice, place, frame)
 
 
 MIN_LOOP = 16  # frames: 0.4 ms; anything shorter would be a tone rather than a loop

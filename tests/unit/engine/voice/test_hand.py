@@ -10,12 +10,14 @@ import pytest
 from crowdstream.desk.opcodes import (
     LOOP_EXIT,
     LOOP_HERE,
+    OP_CLOCK,
     OP_GRID,
     OP_JUMP,
     OP_LOOP,
     OP_REVERSE,
     OP_SLIP,
     OP_SPIN,
+    OP_SYNC,
 )
 from tests.support.position_track import (
     BEAT,
@@ -155,3 +157,59 @@ def test_a_brake_that_was_cut_short_does_not_disturb_slip_later(harness: RenderH
         other.send(OP_SPIN, target=0, x=1.0, y=2000, frame=30000)
         out = places(other.render(80000))
     assert np.abs(out[33000:] - plain[33000:]).max() < 0.6
+
+
+SPEED = TRACK_BEAT / BEAT  # of a synced track: file frames per frame
+
+
+def test_sync_switched_on_in_slip_mode_keeps_the_slip_position(harness: RenderHarness) -> None:
+    harness.start(0, track(harness), start=20000, grid=grid(harness))
+    harness.send(OP_SLIP, target=0, index=1, frame=30000)
+    harness.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0, frame=40000)
+    harness.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.5, y=0.5, frame=50000)
+    harness.send(OP_SLIP, target=0, index=0, frame=90000)
+    heard = places(harness.render(100000))
+    assert heard[95000] == pytest.approx(heard[45000] + 50000 * SPEED, abs=0.5)
+
+
+def test_sync_switched_off_in_slip_mode_keeps_the_slip_position(harness: RenderHarness) -> None:
+    synced(harness, start=20000)
+    harness.send(OP_SLIP, target=0, index=1, frame=30000)
+    harness.send(OP_SYNC, target=0, index=0, frame=60000)
+    harness.send(OP_SLIP, target=0, index=0, frame=70000)
+    heard = places(harness.render(80000))
+    assert heard[75000] == pytest.approx(heard[29000] + 46000 * SPEED, abs=0.5)
+
+
+def test_a_jump_of_the_clock_does_not_move_the_slip_position(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST + TRACK_BEAT))
+    harness.send(OP_SLIP, target=0, index=1, frame=1000)
+    rate, at = float(harness.desk.clock["tempo_end"]), int(2 * BEAT)
+    harness.send(OP_CLOCK, start=at, x=0.0, y=rate, z=rate, frame=at)
+    harness.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.5, y=0.5, frame=50000)
+    harness.send(OP_SLIP, target=0, index=0, frame=90000)
+    heard = places(harness.render(100000))
+    assert heard[95000] == pytest.approx(heard[45000] + 50000 * SPEED, abs=0.5)
+
+
+def test_another_grid_does_not_move_the_slip_position(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST + TRACK_BEAT))
+    # The same beats, counted from another downbeat.
+    other = harness.grid((-4.0, FIRST), (-3.0, FIRST + TRACK_BEAT))
+    harness.send(OP_SLIP, target=0, index=1, frame=1000)
+    harness.send(OP_GRID, target=0, index=other, frame=30000)
+    harness.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.5, y=0.5, frame=50000)
+    harness.send(OP_SLIP, target=0, index=0, frame=90000)
+    heard = places(harness.render(100000))
+    assert heard[95000] == pytest.approx(heard[45000] + 50000 * SPEED, abs=0.5)
+
+
+def test_slip_mode_that_begins_in_reverse_runs_forward_from_there(harness: RenderHarness) -> None:
+    synced(harness, start=int(FIRST + 4 * TRACK_BEAT))
+    at = [int(BEAT * beat) for beat in range(6)]
+    harness.send(OP_REVERSE, target=0, index=1, frame=at[2])
+    harness.send(OP_SLIP, target=0, index=1, frame=at[3])
+    harness.send(OP_REVERSE, target=0, index=0, frame=at[4])
+    heard = places(harness.render(at[5], 500))
+    wanted = heard[at[3] - 1] + (at[4] + 1001 - at[3]) * SPEED
+    assert heard[at[4] + 1000] == pytest.approx(wanted, abs=2.0)
