@@ -350,8 +350,9 @@ def _into_loop(address, slot, frame):
 
 
 @kernel
-def _set_loop(address, slot, begin, exact, frame):
+def _set_loop(address, slot, begin, exact, on, frame):
     # Set a loop of `exact` frames from file frame `begin`; return False if the track is too short.
+    # `on`: the voice plays it from now on; otherwise its playhead stays where it is.
     voice = views.voices(address)[slot]
     first = math.floor(begin + 0.5)
     last = first + math.floor(exact + 0.5)
@@ -362,9 +363,10 @@ def _set_loop(address, slot, begin, exact, frame):
     voice.loop_out = last
     voice.loop_exact = exact
     voice.loop_rest = 0.0
-    voice.loop = 1
+    voice.loop = on
     measure_loop(address, voice)
-    _into_loop(address, slot, frame)
+    if on:
+        _into_loop(address, slot, frame)
     return True
 
 
@@ -376,7 +378,7 @@ def _loop_from(address, slot, place, beats, quantum, frame):
     beat = snap(beat_on_grid(address, voice.grid, place), quantum)
     begin = frame_on_grid(address, voice.grid, beat)
     exact = frame_on_grid(address, voice.grid, beat + beats) - begin
-    return _set_loop(address, slot, begin, exact, frame)
+    return _set_loop(address, slot, begin, exact, 1, frame)
 
 
 @kernel
@@ -398,11 +400,7 @@ def _scale_loop(address, slot, factor, frame):
         exact = end - frame_on_grid(address, voice.grid, voice.loop_beat)
     else:
         exact = loop_frames(voice) * factor
-    was = voice.loop
-    done = _set_loop(address, slot, float(voice.loop_in), exact, frame)
-    if not was:
-        voice.loop = 0
-    return done
+    return _set_loop(address, slot, float(voice.loop_in), exact, voice.loop, frame)
 
 
 @kernel
@@ -414,9 +412,8 @@ def _move_loop(address, slot, beats, frame):
     end = frame_on_grid(address, voice.grid, voice.loop_beat + voice.loop_beats + beats)
     if begin < -0.5 or end > voice.length + 0.5:
         return False
-    was = voice.loop
     place = playhead_position(voice)
-    if was and not begin - loop_frames(voice) <= place < end:
+    if voice.loop and not begin - loop_frames(voice) <= place < end:
         wanted = beat_on_grid(address, voice.grid, place) + beats
         relocate_voice(address, slot, frame_on_grid(address, voice.grid, wanted))
         if voice.synced:
@@ -424,10 +421,7 @@ def _move_loop(address, slot, beats, frame):
             anchor_tape(
                 voice, frame_on_grid(address, voice.grid, track_beat(address, voice, frame))
             )
-    done = _set_loop(address, slot, begin, end - begin, frame)
-    if not was:
-        voice.loop = 0
-    return done
+    return _set_loop(address, slot, begin, end - begin, voice.loop, frame)
 
 
 @kernel
@@ -461,7 +455,7 @@ def loop_voice(address, command, frame):
         _exit_loop(address, slot, frame)
     elif what == LOOP_SET:
         exact = command.z if command.z > 0.0 else float(command.loop_out - command.loop_in)
-        done = _set_loop(address, slot, float(command.loop_in), exact, frame)
+        done = _set_loop(address, slot, float(command.loop_in), exact, 1, frame)
     elif what == LOOP_HERE:
         done = _loop_from(address, slot, playhead_position(voice), command.x, command.y, frame)
     elif what == LOOP_SCALE:
@@ -474,8 +468,8 @@ def loop_voice(address, command, frame):
         end = _quantized_position(address, voice, command.y)
         done = voice.mark_in >= 0.0 and end > voice.mark_in
         if done:
-            done = _set_loop(address, slot, voice.mark_in, end - voice.mark_in, frame)
+            done = _set_loop(address, slot, voice.mark_in, end - voice.mark_in, 1, frame)
     elif what == LOOP_AGAIN:
-        done = _set_loop(address, slot, float(voice.loop_in), loop_frames(voice), frame)
+        done = _set_loop(address, slot, float(voice.loop_in), loop_frames(voice), 1, frame)
     if not done:
         push_event(address, EV_REFUSED, slot, command.serial, frame, command.frame, REFUSED_LOOP)

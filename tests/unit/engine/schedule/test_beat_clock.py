@@ -167,6 +167,21 @@ def test_manual_loops_can_be_scaled_moved_left_and_re_entered(harness: RenderHar
     assert harness.desk.voices[0]["loop"] and loop() == (3.0, 2.0)
 
 
+@pytest.mark.parametrize(("what", "x"), [(LOOP_SCALE, 0.5), (LOOP_MOVE, 1.0)])
+def test_a_loop_that_was_left_is_changed_without_moving_the_playhead(
+    harness: RenderHarness, what: int, x: float
+) -> None:
+    harness.start(0, track(harness), grid=grid(harness))
+    harness.send(OP_LOOP, target=0, index=LOOP_SET, loop_in=10000, loop_out=30000, frame=20000)
+    harness.send(OP_LOOP, target=0, index=LOOP_EXIT, frame=25000)
+    harness.send(OP_LOOP, target=0, index=what, x=x, frame=60000)
+    heard = places(harness.render(70000))
+    assert np.abs(heard - np.arange(70000)).max() < 0.1
+    assert not harness.desk.voices[0]["loop"]
+    wanted = 10000.0 if what == LOOP_SCALE else 20000.0
+    assert float(harness.desk.voices[0]["loop_exact"]) == pytest.approx(wanted, abs=0.5)
+
+
 def test_a_loop_that_does_not_fit_the_track_is_refused(harness: RenderHarness) -> None:
     synced(harness, start=int(FIRST))
     harness.render(100)
