@@ -168,6 +168,26 @@ def _still_fits(voice, due, clear):
 
 
 @kernel
+def _has_left_loop(voice):
+    # Whether the head is past the end of a loop in which the ideal one is: that end was set just
+    # ahead of the ideal head. The fields of the two are swapped.
+    end = voice.loop_in + lap_frames(voice)
+    return voice.loop == 1 and voice.lock_cursor <= end < voice.cursor
+
+
+@kernel
+def _return_to_loop(voice, off):
+    # Jump to the ideal position, by whole laps back so that it is inside the loop.
+    lag = -math.floor(off + 0.5)
+    lap = lap_frames(voice)
+    past = voice.cursor + lag - voice.loop_in
+    if past >= lap:
+        lag -= past // lap * lap
+    _schedule(voice, 0, max(lag, -voice.cursor), -1, JUMP_FADE, 0.0)
+    _splice(voice)
+
+
+@kernel
 def decide(address, voice, ideal, ratio):
     """Decide whether to splice the voice's head at the tape frame that is laid next.
 
@@ -184,6 +204,9 @@ def decide(address, voice, ideal, ratio):
         return False, off
     if voice.fade_left > 0:
         voice.decide_at = fed + min(DECISION_FRAMES, voice.fade_left)
+        return False, off
+    if _has_left_loop(voice):
+        _return_to_loop(voice, off)
         return False, off
     if voice.splice_at > fed and abs(off) < JUMP_DEVIATION:
         voice.decide_at = voice.splice_at

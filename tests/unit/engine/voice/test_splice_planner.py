@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crowdstream.desk.opcodes import OP_KEYLOCK, OP_SEEK
+from crowdstream.desk.opcodes import LOOP_SET, OP_KEYLOCK, OP_LOOP, OP_SEEK
 from crowdstream.desk.ramps import VOICE_PITCH, VOICE_RATE, VOICE_STEM, voice_ramp
+from tests.support.position_track import places, track
 from tests.support.render_harness import RATE, RenderHarness, as_float, noise, sine
 
 BEAT = 18000  # frames from one kick to the next
@@ -251,3 +252,16 @@ def test_keylock_survives_missing_pages_and_the_end_of_the_file() -> None:
         out = harness.render(60000)
         assert np.all(np.isfinite(out)) and not out[-5000:].any()
         assert int(harness.desk.voices[0]["state"]) == 0
+
+
+@pytest.mark.parametrize("length", [40, 300, 6000, 20000])
+@pytest.mark.parametrize("rate", [1.0, 0.94])
+def test_a_loop_that_ends_just_ahead_of_the_playhead_is_played(rate: float, length: int) -> None:
+    # The audible head is past that end already.
+    with RenderHarness() as harness:
+        _begin(harness, track(harness), rate=rate)
+        harness.render(30000)
+        last = int(harness.desk.voices[0]["position"]) + 5
+        harness.send(OP_LOOP, target=0, index=LOOP_SET, loop_in=last - length, loop_out=last)
+        heard = places(harness.render(70000))[2000:]
+    assert last - length - 2500 < heard.min() and heard.max() < last + 600
