@@ -47,7 +47,14 @@ from crowdstream.desk.opcodes import (
     OP_TALKOVER,
     OP_TONE,
 )
-from crowdstream.desk.ramps import RAMP_VOICE, VOICE_RATE, VOICE_ROWS, VOICE_STEM
+from crowdstream.desk.ramps import (
+    RAMP_VOICE,
+    VOICE_KEYLOCK,
+    VOICE_PITCH,
+    VOICE_RATE,
+    VOICE_ROWS,
+    VOICE_STEM,
+)
 from crowdstream.engine.dsp.equalizer import equalize, equalize_inputs
 from crowdstream.engine.dsp.filter import filter_decks, filter_inputs
 from crowdstream.engine.dsp.limiter import set_lookahead
@@ -74,7 +81,7 @@ from crowdstream.engine.mixer.master import finish, start_tone, stop_tone
 from crowdstream.engine.mixer.meters import meter_outputs, meter_sources
 from crowdstream.engine.mixer.steering import STEER_PASS, begin_pass, end_pass, fill_line
 from crowdstream.engine.mixer.taps import tap_outputs, tap_sources
-from crowdstream.engine.schedule.beat_clock import beat_at, fill_tempo, set_clock
+from crowdstream.engine.schedule.beat_clock import beat_at, fill_tempo, grid_at, set_clock
 from crowdstream.engine.schedule.command_heap import (
     cancel,
     next_frame,
@@ -99,23 +106,40 @@ from crowdstream.engine.voice.playhead import (
     sync_voice,
 )
 from crowdstream.engine.voice.stem_routing import clear_outputs
+from crowdstream.engine.voice.sync import track_beat
 from crowdstream.engine.voice.voice import render_voice, start_voice, stop_voice
 
 
 @kernel
-def _ramp_frames(address, row, frames):
+def _tape_rate(address, slot, frame):
+    # Tape frames per frame of a voice, once tempo and pitch have reached their targets.
+    voice = views.voices(address)[slot]
+    ramps = views.ramps(address)
+    base = RAMP_VOICE + VOICE_ROWS * slot
+    clock = views.clock(address)[0]
+    if voice.synced:
+        beat = track_beat(address, voice, frame)
+        _point, _at, frames, _begin, _end = grid_at(address, voice.grid, beat)
+        rate = voice.sync_ratio * clock.tempo_end * frames
+    else:
+        tempo = clock.tempo_end / clock.tempo_base if voice.deck < DECKS else 1.0
+        rate = max(ramps[base + VOICE_RATE].value * tempo, MIN_RATE)
+    rate = min(rate, MAX_RATE)
+    if voice.direction > 0:  # with keylock, the tape moves at the pitch
+        share = ramps[base + VOICE_KEYLOCK].target
+        rate = min((rate + share * (1.0 - rate)) * ramps[base + VOICE_PITCH].target, MAX_RATE)
+    return rate
+
+
+@kernel
+def _ramp_frames(address, row, frames, frame):
     # A stem's parameters move along the tape, so their ramps are counted in file frames.
     if row < RAMP_VOICE or (row - RAMP_VOICE) % VOICE_ROWS < VOICE_STEM:
         return frames
     slot = (row - RAMP_VOICE) // VOICE_ROWS
-    voice = views.voices(address)[slot]
-    if voice.state == FREE:
+    if views.voices(address)[slot].state == FREE:
         return 0
-    ramps = views.ramps(address)
-    clock = views.clock(address)[0]
-    tempo = clock.tempo_end / clock.tempo_base if voice.deck < DECKS else 1.0
-    rate = ramps[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value * tempo
-    return max(1, int(frames * min(max(rate, MIN_RATE), MAX_RATE)))
+    return max(1, int(frames * _tape_rate(address, slot, frame)))
 
 
 @kernel
@@ -123,7 +147,7 @@ def _apply(address, index, frame):
     command = views.pending(address)[index]
     op = command.op
     if op == OP_RAMP:
-        frames = _ramp_frames(address, command.index, int(command.y))
+        frames = _ramp_frames(address, command.index, int(command.y), frame)
         set_ramp(views.ramps(address)[command.index], command.x, frames)
     elif op == OP_START:
         start_voice(address, command, frame)

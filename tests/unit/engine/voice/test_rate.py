@@ -7,7 +7,8 @@ import pytest
 import soxr
 from scipy import signal
 
-from crowdstream.desk.ramps import VOICE_RATE, voice_ramp
+from crowdstream.desk.opcodes import OP_KEYLOCK, OP_SYNC
+from crowdstream.desk.ramps import VOICE_PITCH, VOICE_RATE, VOICE_STEM, voice_ramp
 from tests.support.render_harness import RATE, RenderHarness, sine
 
 FRAMES = 32768
@@ -169,3 +170,21 @@ def test_a_file_is_played_to_its_last_sample_at_any_rate(rate: float) -> None:
         out = harness.render(int(8000 / rate))[:, 0]
     assert abs(float(out.sum()) * rate - 0.5) < 0.01
     assert abs(int(np.argmax(out)) - 3990 / rate) <= 1
+
+
+@pytest.mark.parametrize("how", ["rate", "keylock", "pitch", "synced", "synced, keylock"])
+def test_a_stem_fades_in_the_time_that_was_asked_for(how: str) -> None:
+    with RenderHarness(pages=64) as harness:
+        source = harness.load(np.full(200_000, 0.5, np.float32))
+        rate = 1.0 if "synced" in how else 1.5
+        # At 60 BPM the track plays twice as fast in sync with the clock's 120 BPM.
+        harness.start(0, source, rate=rate, grid=harness.grid((0.0, 0.0), (1.0, RATE)))
+        if "keylock" in how or how == "pitch":
+            harness.send(OP_KEYLOCK, target=0, index=1)
+        if how == "pitch":
+            harness.ramp(voice_ramp(0, VOICE_PITCH), 1.25)
+        if "synced" in how:
+            harness.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0)
+        harness.ramp(voice_ramp(0, VOICE_STEM), 0.0, 40000, frame=10000)
+        out = harness.render(70000)[:, 0]
+    assert np.flatnonzero(out > 1e-4)[-1] == pytest.approx(50000, abs=300)
