@@ -156,10 +156,10 @@ class PortAudioDriver:
         self._output = OutputFormat(way.form, way.channels, MAX_FRAMES)
         self._converter, frames = None, self._frames
         if self.keep_rate and way.rate != self._rate:
-            self._converter = RateConverter(
-                self._rate, way.rate, self._callback.channels, MAX_FRAMES // 4
-            )
-            frames = round(frames * way.rate / self._rate)  # the same duration
+            # The same duration, unless that would be more frames than a block may have.
+            frames = min(round(frames * way.rate / self._rate), MAX_FRAMES)
+            most = max(frames, MAX_FRAMES // 4)
+            self._converter = RateConverter(self._rate, way.rate, self._callback.channels, most)
         constant = PORTAUDIO[way.form]
         return self._library.open(
             rate=int(way.rate),

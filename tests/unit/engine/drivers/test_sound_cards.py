@@ -80,7 +80,8 @@ class Opened:
         rate, name = how.pop("rate", 44100.0), how.pop("device", None)
         keep_rate = how.pop("keep_rate", False)
         self.blocks = Blocks()
-        driver = PortAudioDriver(self.blocks, name, rate, 64, **how)  # type: ignore[arg-type]
+        frames = how.pop("frames", 64)
+        driver = PortAudioDriver(self.blocks, name, rate, frames, **how)  # type: ignore[arg-type]
         driver.keep_rate = keep_rate
         self.info: StreamInfo = driver.open()
         self.stream: FakeStream = fake.streams[-1]
@@ -351,6 +352,20 @@ def test_during_playback_the_mix_is_converted_to_the_cards_rate(
     assert sum(one.blocks.counts) == pytest.approx(7000 * 44100 / 48000, abs=70)
     one.stream.play(70, status=4)
     assert one.blocks.flags[-1] is True and not any(one.blocks.flags[:-1])
+
+
+@pytest.mark.parametrize(
+    ("rate", "card_rate", "frames"),
+    [(44100.0, 48000.0, 8192), (8000.0, 48000.0, 8192), (192000.0, 44100.0, 8192)],
+)
+def test_long_blocks_are_converted_as_well(
+    fake: FakePortAudio, rate: float, card_rate: float, frames: int
+) -> None:
+    card = Device("usb", rates=(card_rate,))
+    one = Opened(fake, card, keep_rate=True, rate=rate, frames=frames)
+    one.blocks.level = 0.25
+    heard = [one.stream.play(one.stream.frames) for _ in range(2)]
+    assert heard[1] == pytest.approx(0.25, abs=2.0**-20)
 
 
 def test_a_card_with_the_desks_rate_is_not_converted(fake: FakePortAudio) -> None:
