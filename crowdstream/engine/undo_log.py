@@ -140,6 +140,14 @@ def _save_effect(address, number):
 
 
 @kernel
+def save_new_effect(address, number):
+    """Save an instance that is linked into a chain in mid-turn, before it makes any sound."""
+    if views.undo_log(address)[0].off == 0:
+        _save_effect(address, number)
+        fence()  # none of it may change before it is saved
+
+
+@kernel
 def _save_limiter(address):
     # The history of the peak detector, and the gains in the window of the sliding minimum.
     for row in range(2):

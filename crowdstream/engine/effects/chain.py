@@ -48,6 +48,7 @@ from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.schedule.beat_clock import beat_at, beats_per_frame
 from crowdstream.engine.schedule.events import push_event
 from crowdstream.engine.schedule.load_shedding import sheds_optional
+from crowdstream.engine.undo_log import save_new_effect
 
 WIPE = 16  # float32 values cleared per frame, in 3 ns: 1.5 s for the largest memory
 # Value of `wiped` while the instance sounds: memory read in a turn that another engine may have to
@@ -159,6 +160,7 @@ def change_chain(address, command):
         effect.asleep = 0
         effect.quiet = 0
         effect.loud = 0.0
+        save_new_effect(address, command.index)
         _link(address, command.index, command.start)
     if command.end >= 0 and effects[command.end].state == ACTIVE:
         effects[command.end].state = LEAVING

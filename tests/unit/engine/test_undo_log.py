@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from crowdstream.desk.layout import REGIONS
 from crowdstream.desk.opcodes import WORK_IDLE, WORK_PUBLISHES, WORK_RENDERS
 from crowdstream.engine.precompiled import kernels
 from tests.support.busy_scene import scene
+from tests.support.effect_harness import put
 from tests.support.offline_server import RATE, Rig
+from tests.support.render_harness import RenderHarness, noise
 
 STATE = (
     "clock", "decks", "ramps", "voices", "history", "stem_past", "stem_eq", "stem_eq_use",
@@ -68,3 +71,31 @@ def test_unpublished_results_are_published_by_the_successor(tmp_path: Path) -> N
         assert (desk.frame, int(desk.clock["epoch"]), int(desk.rings["command_tail"])) == after
         assert int(desk.clock["stamp"]) % 2 == 0
         assert int(desk.undo_log["state"]) == WORK_IDLE
+
+
+def turn_again(harness: RenderHarness) -> None:
+    """Render 256 frames, and again as the successor of an engine that died just before the end."""
+    desk = harness.desk
+    rings = {name: int(desk.rings[name]) for name in ("event_head", "command_tail")}
+    once = harness.render(256)
+    desk.undo_log["state"] = WORK_RENDERS
+    for name, value in rings.items():
+        desk.rings[name] = value
+    kernels().recover(desk.address)
+    assert np.array_equal(harness.render(256), once)
+
+
+@pytest.mark.parametrize("name", ["echo", "reverb", "roll"])
+def test_an_effect_that_enters_in_a_repeated_turn_sounds_the_same(name: str) -> None:
+    heard = []
+    for repeated in (False, True):
+        with RenderHarness() as harness:
+            harness.start(0, harness.load(noise(60000)))
+            harness.render(1024)
+            put(harness, 0, name, frame=1100)
+            if repeated:
+                turn_again(harness)
+            else:
+                harness.render(256)
+            heard.append(harness.render(40000))
+    assert np.array_equal(*heard)
