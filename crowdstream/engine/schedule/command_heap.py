@@ -107,11 +107,12 @@ def schedule_internal(address, op, target, frame):
     if master.pending >= PENDING:
         views.ledger(address)[0].pending_refused += 1
         return
-    # Use a slot other than the one freed last, whose command may have to be applied again after a
-    # failover.
+    # Use a slot other than those freed in this turn, whose commands may have to be applied again
+    # after a failover. One of them takes its place, so each voice uses another place.
     spare = views.spare(address)
-    slot = spare[PENDING - 1]
-    spare[PENDING - 1] = spare[master.pending]
+    place = max(master.pending, PENDING - 1 - target)
+    slot = spare[place]
+    spare[place] = spare[master.pending]
     spare[master.pending] = slot
     command = views.pending(address)[slot]
     command.op = op

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.opcodes import WORK_IDLE, WORK_PUBLISHES, WORK_RENDERS
+from crowdstream.desk.opcodes import OP_SPIN, WORK_IDLE, WORK_PUBLISHES, WORK_RENDERS
+from crowdstream.desk.ramps import VOICE_SPIN, voice_ramp
 from crowdstream.engine.precompiled import kernels
 from tests.support.busy_scene import scene
 from tests.support.effect_harness import put
@@ -83,6 +84,19 @@ def turn_again(harness: RenderHarness) -> None:
         desk.rings[name] = value
     kernels().recover(desk.address)
     assert np.array_equal(harness.render(256), once)
+
+
+def test_all_platters_that_brake_in_a_repeated_turn_come_to_rest() -> None:
+    with RenderHarness() as harness:
+        source = harness.load(noise(60000))
+        for voice in range(3):
+            harness.start(voice, source, deck=voice)
+            harness.send(OP_SPIN, target=voice, x=0.0, y=5000.0, frame=1100)
+        harness.render(1024)
+        turn_again(harness)
+        harness.render(6000)
+        rows = [voice_ramp(voice, VOICE_SPIN) for voice in range(3)]
+        assert not harness.desk.ramps["value"][rows].any()
 
 
 @pytest.mark.parametrize("name", ["echo", "reverb", "roll"])

@@ -272,12 +272,13 @@ def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -
     before = heap.push(80, 80)
     heap.receive()
     free = int(heap.desk.spare[heap.waiting])
-    last = int(heap.desk.spare[PENDING - 1])
+    place = PENDING - 1 - 5  # of target 5
+    last = int(heap.desk.spare[place])
     stale: Any = heap.desk.pending  # type: ignore[attr-defined]
     stale["by_beat"][last], stale["serial"][last] = 1, 77
     heap.kernels.schedule_internal(heap.address, OP_STOP, 5, 80)
     heap.check()
-    assert int(heap.desk.spare[PENDING - 1]) == free, "not the slot that is used next"
+    assert int(heap.desk.spare[place]) == free, "not the slot that is used next"
     after = heap.push(80)
     heap.receive()
     command = stale[last]
@@ -288,14 +289,18 @@ def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -
     assert sorted(serial for _frame, serial in taken[2:]) == sorted([0, *after])
 
 
-def test_the_slot_freed_last_keeps_its_command(heap: Heap) -> None:
-    (serial,) = heap.push(10)
+def test_slots_freed_in_this_turn_keep_their_commands(heap: Heap) -> None:
+    serials = heap.push(10, 10, 10)
     heap.receive()
-    slot = int(heap.kernels.pop_next(heap.address))
-    heap.kernels.schedule_internal(heap.address, OP_STOP, 1, 20)
+    slots = []
+    for target in (0, 1, 63):
+        slots.append(int(heap.kernels.pop_next(heap.address)))
+        heap.kernels.schedule_internal(heap.address, OP_STOP, target, 20)
+    heap.check()
     pending: Any = heap.desk.pending  # type: ignore[attr-defined]
-    assert int(pending["serial"][slot]) == serial, "the command may have to be applied again"
-    assert heap.next == 20
+    kept = pending["serial"][slots].tolist()
+    assert kept == serials, "the commands may have to be applied again"
+    assert heap.next == 20 and heap.waiting == 3
 
 
 @settings(max_examples=25)
