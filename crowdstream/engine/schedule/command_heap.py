@@ -8,7 +8,6 @@ from crowdstream.desk.opcodes import (
     EV_LATE,
     EV_REFUSED,
     OP_JUMP,
-    OP_NONE,
     OP_SEEK,
     OP_START,
     REFUSED_FULL,
@@ -81,6 +80,17 @@ def next_frame(address):
 
 
 @kernel
+def restore_heap(address):
+    """Restore the heap order, whatever order the elements are in."""
+    master = views.master(address)[0]
+    waiting = master.pending
+    for i in range(waiting):
+        master.pending = i + 1
+        _push(address, master)
+    master.pending = waiting
+
+
+@kernel
 def cancel(address, voice, before):
     """Cancel a voice's scheduled starts and jumps; a cancelled start is reported as ended.
 
@@ -90,14 +100,24 @@ def cancel(address, voice, before):
     pending = views.pending(address)
     order = views.order(address)
     heap = views.heap(address)
-    for i in range(views.master(address)[0].pending):
-        command = pending[heap[i]]
-        if order[heap[i]] > before or command.target != voice:
-            continue
-        if command.op in (OP_START, OP_SEEK, OP_JUMP):
+    master = views.master(address)[0]
+    waiting = master.pending
+    kept = 0
+    for i in range(waiting):
+        slot = heap[i]
+        command = pending[slot]
+        chosen = order[slot] <= before and command.target == voice
+        if chosen and command.op in (OP_START, OP_SEEK, OP_JUMP):
             if command.op == OP_START:
                 push_event(address, EV_ENDED, voice, command.serial, command.frame, 0, CANCELLED)
-            command.op = OP_NONE
+            # The record remains: after a failover, it may have to be cancelled again.
+            views.spare(address)[waiting - 1 - (i - kept)] = slot
+        else:
+            heap[kept] = slot
+            kept += 1
+    if kept < waiting:
+        master.pending = kept
+        restore_heap(address)
 
 
 @kernel
@@ -124,17 +144,6 @@ def schedule_internal(address, op, target, frame):
     views.heap(address)[master.pending] = slot
     master.pending += 1
     _push(address, master)
-
-
-@kernel
-def restore_heap(address):
-    """Restore the heap order, whatever order the elements are in."""
-    master = views.master(address)[0]
-    waiting = master.pending
-    for i in range(waiting):
-        master.pending = i + 1
-        _push(address, master)
-    master.pending = waiting
 
 
 @kernel

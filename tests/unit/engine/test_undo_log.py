@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from crowdstream.desk.layout import REGIONS
-from crowdstream.desk.opcodes import OP_SPIN, WORK_IDLE, WORK_PUBLISHES, WORK_RENDERS
+from crowdstream.desk.opcodes import (
+    EV_ENDED,
+    OP_CANCEL,
+    OP_SPIN,
+    WORK_IDLE,
+    WORK_PUBLISHES,
+    WORK_RENDERS,
+)
 from crowdstream.desk.ramps import VOICE_SPIN, voice_ramp
 from crowdstream.engine.precompiled import kernels
 from tests.support.busy_scene import scene
@@ -84,6 +91,16 @@ def turn_again(harness: RenderHarness) -> None:
         desk.rings[name] = value
     kernels().recover(desk.address)
     assert np.array_equal(harness.render(256), once)
+
+
+def test_a_start_that_was_cancelled_in_a_repeated_turn_is_reported() -> None:
+    with RenderHarness() as harness:
+        harness.push(harness.start_command(3, harness.load(noise(20000)), frame=5000))
+        harness.send(OP_CANCEL, target=3, frame=1100)
+        harness.render(1024)
+        turn_again(harness)
+        events = harness.events()
+        assert events["target"][events["kind"] == EV_ENDED].tolist() == [3]
 
 
 def test_all_platters_that_brake_in_a_repeated_turn_come_to_rest() -> None:
