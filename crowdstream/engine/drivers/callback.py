@@ -22,9 +22,10 @@ from crowdstream.system.process import request_realtime
 PRIORITY = 70
 MAX_FRAMES = TAP_MARGIN  # readers of taps rely on it
 FRAME_BYTES = 8  # two channels of float32
-# Reports of the time at which blocks are heard: how many make an average, and are averaged. 8192
-# blocks of 256 frames last 48 s.
-MIN_REPORTS, MAX_REPORTS = 16, 8192
+# Reports of the time at which blocks are heard: how many make an average, and the seconds and
+# number of those averaged. The device's clock drifts, so the average lags behind. In two engines
+# the lag must be nearly the same, and one of them has played for 20 s only.
+MIN_REPORTS, MAX_REPORTS, AVERAGED_SECONDS = 16, 8192, 20.0
 MAX_ERROR_NS = 3_000_000  # by which a report counts at most
 RESTARTED_NS = 10_000_000  # a stream that differs from the average by this was interrupted
 
@@ -46,6 +47,8 @@ class StreamTime:
         self._frames = 0  # before the current block
         self._start = 0  # monotonic ns at which frame 0 was heard, on average
         self._reports = 0
+        self._block = 0  # frames of the latest block
+        self._most = MAX_REPORTS
         self._outside = 0  # latest reports that contradict the average
 
     def report(self, heard_ns: int) -> None:
@@ -60,12 +63,16 @@ class StreamTime:
         self._outside = 0
         if not self._reports:
             self._start, error = start, 0
-        self._reports = min(self._reports + 1, MAX_REPORTS)
+        self._reports = min(self._reports + 1, self._most)
         self._start += max(-MAX_ERROR_NS, min(error, MAX_ERROR_NS)) // self._reports
 
     def next_block(self, frames: int) -> None:
         """The current block has `frames` frames; the next one begins."""
         self._frames += frames
+        if frames != self._block:
+            self._block = frames
+            most = int(AVERAGED_SECONDS * 1e9 / (frames * self._ns))
+            self._most = min(max(most, MIN_REPORTS), MAX_REPORTS)
 
     def heard_ns(self, begin: int, latency: float) -> int:
         """Monotonic time at which the first frame of the current block is heard.
