@@ -31,8 +31,8 @@ def begin_pass(address, count):
     """Prepare a pass of `count` frames; return how many frames of the mix are missing for it."""
     steering = views.steering(address)[0]
     frame = views.clock(address)[0].frame
-    if steering.engaged and steering.end != frame:
-        # Another engine has rendered, or died between its turn and its pass.
+    if steering.engaged and (steering.end != frame or steering.filled > 0):
+        # Another engine has rendered, or died between its turn and the end of its pass.
         steering.engaged = 0
         steering.restarts += 1
     steering.filled = 0
@@ -158,4 +158,5 @@ def end_pass(address, out, at, count):
     for i in range(STEER_KEPT):
         for channel in range(4):
             line[i, channel] = line[filled + i, channel]
+    steering.filled = 0
     return count

@@ -111,6 +111,24 @@ def test_a_rate_that_is_absurd_is_limited(samples: np.ndarray) -> None:
         assert float(harness.desk.steering["rate"]) <= 0.01
 
 
+def test_an_engine_after_one_that_died_in_its_pass_begins_a_new_line() -> None:
+    # Each sample names its frame.
+    with started((np.arange(FRAMES) / (2 * FRAMES)).astype(np.float32)) as harness:
+        desk = harness.desk
+        desk.steering["on"], desk.steering["wanted"] = 1, 1e-4
+        play(harness, 4000)
+        before = desk.steering.copy(), desk.steer_line.copy()
+        heard = play(harness, 64)[:, 0]
+        # It has rendered the frames and appended them to the line, but not moved on in it.
+        desk.steering["filled"] = desk.frame - int(before[0]["end"])
+        for name in ("place", "fraction"):
+            desk.steering[name] = before[0][name]
+        desk.steer_line[:64] = before[1][:64]
+        heard = np.concatenate((heard[:1], play(harness, 1000)[:, 0])) * 2 * FRAMES
+        assert int(desk.steering["restarts"]) == 1
+    assert np.diff(heard).min() > 0.5, "nothing is heard twice"
+
+
 def test_another_engine_that_has_rendered_meanwhile_begins_a_new_line(samples: np.ndarray) -> None:
     with started(samples) as harness:
         steering = harness.desk.steering
