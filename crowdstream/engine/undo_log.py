@@ -69,7 +69,7 @@ WHOLE = tuple(
     _piece(name)
     for name in (
         "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
-        "chains", "effects", "quality", "inputs", "input_clock", "input_eq", "input_eq_use",
+        "chains", "quality", "inputs", "input_clock", "input_eq", "input_eq_use",
         "input_filter",
     )
 )  # fmt: skip
@@ -82,6 +82,7 @@ _STEM_WORDS = 2 * STEM_PAST
 _STEM_EQ, _STEM_EQ_BYTES, _STEM_EQ_WORDS = _row("stem_eq")
 _STEM_USE, _STEM_USE_BYTES, _STEM_USE_WORDS = _row("stem_eq_use")
 _STEM_FILTER, _STEM_FILTER_BYTES, _STEM_FILTER_WORDS = _row("stem_filter")
+_EFFECTS, _EFFECT_BYTES, _EFFECT_WORDS = _row("effects")
 _REGISTERS, _REGISTER_BYTES, _REGISTER_WORDS = _row("effect_registers")
 _MEMORY, _MEMORY_BYTES, _ = _row("effect_memory")
 _PEAKS, _PEAK_BYTES, _ = _row("peak_line")
@@ -133,15 +134,19 @@ def _save_voice(address, slot):
 @kernel
 def _save_effect(address, number):
     effect = views.effects(address)[number]
+    _save(address, _EFFECTS + _EFFECT_BYTES * number, _EFFECT_WORDS)
     _save(address, _RAMPS + _RAMP_BYTES * (RAMP_EFFECT + ROWS * number), _RAMP_WORDS * ROWS)
     _save(address, _REGISTERS + _REGISTER_BYTES * number, _REGISTER_WORDS)
-    if effect.asleep == 0 and effect.rewritten > 0:
+    if (effect.asleep == 0 or effect.state == IDLE) and effect.rewritten > 0:
         _save(address, _MEMORY + _MEMORY_BYTES * number + 4 * effect.rewrites_at, effect.rewritten)
 
 
 @kernel
 def save_new_effect(address, number):
-    """Save an instance that is linked into a chain in mid-turn, before it makes any sound."""
+    """Save an instance that is about to be linked into a chain in mid-turn.
+
+    Idle instances are not saved before, because control may be preparing them.
+    """
     if views.undo_log(address)[0].off == 0:
         _save_effect(address, number)
         fence()  # none of it may change before it is saved

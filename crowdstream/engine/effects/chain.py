@@ -148,6 +148,7 @@ def change_chain(address, command):
     """Apply `OP_EFFECT`: one instance enters a chain, one leaves, or both."""
     effects = views.effects(address)
     if command.index >= 0 and effects[command.index].state == IDLE:
+        save_new_effect(address, command.index)
         effect = effects[command.index]
         effect.state = ACTIVE
         effect.chain = command.target
@@ -160,7 +161,6 @@ def change_chain(address, command):
         effect.asleep = 0
         effect.quiet = 0
         effect.loud = 0.0
-        save_new_effect(address, command.index)
         _link(address, command.index, command.start)
     if command.end >= 0 and effects[command.end].state == ACTIVE:
         effects[command.end].state = LEAVING

@@ -103,7 +103,7 @@ def kept_parts(desk: Desk) -> dict[str, np.ndarray]:
     mask = {name: np.zeros(view.shape, bool) for name, view in compared(desk).items()}
     for name in (
         "clock", "ledger", "master", "decks", "eq", "eq_use", "filter", "limiter", "meters",
-        "chains", "effects", "quality", "inputs", "input_clock", "input_eq", "input_eq_use",
+        "chains", "quality", "inputs", "input_clock", "input_eq", "input_eq_use",
         "input_filter",
     ):  # fmt: skip
         mask[name][:] = True
@@ -122,7 +122,7 @@ def kept_parts(desk: Desk) -> dict[str, np.ndarray]:
     for number in (AWAKE, ASLEEP, GOING):
         rows = RAMP_EFFECT + ROWS * number
         mask["ramps"][rows : rows + ROWS] = True
-        mask["effect_registers"][number] = True
+        mask["effects"][number] = mask["effect_registers"][number] = True
     mask["effect_memory"][AWAKE, 50:80] = True
     return mask
 
@@ -159,6 +159,16 @@ def test_all_changes_of_a_turn_are_restored_and_nothing_else(desk: Desk, undo_lo
         expected = np.where(mask[name], before[name], changed[name])
         wrong = np.argwhere(view != expected)
         assert len(wrong) == 0, f"{name}: {wrong[:3].tolist()}"
+
+
+def test_an_effect_that_control_prepares_meanwhile_is_kept(desk: Desk, undo_log: Any) -> None:
+    make_scene(desk)
+    idle = next(n for n in range(EFFECTS) if n not in (AWAKE, ASLEEP, GOING))
+    desk.effects["kind"][idle] = 1
+    undo_log.begin_turn(address_of(desk))
+    desk.effects["kind"][idle] = 4
+    undo_log.recover(address_of(desk))
+    assert int(desk.effects["kind"][idle]) == 4
 
 
 def test_a_turn_does_not_restore_the_previous_turn(desk: Desk, undo_log: Any) -> None:
