@@ -86,6 +86,14 @@ def effect(control: str) -> str:
     return module if module in SLOTS else ""
 
 
+def addresses_stem(name: str) -> bool:
+    """Return whether an automation point with this control addresses the stem of that name.
+
+    Controls and effects' parameters ("echo.feedback") take precedence over stems.
+    """
+    return name not in RANGES and "." not in name
+
+
 def insert(deck: str, module: str) -> Command:
     """Return the command that inserts an effect into its slot, silent at first."""
     still = ("on", 0) if module in SWITCHED else ("mix", 0.0)

@@ -25,6 +25,8 @@ def fit(context: TransitionContext) -> Fit:
     """Rate it: needs a vocal stem that is active most of the time, and a compatible key."""
     if not context.out.has("vocals"):
         return Fit(0.0, "the vocals have no stem of their own")
+    if context.out.stems_named_like_controls:
+        return Fit(0.0, "a stem has the name of another control")
     features = context.out.features
     bars = features.bars(context.out.at(0), context.out.at(context.beats))
     sung = sum(features.voice[bar] > VOCAL_THRESHOLD for bar in bars) / max(1, len(bars))

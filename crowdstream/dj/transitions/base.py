@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crowdstream.dj.key_compatibility import KeyFit
+from crowdstream.dj.setfile.controls import addresses_stem
 from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint
 from crowdstream.dj.track_features import TrackFeatures
 
@@ -48,6 +49,11 @@ class Side:
     def has(self, *stems: str) -> bool:
         """Return whether the track has all these stems."""
         return self.features.has(*stems)
+
+    @property
+    def stems_named_like_controls(self) -> bool:
+        """Whether automation cannot reach each stem, because of stems such as "echo" or "loop"."""
+        return not all(map(addresses_stem, self.features.stems))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def fit(context: TransitionContext) -> Fit:
     """Rate it: needs drum stems on both sides, active in the incoming track; keys matter little."""
     if not context.into.has("drums") or not context.out.has("drums"):
         return Fit(0.0, "both tracks need a drum stem")
+    if context.into.stems_named_like_controls or context.out.stems_named_like_controls:
+        return Fit(0.0, "a stem has the name of another control")
     features = context.into.features
     half = context.beats / 2
     drums = features.mean(features.activity("drums"), context.into.at(0), context.into.at(half))

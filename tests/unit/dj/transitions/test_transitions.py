@@ -115,6 +115,26 @@ def test_a_blend_prefers_compatible_keys() -> None:
     assert rate(blend, context(side(256), side(0), keys=("8A", "2A")), LIMIT)[0] < 0.2
 
 
+@pytest.mark.parametrize("name", ["echo", "reverb", "loop", "stop", "filter", "kick.1"])
+@pytest.mark.parametrize("kind", [drums_first, acappella], ids=lambda kind: kind.KIND)
+def test_no_control_is_moved_in_place_of_a_stem_of_its_name(
+    kind: TransitionKind, name: str
+) -> None:
+    def with_stem(usual: Side) -> Side:
+        found = usual.features.analysis
+        stems = tuple(name if one == "other" else one for one in STEMS)
+        activity = {**found.activity, name: found.activity["other"]}
+        features = replace(usual.features, analysis=replace(found, stems=stems, activity=activity))
+        return replace(usual, features=features)
+
+    out, into = side(64, sung=[(0, 96)]), side(0, sung=[])
+    assert rate(kind, context(out, into), LIMIT)[0] > 0
+    assert rate(kind, context(with_stem(out), into), LIMIT)[0] == 0
+    made = propose(kind, context(out, with_stem(into)), LIMIT)
+    rows = made.transition.rows if made is not None else ()
+    assert name not in {row.control for row in rows if row.target == "in"}
+
+
 def test_drums_first_suits_clashing_keys() -> None:
     clash = context(side(256), side(0), keys=("8A", "2A"))
     assert rate(drums_first, clash, LIMIT)[0] > rate(blend, clash, LIMIT)[0]
