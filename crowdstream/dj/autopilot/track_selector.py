@@ -293,10 +293,11 @@ class EndlessSelector:
         )
 
     def _limited(self, request: SelectionRequest) -> list[tuple[Source, SelectionRequest]]:
-        # The request to each source, which excludes the tracks of all others.
+        # The request to each source, which excludes the tracks of all others, and damaged ones.
+        banned = request.banned | self._candidates().damaged
         return [
-            (source, replace(request, banned=request.banned | source.excluded))
-            for source in self._sources.sources(request.banned)
+            (source, replace(request, banned=banned | source.excluded))
+            for source in self._sources.sources(banned)
         ]
 
     def first(self, request: SelectionRequest) -> Set:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -11,10 +12,12 @@ from functools import cached_property, lru_cache
 from crowdstream.analysis.result import Analysis
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
-from crowdstream.library.database import Library, LibraryError
+from crowdstream.library.database import Library, LibraryDamaged, LibraryError
 from crowdstream.library.models import Entry, Query
 from crowdstream.library.refit import with_grid
 from crowdstream.system.text import folded
+
+log = logging.getLogger(__name__)
 
 MIN_SECONDS = 4.0  # two bars; anything shorter is not a track
 CACHED_ANALYSES = 64  # analyses kept in memory: each place of a set compares a few dozen candidates
@@ -57,7 +60,8 @@ class Candidates:
     """Tracks to choose from. `left_out`: those that cannot be played, with the reason.
 
     `source` returns the analysis for a path. It raises KeyError for an unknown path, and
-    `LibraryError` if the analysis cannot be read, or does not exist any more.
+    `LibraryError` if the analysis cannot be read, or does not exist any more. `damaged`: tracks
+    whose analyses were found to be corrupt. They are no candidates from then on.
     """
 
     def __init__(
@@ -65,12 +69,14 @@ class Candidates:
     ) -> None:
         self.cards = tuple(sorted(cards, key=lambda card: card.path))
         self.left_out = tuple(left_out)
+        self.damaged: set[str] = set()
+        self._reported: set[str] = set()
         self._by_path = {card.path: card for card in self.cards}
         self._source = source
         self._read = lru_cache(CACHED_ANALYSES)(self._features)
 
     def __contains__(self, path: str) -> bool:
-        return path in self._by_path
+        return path in self._by_path and path not in self.damaged
 
     def card(self, path: str) -> Card:
         """Return the card of a path. Raise KeyError if the path is unknown."""
@@ -85,7 +91,15 @@ class Candidates:
         return self._source(path)
 
     def _features(self, path: str) -> TrackFeatures:
-        return TrackFeatures(path, self._by_path[path].name, at_own_speed(self._source(path)))
+        try:
+            analysis = self._source(path)
+        except LibraryDamaged as error:
+            self.damaged.add(path)
+            if str(error) not in self._reported:  # a file that is damaged has one message
+                self._reported.add(str(error))
+                log.warning("%s", error)
+            raise
+        return TrackFeatures(path, self._by_path[path].name, at_own_speed(analysis))
 
     @cached_property
     def _levels(self) -> list[float]:

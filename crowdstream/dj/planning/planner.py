@@ -34,6 +34,7 @@ from crowdstream.dj.setfile.model import BEATS_PER_BAR, AutomationPoint, Set, Se
 from crowdstream.dj.setfile.timed_commands import placements, tempo_map
 from crowdstream.dj.track_features import TrackFeatures
 from crowdstream.dj.transitions import loudness_profile
+from crowdstream.library.database import LibraryDamaged
 
 TARGET_LUFS = -16.0  # of each track; leaves headroom for two tracks below the limiter
 MAX_GAIN_DB, MIN_GAIN_DB = 12.0, -24.0
@@ -102,7 +103,11 @@ class PlayedTracks:
 
     def _fingerprint(self, path: str) -> str:
         if path not in self._fingerprints:
-            self._fingerprints[path] = self._candidates.features(path).analysis.fingerprint
+            try:
+                found = self._candidates.features(path).analysis.fingerprint
+            except LibraryDamaged:
+                found = ""
+            self._fingerprints[path] = found
         return self._fingerprints[path]
 
 
@@ -232,7 +237,7 @@ class Planner:
 
     def _order_from(self, mix: Set, begun: float, wanted: float) -> list[str]:
         # The order of tracks after the last one, which starts at `begun` seconds.
-        played = {entry.path for entry in mix.entries}
+        played = {entry.path for entry in mix.entries} | self._candidates.damaged
         left = len(self._candidates.cards) - len(played)
         rest = max(0.0, wanted - begun)
         count = min(left, max(1, _count(rest, left + 1) - 1))
@@ -266,7 +271,7 @@ class Planner:
 
     def first(self, request: TrackRequest) -> Set:
         """Start a set with one track. Raise `PlanError` if there is none."""
-        cards = [card for card in self._candidates.cards if card.path not in request.banned]
+        cards = self._allowed(request)
         if not cards:
             raise PlanError(self._no_tracks_reason())
         cards = [card for card in cards if card.path not in set(request.before)] or cards
@@ -276,8 +281,7 @@ class Planner:
             tempo = abs(card.tempo - request.tempo) / request.tempo if request.tempo else 0.0
             return energy + tempo + 2 * self._cost_model.chance(card.path)
 
-        card = min(cards, key=cost)
-        features = self._candidates.features(card.path)
+        card, features = self._first_readable(sorted(cards, key=cost))
         enter = float(features.begin if features.energy(features.begin, features.begin + 16) > 0.02
                       else features.phrases[0])  # fmt: skip
         ratio, bpm = 1.0, features.bpm
@@ -289,7 +293,19 @@ class Planner:
         entry = entry_of(features, enter, ratio, why)
         return Set(bpm, (entry,))
 
+    def _first_readable(self, cards: Sequence[Card]) -> tuple[Card, TrackFeatures]:
+        problem: LibraryDamaged | None = None
+        for card in cards:
+            try:
+                return card, self._candidates.features(card.path)
+            except LibraryDamaged as error:
+                problem = problem or error
+        assert problem is not None  # there is a card
+        raise problem
+
     def _no_tracks_reason(self) -> str:
+        if self._candidates.damaged:
+            return "the library's entries are corrupt: run crowdstream analyze --again FOLDER"
         left = self._candidates.left_out
         if left:
             shown = "; ".join(left[:3]) + ("; ..." if len(left) > 3 else "")
@@ -304,7 +320,10 @@ class Planner:
         last = mix.entries[-1]
         if last.path not in self._candidates:
             return None
-        features = self._candidates.features(last.path)
+        try:
+            features = self._candidates.features(last.path)
+        except LibraryDamaged:
+            return None
         if last.anchors != features.anchors:
             return None  # it was analysed after it began to play, so its beats have other numbers
         place, tempo = placements(mix)[-1], tempo_map(mix)
@@ -326,7 +345,10 @@ class Planner:
 
         found: list[tuple[float, Card, TransitionCandidate]] = []
         for cost, card in self._ranked(mix, request, clock, preferred):
-            candidate = candidate_into(card)
+            try:
+                candidate = candidate_into(card)
+            except LibraryDamaged:
+                continue
             if candidate is not None:
                 found.append((candidate.score - cost, card, candidate))
             if len(found) == MAX_COMPARED:
@@ -399,9 +421,16 @@ class Planner:
         if request.allow_repeats and len(duplicates) == len(costs):
             yield from duplicates
 
+    def _allowed(self, request: TrackRequest) -> list[Card]:
+        candidates = self._candidates
+        return [
+            card for card in candidates.cards
+            if card.path not in request.banned and card.path in candidates
+        ]
+
     def _eligible(self, mix: Set, request: TrackRequest) -> list[Card]:
         played = _played(mix, request)
-        cards = [card for card in self._candidates.cards if card.path not in request.banned]
+        cards = self._allowed(request)
         before = set(played)
         fresh = [card for card in cards if card.path not in before]
         if fresh or not request.allow_repeats or not cards:

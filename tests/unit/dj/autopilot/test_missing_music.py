@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from crowdstream.dj.autopilot.track_selector import (
 )
 from crowdstream.dj.planning.candidates import of_library
 from crowdstream.dj.planning.planner import Planner, PlanOptions
+from crowdstream.dj.setfile.model import Set
 from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.stick_library import FOLDER, NAME
 from crowdstream.system.removable import Place, SystemPaths
@@ -501,3 +504,54 @@ def test_a_track_that_has_just_left_the_library_is_not_chosen(tmp_path: Path) ->
     assert selector.next(mix, SelectionRequest()) is None
     with pytest.raises(NothingToPlay, match=r"b\.wav: it has just left the library"):
         selector.first(SelectionRequest(banned=frozenset({first})))
+
+
+def _damage(library: Path, *tracks: str) -> None:
+    # As a faulty memory card does, which SQLite does not notice.
+    with contextlib.closing(sqlite3.connect(library)) as database, database:
+        for track in tracks:
+            database.execute(
+                "UPDATE tracks SET analysis = '{' WHERE path = ?", (os.fsencode(track),)
+            )
+
+
+def test_tracks_whose_analysis_is_corrupt_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, path = music(tmp_path / "music", "abcd"), tmp_path / "library.db"
+    analyse(path, folder)
+    tracks = [str(folder / f"{name}.wav") for name in "abcd"]
+    _damage(path, tracks[1])
+    candidates = of_library(Library(path, write=False))
+    selector = EndlessSelector(Planner, lambda: candidates, lambda: 0.5)
+    firsts = {selector.first(SelectionRequest(energy)).entries[0].path
+              for energy in (0.0, 0.25, 0.33, 0.4, 0.5, 1.0)}  # fmt: skip
+    assert firsts and tracks[1] not in firsts
+    mix: Set | None = selector.first(SelectionRequest())
+    for _ in range(6):  # all are played, and repeated
+        assert mix is not None
+        mix = selector.next(mix, SelectionRequest())
+    assert mix is not None
+    paths = [entry.path for entry in mix.entries]
+    assert set(paths) == {tracks[0], tracks[2], tracks[3]}
+    assert len(set(paths[:3])) == 3
+    assert not selector.stale(SelectionRequest(before=tuple(paths)), paths[0])
+    assert ["b.wav" in one for one in caplog.messages] == [True]
+
+
+def test_a_track_whose_analysis_becomes_corrupt_while_it_plays_is_left(tmp_path: Path) -> None:
+    folder, path = music(tmp_path / "music", "ab"), tmp_path / "library.db"
+    analyse(path, folder)
+    first, second = (str(folder / name) for name in ("a.wav", "b.wav"))
+    candidates = of_library(Library(path, write=False))
+    selector = EndlessSelector(Planner, lambda: candidates, lambda: 0.5)
+    mix = selector.first(SelectionRequest(banned=frozenset({second})))
+    _damage(path, first)
+    candidates = of_library(Library(path, write=False))
+    made = selector.next(mix, SelectionRequest())
+    assert made is not None and made.entries[-1].path == second
+    _damage(path, second)
+    candidates = of_library(Library(path, write=False))
+    assert selector.next(mix, SelectionRequest()) is None
+    with pytest.raises(NothingToPlay, match="--again"):
+        selector.first(SelectionRequest())
