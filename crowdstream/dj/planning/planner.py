@@ -335,13 +335,13 @@ class Planner:
         recent = (*request.kinds, *own_kinds)[::-1]
 
         def candidate_into(card: Card) -> TransitionCandidate | None:
-            ratio, own = match_tempo_ratio(card.tempo, clock, request.tempo)
+            # The card may be older than the analysis, to whose grid the tempo has to belong.
+            into = self._candidates.features(card.path)
+            ratio, own = match_tempo_ratio(into.bpm, clock, request.tempo)
             target = self._cost_model.within(own, request.tempo)
             key = best_key_fit(last.key, card.key)
             goal = Goal(clock, target, ratio, key, wanted, self._options.comfort, recent)
-            return find_transition(
-                features, last, mix_in_beats, self._candidates.features(card.path), goal
-            )
+            return find_transition(features, last, mix_in_beats, into, goal)
 
         found: list[tuple[float, Card, TransitionCandidate]] = []
         for cost, card in self._ranked(mix, request, clock, preferred):

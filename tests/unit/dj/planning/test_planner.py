@@ -275,6 +275,19 @@ def test_half_the_tempo_counts_as_the_same_tempo() -> None:
     assert abs(last / first - 1) < 0.02
 
 
+def test_a_track_plays_at_its_own_speed_if_its_tempo_has_just_been_corrected() -> None:
+    tracks = {"/a": analysis(170.0), "/b": analysis(85.3)}
+    candidates = of_analyses(tracks)
+    planner = Planner(candidates)
+    mix = planner.first(TrackRequest(banned=frozenset({"/b"})))
+    tracks["/b"] = analysis(128.0)  # analysed again since the list was read
+    choice = planner.next(mix, TrackRequest())
+    assert choice is not None
+    made = choice.added_to(mix)
+    clock = tempo_map(made).bpm(placements(made)[-1].end)
+    assert clock * choice.entry.ratio / choice.entry.bpm == pytest.approx(1.0, abs=0.09)
+
+
 @pytest.mark.parametrize("kind", ["beatless", "short", "long", "single files", "voices all over"])
 def test_unusual_tracks_are_played_too(kind: str) -> None:
     odd = {
