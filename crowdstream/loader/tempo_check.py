@@ -16,7 +16,13 @@ from crowdstream.analysis.confidence import tempo_of
 from crowdstream.analysis.features import extract_in_steps
 from crowdstream.analysis.rhythm import TAG_TOLERANCE, track_beats
 from crowdstream.analysis.tempo import normalize_onsets
-from crowdstream.audiofile.beatgrid import MIN_CERTAIN_CONFIDENCE, BeatGrid, FoundGrid
+from crowdstream.audiofile.beatgrid import (
+    MAX_ANCHORS,
+    MIN_CERTAIN_CONFIDENCE,
+    BeatGrid,
+    FoundGrid,
+    GridError,
+)
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import INT16
 from crowdstream.loader.prefetch import Stem
@@ -80,15 +86,21 @@ class TempoCheck:
             self.verdict = "refuted"
             return
         sure, _octave = tempo_of(found, features.seconds)
-        if abs(found.bpm / self._said - 1) < TAG_TOLERANCE:
-            self.verdict = "confirmed"
-            times = found.beats.time(_numbers(found.beats.numbers, found.steady))
-            pairs = zip(_numbers(found.beats.numbers, found.steady), times, strict=True)
-            inside = [(float(n), float(at)) for n, at in pairs if at >= 0]
-            grid = BeatGrid(BeatGrid.through(inside).anchors, found.steady)
-            self.grid = FoundGrid(grid, "tag", sure, found.doubt)
-        else:
+        if abs(found.bpm / self._said - 1) >= TAG_TOLERANCE:
             self.verdict = "refuted" if sure >= MIN_CERTAIN_CONFIDENCE else "open"
+            return
+        numbers = _numbers(found.beats.numbers, found.steady)
+        pairs = zip(numbers, found.beats.time(numbers), strict=True)
+        inside = [(float(n), float(at)) for n, at in pairs if at >= 0]
+        # Parts with variable tempi have an anchor for each beat.
+        step = -(-(len(inside) - 1) // (MAX_ANCHORS - 1)) or 1
+        try:
+            anchors = BeatGrid.through([*inside[:-1:step], inside[-1]]).anchors
+        except GridError:  # the audio says nothing that a deck could use
+            self.verdict = "open"
+            return
+        self.verdict = "confirmed"
+        self.grid = FoundGrid(BeatGrid(anchors, found.steady), "tag", sure, found.doubt)
 
 
 def _numbers(numbers: npt.NDArray[np.float64], steady: bool) -> npt.NDArray[np.float64]:

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crowdstream.analysis.grid import Beats
+from crowdstream.analysis.rhythm import Evidence, Rhythm
 from crowdstream.analysis.source import ArraySound
 from crowdstream.analysis.track import analyse
+from crowdstream.loader import tempo_check
 from tests.support.drum_machine import RATE as HALF_RATE
 from tests.support.drum_machine import beats_at, drums, worst_error
 from tests.support.offline_server import Rig, write
@@ -72,6 +75,33 @@ def test_a_grid_set_by_a_user_meanwhile_is_kept(rig: Rig, tmp_path: Path) -> Non
         pass
     rig.load()
     assert rig.status()["deck.A.grid"] == "command"
+
+
+def test_a_grid_with_an_anchor_for_each_beat_is_thinned(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As that of a live band with a pause; a deck's grid has up to 512 anchors.
+    numbers = np.arange(640.0)
+    times = 0.1 + numbers * 60 / 128 + 0.02 * np.sin(numbers / 30)
+    found = Rhythm(Beats(numbers, times), 128.0, False, Evidence(0.9, 3.0, 0.9, 0.9, 0.9))
+    monkeypatch.setattr(tempo_check, "track_beats", lambda *_: found)
+    status = checked(rig, tagged(tmp_path / "a.wav", drums(128.0, 10.0), b"128"))
+    assert status["deck.A.grid"] == "tag"
+    grid = rig.core.track_table.deck_track(0).grid
+    assert grid is not None and 300 < len(grid.seconds.anchors) <= 512
+    assert grid.seconds.anchors[-1] == pytest.approx((639.0, times[-1]))
+
+
+def test_a_grid_that_no_deck_can_use_leaves_the_tag(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = np.array([0.0, 20.0, 20.05, 40.0])  # a beat in 50 ms
+    beats = Beats(np.array([0.0, 43.0, 44.0, 87.0]), times)
+    found = Rhythm(beats, 128.0, False, Evidence(0.9, 3.0, 0.9, 0.9, 0.9))
+    monkeypatch.setattr(tempo_check, "track_beats", lambda *_: found)
+    status = checked(rig, tagged(tmp_path / "a.wav", drums(128.0, 10.0), b"128"))
+    assert (status["deck.A.grid"], status["deck.A.bpm"]) == ("tag", 128.0)
+    assert status["deck.A.grid_confidence"] < 0.6
 
 
 def test_the_tag_decides_between_ambiguous_tempi() -> None:
