@@ -19,6 +19,7 @@ from crowdstream.analysis import grid
 from crowdstream.analysis.features import ATTACK_RATE, FRAME_RATE, SLOW_RATE, Features
 from crowdstream.analysis.grid import HARMONICS, Beats
 from crowdstream.analysis.tempo import Doubles, Floats
+from crowdstream.audiofile.beatgrid import MAX_BPM
 from crowdstream.audiofile.loudness import HOPS_PER_SECOND
 
 Complexes = npt.NDArray[np.complex128]
@@ -281,6 +282,9 @@ def join_parts(parts: Sequence[Part]) -> Beats:
     ends = [part.begin for part in parts[1:]]
     rows = [_beats_of(part, end) for part, end in zip(parts, [*ends, None], strict=True)]
     for before, after in pairwise(rows):
+        # A beat so short before the next one would be faster than any grid may be.
+        while len(before) > 2 and after[0][1] - before[-1][1] < 60 / MAX_BPM:
+            before.pop()
         (number, second), (last, at) = after[0], before[-1]
         period = (after[1][1] - second + at - before[-2][1]) / 2
         shift = last + max(1, round((second - at) / period)) - number

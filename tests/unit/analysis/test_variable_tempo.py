@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from crowdstream.analysis.features import FRAME_RATE
+from crowdstream.analysis.grid import Beats
 from crowdstream.analysis.tempo import Doubles, Floats
-from crowdstream.analysis.variable_tempo import track_variable_tempo
+from crowdstream.analysis.variable_tempo import Part, join_parts, track_variable_tempo
+from crowdstream.audiofile.beatgrid import BeatGrid
 
 BREAK = (24.0, 40.0)  # s without drums
 
@@ -40,3 +42,15 @@ def test_a_tempo_drift_within_a_break_loses_no_beat(drift: float) -> None:
     numbers = np.arange(len(beats))[(beats < BREAK[0]) | (beats > BREAK[1])]
     off = found.beat(outside) - numbers
     assert np.abs(off - np.median(off)).max() < 0.06
+
+
+@pytest.mark.parametrize("phase", np.arange(0.0, 0.5, 0.02))
+def test_joined_parts_are_a_grid_for_a_deck_wherever_the_beat_resumes(phase: float) -> None:
+    parts = [Part(0.0, Beats.even(2.0)), Part(49.04, Beats.even(2.0, phase))]
+    joined = join_parts(parts)
+    grid = BeatGrid.through(list(zip(joined.numbers, joined.times, strict=True)))
+    for part, second in ((parts[0], 20.0), (parts[1], 60.0)):
+        times = part.beats.time(np.arange(2 * second, 2 * second + 8))
+        beats = joined.beat(times)
+        assert beats == pytest.approx(np.round(beats))
+    assert grid.bpm == pytest.approx(120.0, abs=3.0)
