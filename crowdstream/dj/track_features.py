@@ -23,6 +23,7 @@ ACTIVITY_RANGE_DB = 40.0  # the analysis maps this range to a stem activity of 0
 FIT_ITERATIONS = 40  # iterations of the fit of stem powers
 # Longest silence in seconds that is played. At a clock tempo 10 % below the track's, it lasts 2 s.
 MAX_SILENCE = 1.8
+ROUNDING = 0.001  # s: silences are rounded to a millisecond, also the one at the end of the file
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,22 @@ class TrackFeatures:
         begin, found = 0.0, (0.0, 0.0)
         ends = [*self.analysis.silences, (self.analysis.seconds, self.analysis.seconds)]
         for first, last in ends:
-            if last - first < MAX_SILENCE and last < self.analysis.seconds:
+            if last - first < MAX_SILENCE and not self._is_end(last):
                 continue
             if first - begin > found[1] - found[0]:
                 found = (begin, first)
             begin = last
         return found
 
+    def _is_end(self, second: float) -> bool:
+        return second > self.analysis.seconds - ROUNDING
+
     @property
     def left_out(self) -> str:
         """Describe the part that is skipped because of a silence in the middle, else empty."""
         begin, end = self.playable_span
         inner = [one for one in self.analysis.silences if one[1] - one[0] >= MAX_SILENCE]
-        inner = [one for one in inner if one[0] > 0.0 and one[1] < self.analysis.seconds]
+        inner = [one for one in inner if one[0] > 0.0 and not self._is_end(one[1])]
         if not inner:
             return ""
         first, last = max(inner, key=lambda one: one[1] - one[0])

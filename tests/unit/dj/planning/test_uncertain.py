@@ -135,6 +135,16 @@ def test_a_short_pause_is_played() -> None:
     assert not features.left_out
 
 
+@pytest.mark.parametrize("end", [180.0, 179.9996, 180.0004])
+def test_silence_at_the_end_is_left_out_however_it_is_rounded(end: float) -> None:
+    found = replace(with_pause(analysis(124.0), 178.7, 180.0), seconds=end)
+    features = TrackFeatures("/a", "a", found)
+    assert features.playable_span == (0.0, 178.7)
+    assert not features.left_out
+    long = replace(with_pause(analysis(124.0), 170.0, 180.0), seconds=end)
+    assert not TrackFeatures("/a", "a", long).left_out  # nothing but silence is
+
+
 def test_the_silence_before_a_hidden_track_is_found() -> None:
     song, pause = drums(124.0, 40.0), np.zeros(9 * RATE, np.float32)
     found = analyse([ArraySound("a", np.concatenate([song, pause, drums(124.0, 31.0)]), RATE)])
