@@ -281,7 +281,7 @@ class Planner:
             tempo = abs(card.tempo - request.tempo) / request.tempo if request.tempo else 0.0
             return energy + tempo + 2 * self._cost_model.chance(card.path)
 
-        card, features = self._first_readable(sorted(cards, key=cost))
+        card, features = self._first_playable(sorted(cards, key=cost))
         enter = float(features.begin if features.energy(features.begin, features.begin + 16) > 0.02
                       else features.phrases[0])  # fmt: skip
         ratio, bpm = 1.0, features.bpm
@@ -293,13 +293,21 @@ class Planner:
         entry = entry_of(features, enter, ratio, why)
         return Set(bpm, (entry,))
 
-    def _first_readable(self, cards: Sequence[Card]) -> tuple[Card, TrackFeatures]:
+    def _first_playable(self, cards: Sequence[Card]) -> tuple[Card, TrackFeatures]:
+        # A track without a whole bar would end before its safety loop.
+        short: tuple[Card, TrackFeatures] | None = None
         problem: LibraryDamaged | None = None
         for card in cards:
             try:
-                return card, self._candidates.features(card.path)
+                features = self._candidates.features(card.path)
             except LibraryDamaged as error:
                 problem = problem or error
+                continue
+            if features.end - features.begin >= BEATS_PER_BAR:
+                return card, features
+            short = short or (card, features)
+        if short is not None:
+            return short
         assert problem is not None  # there is a card
         raise problem
 

@@ -305,6 +305,15 @@ def test_unusual_tracks_are_played_too(kind: str) -> None:
         assert place.mix_out >= place.mix_in_end
 
 
+def test_no_mix_starts_with_a_track_of_less_than_a_bar_of_sound() -> None:
+    click = replace(analysis(124.0, level=0.5), silences=((1.5, 186.0),))
+    tracks = {"/click": click, "/a": analysis(124.0, level=0.1), "/b": analysis(124.0, level=0.9)}
+    for energy in (0.0, 0.3, 0.5, 0.7, 1.0):
+        mix = Planner(of_analyses(tracks)).first(TrackRequest(energy))
+        assert mix.entries[0].path != "/click"
+    assert Planner(of_analyses({"/click": click})).first(TrackRequest()).entries
+
+
 def test_a_single_track_makes_a_set() -> None:
     made = Planner(of_analyses({"/only": analysis()}), PlanOptions(60)).plan()
     assert len(made.mix.entries) == 1
