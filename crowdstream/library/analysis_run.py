@@ -12,7 +12,7 @@ from typing import Protocol
 from crowdstream.analysis.result import VERSION, Analysis
 from crowdstream.audiofile.tags import read_tags
 from crowdstream.library.corrections import Corrections
-from crowdstream.library.database import Library
+from crowdstream.library.database import Library, LibraryDamaged
 from crowdstream.library.models import KnownTrack, Row, stamp_of
 from crowdstream.library.scanner import STEM_FILE, FoundTrack, Scanner, sidecar_mark, spelled_path
 from crowdstream.library.sidecar import SidecarError, read_sidecar, write_sidecar
@@ -172,7 +172,11 @@ class AnalysisRun:
         """Write a sidecar for each good track; return the messages of those that failed."""
         problems = []
         for found in self.found:
-            row = self.library.row(found.path)
+            try:
+                row = self.library.row(found.path)
+            except LibraryDamaged as error:
+                problems.append(str(error))
+                continue
             if row is None or row.corrected is None:
                 continue
             try:
@@ -197,7 +201,7 @@ class AnalysisRun:
             return False  # the unpacked stems have been deleted
         moved = found.files != before.files
         if moved or (found.sidecar_mark != before.sidecar) or not before.labelled:
-            row = self.library.row(found.path)
+            row = self._intact_row(found.path)
             if row is None:
                 return False
             row.files = found.files
@@ -211,6 +215,13 @@ class AnalysisRun:
         else:
             self.summary.known += 1
         return True
+
+    def _intact_row(self, path: str) -> Row | None:
+        # None if the library does not know the track, or if its entry is corrupt.
+        try:
+            return self.library.row(path)
+        except LibraryDamaged:
+            return None
 
     def _is_same(self, found: FoundTrack, before: KnownTrack) -> bool:
         if stamp_of(found.files) != before.stamp:
@@ -226,7 +237,7 @@ class AnalysisRun:
         if found.kind == STEM_FILE:
             return False  # its unpacked stems depend on its path
         alike = self._same_files(found)
-        row = self.library.row(alike[-1]) if alike else None
+        row = self._intact_row(alike[-1]) if alike else None
         if row is None or row.version != VERSION or row.kind != found.kind:
             return False
         if row.path in self._moved or os.path.exists(row.path):

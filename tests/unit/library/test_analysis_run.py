@@ -1,0 +1,60 @@
+"""An analysis run: which tracks it analyses again."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from crowdstream.analysis.result import VERSION
+from crowdstream.library.analysis_run import AnalysisRun
+from crowdstream.library.database import Library
+from crowdstream.library.run_view import TerminalView
+from tests.support.analysed_folder import analyse, music
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A library of three tracks, analysed by this version; the entry of `a` is corrupt."""
+    place = tmp_path / "library.db"
+    folder = music(tmp_path / "music", "abc")
+    analyse(place, folder)
+    with contextlib.closing(sqlite3.connect(place)) as database, database:
+        database.execute(
+            """UPDATE tracks SET version = ?, tags = '{"labels": []}'""", (VERSION,)
+        )
+        database.execute(
+            "UPDATE tracks SET analysis = '{' WHERE path = ?", (os.fsencode(folder / "a.wav"),)
+        )
+    return place
+
+
+def started(library: Library, folder: Path) -> AnalysisRun:
+    """A run that has not scanned its folder yet."""
+    return AnalysisRun(library, [str(folder)], TerminalView(io.StringIO(), False), "unused")
+
+
+def test_a_corrupt_entry_is_analysed_again_once_its_sidecar_changes(library: Path) -> None:
+    folder = library.parent / "music"
+    with Library(library) as opened:
+        assert started(opened, folder).scan() == []
+        for name in "ab":
+            (folder / f"{name}.crowdstream.toml").write_text("[track]\nlevel = 0.7\n")
+        jobs = started(opened, folder).scan()
+        assert [Path(job.path).name for job in jobs] == ["a.wav"]
+        levels = {entry.name: entry.level for entry in opened.find()}
+        assert levels["b"] == 0.7
+
+
+def test_sidecars_are_written_except_for_a_corrupt_entry(library: Path) -> None:
+    folder = library.parent / "music"
+    with Library(library) as opened:
+        run = started(opened, folder)
+        run.scan()
+        [problem] = run.write_sidecars()
+    assert "a.wav is corrupt" in problem and "--again" in problem
+    assert {path.name[0] for path in folder.glob("*.toml")} == {"b", "c"}
