@@ -20,7 +20,16 @@ from typing import Any, Self, TypeVar
 from crowdstream.analysis.result import Analysis
 from crowdstream.library import schema
 from crowdstream.library.corrections import Corrections
-from crowdstream.library.models import Entry, KnownTrack, Query, Row, entry_of, known_of, values_of
+from crowdstream.library.models import (
+    Entry,
+    KnownTrack,
+    Query,
+    Row,
+    corrections_of,
+    entry_of,
+    known_of,
+    values_of,
+)
 from crowdstream.library.schema import SchemaTooNew, is_current, prepare, version_of
 from crowdstream.system.text import printable
 
@@ -123,9 +132,9 @@ class Library:
         """
         def work() -> None:
             for row in rows:
-                before = self._row(row.path, strict=False)
+                before = self._corrections(row.path)
                 if before is not None:
-                    row.corrections = before.corrections
+                    row.corrections = before
                     vars(row).pop("corrected", None)
                 self._put(row)
 
@@ -176,14 +185,17 @@ class Library:
         """Return the complete row of the track at a real path, or None."""
         return self._guard(lambda: self._row(path))
 
-    def _row(self, path: str, strict: bool = True) -> Row | None:
+    def _row(self, path: str) -> Row | None:
         sql = f"{schema.ROW} WHERE path = ?"
         found = self._db.execute(sql, (os.fsencode(path),)).fetchone()
+        return self._row_of(found) if found else None
+
+    def _corrections(self, path: str) -> Corrections | None:
+        # They do not depend on the rest of the entry, which may be corrupt.
+        found = self._db.execute(schema.CORRECTIONS, (os.fsencode(path),)).fetchone()
         try:
-            return self._row_of(found) if found else None
-        except LibraryDamaged:
-            if strict:
-                raise
+            return corrections_of(found[0]) if found else None
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _row_of(self, values: Sequence[Any]) -> Row:

@@ -90,8 +90,8 @@ class Row:
             analysis=Analysis.from_dict(json.loads(text)) if text else None,
             tags=tags,
             sidecar=kept["sidecar"],
-            written=_corrections(kept["written"]),
-            corrections=_corrections(kept["corrections"]),
+            written=corrections_of(kept["written"]),
+            corrections=corrections_of(kept["corrections"]),
         )
 
 
@@ -300,7 +300,11 @@ def _plain(corrections: Corrections) -> str:
     return json.dumps(values)
 
 
-def _corrections(text: str) -> Corrections:
+def corrections_of(text: str) -> Corrections:
+    """Return the corrections in a column; none if they are of another version.
+
+    Raises ValueError, KeyError, TypeError or AttributeError if the stored JSON is corrupt.
+    """
     values = json.loads(text)
     grid = values.pop("grid", None)
     try:

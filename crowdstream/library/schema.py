@@ -127,6 +127,7 @@ ENTRY = (
     "error, gone, files, tags, corrected <> '', sure, doubt, downbeat FROM tracks"
 )
 ANALYSIS = "SELECT iif(corrected = '', analysis, corrected), path FROM tracks WHERE id = ?"
+CORRECTIONS = "SELECT corrections FROM tracks WHERE path = ?"
 ALIKE = "SELECT path, probe FROM tracks WHERE stamp = ? AND error = ''"
 GONE = "UPDATE tracks SET gone = ? WHERE id = ?"
 FORGET = "DELETE FROM tracks WHERE path = ?"

@@ -169,6 +169,17 @@ def test_a_corrupt_analysis_is_reported_and_replaced_by_the_next_one(place: Path
         assert library.analysis(number) == made(200.0)
 
 
+def test_a_corrupt_entry_keeps_the_corrections_of_a_person(place: Path) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav")])
+        library.correct("/m/a.wav", lambda known: replace(known, title="Night Drive"))
+        with sqlite3.connect(place) as other:
+            other.execute("UPDATE tracks SET analysis = '{'")
+        other.close()
+        library.put([row("/m/a.wav")])
+        assert library.find()[0].title == "Night Drive"
+
+
 def test_the_database_of_another_program_is_refused(place: Path) -> None:
     other = sqlite3.connect(place)
     other.execute("CREATE TABLE photos (name)")
