@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,8 @@ from crowdstream.system.text import printable
 
 PATIENCE_SECONDS = 60.0  # a writer waits this long for another writer's lock
 _WAIT_MS = int(PATIENCE_SECONDS * 1000)
+
+_CORRUPT = (ValueError, KeyError, TypeError, AttributeError)  # of JSON in a column
 
 T = TypeVar("T")
 
@@ -174,12 +176,13 @@ class Library:
     def known(self, roots: Sequence[str] = ()) -> dict[str, KnownTrack]:
         """Return what change detection needs about each track below `roots`, keyed by path.
 
-        Without roots, all tracks are returned.
+        Without roots, all tracks are returned. Corrupt entries are left out: to the next run, their
+        tracks are new.
         """
         where, values = schema.below(roots)
         sql = f"{schema.KNOWN} WHERE {where}"
         rows = self._guard(lambda: self._db.execute(sql, values).fetchall())
-        return {known.path: known for known in map(known_of, rows)}
+        return {known.path: known for known in _intact(known_of, rows)}
 
     def row(self, path: str) -> Row | None:
         """Return the complete row of the track at a real path, or None."""
@@ -195,13 +198,13 @@ class Library:
         found = self._db.execute(schema.CORRECTIONS, (os.fsencode(path),)).fetchone()
         try:
             return corrections_of(found[0]) if found else None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _CORRUPT:
             return None
 
     def _row_of(self, values: Sequence[Any]) -> Row:
         try:
             return Row.from_values(values)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _CORRUPT:
             raise self._destroyed(os.fsdecode(values[0])) from None
 
     def find_by_stamp(self, stamp: str) -> list[tuple[str, str]]:
@@ -215,20 +218,21 @@ class Library:
     def find(self, query: Query | None = None) -> list[Entry]:
         """Return the tracks that match a query, ordered by path.
 
-        Without a query, all good tracks that are present on the disk are returned.
+        Without a query, all good tracks that are present on the disk are returned. Corrupt entries
+        are left out.
         """
         where, values = (query or Query()).where()
         below, more = schema.below(query.roots if query else ())
         sql = f"{schema.ENTRY} WHERE {where} AND {below} ORDER BY path"
         rows = self._guard(lambda: self._db.execute(sql, [*values, *more]).fetchall())
-        return [entry_of(row) for row in rows]
+        return list(_intact(entry_of, rows))
 
     def find_by_path(self, path: str) -> Entry | None:
-        """Return the good track at a real path, or None."""
+        """Return the good track at a real path, or None, as for a corrupt entry."""
         sql = f"{schema.ENTRY} WHERE (path = ? OR play = ?) AND error = ''"
         name = os.fsencode(path)
         row = self._guard(lambda: self._db.execute(sql, (name, name)).fetchone())
-        return entry_of(row) if row else None
+        return next(_intact(entry_of, [row] if row else []), None)
 
     def analysis(self, number: int) -> Analysis:
         """Return the analysis of a good track, with corrections applied.
@@ -240,7 +244,7 @@ class Library:
             raise KeyError(number)
         try:
             return Analysis.from_dict(json.loads(row[0]))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _CORRUPT:
             raise self._destroyed(os.fsdecode(row[1])) from None
 
     # ----------------------------------------------------------------------------------------
@@ -267,6 +271,12 @@ class Library:
             f"{printable(self.path)}: the entry of {printable(path)} is corrupt; "
             "analyse that track with --again"
         )
+
+
+def _intact(make: Callable[[Sequence[Any]], T], rows: Iterable[Sequence[Any]]) -> Iterator[T]:
+    for row in rows:
+        with contextlib.suppress(*_CORRUPT):
+            yield make(row)
 
 
 def _guard(path: Path, work: Callable[[], T]) -> T:
@@ -300,7 +310,7 @@ class LibraryCondition:
     """What `examine_library` found.
 
     `current`: the schema is that of this version; an older one is migrated when it is used.
-    `tracks`: all of them, by path.
+    `tracks`: all of them, by path, but corrupt entries, which the next run replaces.
     """
 
     version: int
@@ -324,7 +334,7 @@ def examine_library(path: Path, immutable: bool = False) -> LibraryCondition:
             (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-            tracks = map(known_of, database.execute(schema.KNOWN)) if version else ()
+            tracks = _intact(known_of, database.execute(schema.KNOWN) if version else ())
             return LibraryCondition(
                 version, is_current(database), {track.path: track for track in tracks}
             )

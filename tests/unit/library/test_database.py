@@ -20,6 +20,7 @@ from crowdstream.library.database import (
     LibraryDamaged,
     LibraryError,
     LibraryNotFound,
+    examine_library,
     move_aside,
 )
 from crowdstream.library.models import Query
@@ -178,6 +179,22 @@ def test_a_corrupt_entry_keeps_the_corrections_of_a_person(place: Path) -> None:
         other.close()
         library.put([row("/m/a.wav")])
         assert library.find()[0].title == "Night Drive"
+
+
+@pytest.mark.parametrize("column", ["files", "tags"])
+def test_a_corrupt_entry_does_not_hide_the_others(place: Path, column: str) -> None:
+    with Library(place) as library:
+        library.put([row("/m/a.wav"), row("/m/b.wav")])
+        with sqlite3.connect(place) as other:
+            other.execute(f"UPDATE tracks SET {column} = '[' WHERE path = ?", (b"/m/a.wav",))
+        other.close()
+        assert [entry.path for entry in library.find()] == ["/m/b.wav"]
+        assert library.find_by_path("/m/a.wav") is None
+        assert "/m/b.wav" in library.known()
+        assert ("/m/a.wav" in library.known()) == (column == "tags")
+        assert "/m/b.wav" in examine_library(place).tracks
+        library.put([row("/m/a.wav")])
+        assert len(library.find()) == 2
 
 
 def test_the_database_of_another_program_is_refused(place: Path) -> None:
