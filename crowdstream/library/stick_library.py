@@ -16,7 +16,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
-from crowdstream.library.database import Library, LibraryError
+from crowdstream.library.database import Library, LibraryDamaged, LibraryError
 
 FOLDER = ".crowdstream"
 NAME = "library.db"
@@ -92,11 +92,14 @@ def store(work: Path, root: Path) -> None:
 def merge(source: Path, target: Path, root: Path) -> None:
     """Add the tracks of the library `source` that are below `root` to the library `target`.
 
-    Raise `LibraryError`.
+    Corrupt entries are left out. Raise `LibraryError`.
     """
     with Library(source, write=False) as work, Library(target) as own:
         for path in work.known([str(root)]):
-            row = work.row(path)
+            try:
+                row = work.row(path)
+            except LibraryDamaged:
+                continue
             if row is not None:
                 own.put([row])
 

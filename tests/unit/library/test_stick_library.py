@@ -146,3 +146,14 @@ def test_the_tracks_of_a_stick_can_be_kept_elsewhere(
     add(work, tmp_path / "b.wav")
     merge(work, own, stick)
     assert sorted(names(own)) == ["a", "c"]
+
+
+def test_a_corrupt_entry_is_not_merged(stick: Path, work: Path, tmp_path: Path) -> None:
+    work.parent.mkdir()
+    for name in "abc":
+        add(work, stick / f"{name}.wav")
+    with sqlite3.connect(work) as database:
+        database.execute("UPDATE tracks SET analysis = '{' WHERE name = 'a'")
+    database.close()
+    merge(work, tmp_path / "own.db", stick)
+    assert names(tmp_path / "own.db") == ["b", "c"]
