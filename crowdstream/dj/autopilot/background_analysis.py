@@ -137,8 +137,8 @@ class BackgroundAnalysis:
 def entries_as_they_are(folder: Path, excluded: Container[str]) -> Iterator[SetEntry]:
     """Yield tracks of the folder to play without an analysis.
 
-    Such a track has no beat grid, so it plays from its beginning to its end, and nothing overlaps
-    with it. `excluded`: paths that must not be chosen.
+    Such a track has no beat grid, so it plays from its beginning to its end, less half a second at
+    most, and nothing overlaps with it. `excluded`: paths that must not be chosen.
     """
     # Most DJs never need these.
     from crowdstream.audiofile.duration import duration_seconds
@@ -151,7 +151,9 @@ def entries_as_they_are(folder: Path, excluded: Container[str]) -> Iterator[SetE
         lengths = [duration_seconds(Path(file.path)) for file in track.files]
         known = [length for length in lengths if length and length >= MIN_SECONDS]
         if known:
-            beats = max(known) * BEATLESS_BPM / 60
+            # The next track starts there: a synced deck is in phase with the clock from any beat,
+            # but not from in between.
+            beats = float(math.floor(max(known) * BEATLESS_BPM / 60))
             yield SetEntry(
                 track.path, ((0.0, 0.0), (1.0, 60 / BEATLESS_BPM)), 0.0, beats,
                 why="not analysed yet: it plays as it is", confidence=0.0,

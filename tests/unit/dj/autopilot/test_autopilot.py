@@ -16,7 +16,8 @@ from crowdstream.dj.autopilot.background_analysis import entry_as_it_is
 from crowdstream.dj.autopilot.track_selector import EndlessSelector, SetFileSelector
 from crowdstream.dj.planning.candidates import of_analyses
 from crowdstream.dj.planning.planner import Planner, PlanOptions
-from crowdstream.dj.setfile.model import AutomationPoint, Transition
+from crowdstream.dj.setfile.model import AutomationPoint, Set, Transition
+from crowdstream.dj.setfile.timed_commands import placements, sync_quantum
 from crowdstream.dj.transitions import KINDS
 from tests.support.simulated_dj import (
     BPM,
@@ -175,6 +176,16 @@ def test_played_damaged_and_short_tracks_are_not_chosen(tmp_path: Path) -> None:
     assert other is not None and Path(other.path).name == "b.wav"
     assert entry_as_it_is(tmp_path, {first.path, other.path}) is None
     assert first.second(first.leave) == pytest.approx(other.second(other.leave))
+
+
+def test_a_track_that_is_played_as_it_is_ends_on_a_beat_of_the_clock(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(round(10.31 * 44100)), 44100)
+    entry = entry_as_it_is(tmp_path, ())
+    assert entry is not None
+    mix = Set(entry.bpm, (entry,)).appended(Transition("cut", 0), entry.leave, entry)
+    begin = placements(mix)[1].begin
+    # What starts there is neither moved by the deck's sync, nor off the plan from then on.
+    assert begin == 20.0 and sync_quantum(0.0, begin, 1.0) == 4.0
 
 
 def test_a_single_track_is_mixed_into_itself_endlessly(sim: SimulatedDj, tmp_path: Path) -> None:
