@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from crowdstream.dj.setfile.controls import addresses_stem
 from crowdstream.dj.setfile.model import AutomationPoint, Target
 
 # Typical shares of the EQ's bands in the K-weighted power of a mix: below 250 Hz, above 2.5 kHz,
@@ -71,6 +72,6 @@ def stem_gain(
     )
     power = sum(share * band**2 for share, band in zip(BAND_SHARES, bands, strict=True))
     gain *= math.sqrt(power)
-    if stem:
+    if stem and addresses_stem(stem):
         gain *= value(rows, target, stem, beat)
     return gain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crowdstream.dj.key_compatibility import key_fit
@@ -50,6 +52,18 @@ def test_automation_changes_the_predicted_loudness() -> None:
         )
         < -60
     )
+
+
+def test_a_stem_that_is_named_like_a_control_is_heard() -> None:
+    usual = analysis(stems=("drums", "other"))
+    activity = {"drums": usual.activity["drums"], "loop": usual.activity["other"]}
+    named = replace(usual, stems=("drums", "loop"), activity=activity)
+    levels = []
+    for found in (usual, named):
+        side = Side(TrackFeatures("/a", "a", found), DROP)
+        pair = TransitionContext(side, side, 8, 124.0, 124.0, key_fit("8A", "8A"))
+        levels.append(loudness_profile.loudness(pair, [], 8.0))
+    assert levels[1] == pytest.approx(levels[0])
 
 
 def test_a_dip_in_loudness_costs_and_a_steady_level_does_not() -> None:
