@@ -13,6 +13,7 @@ from crowdstream.analysis.result import Analysis
 from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.track_features import BEATLESS_BPM, TrackFeatures
 from crowdstream.library.database import Library, LibraryDamaged, LibraryError
+from crowdstream.library.deck_grids import grid_of_analysis
 from crowdstream.library.models import Entry, Query
 from crowdstream.library.refit import with_grid
 from crowdstream.system.text import folded
@@ -20,6 +21,7 @@ from crowdstream.system.text import folded
 log = logging.getLogger(__name__)
 
 MIN_SECONDS = 4.0  # two bars; anything shorter is not a track
+REFUSED_CONFIDENCE = 0.5  # of a beatgrid that no deck accepts
 CACHED_ANALYSES = 64  # analyses kept in memory: each place of a set compares a few dozen candidates
 
 
@@ -46,11 +48,16 @@ def at_own_speed(analysis: Analysis) -> Analysis:
     """Replace an uncertain, varying beatgrid by one with a constant tempo.
 
     A deck that follows the clock would otherwise play such a track faster and slower, in step
-    with the errors of its grid.
+    with the errors of its grid. A varying grid that no deck accepts is uncertain, too: earlier
+    analyses may have joined two parts by beats that are too close to each other.
     """
     tempo = analysis.tempo
-    if not tempo.uncertain or tempo.steady:
+    if tempo.steady:
         return analysis
+    if not tempo.uncertain:
+        if grid_of_analysis(analysis) is not None:
+            return analysis
+        tempo = replace(tempo, confidence=REFUSED_CONFIDENCE, doubt="no deck accepts its beats")
     even = with_grid(analysis, BeatGrid.of_tempo(tempo.bpm, max(0.0, tempo.anchors[0][1])))
     kept = replace(even.tempo, confidence=tempo.confidence, doubt=tempo.doubt)
     return replace(even, tempo=kept)

@@ -12,6 +12,7 @@ import pytest
 from crowdstream.analysis.result import Analysis, Downbeat
 from crowdstream.analysis.source import ArraySound
 from crowdstream.analysis.track import analyse
+from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.autopilot.resume_state import entry_note, entry_of
 from crowdstream.dj.planning.candidates import at_own_speed, of_analyses
 from crowdstream.dj.planning.explain import explain
@@ -113,6 +114,18 @@ def test_an_uncertain_varying_grid_is_replaced_by_a_constant_one() -> None:
     assert steps == pytest.approx([60 / 120.0] * len(steps))
     assert (even.confidence, even.uncertain) == (0.4, True)
     assert at_own_speed(found) is found
+
+
+def test_a_grid_that_no_deck_accepts_is_replaced_by_a_constant_one() -> None:
+    found = analysis(120.0)
+    anchors = ((0.0, 0.5), (100.0, 50.5), (101.0, 50.52), (300.0, 150.02))
+    joined = replace(found.tempo, steady=False, confidence=0.9, anchors=anchors)
+    features = TrackFeatures("/a", "a", at_own_speed(replace(found, tempo=joined)))
+    assert features.uncertain and features.analysis.tempo.doubt
+    assert BeatGrid.through(features.anchors).bpm == pytest.approx(120.0)
+    good = replace(joined, anchors=((0.0, 0.5), (100.0, 50.5), (101.0, 51.1), (300.0, 150.6)))
+    varying = replace(found, tempo=good)
+    assert at_own_speed(varying) is varying
 
 
 @pytest.mark.parametrize(
