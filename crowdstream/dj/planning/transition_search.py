@@ -92,7 +92,7 @@ def entries(features: TrackFeatures, ratio: float) -> list[float]:
         builds = (drop - int(bars * BEATS_PER_BAR * ratio) for bars in (0, *BUILD_BARS))
         found += [beat for beat in builds if features.begin <= beat <= latest]
     found = found or early[:1] or [features.begin]
-    return [float(beat) for beat in sorted(set(found)) if beat % BEATS_PER_BAR == 0]
+    return [float(beat) for beat in sorted(set(found)) if beat % features.meter == 0]
 
 
 def exits(

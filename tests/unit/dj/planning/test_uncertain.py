@@ -16,7 +16,7 @@ from crowdstream.audiofile.beatgrid import BeatGrid
 from crowdstream.dj.autopilot.resume_state import entry_note, entry_of
 from crowdstream.dj.planning.candidates import at_own_speed, of_analyses
 from crowdstream.dj.planning.explain import explain
-from crowdstream.dj.planning.planner import Planner, PlanOptions
+from crowdstream.dj.planning.planner import Planner, PlanOptions, TrackRequest
 from crowdstream.dj.setfile.model import Set
 from crowdstream.dj.setfile.reader import read_set
 from crowdstream.dj.setfile.timed_commands import all_commands, placements
@@ -55,6 +55,21 @@ def test_a_track_whose_bars_have_three_beats_plays_alone() -> None:
     assert mix.entries[number].uncertain and "3 beats" in mix.entries[number].why
     for entry in mix.entries[max(0, number - 1) : number + 1]:
         assert entry.transition is None or entry.transition.bars == 0
+
+
+def test_a_waltz_with_an_upbeat_is_entered_on_a_phrase() -> None:
+    # Its phrases are counted from the bar of the upbeat, which the file does not hold as a whole.
+    found = analysis(124.0, level=0.5)
+    waltz = replace(
+        found, downbeat=replace(found.downbeat, meter=3), first_bar_beat=-3,
+        phrases=tuple(range(-3, 380, 24)), sections=(),
+    )  # fmt: skip
+    planner = Planner(of_analyses({"/a": analysis(124.0), "/waltz": waltz}))
+    for first in ("/a", "/waltz"):
+        banned = frozenset({"/a", "/waltz"} - {first})
+        choice = planner.next(planner.first(TrackRequest(banned=banned)), TrackRequest())
+        assert choice is not None and choice.entry.path != first
+        assert choice.entry.enter % (3 if first == "/a" else 4) == 0
 
 
 def test_a_track_with_an_uncertain_downbeat_plays_alone() -> None:
