@@ -17,16 +17,18 @@ from crowdstream.dj.autopilot.timing import (
     without_first,
 )
 from crowdstream.dj.setfile import controls
-from crowdstream.dj.setfile.model import Set
+from crowdstream.dj.setfile.model import BEATS_PER_BAR, Set
 from crowdstream.dj.setfile.timed_commands import (
     TimedCommand,
     closing,
+    sync_quantum,
     tempo_map,
     track_commands,
 )
 
 LEAD_SECONDS = 2.0  # before a transition: it is decided, and its commands are scheduled
 FIRST_SECONDS = 0.5  # before the first track starts
+SYNC_BEATS = 0.25  # before a start: its deck is synced in another phase
 SETTLE_SECONDS = 0.4  # from a load to the start: the commands that prepare the track need it
 MAX_HISTORY = 5000  # played tracks to remember
 MAX_KINDS = 16  # transitions whose kinds to remember
@@ -216,10 +218,23 @@ def start_transition(state: State, mix: Set, context: HandoverContext) -> StartT
         begin = place_of(mix, number).begin + state.offset
         loop = f"/deck/{state.decks[number]}/loop/set"
         made.append(TimedCommand(begin + 0.5, loop, safety_loop(mix, number), index=number))
+    made += _sync_again(state, mix)
     transition = mix.entries[number - 1].transition if number else None
     name = name_of(mix.entries[number].path)
     note = f"mixing in {name} by {transition.kind}" if transition else f"starting {name}"
     return StartTransition(state.offset, (*out, *made), note)
+
+
+def _sync_again(state: State, mix: Set) -> list[TimedCommand]:
+    # The next track's deck was prepared to start on a bar. If it starts on another beat, as the
+    # file of the playing track is lost, sync would move it to the phase of the bars.
+    entry = mix.entries[state.next]
+    begin = place_of(mix, state.next).begin + state.offset
+    quantum = sync_quantum(entry.enter, begin, entry.ratio)
+    if quantum >= BEATS_PER_BAR:
+        return []
+    address = f"/deck/{state.decks[state.next]}/sync"
+    return [TimedCommand(begin - SYNC_BEATS, address, (1, quantum), index=state.next)]
 
 
 def _finish(state: State, mix: Set) -> FinishTransition:

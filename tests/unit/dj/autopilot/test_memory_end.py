@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crowdstream.dj.autopilot.cli import run_dj
+from crowdstream.dj.autopilot.handover import HandoverContext, start_transition
 from crowdstream.dj.autopilot.recovery import PlayFromMemory, StartOver, check_memory
 from crowdstream.dj.autopilot.server_link import ServerLink
 from crowdstream.dj.autopilot.state import Stage, State
@@ -76,6 +77,23 @@ def test_the_mix_out_moves_to_a_bar_or_beat_in_memory(
     begin, end = safety_loop(found.mix, 0, found.loop_limit)
     assert 20.0 < begin < end <= 20.0 + buffered
     assert check_memory(replace(PLAYS, mix=found.mix), link(20.0, buffered)) is None
+
+
+@pytest.mark.parametrize(("buffered", "bars"), [(20.0, True), (3.5, False)])
+def test_a_track_that_starts_between_two_bars_is_not_moved_to_one(
+    buffered: float, bars: bool
+) -> None:
+    found = check_memory(PLAYS, link(20.0, buffered))
+    assert isinstance(found, PlayFromMemory)
+    mix = found.mix
+    state = replace(PLAYS, mix=mix, stage=Stage.READY)
+    begin = OFFSET + place_of(mix, 1).begin
+    context = HandoverContext(0.0, begin - 4.0, 120.0, (), False, lambda: mix)
+    commands = start_transition(state, mix, context).commands
+    syncs = [one for one in commands if one.address == "/deck/B/sync"]
+    assert (begin % 4 == 0) == bars == (not syncs)
+    for one in syncs:
+        assert one.beat < begin and (begin - MIX.entries[1].enter) % float(one.args[1]) == 0
 
 
 def test_a_read_that_takes_too_long_counts_as_a_broken_file() -> None:
