@@ -167,6 +167,7 @@ class FrameClock:
         self.monotonic = monotonic
         self.wall = wall
         self._offset: float | None = None
+        self._between: float | None = None  # offset from a reset until the next reading
         self._seen = 0
         self._moments: dict[float, int] = {}
 
@@ -197,12 +198,17 @@ class FrameClock:
             self._offset = known + weight * (reading - known)
 
     def reset_estimate(self) -> None:
-        """Discard the estimate: another engine plays, and the stream may have been interrupted."""
+        """Discard the estimate: another engine plays, and the stream may have been interrupted.
+
+        Until the next reading, time counts on from the next frame: bundles that arrive in between
+        must keep their distances instead of acting at once.
+        """
         self._offset = None
+        self._between = self._desk.frame - self.monotonic() * self._desk.sample_rate
 
     def frame_at(self, monotonic: float) -> int:
         """Return the frame of an instant of `time.monotonic()`, in seconds."""
-        if self._offset is None:
+        if self._offset is None and self._between is None:
             return self._desk.frame
         block = int(self._desk.header["block_frames"])
         return round(self.frame_rendered(monotonic)) + block
@@ -216,14 +222,15 @@ class FrameClock:
 
         This frame is audible one output latency later.
         """
-        if self._offset is None:
+        offset = self._between if self._offset is None else self._offset
+        if offset is None:
             return float(self._desk.frame)
-        return monotonic * self._desk.sample_rate + self._offset
+        return monotonic * self._desk.sample_rate + offset
 
     def audible_at(self, frame: float) -> float | None:
         """Return the instant (monotonic seconds) at which a frame is audible.
 
-        The inverse of `audible_frame`. None: no callback has been seen yet.
+        The inverse of `audible_frame`. None: no callback has been seen yet, or since a reset.
         """
         if self._offset is None:
             return None

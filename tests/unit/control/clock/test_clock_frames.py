@@ -138,9 +138,23 @@ def test_an_interrupted_stream_resets_the_estimate(frames: Frames, side: int) ->
 def test_a_new_engine_starts_from_its_first_reading(frames: Frames) -> None:
     frames.reading(50.0, 2000)
     frames.clock.reset_estimate()
-    assert frames.clock.now() == 777
+    assert frames.clock.now() == 777 + BLOCK
     frames.reading(51.0, 3010)
     assert frames.clock.frame_rendered(51.0) == pytest.approx(3010.0)
+
+
+def test_bundles_that_arrive_before_the_first_reading_of_a_new_engine_keep_their_distances(
+    frames: Frames,
+) -> None:
+    """Otherwise everything that a sequencer sends ahead acts at once after a failover."""
+    frames.reading(50.0, 2000)
+    frames.desk.clock["frame"] = 2100
+    frames.clock.reset_estimate()
+    assert frames.clock.audible_at(2100.0) is None
+    assert frames.clock.frame_of_tag(1.0, 50.0) == 2100 + BLOCK
+    assert frames.clock.frame_of_tag(2.0, 50.3) == 2400 + BLOCK
+    frames.time.now = 50.1
+    assert frames.clock.now() == 2200 + BLOCK
 
 
 def test_a_wall_clock_time_is_converted_to_monotonic_time(frames: Frames) -> None:
