@@ -585,6 +585,7 @@ class Dispatcher:
         self.link.tick()
         self.rooms.tick()
         self.event_sources.tick()
+        self.engine_queue.flush()  # tempo changes must not wait for the next tick
         self._log_left_out()
         if self.watch:
             self._print_beat()
@@ -608,7 +609,11 @@ class Dispatcher:
         return min(max(wanted, self._ticked + TICK_SECONDS), self._ticked + REST_SECONDS)
 
     def engine_events(self) -> None:
-        """Handle the engine's events."""
+        """Handle the engine's events, and publish the commands that result from them.
+
+        This includes those that messages of other processes have led to, such as the mute of an
+        input that feeds back.
+        """
         events = pop_events(self.desk, EVENTS_PER_READ)
         while len(events):
             self.state_changed = True
@@ -616,6 +621,7 @@ class Dispatcher:
             self.effects.engine_events(events)
             self.load_shedding.engine_events(events)
             events = pop_events(self.desk, EVENTS_PER_READ)
+        self.engine_queue.flush()
 
     def loader_event(self, event: dict[str, Any]) -> None:
         """Handle an event from the loader."""

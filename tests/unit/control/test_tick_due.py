@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,22 @@ def test_an_announcement_and_printed_beats_need_frequent_ticks(rig: Rig, steady:
     assert seconds_until_due(rig) == pytest.approx(REST_SECONDS)
     rig.core.print_clock(True)
     assert seconds_until_due(rig) == pytest.approx(TICK_SECONDS)
+
+
+def test_a_tick_publishes_all_that_it_decides(tmp_path: Path) -> None:
+    """The next tick may be 0.2 s away: a change of the tempo would act that much late."""
+    chart = tmp_path / "map.toml"
+    chart.write_text("steps = [[0, 110], [1, 140]]\nattack_seconds = 1\n", encoding="utf-8")
+    rig = Rig(movement_map=chart)
+    try:
+        rig.send("/dance/total_movement", 1.0)
+        rig.render(round(REST_SECONDS * RATE))
+        assert rig.core.beat_clock.bpm > 120.0, "the tick has followed the movement"
+        for _ in range(2):
+            rig.render(round(REST_SECONDS * RATE))
+        assert rig.status()["late_commands"] == 0
+    finally:
+        rig.close()
 
 
 @pytest.mark.parametrize("stage", ["rollout", "rollback"])

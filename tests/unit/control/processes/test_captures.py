@@ -144,6 +144,14 @@ def test_feedback_mutes_the_input_until_somebody_opens_it(rig: Rig) -> None:
     assert kinds(rig).count("feedback") == 1
 
 
+def test_feedback_mutes_the_input_at_once(rig: Rig) -> None:
+    """The loop of control calls `engine_events` in each turn; a tick may be 0.2 s away."""
+    rig.core.live_inputs.feedback(0, 0.8)
+    rig.core.engine_events()
+    rig.render(512)
+    assert float(rig.desk.ramps["target"][RAMP_INPUT_MUTE]) == 0.0
+
+
 def test_an_input_that_is_muted_already_is_left_alone(rig: Rig) -> None:
     rig.send("/input/1/mute", 1)
     rig.core.live_inputs.feedback(0, 0.8)
