@@ -141,7 +141,7 @@ COMMANDS: tuple[CommandInfo, ...] = (
                 help="beat of the clock",
                 unit="beats",
                 low=0,
-                high=10000000.0,
+                high=1000000000.0,
                 required=True,
             ),
             ArgInfo(

@@ -126,7 +126,7 @@ def _entry(request: ServerRequest, address: str, arguments: tuple[Any, ...]) -> 
 
 @TABLE.add(
     "/clock/at",
-    Arg("beat", "f", "beat of the clock", unit="beats", low=0, high=1e7),
+    Arg("beat", "f", "beat of the clock", unit="beats", low=0, high=1e9),
     *_REST,
 )
 def at(request: ServerRequest, beat: float, address: str, arguments: tuple[Any, ...]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.osc.codec import build
+from crowdstream.osc.codec import Double, build
 from tests.support.offline_server import RATE, Rig, bundle, level, stem_of, write
 
 BEAT = RATE // 2  # at 120 beats a minute
@@ -49,6 +49,15 @@ def test_a_command_at_a_beat_moves_with_the_tempo(cued: Rig) -> None:
     beats = cued.core.beat_clock
     assert beats.beat(frame - 1) < 16.0 <= beats.beat(frame) + 1e-9
     assert frame < 16 * BEAT - 2000
+
+
+def test_a_start_at_a_beat_is_exact_after_months(cued: Rig) -> None:
+    core, later = cued.core, 2e7  # 108 days at 128 beats a minute
+    core.publish_clock(core.beat_clock.jump(later, cued.desk.frame, cued.desk.frame))
+    cued.send("/clock/at", Double(later + 4.0), "/deck/A/play")
+    cued.run(6 * BEAT)
+    assert not cued.fails() and not cued.heard("/late")
+    assert cued.first_sound() == 4 * BEAT
 
 
 def test_a_start_that_is_with_the_engine_moves_with_the_tempo(cued: Rig) -> None:
