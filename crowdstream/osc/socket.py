@@ -16,7 +16,8 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from crowdstream.osc.acl import AllowList
@@ -71,14 +72,37 @@ COMPANIONS = {"127.0.0.1": "::1", "localhost": "::1", "::1": "127.0.0.1"}
 COMPANIONS["0.0.0.0"] = "::"  # nosec B104  # only if the user has set this host
 MAX_TRIES = 8  # to find a port that is free for both protocols
 
+# A machine may have several addresses, and a connected client accepts replies only from the one to
+# which it sends. By default the system takes the address of the route back.
+ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # nosec B104  # compared, not bound
+IP_PKTINFO = 8
+_IPV4_INFO = struct.Struct("=I4s4s")  # interface; local address; destination of the packet
+_IPV6_INFO = struct.Struct("=16sI")  # local address; interface
+INFO_BYTES = socket.CMSG_SPACE(_IPV6_INFO.size)
+MAX_SENDER_HOSTS = 4096  # remembered with the address to which they send
+
+_LocalAddress = tuple[int, int, bytes]
+"""The address to which a host sends, as a control message of the system."""
+
+
+def _local_address(level: int, kind: int, data: bytes) -> _LocalAddress | None:
+    # The interface is left to the route: it may differ from the one on which packets arrive.
+    if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+        _interface, local, _destination = _IPV4_INFO.unpack(data)
+        return level, kind, _IPV4_INFO.pack(0, local, bytes(4))
+    if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+        local, _interface = _IPV6_INFO.unpack(data)
+        return level, kind, _IPV6_INFO.pack(local, 0)
+    return None
+
 
 class OscSocket:
     """The server's UDP sockets, and the queue of received packets. For the control thread.
 
     On a loopback address or on all addresses, it listens on both IPv4 and IPv6 if the machine has
-    both. `received` counts packets that were read; `refused`, `limited` and `barred` those of them
-    that are not handled (see `FairQueue`); `dropped` packets that the kernel lost before they could
-    be read.
+    both. On all addresses, a reply is sent from the one to which its receiver sends. `received`
+    counts packets that were read; `refused`, `limited` and `barred` those of them that are not
+    handled (see `FairQueue`); `dropped` packets that the kernel lost before they could be read.
     """
 
     def __init__(
@@ -96,6 +120,8 @@ class OscSocket:
         for one in self._sockets:
             one.setblocking(False)
         self._by_family = {one.family: one for one in self._sockets}
+        self._on_all = {one for one in self._sockets if self._reports_addresses(one)}
+        self._local_addresses: dict[str, _LocalAddress] = {}
         self._allow = AllowList(allow)
         self._queue = FairQueue(self._allow)
         self.port = int(self._sockets[0].getsockname()[1])
@@ -152,6 +178,20 @@ class OscSocket:
             raise
         return made
 
+    @staticmethod
+    def _reports_addresses(one: socket.socket) -> bool:
+        # Makes a socket that is bound to all addresses report the address of each packet.
+        if one.getsockname()[0] not in ALL_ADDRESSES:
+            return False
+        options = (
+            (socket.IPPROTO_IP, IP_PKTINFO) if one.family == socket.AF_INET
+            else (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO)
+        )
+        with contextlib.suppress(OSError):
+            one.setsockopt(*options, 1)
+            return True
+        return False
+
     def to_state(self) -> list[int]:
         """Return the counters as JSON-compatible state; see `restore`."""
         queue = self._queue
@@ -183,7 +223,10 @@ class OscSocket:
             self._drain(one)
 
     def _drain(self, one: socket.socket) -> None:
-        receive, put = one.recvfrom, self._queue.put
+        put = self._queue.put
+        receive: Callable[[int], tuple[bytes, Any]] = one.recvfrom
+        if one in self._on_all:
+            receive = partial(self._receive_noting_address, one)
         for _ in range(MAX_DRAINED_PACKETS):
             try:
                 packet, sender = receive(MAX_PACKET_BYTES)
@@ -193,6 +236,17 @@ class OscSocket:
                 return  # no more packets
             self.received += 1
             put(packet, sender)
+
+    def _receive_noting_address(self, one: socket.socket, size: int) -> tuple[bytes, Any]:
+        packet, messages, _flags, sender = one.recvmsg(size, INFO_BYTES)
+        for message in messages:
+            local = _local_address(*message)
+            known = self._local_addresses
+            if local is not None and known.get(sender[0]) != local:
+                known[sender[0]] = local
+                if len(known) > MAX_SENDER_HOSTS:
+                    del known[next(iter(known))]
+        return packet, sender
 
     def take(self, limit: int) -> Iterator[tuple[bytes, Any]]:
         """Yield up to `limit` packets with their senders in fair order, for `TURN_SECONDS`."""
@@ -269,6 +323,12 @@ class OscSocket:
         """Send one encoded packet to the address `sender`; count it if it can't be sent."""
         family = socket.AF_INET if len(sender) == 2 else socket.AF_INET6
         one = self._by_family.get(family, self._sockets[0])
+        local = self._local_addresses.get(sender[0])
+        if local is not None:
+            # Fails if it is not an address of this machine any more, or is one of a group.
+            with contextlib.suppress(OSError, ValueError, OverflowError):
+                one.sendmsg((packet,), (local,), 0, sender)
+                return
         try:
             one.sendto(packet, sender)
         except (OSError, ValueError, OverflowError):

@@ -67,6 +67,52 @@ def test_a_reply_that_can_not_be_sent_is_counted() -> None:
     osc.close()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_client_gets_replies_from_the_address_to_which_it_sends(host: str) -> None:
+    """A connected socket drops replies from another address of the same machine."""
+    osc = OscSocket(host, 0)
+    again = OscSocket(host, 0, (), [os.dup(fd) for fd in osc.filenos()])  # a later control's
+    for one in (osc, again):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.2", osc.port))
+            client.send(b"/a\0\0")
+            until(lambda one=one: drained(one) == 1)
+            ((_packet, sender),) = one.take(8)
+            one.answer(sender, "/b")
+            client.settimeout(5)
+            assert client.recv(100) == b"/b\0\0,\0\0\0"
+        assert one.answers_lost == 0
+    again.close()
+    osc.close()
+
+
+def test_replies_do_not_need_an_address_that_the_machine_has_lost() -> None:
+    osc = OscSocket("0.0.0.0", 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"/a\0\0", ("127.0.0.1", osc.port))
+        until(lambda: drained(osc) == 1)
+        ((_packet, sender),) = osc.take(8)
+        lost = bytes([0, 0, 0, 0, 192, 0, 2, 1, 0, 0, 0, 0])
+        osc._local_addresses[sender[0]] = (socket.IPPROTO_IP, osc_module.IP_PKTINFO, lost)
+        osc.answer(sender, "/b")
+        client.settimeout(5)
+        assert client.recv(100) == b"/b\0\0,\0\0\0"
+    assert osc.answers_lost == 0
+    osc.close()
+
+
+def test_a_bounded_number_of_hosts_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(osc_module, "MAX_SENDER_HOSTS", 2)
+    osc = OscSocket("0.0.0.0", 0)
+    for count, host in enumerate(("127.0.0.2", "127.0.0.3", "127.0.0.4"), 1):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.bind((host, 0))
+            client.sendto(b"/a\0\0", ("127.0.0.1", osc.port))
+        until(lambda count=count: drained(osc) == count)
+    assert list(osc._local_addresses) == ["127.0.0.3", "127.0.0.4"]
+    osc.close()
+
+
 def test_both_loopbacks_and_both_protocols_reach_the_server() -> None:
     # A client that resolves `localhost` may get either address.
     for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::"):
