@@ -511,7 +511,7 @@ class Server:
 
     def _loop(self) -> None:
         packet = self.core.handle_packet
-        while not self._stopping and not self.yielded and not self._child_died():
+        while not self._stopping and not self._child_died():
             wait = 0.0 if self.osc.ready else max(0.0, self._due() - time.monotonic())
             self._event_loop.wait(wait)  # until then, or until a process or a sender has news
             for data, sender in self.osc.take(PACKETS_A_TURN):
@@ -523,6 +523,8 @@ class Server:
                 self.core.snapshotter.save_if_due()
             self._store.send_heartbeat()
             self._handle_supervisor()
+            if self.yielded:
+                return  # the state is saved: what a tick carries out would be done twice
             if time.monotonic() >= self._tick_due():
                 self.core.tick()
                 if self._reload_requested:

@@ -52,3 +52,24 @@ def test_control_that_dies_at_the_end_of_a_trial_leaves_no_engine_of_the_other_v
     server._begin_rollout()
     assert server._rollout is None
     assert server._engines.foreign == 0  # type: ignore[attr-defined]
+
+
+def test_control_that_has_yielded_changes_nothing_more(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor continues from the state that was saved: a tick would be done twice."""
+    store: Any = server._store
+    store.sent, store.send_heartbeat = [{"yield": True}], lambda: None
+    ticks: list[str] = []
+    monkeypatch.setattr(server.core, "tick", lambda: ticks.append("tick"))
+    parts: dict[str, Any] = {
+        "_event_loop": SimpleNamespace(wait=lambda _seconds: None), "_stopping": False,
+        "osc": SimpleNamespace(ready=False, take=lambda _limit: []), "yielded": False,
+        "_loader": SimpleNamespace(waiting=True), "_web": None, "_supervised": [],
+        "_silence": None, "_rollout": None,
+        "_engines": SimpleNamespace(failed=""),
+    }  # fmt: skip
+    for name, part in parts.items():
+        setattr(server, name, part)
+    server._loop()
+    assert server.yielded and not ticks
