@@ -8,7 +8,7 @@ from typing import Any
 from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import BANDS, TABLE, Arg, deck_arg, deck_number
 from crowdstream.control.decks.track import Item, deck_of, first_buffer, is_deck_buffer
-from crowdstream.control.handlers.clock import METER, TEMPO
+from crowdstream.control.handlers.clock import METER, TEMPO, meter
 from crowdstream.control.handlers.common import (
     DISCARDS,
     MAX_GAIN,
@@ -274,7 +274,7 @@ def set_tempo(request: ServerRequest, bpm: float) -> None:
 @TABLE.add("/set_meter", METER, control_only=True, idempotent=True)
 def set_meter(request: ServerRequest, beats: int) -> None:
     """Set the beats per bar."""
-    request.core.beat_clock.meter = beats
+    meter(request, beats)
 
 
 @TABLE.add("/print_clock", Arg("on", "i", "1: print", low=0, high=1, default=1), control_only=True)

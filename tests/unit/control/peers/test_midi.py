@@ -61,6 +61,16 @@ def test_the_process_runs_while_something_is_set() -> None:
         assert processes[0].stopped and not process.runs and rig.fails() == []
 
 
+@pytest.mark.parametrize("address", ["/clock/meter", "/set_meter"])
+def test_the_process_receives_the_meter(address: str) -> None:
+    """Places in a bar depend on it, for receivers of the clock and for the followed one."""
+    with Rig(midi_clock="synth") as rig:
+        processes: list[FakeProcess] = []
+        supervised(rig, processes)
+        rig.send(address, 3)
+        assert sent(processes[0], "meter")[-1]["beats"] == 3
+
+
 def test_commands_of_a_controller_act_and_values_return() -> None:
     with Rig(midi_map=(KORG,)) as rig:
         processes: list[FakeProcess] = []
