@@ -411,12 +411,14 @@ class TrackTable:
         self._gone(track)
 
     def _broken(self, track: Track, reason: str) -> None:
-        if track.state == "opened":
+        if track.state == "opened" and self.current.get(track.buffer) is not track:
             # It could never be started, so handle it like a file that can't be opened.
             self._incoming_failed(track, reason)
             track.state = "failed"
             self._start_unload(track, 0, reason)
             return
+        if track.request and not track.settled:  # a sample, which starts before it is complete
+            track.request.fail(reason)
         track.state = "broken"
         log.error("%s: %s; the part in memory keeps playing", track.name, reason)
         track.reason = reason

@@ -249,3 +249,25 @@ def test_the_pads_survive_a_crash_of_control(folder: Path) -> None:
         rig.send("/sample/1/play")
         rig.seconds(0.1)
         assert rig.out[-1, 0] == SOFT / 2 and rig.fails() == []
+
+
+def test_a_sample_that_breaks_while_it_plays_stays_on_its_pad(folder: Path, tmp_path: Path) -> None:
+    """It is played from its first pages on. Control restarts with it as with any other track."""
+    rig = RestartableRig(pages_a_block=1)
+    try:
+        rig.send("/sample/1/load", str(write(tmp_path / "long.wav", level(30.0))))
+        rig.send("/sample/1/play")
+        rig.seconds(0.3)
+        track = rig.core.sampler.track(0)
+        assert track is not None and track.sounding and track.state == "opened"
+        reason = "the file has changed"
+        rig.core.loader_event({"event": "broken", "track": track.number, "reason": reason})
+        assert rig.fails() == [f"/sample/1/load {reason}"]
+        rig.seconds(0.2)
+        assert rig.out[-1].tolist() == [0.25, 0.25], "the part in memory plays"
+        assert track.state == "broken" and rig.core.track_table.has(track)
+        rig.restart_control()
+        rig.seconds(0.1)
+        assert rig.out[-1].tolist() == [0.25, 0.25]
+    finally:
+        rig.close()
