@@ -263,9 +263,13 @@ class Broadcasts:
         """Return the broadcasts as JSON-compatible state; see `restore`."""
         return [asdict(one) for one in self.all.values()]
 
-    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Restore the broadcasts from `to_state`."""
+    def restore(
+        self, state: Sequence[Mapping[str, Any]], title: Sequence[str] = ("", "")
+    ) -> None:
+        """Restore the broadcasts from `to_state`, and the `title` that receivers have."""
         self.all = {one["number"]: Broadcast(**one) for one in state}
+        artist, name = title
+        self.title = artist, name
 
 
 def check_broadcasts(urls: Iterable[str]) -> None:

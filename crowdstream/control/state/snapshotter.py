@@ -158,6 +158,7 @@ class Snapshotter:
         yield "ticks", core.midi_ticks.to_state()
         yield "recordings", core.recordings.to_state()
         yield "broadcasts", core.broadcasts.to_state()
+        yield "broadcast_title", core.broadcasts.title
         for name, other in self.others.items():
             yield name, other.to_state()
 
@@ -207,7 +208,8 @@ class Snapshotter:
         core.midi_ticks.restore([(tuple(one), *rest) for one, *rest in values["ticks"] if one])
         core.recordings.restore(values["recordings"], self._request_of, recorder)
         settle_taps(core.desk, [*core.recordings.held_taps(), *core.meters.held_taps()])
-        core.broadcasts.restore(values.get("broadcasts", []))
+        title = values.get("broadcast_title", ("", ""))  # an earlier version has none
+        core.broadcasts.restore(values.get("broadcasts", []), title)
         core.scheduler.restore(values)
         core.reply_ports.restore(values.get("reply_ports", []))
         core.feedback.restore(values.get("feedback", []))

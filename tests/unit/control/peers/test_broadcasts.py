@@ -182,6 +182,22 @@ def test_a_successor_continues_with_the_broadcasts() -> None:
         assert "geheim" in one.url
 
 
+def test_a_successor_does_not_change_the_title(tmp_path: Path) -> None:
+    """Another title begins another logical stream in Ogg, and an empty one is shown as such."""
+    with RestartableRig() as rig:
+        rig.send("/broadcast/start", ICECAST)
+        rig.send("/deck/A/load", str(write(tmp_path / "First.wav", level(2.0))))
+        rig.send("/deck/A/play")
+        rig.seconds(1.2)
+        rig.send("/deck/A/stop")
+        rig.seconds(0.1)
+        rig.restart_control()
+        messages = sent(rig)
+        rig.core.broadcasts.started()
+        rig.seconds(1.5)
+        assert [one["title"] for one in messages if one["do"] == "title"] == ["First"]
+
+
 def test_settings_start_broadcasts_and_changes_stop_them(rig: Rig) -> None:
     broadcasts = rig.core.broadcasts
     broadcasts.set_configured([ICECAST, "pipe:/tmp/a"])
