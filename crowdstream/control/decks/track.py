@@ -174,7 +174,9 @@ class Track:
         """Restore a track from `to_state`; `request` is the command that loads it."""
         grid = state["grid"]
         return cls(
-            **{name: state[name] for name in _PLAIN if name not in ("stems", "files")},
+            # An earlier version has not saved all of them.
+            **{name: state[name] for name in _PLAIN
+               if name in state and name not in ("stems", "files")},
             stems=tuple(state["stems"]),
             files=tuple(state["files"]),
             request=request,
@@ -220,7 +222,7 @@ _PLAIN = (
     "number", "buffer", "name", "path", "stems", "sources", "cue", "state", "reason", "frames",
     "streamed", "lufs", "complete", "voice", "sounding", "gain", "rate", "cue_frame", "grid_slot",
     "ratio", "ratio_asked", "quantum", "looped", "loop_begun", "loop_in", "marked", "files",
-    "max_frames",
+    "max_frames", "warning",
     "title", "artist", "key", "left_out",
 )  # fmt: skip
 
