@@ -210,6 +210,8 @@ class Feedback:
         """Resume saved subscriptions, beginning with all values."""
         for sender, echo, addresses in note:
             origin = tuple(sender)
+            if not self._core.replies.trusts(origin):  # any more
+                continue
             reply = self._core.reply_to(origin)
             request = Request(self._core, "/feedback", reply, origin)
             self.subscribe(request, echo, tuple(addresses))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,18 @@ def test_feedback_continues_when_control_dies(tmp_path: Path) -> None:
         assert fed(rig, home) == []
         rig.send("/mix/level", 0.25, sender=PHONE)
         assert fed(rig, home) == [("/mix/level", 0.25)]
+
+
+def test_a_client_that_is_no_longer_trusted_does_not_keep_control_from_starting() -> None:
+    """Control may die after changed settings are kept, and before the subscriptions are saved."""
+    tablet = ("10.0.0.5", 9000)
+    with RestartableRig(osc_allow=("10.0.0.0/8",)) as rig:
+        rig.send("/feedback", 1, sender=tablet)
+        rig.send("/feedback", 1)
+        rig.note()
+        rig.core.settings = replace(rig.core.settings, osc_allow=("192.168.1.0/24",))
+        rig.restart_control()
+        assert [sender for sender, _ in rig.core.feedback.subscribers.replies()] == [DESK]
 
 
 # Messages of real controllers -------------------------------------------------------------------
