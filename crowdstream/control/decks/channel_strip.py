@@ -42,6 +42,7 @@ class ChannelStrips:
         self._target = target_lufs
         self._automatic: set[int] = set()
         self._killed: dict[int, float] = {}
+        mixer.on_ramp = self._forget_kill
 
     def apply_settings(self, request: Request, settings: Settings) -> None:
         """Apply the limiter's settings."""
@@ -69,10 +70,14 @@ class ChannelStrips:
         """
         now = self._mixer.target(row)
         if on and now != 0.0:
-            self._killed[row] = now
             self._mixer.ramp(request, row, 0.0)
+            self._killed[row] = now
         elif not on and now == 0.0 and row in self._killed:
-            self._mixer.ramp(request, row, self._killed.pop(row))
+            self._mixer.ramp(request, row, self._killed[row])
+
+    def _forget_kill(self, row: int) -> None:
+        # A gain that is set ends the kill: a fader that is lowered to 0 later is no kill.
+        self._killed.pop(row, None)
 
     def killed(self, row: int) -> float | None:
         """Return the gain that a killed EQ band will be restored to; None if it is not killed."""

@@ -78,6 +78,8 @@ class DeckManager:
         self._targets: dict[int, float] = {}
         self._syncs: list[tuple[list[Track], list[Start], Request, int]] = []
         self.gate: StartGate | None = None
+        self.on_ramp: Callable[[int], None] = lambda _row: None
+        """Called with the row of each ramp before it is queued."""
         buffers.observer = self
 
     # Starting and stopping ---------------------------------------------------------------
@@ -397,6 +399,7 @@ class DeckManager:
         `frame` defaults to the request's; 0 is immediately. The ramp lasts at least
         `MIN_RAMP_SECONDS`.
         """
+        self.on_ramp(row)
         self._targets[row] = target
         frames = max(1, round(max(seconds, MIN_RAMP_SECONDS) * self._desk.sample_rate))
         self._outbox.add(

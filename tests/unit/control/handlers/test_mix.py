@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crowdstream.control.publish.state_view import StateView
 from crowdstream.desk.ramps import (
     RAMP_CEILING,
     RAMP_CROSSFADER,
@@ -93,6 +94,20 @@ def test_a_kill_remembers_the_gain(rig: Rig) -> None:
     rig.send("/deck/A/kill", "low", 0)
     rig.seconds(0.1)
     assert _at(rig, eq_ramp(0, 0)) == 1.0
+
+
+@pytest.mark.parametrize("gain", [0.5, 0.0])
+def test_a_band_that_is_lowered_to_0_after_a_kill_is_not_killed(rig: Rig, gain: float) -> None:
+    """Otherwise its fader is shown, and a motor fader moved, to the gain from before the kill."""
+    rig.send("/deck/A/kill", "low", 1)
+    rig.send("/deck/A/eq/low", gain)
+    rig.send("/deck/A/kill", "low", 0)
+    assert rig.core.deck_manager.target(eq_ramp(0, 0)) == gain
+    rig.send("/deck/A/eq/low", 0.0)
+    shown = StateView(rig.core).values()["deck.A"]
+    assert (shown["eq"][0], shown["kill"][0]) == (0.0, 0)
+    rig.send("/deck/A/kill", "low", 0)
+    assert rig.core.deck_manager.target(eq_ramp(0, 0)) == 0.0
 
 
 def test_a_kill_in_one_bundle_with_a_gain(rig: Rig) -> None:
