@@ -148,9 +148,12 @@ def place(request: ServerRequest, track: Track, frame: int = 0) -> int:
     """Return the file frame under the playhead when `frame` is rendered (0: the next block).
 
     The position is extrapolated from the current speed and direction. A silent track is at its
-    cue point.
+    cue point. If `frame` had passed when the command arrived, the position is that of its arrival,
+    because a late command acts at once.
     """
     desk = request.core.desk
+    if frame:
+        frame = max(frame, request.now - int(desk.header["block_frames"]))
     if not track.sounding or track.voice is None:
         return track.cue_frame
     voice = desk.voices[track.voice]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crowdstream.desk.constants import GRIDS
-from tests.support.offline_server import RATE, Rig, count, level, place, write
+from tests.support.offline_server import RATE, Rig, bundle_at, count, level, place, write
 from tests.unit.audiofile.test_tags import wav_with_acid
 
 BEAT = RATE // 2
@@ -59,6 +59,24 @@ def test_a_hot_cue_set_while_it_plays_is_where_the_playhead_was(deck: Rig) -> No
     begin = deck.first_sound()
     deck.run(2 * RATE)
     assert deck.core.track_table.deck_track(0).cues[2] == 2 * BEAT - begin
+
+
+def test_late_commands_count_from_where_they_act(deck: Rig) -> None:
+    """The clock of their sender may be minutes behind."""
+    deck.send("/deck/A/grid", 120.0)
+    deck.send("/deck/A/play")
+    deck.run(6 * BEAT)
+    here = int(deck.desk.voices["position"][0])
+    tag = deck.tag_of(deck.desk.frame) - 60.0
+    deck.raw(bundle_at(tag, "/deck/A/hotcue/set", 1))
+    deck.send("/clock/at", 1.0, "/deck/A/hotcue/set", 2)
+    deck.run(1024)
+    cues = deck.core.track_table.deck_track(0).cues
+    assert [cues[1], cues[2]] == pytest.approx([here, here], abs=2 * deck.block)
+    deck.raw(bundle_at(tag, "/deck/A/jump", -2.0))
+    deck.run(1024)
+    assert deck.fails() == []
+    assert at_end(deck) == pytest.approx(here + 2048 - 2 * BEAT, abs=2 * deck.block)
 
 
 def test_with_a_quantum_a_hot_cue_snaps_to_the_nearest_beat(deck: Rig) -> None:
