@@ -188,7 +188,7 @@ def _route(
 ) -> None:
     ramp_seconds = max(seconds, MIN_RAMP_SECONDS)
     block = int(request.core.desk.header["block_frames"])
-    frame = request.frame or request.now + block
+    frame = max(request.frame, request.now + block)  # a late command acts at once
     row = request.core.routing.change(source, destination, gain, frame, ramp_seconds)
     request.deck_manager.ramp(request, row, gain, seconds)
 

@@ -280,3 +280,24 @@ def test_a_send_is_audible_and_a_route_opens_only_when_it_closes_no_loop(
     assert len(rig.fails()) == 2
     assert rig.out[-1, 0] == pytest.approx(0.125)
     assert float(rig.desk.ramps["value"][patch_ramp(4, 1)]) == 1.0
+
+
+def test_late_routes_are_known_from_when_they_act(rig: Rig) -> None:
+    """Otherwise a closed route stays forbidden, or an open one may become part of a loop."""
+
+    def late(source: str, destination: str, gain: float) -> None:
+        rig.raw(bundle(0.1, build("/mix/route", (source, destination, gain))))
+        rig.seconds(0.1)
+
+    rig.seconds(0.5)
+    rig.send("/mix/route", "bus1", "bus2", 1.0)
+    rig.run(1024)
+    late("bus1", "bus2", 0.0)
+    rig.send("/mix/route", "bus2", "bus1", 1.0)
+    rig.run(1024)
+    assert rig.fails() == []
+    rig.send("/mix/route", "bus2", "bus1", 0.0)
+    rig.seconds(0.1)
+    late("bus2", "bus1", 1.0)
+    rig.send("/mix/route", "bus1", "bus2", 1.0)
+    assert "would close a feedback loop" in rig.fails()[-1]
