@@ -371,12 +371,14 @@ class Effects:
         return int(self._desk.effects[placed.instance]["state"]) != IDLE
 
     def _anchor(self, chain: int, slot: int, frame: int) -> int:
-        # The nearest preceding effect of the chain that will be in place by `frame`.
+        # The nearest preceding effect of the chain that will be in place by `frame`. One that is
+        # late is inserted at once, before what is sent after it; but a beat may have moved.
         now = self._desk.frame
         for placed in self.chains[chain][:slot][::-1]:
-            if placed and (
-                placed.frame == 0 or self._is_in(placed) or now < placed.frame <= frame
-            ):
+            if placed is None:
+                continue
+            moved = placed.beat is not None and placed.frame <= now
+            if self._is_in(placed) or (placed.frame <= max(frame, now) and not moved):
                 return placed.instance
         return -1
 

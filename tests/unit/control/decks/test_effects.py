@@ -155,6 +155,30 @@ def test_the_order_of_effects_is_that_of_the_slots_not_of_insertion(rig: Rig) ->
     assert linked(rig, CHAIN_MASTER) == ["drive", "gate", "echo"]
 
 
+def test_an_effect_is_inserted_before_one_whose_beat_has_moved_away(rig: Rig) -> None:
+    rig.run(512)
+    rig.send("/mix/fx/insert", 1, "drive")
+    rig.send("/clock/at", 0.9, "/mix/fx/insert", 2, "reverb")
+    rig.send("/clock/tempo", 40.0)
+    rig.seconds(0.6)  # at the first tempo, its beat would have passed
+    rig.send("/mix/fx/insert", 3, "gate")
+    rig.run(1024)
+    assert linked(rig, CHAIN_MASTER) == ["drive", "gate"]
+    rig.seconds(2)
+    assert linked(rig, CHAIN_MASTER) == ["drive", "reverb", "gate"]
+
+
+def test_effects_of_a_late_bundle_are_in_the_order_of_the_slots(rig: Rig) -> None:
+    """The clock of its sender may be behind."""
+    rig.seconds(0.5)
+    modules = ("drive", "gate", "echo")
+    inserts = [build("/mix/fx/insert", (slot, name)) for slot, name in enumerate(modules, 1)]
+    rig.raw(bundle(0.1, *inserts))
+    rig.run(1024)
+    assert linked(rig, CHAIN_MASTER) == [*modules]
+    assert len(rig.heard("/late")) == 3
+
+
 REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("/deck/A/fx/insert", (1, "drive"), "holds echo"),
     ("/deck/A/fx/insert", (2, "chorus"), "'chorus' must be one of compressor, crusher"),
