@@ -27,6 +27,9 @@ REMEMBERED = 8192  # latest commands whose sender can still be notified of their
 # Places in the ring that must be free before a command from outside is accepted. No single command
 # needs as many, so an accepted command never fails halfway, and control's own commands always fit.
 RESERVE = 512
+# Commands that are published together. A longer batch, of hundreds of starts that have waited for
+# one file, is divided: as a whole, it would never fit into the ring.
+MAX_BATCH = COMMAND_RING - RESERVE
 
 # All fields of the `COMMAND` dtype at once, in a tenth of the time that numpy takes.
 _RECORD = struct.Struct(f"=qqiiiiiiddddqqqq{STEMS}h{STEMS}f")
@@ -131,7 +134,8 @@ class EngineQueue:
     def flush(self) -> None:
         """Publish the batch, and earlier batches first, as far as the ring has space."""
         if self._batch:
-            self._kept.append(self._batch)
+            for at in range(0, len(self._batch), MAX_BATCH):
+                self._kept.append(self._batch[at : at + MAX_BATCH])
             self._fresh.update(self._ramps)
             self._batch, self._ramps = [], []
         while self._kept:

@@ -16,7 +16,7 @@ from crowdstream.desk.constants import COMMAND_RING
 from crowdstream.desk.dtypes import COMMAND
 from crowdstream.desk.opcodes import OP_RAMP
 from crowdstream.osc.codec import build
-from tests.support.offline_server import ME, Rig, level, playing, write
+from tests.support.offline_server import ME, RATE, Rig, bundle, level, playing, write
 
 
 def test_a_full_ring_refuses_whole_commands_and_loses_none(
@@ -46,6 +46,29 @@ def test_a_full_ring_refuses_whole_commands_and_loses_none(
     rig.seconds(3)
     assert not rig.core.engine_queue._kept
     assert not rig.core.track_table.numbers()
+
+
+def test_a_batch_that_is_longer_than_the_ring_does_not_block_the_queue(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """Starts that wait for a file are sent together, each with the settings of all stems."""
+    for name in ("drums", "bass", "vocals", "other"):
+        write(tmp_path / f"{name}.wav", level(4))
+    rig.pages_a_block = 0
+    rig.send("/deck/A/load", str(tmp_path))
+    rig.step()
+    for values in (("eq", -3.0, -3.0, -3.0), ("pfl", 1.0), ("send", 1, 0.5)):
+        rig.send(f"/deck/A/stem/[1-4]/{values[0]}", *values[1:])
+    for _ in range(COMMAND_RING // 20):
+        rig.raw(bundle(rig.desk.frame / RATE + 0.4, build("/play_stem", (100,))))
+    rig.pages_a_block = 1000
+    rig.step()
+    assert rig.core.engine_queue.waiting
+    rig.seconds(1)
+    assert not rig.core.engine_queue.waiting
+    rig.send("/deck/A/level", 0.5)
+    assert not any("queue is full" in fail for fail in rig.fails())
+    assert rig.out[-1, 0] != 0.0
 
 
 def test_the_packed_record_matches_the_desks_dtype() -> None:
