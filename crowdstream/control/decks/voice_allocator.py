@@ -67,6 +67,7 @@ class VoiceAllocator:
         self._marks: dict[int, Mark] = {}
         self._events_lost = 0
         self._reconcile_at: float | None = None
+        self._reconciled = False  # since the latest loss
 
     # Allocation --------------------------------------------------------------------------
 
@@ -250,24 +251,33 @@ class VoiceAllocator:
         if lost != self._events_lost:
             self._events_lost = lost
             self._reconcile_at = now + RECONCILE_SECONDS
+            self._reconciled = False
         if self._reconcile_at is None or now < self._reconcile_at:
             return
         self._reconcile_at = None
+        if not self._reconciled:
+            self._reconciled = True
+            self._compare_with_desk(now)
+        passed = self._desk.frame - round(RECONCILE_SECONDS * self._desk.sample_rate)
+        for track in self.tracks():
+            for serial in [s for s, due in track.pending_starts.items() if due.frame <= passed]:
+                del track.pending_starts[serial]
+            if track.pending_starts:  # some may never take place: look again when they are due
+                self._reconcile_at = now + RECONCILE_SECONDS
+            self._free_voice(track)
+
+    def _compare_with_desk(self, now: float) -> None:
         for serial, mark in list(self._marks.items()):
             if mark.due <= now:
                 del self._marks[serial]
                 self.mark(mark.action, state=mark.state)
-        passed = self._desk.frame - round(RECONCILE_SECONDS * self._desk.sample_rate)
         for track in self.tracks():
             voice = self._desk.voices[track.voice]
             sounds = int(voice["serial"]) if int(voice["state"]) != FREE else 0
             if sounds in track.pending_starts:
                 self._begun(sounds)
-            for serial in [s for s, due in track.pending_starts.items() if due.frame <= passed]:
-                del track.pending_starts[serial]
             if track.sounding and track.sounding != sounds:
                 track.sounding = 0
-            self._free_voice(track)
 
     # Saved state -------------------------------------------------------------------------
 

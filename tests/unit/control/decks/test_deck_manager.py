@@ -378,3 +378,20 @@ def test_lost_engine_events_are_reconciled_with_the_desk(rig: Rig, steady: str) 
     assert rig.core.track_table.find(101).sounding
     assert rig.core.voice_allocator.free_voices() == 63
     assert rig.heard("/synced") == [(3,)]
+
+
+def test_a_start_whose_end_was_lost_does_not_hold_its_voice_for_ever(
+    rig: Rig, steady: str
+) -> None:
+    rig.send("/deck/A/load", steady)
+    rig.run(1024)
+    rig.send("/deck/A/play", 2.0)
+    events = rig.core.voice_allocator.engine_events
+    rig.core.voice_allocator.engine_events = lambda events: None  # type: ignore[method-assign]
+    rig.send("/deck/A/stop")
+    rig.seconds(0.1)
+    rig.core.voice_allocator.engine_events = events  # type: ignore[method-assign]
+    rig.desk.ledger["events_lost"] += 1
+    rig.seconds(3.5)
+    assert not rig.core.track_table.deck_track(0).pending_starts
+    assert rig.core.voice_allocator.free_voices() == 64
