@@ -4321,7 +4321,8 @@ COMMANDS: tuple[CommandInfo, ...] = (
         help=(
             "Subscribe to events: underruns, ends of tracks, broken files. A client that "
             "receives on another port than it sends from names that port here, before it "
-            "subscribes to anything else. With `on` 0, replies go to its sending port again."
+            "subscribes to anything else. With `on` 0, replies go to its sending port again, and "
+            "the named port receives nothing more."
         ),
         answers="`/done /notify <client number> <maximum of clients>`, to that port",
         ending=Ending.DONE,

@@ -43,7 +43,8 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
     """Subscribe to events: underruns, ends of tracks, broken files.
 
     A client that receives on another port than it sends from names that port here, before it
-    subscribes to anything else. With `on` 0, replies go to its sending port again.
+    subscribes to anything else. With `on` 0, replies go to its sending port again, and
+    the named port receives nothing more.
     """
     core = request.core
     if port is not None and on:
@@ -52,10 +53,12 @@ def notify(request: ServerRequest, on: int, port: int | None) -> None:
         if named != request.sender:
             core.unsubscribe(request.sender)
             request.sender, request.reply = named, core.reply_to(named)
+    number = core.subscribers.switch(request, bool(on))
     if not on:
         core.midi_ticks.forget(request.sender)
-        core.reply_ports.forget(request.sender)
-    request.done(core.subscribers.switch(request, bool(on)), MAX_SUBSCRIBERS)
+        if core.reply_ports.forget(request.sender):
+            core.unsubscribe(request.sender)  # from its sending port it can end nothing there
+    request.done(number, MAX_SUBSCRIBERS)
 
 
 @TABLE.add(

@@ -58,10 +58,15 @@ class ReplyPorts:
             self._named.popitem(last=False)
         return address
 
-    def forget(self, sender: Any) -> None:
-        """Reply to the source address again. `sender` is a result of `address_of`."""
-        for source in self._sources(sender):
+    def forget(self, sender: Any) -> bool:
+        """Reply to the source address again; returns whether a port had been set.
+
+        `sender` is a result of `address_of`.
+        """
+        sources = self._sources(sender)
+        for source in sources:
             del self._named[source]
+        return bool(sources)
 
     def _sources(self, address: Any) -> list[Any]:
         return [source for source, named in self._named.items() if named == address]

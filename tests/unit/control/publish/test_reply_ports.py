@@ -63,6 +63,19 @@ def test_port_0_restores_the_source_port(rig: Rig) -> None:
     assert len(rig.core.reply_ports) == 0
 
 
+def test_a_client_that_leaves_its_port_is_sent_nothing_there(rig: Rig) -> None:
+    """It could not end these subscriptions any more: they belong to the port."""
+    rig.send("/notify", 1, 9000)
+    for address, value in (("/changes/subscribe", 1), ("/feedback", 1), ("/meters", 10.0)):
+        rig.send(address, value)
+    rig.send("/notify", 0)
+    rig.seconds(0.1)
+    rig.answers.said.clear()
+    rig.send("/mix/level", 0.5)
+    rig.seconds(0.2)
+    assert received_by(rig, HOME) == []
+
+
 def test_untrusted_senders_name_no_port_and_nobody_names_another_host(rig: Rig) -> None:
     rig.send("/notify", 1, 9000, sender=STRANGER)
     assert len(rig.core.reply_ports) == 0
