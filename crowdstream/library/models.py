@@ -262,7 +262,7 @@ def mark_values(mark: FileState) -> tuple[str, str, int, int, int]:
 
 
 def known_of(values: Sequence[Any]) -> KnownTrack:
-    """Build a `KnownTrack` from the columns of `queries.KNOWN`."""
+    """Build a `KnownTrack` from the columns of `schema.KNOWN`; raises like `Row.from_values`."""
     number, path, play, files, stamp, probe, error, version, sidecar, gone, labelled = values
     return KnownTrack(
         number, os.fsdecode(path), os.fsdecode(play), _marks(files), stamp, probe, error, version,
@@ -271,13 +271,13 @@ def known_of(values: Sequence[Any]) -> KnownTrack:
 
 
 def entry_of(values: Sequence[Any]) -> Entry:
-    """Build an `Entry` from the columns of `queries.ENTRY`."""
+    """Build an `Entry` from the columns of `schema.ENTRY`; raises like `Row.from_values`."""
     (number, path, play, kind, name, title, artist, bpm, key, level, lufs, seconds, silent,
      error, gone, files, tags, corrected, sure, doubt, downbeat) = values  # fmt: skip
     return Entry(
         number, os.fsdecode(path), os.fsdecode(play), kind, name, title, artist, bpm, key, level,
         lufs, seconds, bool(silent), error, bool(gone), _marks(files),
-        json.loads(tags), bool(corrected), sure, doubt or "", downbeat,
+        dict(json.loads(tags)), bool(corrected), sure, doubt or "", downbeat,
     )  # fmt: skip
 
 

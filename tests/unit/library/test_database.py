@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from crowdstream.analysis.result import Downbeat
+from crowdstream.analysis.result import VERSION, Downbeat
 from crowdstream.library import schema
+from crowdstream.library.analysis_run import AnalysisRun
 from crowdstream.library.cli import listing_json, listing_lines
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import (
@@ -24,6 +26,9 @@ from crowdstream.library.database import (
     move_aside,
 )
 from crowdstream.library.models import Query
+from crowdstream.library.run_view import TerminalView
+from crowdstream.library.scanner import Scanner
+from crowdstream.library.worker import probe
 from tests.support.instant_analysis import made
 from tests.support.library_rows import row
 
@@ -195,6 +200,24 @@ def test_a_corrupt_entry_does_not_hide_the_others(place: Path, column: str) -> N
         assert "/m/b.wav" in examine_library(place).tracks
         library.put([row("/m/a.wav")])
         assert len(library.find()) == 2
+
+
+def test_a_track_with_a_corrupt_entry_is_analysed_again(place: Path, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(name.encode())
+    with Library(place) as library:
+        for found in Scanner(lambda _path, _reason: None).find([str(tmp_path)]):
+            kept = row(found.path)
+            kept.files, kept.version, kept.probe = found.files, VERSION, probe(found.files)
+            kept.tags["labels"] = []
+            library.put([kept])
+        with sqlite3.connect(place) as other:
+            other.execute("UPDATE tracks SET files = '[' WHERE path = ?",
+                          (os.fsencode(tmp_path / "a.wav"),))  # fmt: skip
+        other.close()
+        view = TerminalView(io.StringIO(), live=False)
+        run = AnalysisRun(library, [str(tmp_path)], view, str(tmp_path))
+        assert [job.path for job in run.scan()] == [str(tmp_path / "a.wav")]
 
 
 def test_the_database_of_another_program_is_refused(place: Path) -> None:
