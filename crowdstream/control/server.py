@@ -47,6 +47,7 @@ from crowdstream.osc.acl import exposure
 from crowdstream.settings import Settings, state_folder
 from crowdstream.settings.schema import OPTIONS
 from crowdstream.system.installation import Installation, record_path, write_record
+from crowdstream.system.medium import MediumGuard
 
 if TYPE_CHECKING:
     from crowdstream.control.publish.alerts import Alerts
@@ -120,6 +121,8 @@ class Server:
                 notes=parts.notes,
             )
             self.core.reply_ports.own = self.port
+            # The supervisor kills a control process that waits for a medium for 6 s.
+            self.core.track_table.bound = MediumGuard().run
             self.core.recordings.launch = partial(start_recorder, self._fork_server)
             self._health = HealthMonitor(
                 self.desk, processes, self.settings.stats_interval, self.core.notify,

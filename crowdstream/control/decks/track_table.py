@@ -33,6 +33,7 @@ from crowdstream.control.decks.track import (
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import FREE, OP_GRID, OP_START
+from crowdstream.system.medium import MediumHangs
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class TrackTable:
         self._notify = notify
         # Absolute, because the loader may have another working directory.
         self._roots = [root.expanduser().absolute() for root in media_roots]
+        self.bound: Callable[[Callable[[], TrackFiles]], TrackFiles] = lambda look: look()
+        """Runs a look at files. One for live use raises `MediumHangs` if it takes too long."""
         self._latest = 0  # number of a track
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()
@@ -214,14 +217,19 @@ class TrackTable:
         return self._sources.free
 
     def _find(self, path: str) -> TrackFiles:
-        try:
+        def look() -> TrackFiles:
             files = find_stems(check_media_root(Path(path), self._roots))
             for stem in files.stems:
                 # A link in an allowed folder may point outside of it.
                 check_media_root(stem.path, self._roots)
+            return files
+
+        try:
+            return self.bound(look)
         except AudioFileError as error:
             raise CommandError(str(error)) from error
-        return files
+        except MediumHangs:
+            raise CommandError(f"{printable(path)}: its medium does not answer") from None
 
     def find(self, buffer: int) -> Track:
         """Return the latest track of a buffer, even while it is loading; raise `NotLoaded`."""

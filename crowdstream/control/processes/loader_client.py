@@ -25,6 +25,7 @@ from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.processes.fork_server import LOADER_MODULE, ForkServer
 from crowdstream.desk.block import Desk
 from crowdstream.settings import Settings
+from crowdstream.system.medium import MediumGuard
 from crowdstream.system.restart_policy import RestartPolicy
 from crowdstream.system.text import printable
 
@@ -197,7 +198,10 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class BadFile:
-    """Why a file is quarantined, and its identity then: size in bytes, mtime in ns."""
+    """Why a file is quarantined, and its identity then: size in bytes, mtime in ns.
+
+    The identity is None if the file could not be examined: then it is released as soon as it can.
+    """
 
     reason: str
     identity: Identity | None
@@ -225,6 +229,7 @@ class FileQuarantine:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
+        self._guard = MediumGuard()
         self._bad: dict[str, BadFile] = {}
         self._suspects: dict[str, tuple[Identity | None, float]] = {}
 
@@ -250,7 +255,7 @@ class FileQuarantine:
         loader was killed because reading made no progress. Returns the reason why the file is
         quarantined, or None if it is not.
         """
-        identity = _identity(path)
+        identity = self._identity(path)
         if hung:
             what = "reading it made no progress and was stopped"
         elif crashed(status):
@@ -277,18 +282,18 @@ class FileQuarantine:
         bad = self._bad.get(path)
         if bad is None:
             return None
-        if _identity(path) != bad.identity:
+        if self._identity(path) != bad.identity:
             del self._bad[path]
             return None
         return bad.reason
 
-
-def _identity(path: str) -> Identity | None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns
+    def _identity(self, path: str) -> Identity | None:
+        # The medium on which the loader hung may make this process wait as well.
+        try:
+            status = self._guard.run(lambda: os.stat(path))
+        except (OSError, ValueError):
+            return None
+        return status.st_size, status.st_mtime_ns
 
 
 log = logging.getLogger(__name__)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from crowdstream.audiofile.stems.track_files import TrackFiles, find_stems
+from crowdstream.system.medium import MediumGuard
 from tests.support.offline_server import Rig, level, write
 from tests.support.server import until
 from tests.unit.control.processes.test_recorder import InProcess, closed
@@ -38,6 +41,28 @@ def swap(media: Path, secret: Path) -> None:
     """Replace a media folder by a link to a folder outside."""
     (media / "set").rename(media / "gone")
     (media / "set").symlink_to(secret / "set")
+
+
+def test_a_file_on_a_medium_that_hangs_is_refused_in_time(
+    rig: Rig, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    def find(path: Path) -> TrackFiles:
+        answers.wait(10)
+        return find_stems(path)
+
+    monkeypatch.setattr("crowdstream.control.decks.track_table.find_stems", find)
+    monkeypatch.setattr("crowdstream.system.medium.PATIENCE_SECONDS", 0.02)
+    rig.core.track_table.bound = MediumGuard().run
+    path = str(folders[0] / "set" / "a.wav")
+    try:
+        rig.send("/deck/A/load", path)
+        [failure] = rig.fails()
+        assert failure.endswith(f"{path}: its medium does not answer")
+        assert not rig.requests
+    finally:
+        answers.set()
 
 
 def test_a_link_that_is_swapped_in_before_opening_is_not_followed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from crowdstream.control.processes.loader_client import (
 )
 from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
+from crowdstream.system import medium
 
 
 class FakeChild:
@@ -238,6 +240,21 @@ def test_a_file_that_cannot_be_inspected_is_quarantined_too() -> None:
     assert blame.judge("/no/such\nfile", -11, False)
     assert "\\n" in (blame.reason("/no/such\nfile") or "")
     assert blame.reason("/another") is None
+
+
+def test_a_file_whose_medium_hangs_is_quarantined_until_it_answers(
+    song: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, stat = threading.Event(), os.stat
+    monkeypatch.setattr(medium, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(os, "stat", lambda path: answers.wait(10) and stat(path))
+    blame = FileQuarantine(lambda: 0.0)
+    try:
+        assert blame.judge(song, -signal.SIGKILL, True)
+    finally:
+        answers.set()
+    monkeypatch.undo()
+    assert blame.reason(song) is None
 
 
 def test_a_loader_that_dies_before_reading_quarantines_nothing(

@@ -1,0 +1,56 @@
+"""Look at files whose medium may hang, from a thread that must not wait for it.
+
+A system call on a network file system that no longer answers returns only when the process is
+killed. It is therefore made in a thread of its own, and abandoned if it takes too long.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_SECONDS = 2.0  # a busy SD card takes 0.1 s
+SHORT_PATIENCE_SECONDS = 0.25  # the same while an earlier look hangs
+MAX_HANGING = 4  # threads; while so many hang, no further look is started
+
+T = TypeVar("T")
+
+
+class MediumHangs(OSError):
+    """A medium has not answered in time."""
+
+
+class MediumGuard:
+    """Bounds how long looks at files may take. For one thread."""
+
+    def __init__(self) -> None:
+        self._hanging: list[threading.Thread] = []
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`, which reads no shared state that is changed meanwhile.
+
+        Raises the exceptions of `work`, and `MediumHangs` if it takes too long: however often it is
+        called in a row, it waits less than three seconds for a medium that hangs.
+        """
+        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
+        if len(self._hanging) >= MAX_HANGING:
+            raise MediumHangs
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        def look() -> None:
+            try:
+                results.append(work())
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=look, name="look", daemon=True)
+        thread.start()
+        thread.join(SHORT_PATIENCE_SECONDS if self._hanging else PATIENCE_SECONDS)
+        if thread.is_alive():
+            self._hanging.append(thread)
+            raise MediumHangs
+        if errors:
+            raise errors[0]
+        return results[0]
