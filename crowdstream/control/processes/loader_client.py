@@ -43,6 +43,7 @@ class Entry:
     stems: list[tuple[int, str]]
     cue: float = 0.0
     folder: str = ""  # to be classified before the track is opened
+    max_frames: int = 0  # a longer file is to be refused, until it is opened; 0: any length
     opened: bool = False
     files: list[tuple[int, int]] = field(default_factory=list)
     cue_frame: int = 0
@@ -76,7 +77,11 @@ class LoaderLog:
 
     def to_state(self) -> list[Any]:
         """State for JSON; see `restore`."""
-        return [[asdict(entry) for entry in self.entries.values()], self._onsets_requested]
+        entries = [asdict(entry) for entry in self.entries.values()]
+        for one in entries:
+            if not one["max_frames"]:  # an earlier version does not know it
+                del one["max_frames"]
+        return [entries, self._onsets_requested]
 
     def restore(self, note: list[Any]) -> None:
         """Restore saved state."""
@@ -88,8 +93,10 @@ class LoaderLog:
         number = int(request.get("track", 0))
         entry = self.entries.get(number)
         if request["do"] == "load":
-            stems, folder = list(request["stems"]), str(request.get("folder", ""))
-            self.entries[number] = Entry(number, stems, float(request["cue"]), folder)
+            self.entries[number] = Entry(
+                number, list(request["stems"]), float(request["cue"]),
+                str(request.get("folder", "")), int(request.get("max_frames", 0)),
+            )
         elif request["do"] == "attacks":
             self._onsets_requested = True
         elif request["do"] == "inventory":
@@ -119,7 +126,7 @@ class LoaderLog:
             return
         kind = event["event"]
         if kind == "opened":
-            entry.opened = True
+            entry.opened, entry.max_frames = True, 0
             if "kept" in event:
                 paths = dict(entry.stems)
                 entry.stems = [(source, paths[source]) for source in event["kept"]]
@@ -178,7 +185,7 @@ class LoaderLog:
         requests += [{"do": "unload", "track": entry.number} for entry in opened if entry.leaving]
         requests += [
             {"do": "load", "track": entry.number, "stems": entry.stems, "cue": entry.cue,
-             "folder": entry.folder}
+             "folder": entry.folder, "max_frames": entry.max_frames}
             for entry in entries
             if not entry.opened
         ]

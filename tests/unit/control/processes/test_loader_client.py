@@ -359,6 +359,16 @@ def test_requests_while_the_loader_is_down_are_not_lost(harness: ClientHarness) 
     assert [event["track"] for event in harness.events_named("unloaded")] == [2]
 
 
+def test_the_limits_of_a_load_request_apply_to_its_repetition(harness: ClientHarness) -> None:
+    request = {
+        "do": "load", "track": 1, "stems": [(1, "/jingle.wav")], "cue": 0.5, "folder": "/",
+        "max_frames": 100,
+    }  # fmt: skip
+    harness.loading.send(request)
+    harness.dies(-signal.SIGKILL)
+    assert [one for one in harness.child.requests if one["do"] == "load"] == [request]
+
+
 def test_a_dying_loaders_last_events_are_processed_before_blaming_a_file(
     harness: ClientHarness, song: str
 ) -> None:
