@@ -43,7 +43,7 @@ def recall(folder: Path, files: Sequence[Path], foreign: Sequence[Path] = ()) ->
 
     files: those that a deck can load. foreign: other audio files.
     """
-    marks = [_marks(files), _marks(foreign)]
+    marks = marks_of(files, foreign)
     key = _key(folder)
     with _lock:
         kept = _kept.get(key)
@@ -55,11 +55,13 @@ def recall(folder: Path, files: Sequence[Path], foreign: Sequence[Path] = ()) ->
     return verdict
 
 
-def remember(
-    folder: Path, files: Sequence[Path], foreign: Sequence[Path], verdict: Verdict
-) -> None:
-    """Cache the verdict on a folder; for the arguments, see `recall`."""
-    key, marks = _key(folder), [_marks(files), _marks(foreign)]
+def remember(folder: Path, marks: list[Any], verdict: Verdict) -> None:
+    """Cache the verdict on a folder.
+
+    marks: `marks_of` its files before they were read. If a file has changed since, the verdict may
+    be wrong, and is not valid for the new file.
+    """
+    key = _key(folder)
     _keep(key, marks, verdict)
     text = json.dumps(
         {
@@ -117,6 +119,11 @@ def _key(folder: Path) -> tuple[str, str]:
 
 def _place(key: tuple[str, str]) -> Path:
     return Path(key[0]) / f"{hashlib.sha256(os.fsencode(key[1])).hexdigest()[:32]}.json"
+
+
+def marks_of(files: Sequence[Path], foreign: Sequence[Path] = ()) -> list[Any]:
+    """Return the state of a folder's files, for which a verdict is valid; see `recall`."""
+    return [_marks(files), _marks(foreign)]
 
 
 def _marks(files: Sequence[Path]) -> list[Any]:

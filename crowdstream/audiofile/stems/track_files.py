@@ -30,7 +30,7 @@ from crowdstream.audiofile.stems.folder import (
     classify_by_names,
     unpacked,
 )
-from crowdstream.audiofile.stems.folder_cache import recall, remember
+from crowdstream.audiofile.stems.folder_cache import marks_of, recall, remember
 from crowdstream.audiofile.stems.names import kind_of, plain_stem, read_name
 from crowdstream.audiofile.transcode import (
     TRANSCODED_EXTENSIONS,
@@ -261,8 +261,9 @@ def _verdict(
         return found
     known = recall(folder, files, foreign)
     if known is None and access is not None:
+        marks = marks_of(files, foreign)
         known = classify_by_audio(files, lost, access)
-        remember(folder, files, foreign, known)
+        remember(folder, marks, known)
     return known or found
 
 

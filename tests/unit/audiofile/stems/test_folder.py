@@ -320,6 +320,24 @@ def test_audio_is_compared_once_and_again_after_a_file_has_changed(
     assert len(read) > first
 
 
+def test_a_file_that_changes_during_the_comparison_leaves_no_wrong_verdict(
+    track: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    put_all(tmp_path, track)
+    mix = put(tmp_path / "Night.wav", parts(5.0, 7)["other"])
+    read: list[str] = []
+
+    def watch(path: Path) -> nullcontext[None]:
+        read.append(path.name)
+        if path.name == "vocals.wav" and read.count("Night.wav") > 2:  # more than its length
+            put(mix, mixed(track))
+        return nullcontext()
+
+    find_stems_by_audio(tmp_path, FileAccess(watch=watch))
+    assert stems(tmp_path) == FOUR
+    assert "sum of" in left_out(tmp_path)["Night.wav"]
+
+
 def test_a_corrupt_or_unwritable_cache_is_ignored(
     track: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,5 +365,5 @@ def test_the_number_of_cache_files_is_limited(
     monkeypatch.setattr(folder_cache, "_written", 0)
     verdict = Verdict(TRACKS, "x", is_final=True)
     for number in range(6):
-        folder_cache.remember(tmp_path / str(number), [], [], verdict)
+        folder_cache.remember(tmp_path / str(number), [[], []], verdict)
     assert len(list(place.iterdir())) <= 3
