@@ -179,13 +179,15 @@ class AnalysisRun:
                 continue
             if row is None or row.corrected is None:
                 continue
+            before = sidecar_mark(found.sidecar)
             try:
                 write_sidecar(found.sidecar, row.corrected, row.title, row.artist)
             except SidecarError as error:
                 problems.append(str(error))
                 continue
             mark = sidecar_mark(found.sidecar)
-            if mark != row.sidecar:
+            # If a person has edited it during the run, the next run reads it.
+            if before == row.sidecar and mark != before:
                 row.sidecar = mark
                 self.library.put([row])
         return problems

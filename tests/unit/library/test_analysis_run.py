@@ -1,4 +1,4 @@
-"""An analysis run: which tracks it analyses again."""
+"""An analysis run: which tracks it analyses again, and files that change meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from crowdstream.analysis.result import VERSION
 from crowdstream.library.analysis_run import AnalysisRun
 from crowdstream.library.database import Library
 from crowdstream.library.run_view import TerminalView
+from crowdstream.library.scanner import Scanner
+from crowdstream.library.worker import probe
 from tests.support.analysed_folder import analyse, music
+from tests.support.library_rows import row
 
 
 @pytest.fixture
@@ -58,3 +61,28 @@ def test_sidecars_are_written_except_for_a_corrupt_entry(library: Path) -> None:
         [problem] = run.write_sidecars()
     assert "a.wav is corrupt" in problem and "--again" in problem
     assert {path.name[0] for path in folder.glob("*.toml")} == {"b", "c"}
+
+
+def test_a_sidecar_edited_during_a_run_is_read_by_the_next_one(
+    place: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"music")
+    sidecar = folder / "a.crowdstream.toml"
+    [found] = Scanner(lambda _path, _reason: None).find([str(folder)])
+    kept = row(found.path)
+    kept.files, kept.version, kept.probe = found.files, VERSION, probe(found.files)
+    kept.tags["labels"] = []
+    with Library(place) as library:
+        library.put([kept])
+        run = started(library, folder)
+        assert run.scan() == [] and run.write_sidecars() == []
+        run = started(library, folder)
+        assert run.scan() == []
+        sidecar.write_text(f'[track]\ntitle = "Mine"\n\n{sidecar.read_text()}')
+        assert run.write_sidecars() == []
+        assert started(library, folder).scan() == []
+        known = library.row(found.path)
+        assert known is not None and known.title == "Mine"
+        assert 'title = "Mine"' in sidecar.read_text()
