@@ -39,7 +39,7 @@ TRANSCODED_EXTENSIONS = frozenset(
         ".mp1", ".mpa", ".shn", ".tak", ".3gp",
     }
 )  # fmt: skip
-UNPACKED = ".unpacked"  # marks a complete folder; holds the irregularities as JSON
+UNPACKED = ".unpacked"  # marks a complete folder; see `marker`
 INSTALL = install_command("av>=15.1")
 REMEDY = f"needs PyAV: {INSTALL}"
 HEAD_BYTES = 64  # enough to identify a format
@@ -175,12 +175,17 @@ def start_transcription(source: Source) -> Transcription:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether a folder in the cache is complete, and mark it as used now."""
+    """Return whether a folder in the cache is complete, and mark it as used now.
+
+    After a power failure, a FLAC file may be empty although its folder is marked as complete.
+    """
     try:
-        os.utime(folder / UNPACKED)
+        if _read_marker(folder).get("sizes") != _sizes(folder):
+            return False
     except OSError:
-        # The cache may be read-only.
-        return (folder / UNPACKED).exists()
+        return False
+    with contextlib.suppress(OSError):  # the cache may be read-only
+        os.utime(folder / UNPACKED)
     return True
 
 
@@ -189,14 +194,35 @@ def flac_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.flac"))
 
 
+def marker(folder: Path, warnings: Sequence[str]) -> str:
+    """Return the contents of `UNPACKED` for the FLAC files in `folder`, as JSON.
+
+    warnings: irregularities of the file that was transcoded.
+    """
+    return json.dumps({"warnings": list(warnings), "sizes": _sizes(folder)})
+
+
 def warnings_of(folder: Path) -> tuple[str, ...]:
     """Return the irregularities of the file that was transcoded into `folder`."""
     try:
-        with (folder / UNPACKED).open("rb") as file:
-            about = json.loads(file.read(MAX_LINE_BYTES) or b"{}")
-        return tuple(str(one) for one in about.get("warnings", ()))
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return tuple(str(one) for one in _read_marker(folder).get("warnings", ()))
+    except (OSError, TypeError):
         return ()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in flac_files(folder)}
+
+
+def _read_marker(folder: Path) -> dict[str, Any]:
+    # Empty if it is damaged. Raises `OSError`.
+    with (folder / UNPACKED).open("rb") as file:
+        data = file.read(MAX_LINE_BYTES)
+    try:
+        about = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def file_name(text: str) -> str:

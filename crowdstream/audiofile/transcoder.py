@@ -37,7 +37,13 @@ from crowdstream.audiofile.errors import (
     UnsupportedAudio,
 )
 from crowdstream.audiofile.stems.folder import MAX_STEMS
-from crowdstream.audiofile.transcode import UNPACKED, default_cache, file_name
+from crowdstream.audiofile.transcode import (
+    UNPACKED,
+    default_cache,
+    file_name,
+    is_complete,
+    marker,
+)
 from crowdstream.system.private_dirs import create_private_folder
 from crowdstream.system.process import lower_priority
 
@@ -117,15 +123,15 @@ def perform(request: Request, send: Send) -> None:
     else:
         cache.mkdir(parents=True, exist_ok=True)
     with _lock(cache, request.place):
-        if (request.folder / UNPACKED).exists():
+        if is_complete(request.folder):
             return  # another process has transcoded it
         temporary = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
         try:
             warnings = _decode(request, temporary, send)
-            text = json.dumps({"warnings": warnings[:MAX_WARNINGS]})
+            text = marker(temporary, warnings[:MAX_WARNINGS])
             (temporary / UNPACKED).write_text(text, encoding="ascii")
             if request.folder.is_dir() and not request.folder.is_symlink():
-                # The folder's contents were partly deleted.
+                # The folder's contents were partly deleted, or lost in a power failure.
                 shutil.rmtree(request.folder, ignore_errors=True)
             os.rename(temporary, request.folder)
         finally:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from crowdstream.analysis.result import VERSION, Analysis
 from crowdstream.audiofile.tags import read_tags
+from crowdstream.audiofile.transcode import is_complete
 from crowdstream.library.corrections import Corrections
 from crowdstream.library.database import Library, LibraryDamaged
 from crowdstream.library.models import KnownTrack, Row, stamp_of
@@ -199,8 +200,8 @@ class AnalysisRun:
             return self._take_over(found, rows)
         if before.version != VERSION or not self._is_same(found, before):
             return False
-        if found.kind == STEM_FILE and not before.error and not os.path.isdir(before.play):
-            return False  # the unpacked stems have been deleted
+        if found.kind == STEM_FILE and not before.error and not is_complete(Path(before.play)):
+            return False  # the unpacked stems have been deleted or lost
         moved = found.files != before.files
         if moved or (found.sidecar_mark != before.sidecar) or not before.labelled:
             row = self._intact_row(found.path)

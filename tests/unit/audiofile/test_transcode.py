@@ -20,7 +20,6 @@ from crowdstream.audiofile.errors import (
     AudioFileError,
     DecoderMissing,
     EmptyAudio,
-    FileUnreadable,
     NotAudio,
     OutsideMediaRoot,
     TruncatedAudio,
@@ -313,11 +312,25 @@ def test_a_transcoded_track_can_be_adopted_after_its_loader_has_died(
     read(path)
     with open_stem(path, RATE, flac_of=transcode.BackgroundTranscoder()) as reader:
         assert reader.identity == (path.stat().st_size, path.stat().st_mtime_ns)
-    next(cache.glob("*/*.flac")).unlink()
-    with pytest.raises(FileUnreadable, match="missing from the cache"):
-        transcode.transcode(
-            transcode.Source(path, -1, *reader.identity), lambda: None
-        )  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", ["flac", "marker", "both", "deleted"])
+def test_files_lost_in_a_power_failure_are_transcoded_again(
+    tmp_path: Path, cache: Path, loss: str
+) -> None:
+    path = encode(tmp_path / "a.m4a", "aac", noise(RATE))
+    found, _ = read(path)
+    [folder] = cache.iterdir()
+    flac = next(folder.glob("*.flac"))
+    if loss in ("flac", "both"):
+        os.truncate(flac, 0)
+    if loss in ("marker", "both"):
+        os.truncate(folder / transcode.UNPACKED, 0)
+    if loss == "deleted":
+        flac.unlink()
+    assert np.array_equal(read(path)[0], found)
+    with open_stem(path, RATE, flac_of=transcode.BackgroundTranscoder()) as reader:
+        assert reader.frames == RATE
 
 
 def test_a_video_without_audio_is_refused(tmp_path: Path, cache: Path) -> None:
