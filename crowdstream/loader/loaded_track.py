@@ -30,6 +30,7 @@ class LoadedTrack:
     broken: str = ""  # why reading was abandoned; resident pages play on
     warnings: list[str] = field(default_factory=list)  # irregularities in its files
     selection: dict[str, Any] = field(default_factory=dict)  # which files of its folder it uses
+    opened: dict[str, Any] = field(default_factory=dict)  # the event that reported its opening
     loudness_scan: LoudnessScan | None = None  # of its loudness, once it can be measured
     tagged_bpm: float = 0.0  # tempo in its tags, beats per minute, until it is checked; 0: none
     tempo_check: TempoCheck | None = None  # of that tempo

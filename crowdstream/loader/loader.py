@@ -235,19 +235,18 @@ class Loader:
             return
         self._opening = None
         self._tracks[track.number] = track
-        self._send(
-            {
-                "event": "opened",
-                "track": track.number,
-                "frames": track.frames,
-                "streamed": track.streamed,
-                "channels": [stem.reader.channels for stem in track.stems],
-                "files": [stem.reader.identity for stem in track.stems],
-                **({"warnings": track.warnings} if track.warnings else {}),
-                **track.selection,
-                **about,
-            }
-        )
+        track.opened = {
+            "event": "opened",
+            "track": track.number,
+            "frames": track.frames,
+            "streamed": track.streamed,
+            "channels": [stem.reader.channels for stem in track.stems],
+            "files": [stem.reader.identity for stem in track.stems],
+            **({"warnings": track.warnings} if track.warnings else {}),
+            **track.selection,
+            **about,
+        }
+        self._send(track.opened)
         grid = about.get("grid", {})
         seconds = track.frames / self._desk.sample_rate
         if grid.get("source") == "tag" and MIN_SECONDS <= seconds <= MAX_SECONDS:
@@ -364,16 +363,18 @@ class Loader:
                 self._arena.release_source(source)
 
     def inventory(self) -> list[dict[str, Any]]:
-        """All loaded tracks as `adopt` requests with `state` and `frames`.
+        """All loaded tracks as `adopt` requests with `state`, and with their `opened` event.
 
         A new control process that finds a loader running starts with this and repeats the
-        requests that are missing from it: loads that wait for a transcription are cancelled.
+        requests that are missing from it: loads that wait for a transcription are cancelled. The
+        events are included because the earlier control may have died without saving them.
         """
         for pending in self._waiting_loads:
             pending.cancel()
         self._waiting_loads.clear()
         return [
             {
+                **track.opened,
                 "track": track.number,
                 "state": track.state,
                 "frames": track.frames,

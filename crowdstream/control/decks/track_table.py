@@ -560,7 +560,8 @@ class TrackTable:
         """Reconcile with the loader's tracks: request missing ones, and unload unknown ones.
 
         `event["tracks"]`: for each track a dict with number (`track`), `state`, `frames`,
-        `streamed`, `stems` (pairs of source and path) and `broken` (the reason).
+        `streamed`, `stems` (pairs of source and path), `broken` (the reason), and what its `opened`
+        event contained.
         """
         there = {entry["track"]: entry for entry in event["tracks"]}
         for number, entry in there.items():

@@ -22,6 +22,7 @@ from crowdstream.desk.taps import CONTROL, request_tap
 from crowdstream.offline.session import START, WALL
 from crowdstream.osc.codec import build
 from tests.support.offline_server import ME, RATE, Rig, bundle_at, count, level, write
+from tests.support.stem_folders import mixed, parts, put, put_all
 
 
 class RestartableRig(Rig):
@@ -285,6 +286,27 @@ def test_a_load_that_never_reached_the_loader_is_requested_again(
         assert rig.heard("/done") == [("/cue", 100)]
         [reason] = rig.fails()
         assert "gone.wav" in reason
+
+
+def test_what_the_loader_found_is_recovered_if_control_has_not_saved_it(
+    tmp_path: Path,
+) -> None:
+    folder = put_all(tmp_path / "song", dict(parts()))
+    put(folder / "Night.wav", mixed(dict(parts())))
+    (folder / "crowdstream.toml").write_text("[grid]\nbpm = 100.0\n")
+    with RestartableRig() as rig:
+        free = rig.core.track_table.free_sources
+        rig.send("/deck/A/load", str(folder))
+        rig.note()
+        rig.load()
+        rig.restart_control()
+        rig.run(2048)
+        assert rig.status()["deck.A.state"] == "ready"
+        assert rig.core.track_table.free_sources == free - 4
+        [track] = rig.core.track_table.tracks()
+        assert sorted(track.stems) == ["bass", "drums", "other", "vocals"]
+        assert len(track.left_out) == 1
+        assert track.grid is not None and track.grid.bpm == 100.0
 
 
 def test_unsaved_engine_events_are_recovered_from_the_desk(tracks: list[str]) -> None:
