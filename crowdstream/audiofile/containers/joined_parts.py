@@ -41,10 +41,10 @@ def find_parts(window: ByteRange, progress: Callable[[], None]) -> list[Part]:
     if head == b"OggS":
         found = links(window, progress)
         return [Part(link) for link in found] if len(found) > 1 else [Part(window)]
-    layouts = survey(window)
+    layouts = survey(window, progress)
     if not layouts and not is_known(window) and (start := after_junk(window)):
         window = window.part(start, window.size)
-        layouts = survey(window)
+        layouts = survey(window, progress)
     if len(layouts) < 2:
         # libsndfile skips a leading tag in an MP3 file by itself, but fails on one in other files.
         return [Part(window, layouts[0] if layouts else None)] if head else [Part(whole)]

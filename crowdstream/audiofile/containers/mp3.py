@@ -14,6 +14,7 @@ Tag revision 1", gabriel.mp3-tech.org); id3.org "ID3 tag version 2.4.0" (header)
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from crowdstream.audiofile.containers.file_range import ByteRange, SplicedFile
@@ -195,15 +196,15 @@ def after_junk(window: ByteRange) -> int:
     return 0
 
 
-def survey(window: ByteRange) -> list[Mp3Layout]:
+def survey(window: ByteRange, progress: Callable[[], None] = lambda: None) -> list[Mp3Layout]:
     """Walk over an MP3 file's frame headers and return its encodings in order.
 
     Empty if the file does not start with layer III frames. Takes one pass over the file, about 40
-    ms for an hour of music.
+    ms for an hour of music. progress: called for each megabyte, which a slow medium delivers late.
     """
     at = 0
     found: list[Mp3Layout] = []
-    walk = _Walk(window)
+    walk = _Walk(window, progress)
     while len(found) < MAX_PARTS:
         part, following = walk.part(at)
         if part is None:
@@ -218,8 +219,9 @@ def survey(window: ByteRange) -> list[Mp3Layout]:
 class _Walk:
     """A walk from frame to frame that skips other bytes, up to `_MAX_TRIES` places per file."""
 
-    def __init__(self, window: ByteRange) -> None:
+    def __init__(self, window: ByteRange, progress: Callable[[], None] = lambda: None) -> None:
         self._window = window
+        self._progress = progress
         self._tries = 0
         self._base, self._data = 0, b""
 
@@ -273,6 +275,7 @@ class _Walk:
     def _bytes(self, at: int, count: int) -> bytes:
         if at + count > self._base + len(self._data) or at < self._base:
             self._base, self._data = at, self._window.pread(_CHUNK, at)
+            self._progress()
         return self._data[at - self._base : at - self._base + count]
 
     def next(self, at: int) -> int | None:
