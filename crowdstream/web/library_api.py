@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
@@ -36,6 +38,7 @@ from crowdstream.web.media_browser import (
     Found,
     Listing,
     MediaNotFound,
+    SearchAbandoned,
     list_folder,
     resolve,
     search,
@@ -53,6 +56,7 @@ KEPT_LISTINGS = 2
 KEPT_SEARCHES = 8
 SEARCH_AGE = 15.0  # seconds for which the result of a search is reused
 SOON_SECONDS = 1.0  # the same while tempos and keys are still being read
+POLL_SECONDS = 0.1  # between two looks whether the client still waits
 SORTS = ("name", "bpm", "key", "length", "stems")
 
 T = TypeVar("T")
@@ -86,6 +90,7 @@ class LibraryApi:
         self.file_info = FileInfoCache(self.roots)
         self._worker = ThreadPoolExecutor(1, "library-api")
         self._waiting = 0
+        self._abandoned: Callable[[], bool] = lambda: False  # by the client, for the worker thread
         self._listings: OrderedDict[tuple[str, int], Listing] = OrderedDict()
         self._searches: OrderedDict[str, _Search] = OrderedDict()
 
@@ -119,14 +124,30 @@ class LibraryApi:
         try:
             loop = asyncio.get_running_loop()
             wanted = offset, limit, sort, about.get("order") == "down"
-            answer = await loop.run_in_executor(self._worker, work, wanted)
+            gone = threading.Event()
+            done = loop.run_in_executor(self._worker, self._work, partial(work, wanted), gone)
+            while not (await asyncio.wait([done], timeout=POLL_SECONDS))[0]:
+                # A page drops its search as soon as a person types on.
+                if await request.is_disconnected():
+                    gone.set()
+            answer = done.result()
         except MediaNotFound as error:
             return error_response(404, str(error))
+        except SearchAbandoned:
+            return error_response(503, "the client has closed the connection")
         finally:
             self._waiting -= 1
         return json_response(answer)
 
     # In the worker thread -------------------------------------------------------------------
+
+    def _work(
+        self, work: Callable[[], dict[str, Any]], gone: threading.Event
+    ) -> dict[str, Any]:
+        if gone.is_set():
+            raise SearchAbandoned
+        self._abandoned = gone.is_set
+        return work()
 
     def folder(self, path: str, offset: int, limit: int, sort: str, down: bool) -> dict[str, Any]:
         """One page of a folder's rows; "" lists the media folders. Raises `MediaNotFound`."""
@@ -238,7 +259,7 @@ class LibraryApi:
                     return False
                 return all(term.of_track(about.bpm, about.key) for term in terms)
 
-            found, whole = search(parse(query), self.roots, fits)
+            found, whole = search(parse(query), self.roots, fits, self._abandoned)
             now = time.monotonic()
             # Repeat soon while files are unread, but never spend more than a third of the time.
             age = max(SOON_SECONDS, 2 * (now - begun)) if unread else SEARCH_AGE

@@ -35,6 +35,10 @@ class MediaNotFound(Exception):
     """A path names nothing inside the media folders; the text gives the reason."""
 
 
+class SearchAbandoned(Exception):
+    """Nobody waits for the result of a search any more."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """Names of a folder's subfolders and audio files, in natural order (2 before 10)."""
@@ -110,18 +114,22 @@ def search(
     terms: Sequence[Term],
     roots: Sequence[Path],
     fits: Callable[[Found, Sequence[Term]], bool] = lambda _found, _terms: False,
+    abandoned: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Found], bool]:
     """Entries that match all terms, and whether the search is complete.
 
     Folders come first, then files, each by name. Words are searched for in the whole path, and at
     least one must occur in the name itself. Terms that the path does not decide are passed to
-    `fits(found, terms)`, which checks the tempo and key of a track.
+    `fits(found, terms)`, which checks the tempo and key of a track. Raises `SearchAbandoned` once
+    `abandoned()` is true.
     """
     folders: list[Found] = []
     files: list[Found] = []
     tracks: set[str] = set()  # matching folders of stems: their files are not listed again
     until, whole = time.monotonic() + SEARCH_SECONDS, True
     for walked, found in enumerate(_walk(roots), 1):
+        if abandoned():
+            raise SearchAbandoned
         if len(folders) + len(files) >= MAX_FOUND or walked > MAX_WALKED:
             whole = False
             break

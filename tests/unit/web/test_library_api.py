@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import unicodedata
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,9 +50,19 @@ def ask(shelf: LibraryApi, where: str, **about: Any) -> tuple[int, dict[str, Any
     return in_a_loop(asked(shelf, where, **about))
 
 
-async def asked(shelf: LibraryApi, where: str, **about: Any) -> tuple[int, dict[str, Any]]:
+async def asked(
+    shelf: LibraryApi, where: str, gone: threading.Event | None = None, **about: Any
+) -> tuple[int, dict[str, Any]]:
+    """The same; the client closes the connection when `gone` is set."""
     query = "&".join(f"{name}={_quoted(value)}" for name, value in about.items())
-    request = Request({"type": "http", "query_string": query.encode(), "headers": []})
+
+    async def receive() -> dict[str, str]:
+        while gone is None or not gone.is_set():
+            await asyncio.sleep(0.001)
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "query_string": query.encode(), "headers": []}
+    request = Request(scope, receive)
     answer = await (shelf.find if where == "search" else shelf.browse)(request)
     return answer.status_code, json.loads(bytes(answer.body))
 
@@ -299,6 +309,33 @@ def test_too_many_concurrent_requests_get_503(media: Path) -> None:
 
     statuses = in_a_loop(many())
     assert set(statuses) == {200, 503}
+
+
+def test_a_search_that_nobody_waits_for_ends_at_once(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = LibraryApi([media])
+    searching = threading.Event()
+    until = time.monotonic() + 60
+
+    def walk(_roots: Sequence[Path]) -> Iterator[media_browser.Found]:
+        while time.monotonic() < until:
+            searching.set()
+            time.sleep(0.001)
+            yield media_browser.Found("0/other.wav", media / "other.wav", False)
+
+    async def both() -> list[tuple[int, dict[str, Any]]]:
+        first = asyncio.create_task(asked(shelf, "search", searching, q="x"))
+        queued = asyncio.create_task(asked(shelf, "search", searching, q="y"))
+        await asyncio.sleep(0)
+        return [await asked(shelf, "", path="0"), await first, await queued]
+
+    monkeypatch.setattr(media_browser, "SEARCH_SECONDS", 60.0)
+    monkeypatch.setattr(media_browser, "_walk", walk)
+    assert [status for status, _ in in_a_loop(both())] == [200, 503, 503]
+    assert time.monotonic() < until
+    monkeypatch.undo()
+    assert ask(shelf, "search", q="x")[0] == 200
 
 
 def test_a_file_that_changes_is_read_again(media: Path) -> None:

@@ -2,7 +2,7 @@
 
 const PAGE = 100; // rows
 const MAX_PAGES = 60; // kept; an evicted page is fetched again when needed
-const READING_MS = 1500; // until unread tags or rows are requested again
+const READING_MS = 1500; // until unread rows are requested again
 const BUSY = new Set([429, 503]); // HTTP status of a server that may answer later
 
 export class Listing {
@@ -22,7 +22,8 @@ export class Listing {
     this._requested = new Set(); // pages without an answer yet
     this._unread = new Set(); // pages of which some tags were not read yet
     this._stale = new Set(); // pages to fetch again when drawn
-    this._era = (this._era || 0) + 1;
+    this._era?.abort();
+    this._era = new AbortController();
     clearTimeout(this._timer);
     this._timer = 0;
   }
@@ -57,7 +58,7 @@ export class Listing {
 
   _renew(pages) {
     for (const page of pages) this._stale.add(page);
-    if (!this.count && this._stale.has(0)) this._fetch(0); // of an empty listing, nothing is drawn
+    if (!this.count && this._stale.has(0)) this._fetch(0); // if empty, nothing is drawn
     this._changed();
   }
 
@@ -99,16 +100,16 @@ export class Listing {
     about.set(this.query ? "q" : "path", this.query || this.path);
     const where = this.query ? "/library/search" : "/library";
     let answer;
-    let final = false; // the server would give the same answer again
+    let final = false; // repeating it is useless
     try {
-      const response = await fetch(`${where}?${about}`);
+      const response = await fetch(`${where}?${about}`, { signal: era.signal });
       final = !BUSY.has(response.status);
       answer = await response.json();
       if (!response.ok) throw new Error(answer.error || response.statusText);
     } catch (error) {
       if (era !== this._era) return;
       this.status = `The library cannot be read: ${error.message}`;
-      // Drawing its rows requests it: not at once, or a busy server would be flooded.
+      // Drawing its rows requests it: not at once, to spare a busy server.
       const again = () => {
         if (era !== this._era) return;
         this._requested.delete(page);
