@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 PATIENCE_SECONDS = 2.0  # a busy SD card takes 0.1 s
 SHORT_PATIENCE_SECONDS = 0.25  # the same while an earlier look hangs
@@ -19,6 +19,18 @@ T = TypeVar("T")
 
 class MediumHangs(OSError):
     """A medium has not answered in time."""
+
+
+class Bound(Protocol):
+    """Runs a look at files; one for live use raises `MediumHangs` if it takes too long."""
+
+    def __call__(self, look: Callable[[], T], /) -> T:
+        """Return the result of `look`, or raise its exception."""
+
+
+def unbound(look: Callable[[], T]) -> T:
+    """Run a look at files, however long it takes."""
+    return look()
 
 
 class MediumGuard:

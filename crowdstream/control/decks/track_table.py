@@ -33,7 +33,7 @@ from crowdstream.control.decks.track import (
 from crowdstream.control.engine_queue.request import Request
 from crowdstream.desk.block import Desk
 from crowdstream.desk.opcodes import FREE, OP_GRID, OP_START
-from crowdstream.system.medium import MediumHangs
+from crowdstream.system.medium import Bound, MediumHangs, unbound
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)
@@ -94,8 +94,7 @@ class TrackTable:
         self._notify = notify
         # Absolute, because the loader may have another working directory.
         self._roots = [root.expanduser().absolute() for root in media_roots]
-        self.bound: Callable[[Callable[[], TrackFiles]], TrackFiles] = lambda look: look()
-        """Runs a look at files. One for live use raises `MediumHangs` if it takes too long."""
+        self.bound: Bound = unbound
         self._latest = 0  # number of a track
         self._numbers = itertools.count(1)
         self._sources = SourceNumbers()

@@ -22,7 +22,8 @@ from crowdstream.desk.constants import (
     TAP_STEM,
 )
 from crowdstream.recorder.formats import EXTENSIONS, FORMATS, FormatError, format_of
-from crowdstream.system.text import truncate_bytes
+from crowdstream.system.medium import MediumHangs
+from crowdstream.system.text import printable, truncate_bytes
 
 _WHAT = "master, cue, decks, stems, inputs, a deck (`A`), a stem (`A/1`) or an input (`input1`)"
 
@@ -96,13 +97,29 @@ def _place(request: ServerRequest, path: str) -> Path:
     given = Path(path)
     if settings.record_folder and not given.is_absolute() and not path.startswith("~"):
         given = settings.record_folder.expanduser() / given
-    try:
-        real = check_media_root(given, roots(request))
-    except AudioFileError as error:
-        raise CommandError(str(error)) from error
-    if os.path.isdir(real):  # Path.is_dir raises for a name that is too long
+    real, is_folder = real_place(request, given)
+    if is_folder:
         raise BadArgument("path: this is a folder; name a file in it")
     return real
+
+
+def real_place(request: ServerRequest, given: Path) -> tuple[Path, bool]:
+    """Return the real path of a place where recordings are allowed, and whether it is a folder.
+
+    Raises `CommandError`.
+    """
+    allowed = roots(request)
+
+    def look() -> tuple[Path, bool]:
+        real = check_media_root(given, allowed)
+        return real, os.path.isdir(real)  # Path.is_dir raises for a name that is too long
+
+    try:
+        return request.core.track_table.bound(look)
+    except AudioFileError as error:
+        raise CommandError(str(error)) from error
+    except MediumHangs:
+        raise CommandError(f"{printable(given)}: its medium does not answer") from None
 
 
 @TABLE.add(

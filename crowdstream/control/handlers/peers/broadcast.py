@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from crowdstream.audiofile.errors import AudioFileError
-from crowdstream.audiofile.stems.track_files import check_media_root
 from crowdstream.broadcast.target import BITRATES, HLS, PIPE, TargetError, parse
-from crowdstream.commands.errors import BadArgument, CommandError
+from crowdstream.commands.errors import BadArgument
 from crowdstream.commands.registry import TABLE, Arg
-from crowdstream.control.handlers.record import roots
+from crowdstream.control.handlers.record import real_place, roots
 from crowdstream.control.handlers.server_request import ServerRequest
 from crowdstream.control.peers.broadcasts import MAX_BROADCASTS
 
@@ -37,10 +35,7 @@ def start(request: ServerRequest, url: str, format: str, bitrate: int) -> None:
     except TargetError as error:
         raise BadArgument(f"url: {error}") from None
     if target.protocol in (HLS, PIPE):
-        try:
-            real = check_media_root(Path(target.path), roots(request))
-        except AudioFileError as error:
-            raise CommandError(str(error)) from error
+        real, _ = real_place(request, Path(target.path))
         target = replace(target, path=str(real))
     allowed = [str(root) for root in roots(request)]
     request.done(request.core.broadcasts.start(target, roots=allowed))

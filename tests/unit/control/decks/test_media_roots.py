@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from crowdstream.audiofile.stems.track_files import TrackFiles, find_stems
+from crowdstream.audiofile.stems.track_files import check_media_root
 from crowdstream.system.medium import MediumGuard
 from tests.support.offline_server import Rig, level, write
 from tests.support.server import until
@@ -43,21 +43,23 @@ def swap(media: Path, secret: Path) -> None:
     (media / "set").symlink_to(secret / "set")
 
 
+@pytest.mark.parametrize("command", ["/deck/A/load", "/record/start"])
 def test_a_file_on_a_medium_that_hangs_is_refused_in_time(
-    rig: Rig, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    rig: Rig, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     answers = threading.Event()
 
-    def find(path: Path) -> TrackFiles:
+    def check(path: Path, roots: Sequence[Path]) -> Path:
         answers.wait(10)
-        return find_stems(path)
+        return check_media_root(path, roots)
 
-    monkeypatch.setattr("crowdstream.control.decks.track_table.find_stems", find)
+    for module in ("decks.track_table", "handlers.record"):
+        monkeypatch.setattr(f"crowdstream.control.{module}.check_media_root", check)
     monkeypatch.setattr("crowdstream.system.medium.PATIENCE_SECONDS", 0.02)
     rig.core.track_table.bound = MediumGuard().run
     path = str(folders[0] / "set" / "a.wav")
     try:
-        rig.send("/deck/A/load", path)
+        rig.send(command, path)
         [failure] = rig.fails()
         assert failure.endswith(f"{path}: its medium does not answer")
         assert not rig.requests
