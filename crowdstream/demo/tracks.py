@@ -62,13 +62,16 @@ def tracks_in(folder: Path, songs: Sequence[Song] = SONGS) -> list[Track]:
 
 
 def complete(folder: Path, songs: Sequence[Song] = SONGS) -> bool:
-    """Whether `folder` contains all tracks, made by this version of the code."""
+    """Whether `folder` contains all tracks, made by this version of the code.
+
+    After a power failure, files may be empty that were written just before.
+    """
+    files = (folder / song.folder / f"{stem}.wav" for song in songs for stem in STEMS)
     try:
         marker = (folder / MARKER).read_text(encoding="utf-8").strip()
+        return marker == fingerprint(songs) and all(file.stat().st_size for file in files)
     except (OSError, UnicodeDecodeError):
         return False
-    files = (folder / song.folder / f"{stem}.wav" for song in songs for stem in STEMS)
-    return marker == fingerprint(songs) and all(file.is_file() for file in files)
 
 
 def write_tracks(

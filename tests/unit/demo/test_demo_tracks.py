@@ -68,7 +68,7 @@ def test_complete_tracks_are_not_made_again_and_progress_is_reported(tmp_path: P
     assert (folder / tracks.MARKER).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("harm", ["no marker", "other marker", "no stem", "a file"])
+@pytest.mark.parametrize("harm", ["no marker", "other marker", "no stem", "empty stem", "a file"])
 def test_an_incomplete_or_outdated_set_is_made_again(
     tmp_path: Path, made: Path, harm: str
 ) -> None:
@@ -83,6 +83,8 @@ def test_an_incomplete_or_outdated_set_is_made_again(
             (folder / tracks.MARKER).unlink()
         elif harm == "other marker":
             (folder / tracks.MARKER).write_text("0000\n", encoding="utf-8")
+        elif harm == "empty stem":  # as after a power failure
+            os.truncate(folder / SHORT[1].folder / "bass.wav", 0)
         else:
             (folder / SHORT[1].folder / "bass.wav").unlink()
     assert not complete(folder, SHORT)
