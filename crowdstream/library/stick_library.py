@@ -9,6 +9,7 @@ in the middle keeps its earlier library.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ from crowdstream.library.database import Library, LibraryDamaged, LibraryError
 FOLDER = ".crowdstream"
 NAME = "library.db"
 MAX_BYTES = 1 << 30  # of a library on a stick: a hundred thousand tracks take less
+_NOT_A_LIBRARY = (0, errno.ELOOP, errno.EISDIR)  # errors of `_copy` for what is not a library file
 MIN_FREE_BYTES = 1 << 16  # that a stick must have room for, or its library is not kept on it
 
 
@@ -38,9 +40,10 @@ def working_copy(root: Path) -> Path:
 def fetch(root: Path, work: Path) -> str:
     """Copy the library of the stick at `root` to `work`, or start a new one there.
 
-    Return why the stick's library was not used, an empty string if there is none or it was. Raise
-    `StickNotWritable` if a library cannot be kept on the stick, `LibraryError` if none can be
-    created here, or `OSError`.
+    Return why the stick's library was not used because it is damaged, an empty string if there is
+    none or it was. Raise `StickNotWritable` if a library cannot be kept on the stick,
+    `LibraryError` if none can be created here or a newer version has written the stick's, or
+    `OSError`: then the stick's library must be left as it is.
     """
     _check_writable(root)
     work.parent.mkdir(parents=True, exist_ok=True)
@@ -54,14 +57,22 @@ def fetch(root: Path, work: Path) -> str:
         reason = "" if found == "ok" else str(found)
     except FileNotFoundError:
         pass
-    except (OSError, sqlite3.Error) as error:
+    except sqlite3.Error as error:
+        reason = str(error)
+    except OSError as error:
+        if error.errno not in _NOT_A_LIBRARY:  # this disk is full, or the stick can't be read
+            _remove(work)
+            raise
         reason = str(error)
     if not reason:
         try:
             Library(work).close()
             return ""
-        except LibraryError as error:
+        except LibraryDamaged as error:
             reason = str(error)
+        except LibraryError:
+            _remove(work)
+            raise
     _remove(work)
     Library(work).close()
     return reason

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crowdstream.library.database import Library
+from crowdstream.library.database import Library, LibraryError
 from crowdstream.library.models import Row
 from crowdstream.library.scanner import SINGLE, FileState
 from crowdstream.library.stick_library import (
@@ -125,6 +125,30 @@ def test_a_damaged_library_is_replaced(
         store(work, stick)
         assert not kept.is_symlink()
         assert fetch(stick, work) == ""
+
+
+@pytest.mark.parametrize("obstacle", ["newer version", "full disk"])
+def test_a_library_that_cannot_be_used_here_is_left_as_it_is(
+    stick: Path, work: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str
+) -> None:
+    kept = stick / FOLDER / NAME
+    assert fetch(stick, work) == ""
+    add(work, stick / "a.wav")
+    store(work, stick)
+
+    def fail(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if obstacle == "newer version":
+        database = sqlite3.connect(kept)
+        database.execute("PRAGMA user_version = 99")
+        database.close()
+    else:
+        monkeypatch.setattr("shutil.copyfileobj", fail)
+    before = kept.read_bytes()
+    with pytest.raises((LibraryError, OSError), match=f"{obstacle}|No space"):
+        fetch(stick, work)
+    assert kept.read_bytes() == before
 
 
 def test_nothing_is_written_through_a_link(stick: Path, work: Path, tmp_path: Path) -> None:
