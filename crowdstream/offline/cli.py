@@ -162,8 +162,9 @@ def _render(options: argparse.Namespace, settings: Settings) -> int:
 
         try:
             write_plot(options.set, options.out.with_suffix(".svg"), options.explain)
-        except OSError as error:
-            print(f"crowdstream: the plot can't be written ({error.strerror})", file=sys.stderr)
+        except (OSError, SetError) as error:  # the set may have been edited or moved meanwhile
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f"crowdstream: the plot can't be written ({reason})", file=sys.stderr)
     if not options.quiet:
         length, took = summary.frames / settings.sample_rate, time.monotonic() - begin
         print(
