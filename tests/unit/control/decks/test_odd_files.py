@@ -13,7 +13,6 @@ import soundfile
 
 from crowdstream.audiofile.containers.mp3 import parse_header
 from tests.support.offline_server import RATE, Rig, level, write
-from tests.unit.control.state.test_snapshotter import RestartableRig
 
 
 @pytest.fixture
@@ -99,14 +98,3 @@ def test_damage_found_while_reading_is_reported(rig: Rig, tmp_path: Path) -> Non
     [(_buffer, text)] = rig.heard("/file/warning")
     assert text.startswith("a.flac: 1.5 s to 1.9 s of it are damaged and play as silence")
     assert rig.heard("/broken") == []
-
-
-def test_a_warning_outlives_control(tmp_path: Path) -> None:
-    with RestartableRig() as rig:
-        rig.send("/deck/A/load", str(cut(tmp_path / "cut.wav")))
-        rig.run(512)
-        before = rig.core.track_table.deck_track(0).warning
-        assert before
-        rig.note()
-        rig.restart_control()
-        assert rig.core.track_table.deck_track(0).warning == before

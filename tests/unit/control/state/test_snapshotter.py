@@ -309,6 +309,19 @@ def test_what_the_loader_found_is_recovered_if_control_has_not_saved_it(
         assert track.grid is not None and track.grid.bpm == 100.0
 
 
+def test_warnings_about_files_survive_a_restart(tmp_path: Path) -> None:
+    path = write(tmp_path / "cut.wav", level(4))
+    os.truncate(path, path.stat().st_size // 2)
+    with RestartableRig() as rig:
+        rig.send("/deck/A/load", str(path))
+        rig.run(2048)
+        [track] = rig.core.track_table.tracks()
+        assert "are missing" in track.warning
+        rig.restart_control()
+        [restored] = rig.core.track_table.tracks()
+        assert restored.warning == track.warning
+
+
 def test_unsaved_engine_events_are_recovered_from_the_desk(tracks: list[str]) -> None:
     with RestartableRig() as rig:
         rig.send("/cue", "A", tracks[1])
