@@ -65,6 +65,7 @@ class _WorkerProcess:
         self.job: Job | None = None
         self.up = False
         self.stuck = ""
+        self.medium_hung = False  # why it is stuck: another run may succeed
         self._rest = bytearray()
         self._cpu_seconds = 0.0
         self._start_cpu_seconds = 0.0  # when it received its job
@@ -101,6 +102,7 @@ class _WorkerProcess:
             self.stuck = f"its analysis did not finish within {used:.0f} s of CPU time"
         elif now > self._progress_at + STUCK_SECONDS:
             self.stuck = f"reading it made no progress for {STUCK_SECONDS:g} s"
+            self.medium_hung = True
         if self.stuck:
             self.process.kill()
 
@@ -227,7 +229,8 @@ class WorkerPool:
             waiting.appendleft(job)
             return
         if worker.stuck:
-            yield job, {"number": job.number, "error": worker.stuck, "passing": False}
+            passing = worker.medium_hung
+            yield job, {"number": job.number, "error": worker.stuck, "passing": passing}
             return
         kills[job.number] = kills.get(job.number, 0) + 1
         if status == -signal.SIGKILL and kills[job.number] < MAX_KILLS:
