@@ -127,14 +127,16 @@ def marks_of(files: Sequence[Path], foreign: Sequence[Path] = ()) -> list[Any]:
 
 
 def _marks(files: Sequence[Path]) -> list[Any]:
-    # Name, size in bytes and modification time in ns of each file.
+    # Name, size in bytes and modification time in ns of each file. Neither changes when a file
+    # becomes readable, but the verdict may.
     marks: list[Any] = []
     for file in files:
-        try:
+        mark = [file.name, -1, 0]
+        with contextlib.suppress(OSError, ValueError):
             status = os.stat(file)
-            marks.append([file.name, status.st_size, status.st_mtime_ns])
-        except (OSError, ValueError):
-            marks.append([file.name, -1, 0])
+            if os.access(file, os.R_OK):
+                mark = [file.name, status.st_size, status.st_mtime_ns]
+        marks.append(mark)
     return marks
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from crowdstream.audiofile.errors import EmptyAudio, NotOneTrack, TooManyStems
+from crowdstream.audiofile.errors import (
+    EmptyAudio,
+    NotOneTrack,
+    PermissionRefused,
+    TooManyStems,
+)
+from crowdstream.audiofile.reader import open_stem
 from crowdstream.audiofile.stems import folder_cache
 from crowdstream.audiofile.stems.folder import SEVERAL, STEMS, TRACKS, FileAccess, Verdict
 from crowdstream.audiofile.stems.track_files import (
@@ -336,6 +344,25 @@ def test_a_file_that_changes_during_the_comparison_leaves_no_wrong_verdict(
     find_stems_by_audio(tmp_path, FileAccess(watch=watch))
     assert stems(tmp_path) == FOUR
     assert "sum of" in left_out(tmp_path)["Night.wav"]
+
+
+def test_a_file_that_becomes_readable_is_compared(
+    track: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_all(tmp_path, track)
+    mix = put(tmp_path / "Night.wav", mixed(track))
+
+    def refuse(path: Path, *arguments: Any) -> Any:
+        if path == mix:
+            raise PermissionRefused(path, "this user may not read it")
+        return open_stem(path, *arguments)
+
+    # Root may read everything, whatever its mode.
+    with monkeypatch.context() as patch:
+        patch.setattr("crowdstream.audiofile.stems.folder.open_stem", refuse)
+        patch.setattr(os, "access", lambda path, _mode: path != mix)
+        assert "Night" in stems(tmp_path)
+    assert stems(tmp_path) == FOUR
 
 
 def test_a_corrupt_or_unwritable_cache_is_ignored(
