@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import time
@@ -198,6 +199,8 @@ class LoaderLog:
 CRASHES = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGSYS}
 )
+# A medium that hung, such as a network folder, may work again although the file is the same.
+HUNG_FILE_SECONDS = 300.0
 SAME_FILE_SECONDS = 300.0  # a second outside kill on one file within this time is no coincidence
 
 Identity = tuple[int, int]
@@ -208,10 +211,12 @@ class BadFile:
     """Why a file is quarantined, and its identity then: size in bytes, mtime in ns.
 
     The identity is None if the file could not be examined: then it is released as soon as it can.
+    `until`: monotonic seconds of its release in any case.
     """
 
     reason: str
     identity: Identity | None
+    until: float = math.inf
 
 
 def crashed(status: int | None) -> bool:
@@ -246,8 +251,11 @@ class FileQuarantine:
         return len(self._bad)
 
     def to_state(self) -> list[list[Any]]:
-        """Quarantined files, for JSON; see `restore`."""
-        return [[path, bad.reason, bad.identity] for path, bad in self._bad.items()]
+        """Files that are quarantined until they change, for JSON; see `restore`."""
+        return [
+            [path, bad.reason, bad.identity]
+            for path, bad in self._bad.items() if bad.until == math.inf
+        ]  # fmt: skip
 
     def restore(self, state: list[list[Any]]) -> None:
         """Restore the quarantine from saved state."""
@@ -263,8 +271,12 @@ class FileQuarantine:
         quarantined, or None if it is not.
         """
         identity = self._identity(path)
+        until = math.inf
+        how_long = "until it changes"
         if hung:
             what = "reading it made no progress and was stopped"
+            until = self._monotonic() + HUNG_FILE_SECONDS
+            how_long = f"for {HUNG_FILE_SECONDS / 60:g} minutes"
         elif crashed(status):
             what = f"the decoder crashed on it ({describe_exit(status)})"
         else:
@@ -279,17 +291,20 @@ class FileQuarantine:
             if before is None or before[0] != identity or now - before[1] >= SAME_FILE_SECONDS:
                 return None
             what = f"the loader was killed twice while reading it ({describe_exit(status)})"
-        reason = f"{printable(path)}: {what}; it is not tried again until it changes"
-        self._bad[path] = BadFile(reason, identity)
+        reason = f"{printable(path)}: {what}; it is not tried again {how_long}"
+        self._bad[path] = BadFile(reason, identity, until)
         self._suspects.pop(path, None)
         return reason
 
     def reason(self, path: str) -> str | None:
-        """Why a file must not be opened, or None. A file that has changed may be opened."""
+        """Why a file must not be opened, or None.
+
+        A file that has changed may be opened, and one that hung after some minutes.
+        """
         bad = self._bad.get(path)
         if bad is None:
             return None
-        if self._identity(path) != bad.identity:
+        if self._monotonic() >= bad.until or self._identity(path) != bad.identity:
             del self._bad[path]
             return None
         return bad.reason

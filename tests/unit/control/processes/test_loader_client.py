@@ -16,6 +16,7 @@ from crowdstream.control.processes.child import Child, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.control.processes.loader_client import (
     HANG_SECONDS,
+    HUNG_FILE_SECONDS,
     MAX_RESTART_DELAY,
     MIN_RESTART_DELAY,
     REPLACE_SECONDS,
@@ -293,6 +294,12 @@ def test_a_hang_is_killed_and_its_file_quarantined_but_a_stall_is_not(
     harness.dies(-signal.SIGKILL)
     assert "reading it made no progress" in harness.events_named("failed")[0]["reason"]
     assert len(harness.made) == 2
+    harness.load(2, song)
+    assert ("load", 2) not in harness.request_names()
+    harness.turn()
+    harness.time += HUNG_FILE_SECONDS
+    harness.load(3, song)
+    assert ("load", 3) in harness.request_names(), "the medium may work again"
 
 
 def test_a_loader_that_makes_progress_or_answers_pings_is_not_killed(
