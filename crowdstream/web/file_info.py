@@ -26,7 +26,7 @@ from crowdstream.library.models import Entry
 
 MAX_KNOWN = 20_000  # files, about 300 bytes each
 MAX_QUEUED = 20_000
-LOOK_SECONDS = 10.0  # between two attempts to open the library database
+LOOK_SECONDS = 10.0  # between two looks for the library's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class FileInfoCache:
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._library: Library | None = None
+        self._identity: tuple[int, int] | None = None  # of the library's file
         self._look_at = 0.0
 
     def queue_folders(self, folders: Iterable[Path]) -> None:
@@ -122,10 +123,9 @@ class FileInfoCache:
 
     def _analysed(self, mark: Mark, stems: tuple[Path, ...]) -> FileInfo | None:
         # The library's entry, if it describes this version of the file. Takes about 50 µs.
-        if self._library is None and time.monotonic() >= self._look_at:
+        if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
-            with contextlib.suppress(LibraryError):
-                self._library = Library(default_path(), write=False)
+            self._open_library()
         if self._library is None:
             return None
         first = stems[0]
@@ -138,6 +138,20 @@ class FileInfoCache:
             self._library.close()
             self._library = None
         return None
+
+    def _open_library(self) -> None:
+        # Also again if another file has taken its place, as after `analyze --new-library`.
+        path = default_path()
+        identity: tuple[int, int] | None = None
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            identity = status.st_dev, status.st_ino
+        if self._library is not None and identity != self._identity:
+            self._library.close()
+            self._library = None
+        if self._library is None:
+            with contextlib.suppress(LibraryError):
+                self._library, self._identity = Library(path, write=False), identity
 
     def _begin(self) -> None:
         if (self._queue or self._folders) and self._thread is None:

@@ -403,6 +403,22 @@ def test_library_entries_take_precedence_over_tags(
     assert known(LibraryApi([media]))["song"]["bpm"] is None
 
 
+def test_a_library_that_takes_the_place_of_another_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("crowdstream.web.file_info.LOOK_SECONDS", 0.0)
+    media = tmp_path / "media"
+    sound(media / "a.wav", 2.0)
+    shelf = LibraryApi([media])
+    assert analyze_here("--quiet", media) == 0
+    assert analyze_here("--quiet", "--set", "title=Mine", media / "a.wav") == 0
+    assert known(shelf)["a.wav"]["title"] == "Mine"
+    assert analyze_here("--quiet", "--new-library", media) == 0
+    shown = known(shelf)["a.wav"]
+    assert (shown["title"], shown["bpm"]) == ("", 120.0)
+
+
 def test_the_routes(media: Path) -> None:
     settings = SimpleNamespace(media_root=[str(media)])
     shown: dict[str, Any] = {}
