@@ -93,6 +93,7 @@ class Desk:
     input_clock: Any
     input_rings: np.ndarray
     input_lanes: np.ndarray
+    input_out: np.ndarray
     input_eq_use: np.ndarray
     eq_use: np.ndarray
     stem_eq_use: np.ndarray

@@ -24,6 +24,7 @@ from crowdstream.control.processes.fork_server import ForkServer
 from crowdstream.control.processes.loader_client import LoaderClient
 from crowdstream.control.processes.supervised import SupervisedProcess
 from crowdstream.desk.block import Desk
+from crowdstream.desk.constants import SEGMENT
 from crowdstream.desk.effects import IDLE
 from crowdstream.desk.opcodes import FREE
 
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 1.0  # without anything audible, before the sound may be interrupted
 RETRY_SECONDS = 1.0  # until a handover that was refused is tried again
+# Peak of a live input behind its fader, above which it carries a voice or music: -50 dBFS. An open
+# microphone in an empty room stays below.
+INPUT_PEAK = 10.0 ** (-50.0 / 20.0)
 
 
 class Page(Protocol):
@@ -49,12 +53,18 @@ class Page(Protocol):
 
 
 def is_audible(desk: Desk) -> bool:
-    """Whether anything sounds, or is about to: a voice, a tail, a test tone, a pending command."""
+    """Whether anything sounds, or is about to.
+
+    That is a voice of the mixer, a tail, a live input, a test tone or a pending command.
+    """
     effects = desk.effects
     master = desk.master
+    # The latest segment of the inputs. What is beyond the block is left from larger blocks.
+    inputs = desk.input_out[:, : min(SEGMENT, int(desk.header["block_frames"]))]
     return bool(
         np.any(desk.voices["state"] != FREE)
         or np.any((effects["state"] != IDLE) & (effects["asleep"] == 0))
+        or np.any(np.abs(inputs) > INPUT_PEAK)
         or int(master["tone_left"])
         or int(master["pending"])
     )

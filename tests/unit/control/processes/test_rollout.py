@@ -10,6 +10,7 @@ import pytest
 
 from crowdstream.commands.errors import Refused
 from crowdstream.control.processes.rollout import (
+    INPUT_PEAK,
     RETRY_SECONDS,
     SILENT_SECONDS,
     Rollout,
@@ -241,6 +242,17 @@ def test_everything_that_sounds_is_audible(desk: Desk) -> None:
     check(desk.master, "pending", 1)
     desk.effects[0]["state"], desk.effects[0]["asleep"] = IDLE + 1, 1
     assert not is_audible(desk), "its tail has ended"
+
+
+def test_a_live_input_is_audible_behind_its_fader(desk: Desk) -> None:
+    desk.header["block_frames"] = 128
+    desk.input_out[1, 127, 0] = -0.5 * INPUT_PEAK
+    assert not is_audible(desk), "the noise of an open microphone"
+    desk.input_out[1, 127, 0] = -2.0 * INPUT_PEAK
+    assert is_audible(desk)
+    desk.input_out[1, 127, 0] = 0.0
+    desk.input_out[0, 128, 1] = 1.0
+    assert not is_audible(desk), "left from before the buffer size was changed"
 
 
 def test_silence_has_to_last(desk: Desk) -> None:
