@@ -553,6 +553,7 @@ class Server:
                 self._health.processes.replace(("fork_server",), self._fork_server.pids)
                 self._health.tick(self.core.status.control_readings)
                 waits = self._engines.waits_for_device
+                self._store.report_waiting(waits)
                 self._notifier.tick(self.desk.frame, self.core.status.line, waits)
 
     def _tick_due(self) -> float:

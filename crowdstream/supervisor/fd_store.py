@@ -56,6 +56,7 @@ class FdStore:
     def __init__(self, connection: socket.socket | None = None) -> None:
         self._connection = connection
         self._beat_at = 0.0
+        self._waits: bool | None = None  # what `report_waiting` has reported
         self.kept: dict[str, StoredDescriptor] = {}
         self.deaths = 0
         self.reason = ""
@@ -126,6 +127,15 @@ class FdStore:
             self._beat_at = now + BEAT_SECONDS
             with contextlib.suppress(OSError):
                 self._connection.send(b'{"alive": true}')
+
+    def report_waiting(self, waits: bool) -> None:
+        """Report whether playback waits for its sound device; call this often.
+
+        Meanwhile no frame is rendered, which an upgrade must not take for a fault.
+        """
+        if waits != self._waits:
+            self._waits = waits
+            self._send({"waits_for_device": waits})
 
     def report_exit(self, status: int) -> None:
         """Report that control exits on purpose with this exit status."""

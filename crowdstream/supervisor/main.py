@@ -232,6 +232,8 @@ class Supervisor:
             self._upgrades.control_ready(message, self._kept)
         elif "upgrade" in message:
             self._upgrades.control_reports(message["upgrade"])
+        elif "waits_for_device" in message:
+            self._upgrades.waits_for_device = bool(message["waits_for_device"])
         elif "leave" in message:
             self._leave = int(message["leave"])
             if self._stop_by is None:

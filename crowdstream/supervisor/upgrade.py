@@ -132,6 +132,8 @@ class Upgrades:
     ) -> None:
         self.current = self.started = Installation.own()
         self.rollout: Rollout | None = None
+        self.waits_for_device = False
+        """Whether playback waits for its sound device: until then no frame is rendered."""
         self._send = send
         self._kill = kill
         self._monotonic = monotonic
@@ -361,7 +363,7 @@ class Upgrades:
         if self._frames is None:
             return False
         frame = self._frames.read()
-        if frame != one.frame:
+        if frame != one.frame or self.waits_for_device:
             one.frame, one.frame_at = frame, now
             self._observed = []
         stale = now - one.frame_at

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from crowdstream.supervisor.fd_store import FdStore, receive
 from crowdstream.supervisor.main import (
     HUNG_SECONDS,
     KILLED_SECONDS,
@@ -133,3 +137,21 @@ def test_a_start_from_scratch_that_fails_is_repeated_from_scratch(
     supervisor._carry_out({"ready": True}, [])
     assert control_dies("desk") == ["osc", "desk"]
     assert control_dies() == ["osc", "desk"]
+
+
+def test_control_reports_when_playback_waits_for_its_device(harness: Harness) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(json.dumps({"deaths": 0, "reason": ""}).encode())
+        store = FdStore(ours)
+        theirs.setblocking(False)
+        for waits in (True, True, False):
+            store.report_waiting(waits)
+        supervisor = harness.supervisor
+        seen = []
+        with contextlib.suppress(BlockingIOError):
+            while (received := receive(theirs)) is not None:
+                supervisor._carry_out(*received)
+                seen.append(supervisor._upgrades.waits_for_device)
+        assert seen == [True, False]

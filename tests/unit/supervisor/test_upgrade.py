@@ -237,6 +237,21 @@ def test_frames_that_do_not_advance_return_the_previous_version(
     assert set(engines) == set(server.kept["engine/2"][1])
 
 
+def test_frames_need_not_advance_while_playback_waits_for_its_device(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
+    server.upgrades.waits_for_device, server.advances = True, False
+    server.until_trial()
+    server.pass_time(STANDSTILL_SECONDS + 1.0)
+    assert not server.killed()
+    server.upgrades.waits_for_device = False  # the device is back: the engine has to play
+    server.pass_time(STANDSTILL_SECONDS - 0.5)
+    assert not server.killed()
+    server.pass_time(1.0)
+    assert server.killed()
+
+
 def test_control_reports_a_consequence_and_the_cause_stays_the_reason(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
