@@ -106,7 +106,7 @@ class Web:
     async def run(self) -> None:
         """Run the background tasks until cancelled."""
         announced = keep_announced(self.settings, self.gate.port, crowdstream.__version__)
-        await asyncio.gather(self.live.run(), announced)
+        await asyncio.gather(self.live.run(), announced, self.link.send_heartbeats())
 
     async def close(self) -> None:
         """Stop everything that this process has started."""

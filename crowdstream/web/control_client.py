@@ -17,6 +17,7 @@ ANSWER_SECONDS = 5.0  # for control to carry out a command; after that it may ha
 FOLLOWED_SECONDS = 600.0  # for which late replies, such as the /done of a load, are forwarded
 MAX_UNSENT = 1 << 20  # bytes queued while control does not read
 MAX_FOLLOWED = 4096  # batches that are being carried out, or may have late replies
+HEARTBEAT_SECONDS = 5.0  # between two heartbeats; see `control.processes.web_process`
 STATE_SECONDS = 20.0  # for which control keeps sending its state after an HTTP request for it
 
 Answer = list[Any]
@@ -81,6 +82,12 @@ class ControlClient:
         """Report that pages are being served; repeated to each new control process."""
         self._ready = message
         self.send(message)
+
+    async def send_heartbeats(self) -> None:
+        """Show control that this event loop runs, until cancelled."""
+        while True:
+            self.send({"alive": True})
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     def watch(self, on: bool, watcher: str = "pages") -> None:
         """Subscribe `watcher` to updates of `picture`, or unsubscribe it.

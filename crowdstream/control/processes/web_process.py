@@ -42,6 +42,10 @@ VIEW_SECONDS = 0.025  # between two comparisons of the state, which take 0.06 ms
 ABOUT_SECONDS = 1.0
 END_SECONDS = 2.0  # for a web process to exit when it is replaced
 MAX_UNSENT = 8 << 20  # bytes; a web process that leaves more unread hangs
+# Without a heartbeat, after which it hangs as well. It runs at a lower priority than the music, and
+# may wait long for a processor or for a disk.
+HANG_SECONDS = 30.0
+MAX_TICK_SECONDS = 1.0  # the most that one tick counts of it: control may have stood still as well
 
 # Commands that subscribe the sender's address. Pages receive all these messages anyway.
 NOT_FOR_PAGES = frozenset(
@@ -139,6 +143,9 @@ class WebProcess:
         self._logged_fault = ""  # the latest fault, so that each is logged once
         self._enabled = True
         self._end_by: float | None = None  # when a process that was asked to exit is killed
+        self._ticked = now
+        # Of ticks since the latest heartbeat; None before the first, and once it was killed.
+        self._silent_seconds: float | None = None
         self.serves = False
         """Whether the current process has reported that it serves pages."""
         core.subscribers.listen(self._event)
@@ -199,6 +206,7 @@ class WebProcess:
     def tick(self) -> None:
         """Supervise the web process; call this when it is `due`, or about every 0.2 s."""
         now = self._monotonic()
+        passed, self._ticked = min(now - self._ticked, MAX_TICK_SECONDS), now
         if self._child is None:
             if self._enabled and now >= self._next_start:
                 self._start_child(now)
@@ -211,11 +219,21 @@ class WebProcess:
         if self._child.unsent > MAX_UNSENT:
             log.error("the web process has stopped reading and is killed")
             self._child.kill()
+        self._check_alive(passed)
         if now >= self._next_about_at:
             self._next_about_at = now + ABOUT_SECONDS
             self._send_about()
         if self._watched:
             self._send_view(now)
+
+    def _check_alive(self, passed: float) -> None:
+        if self._silent_seconds is None or self._child is None:
+            return
+        self._silent_seconds += passed
+        if self._silent_seconds > HANG_SECONDS:
+            self._silent_seconds = None
+            log.error("the web process does not respond and is killed")
+            self._child.kill()
 
     def _start_child(self, now: float) -> None:
         self._started_at = now
@@ -277,7 +295,9 @@ class WebProcess:
         if child is None:
             return
         for message in child.read():
-            if "do" in message:
+            if "alive" in message:
+                self._silent_seconds = 0.0
+            elif "do" in message:
                 number, *batch = message["do"]
                 self._carry_out(number, batch)
             elif "watching" in message:
@@ -316,7 +336,7 @@ class WebProcess:
         words = child.exit_description
         child.stop(0.0)
         self._child, self.serves = None, False
-        self._watched = False
+        self._watched, self._silent_seconds = False, None
         self._core.meters.set_desk_readers(False)
         release_owner(self._core.desk, LISTENERS)
         if self._end_by is not None:

@@ -23,6 +23,15 @@ class Control:
         os.set_blocking(self._from_web, False)
         self._rest = b""
 
+    def heartbeats(self) -> int:
+        """Return the number of heartbeats that have arrived, and nothing else."""
+        try:
+            lines = os.read(self._from_web, 1 << 20).splitlines()
+        except BlockingIOError:
+            return 0
+        assert {*lines} == {b'{"alive": true}'}
+        return len(lines)
+
     def numbers(self) -> list[int]:
         """Return the numbers of the batches that have arrived."""
         try:
@@ -106,3 +115,17 @@ def test_commands_are_refused_while_control_carries_out_none(
         assert await asyncio.gather(*running) == [[]] * 16
 
     run(test)
+
+
+def test_heartbeats_show_that_the_event_loop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_client, "HEARTBEAT_SECONDS", 0.01)
+
+    async def work(client: ControlClient, control: Control) -> None:
+        beating = asyncio.create_task(client.send_heartbeats())
+        count = 0
+        while count < 3:
+            count += control.heartbeats()
+            await asyncio.sleep(0.01)
+        beating.cancel()
+
+    run(work)
