@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import crowdstream
-from crowdstream.system.process import exit_quietly_on_broken_pipe
+from crowdstream.system.process import exit_quietly_on_broken_pipe, set_missing_home
 
 if TYPE_CHECKING:
     import argparse
@@ -119,6 +119,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crowdstream COMMAND ...`; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    set_missing_home()
     if {"_ARGCOMPLETE", "COMP_LINE"} <= os.environ.keys():  # the shell's completion
         complete(os.environ["COMP_LINE"])
     return exit_quietly_on_broken_pipe(lambda: _run(arguments))

@@ -23,6 +23,7 @@ from typing import Any
 from crowdstream import REPORT
 from crowdstream.supervisor.fd_store import close_all, receive
 from crowdstream.supervisor.upgrade import Upgrades
+from crowdstream.system.process import set_missing_home
 
 CONTROL = "crowdstream.control.main"
 
@@ -341,4 +342,5 @@ def has_terminal() -> bool:
 
 def supervise(arguments: list[str], prog: str) -> int:
     """Run the server with these arguments under supervision; returns the exit status."""
+    set_missing_home()
     return Supervisor(CONTROL, [prog, *arguments]).run()

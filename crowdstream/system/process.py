@@ -1,5 +1,7 @@
 """The environment of the server's child processes, without its secrets, and their command lines.
 
+A home folder for a user who has none.
+
 Watch for the end of another process.
 
 Run work at the lowest priority, so that audio never waits for it.
@@ -15,6 +17,7 @@ import ctypes
 import json
 import os
 import platform
+import pwd
 import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +47,19 @@ def child_environment(given: Mapping[str, str] | None = None, /, **more: str) ->
     path = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = str(PROJECT) + (os.pathsep + path if path else "")
     return {**environment, ONE_THREAD_VARIABLE: "1", **more}
+
+
+def set_missing_home() -> None:
+    """Set HOME to `/` if neither it nor the user database names this user's home folder.
+
+    A service or a container may run under a number that is no user's. Python then has no home
+    folder at all, and the folders of caches and libraries are found from it.
+    """
+    if "HOME" not in os.environ:
+        try:
+            pwd.getpwuid(os.getuid())
+        except KeyError:
+            os.environ["HOME"] = "/"
 
 
 def set_command_line(arguments: Sequence[str]) -> None:
