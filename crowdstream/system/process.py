@@ -70,7 +70,7 @@ def set_command_line(arguments: Sequence[str]) -> None:
     # proc_pid_stat(5): fields 48 and 49, counted behind the name in parentheses, which is field 2.
     stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
     start, end = map(int, stat.rpartition(")")[2].split()[45:47])
-    text = "\0".join(arguments).encode()[: end - start - 1]
+    text = os.fsencode("\0".join(arguments))[: end - start - 1]
     ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 

@@ -1,7 +1,8 @@
-"""The home folder of a user who has none."""
+"""The command lines of processes, and the home folder of a user who has none."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from crowdstream.engine.jit import kernel_cache
 from crowdstream.library import default_path
-from crowdstream.system.process import set_missing_home
+from crowdstream.system.process import set_command_line, set_missing_home
 
 
 def test_a_user_without_a_home_folder_gets_the_root_folder(
@@ -43,3 +44,12 @@ def test_a_home_folder_that_is_known_stays(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("HOME")
     set_missing_home()
     assert "HOME" not in os.environ, "the user database names it"
+
+
+def test_a_command_line_may_contain_a_path_that_is_not_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = []
+    monkeypatch.setattr(ctypes, "memmove", lambda _to, text, _count: shown.append(text))
+    set_command_line([os.fsdecode(b"/m\xfcsik/python"), "-m"])
+    assert shown[0].startswith(b"/m\xfcsik/python\0-m"[: len(shown[0])])
