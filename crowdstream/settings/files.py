@@ -55,6 +55,14 @@ def read_bytes(path: Path, origin: str) -> bytes:
         ) from None
 
 
+def may_exist(path: Path) -> bool:
+    """Whether there is a file at `path`, or may be one in a folder that can't be searched."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def preset_names(folder: Path = PRESETS) -> list[str]:
     """Sorted names of the presets in `folder`; empty if it does not exist."""
     return sorted(p.stem for p in folder.glob("*.toml") if p.stem not in EXAMPLES)
@@ -118,7 +126,7 @@ def save_user_setting(
         checked = option.kind.read(value)
     except Refused:
         raise wrong_setting(option, name, value, origin) from None
-    data = read_bytes(path, origin) if path.exists() else b""
+    data = read_bytes(path, origin) if may_exist(path) else b""
     present = toml.parse(data, path)
     text = toml.decode(data)
     try:

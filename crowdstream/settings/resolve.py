@@ -80,7 +80,7 @@ def resolve(
         _environment_layer(environ, home),
     ]
     config = _strongest("config", layers)
-    if config is None and (path := files.user_config_path(environ, home)).exists():
+    if config is None and files.may_exist(path := files.user_config_path(environ, home)):
         config = _Given(path, "default")
     if config is not None:
         layers.append({"config": config, **_file_layer(config, home)})

@@ -1,9 +1,10 @@
 """Settings in TOML files: locations, errors, and saving."""
 
+import errno
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -163,6 +164,19 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     users.mkdir(parents=True)
     with pytest.raises(SettingError, match=r"^config: .*\(default\).*Is a directory"):
         resolve([], {}, home=tmp_path)
+
+
+def test_a_home_folder_of_another_user_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path, *_args: Any, **_named: Any) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)  # root, who runs some tests, may see every folder
+    monkeypatch.setattr(Path, "open", denied)
+    home = Path("/another/home")
+    with pytest.raises(SettingError, match=r"^config: .*\(default\).*Permission denied"):
+        resolve([], {}, home=home)
+    with pytest.raises(SettingError, match=r"config\.toml.*Permission denied"):
+        save_user_setting("port", 5, {}, home)
 
 
 def test_the_example_shows_every_setting_and_its_default(tmp_path: Path) -> None:
