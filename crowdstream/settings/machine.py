@@ -9,11 +9,12 @@ MODEL_FILE = Path("/proc/device-tree/model")
 
 MIN_MEMORY_MB = 256
 
-# Memory limits of a container or a service (cgroup, version 2 and 1).
-LIMIT_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+REST_BYTES = 300 << 20  # of all processes together, without the decoded audio
+
+# Memory limits of a container (cgroup, version 2 and 1).
+CGROUPS = Path("/sys/fs/cgroup")
+LIMIT_FILES = (CGROUPS / "memory.max", CGROUPS / "memory" / "memory.limit_in_bytes")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 _PI = re.compile(r"Raspberry Pi (?:Compute Module )?([0-9]*)")
 
@@ -45,15 +46,38 @@ def default_cache_mb(physical_bytes: int | None = None) -> int:
 
     `physical_bytes` replaces the machine's own memory. Half, because the server needs up to 300 MB
     in addition, and the system uses the rest as a file cache, so that a track that was streamed
-    once is not read from the card again.
+    once is not read from the card again. A service whose limit is lower than that gets what the
+    limit leaves for it, or the kernel would kill it once the memory fills.
     """
+    most = 1 << 63
     if physical_bytes is None:
         physical_bytes = min(_physical_bytes(), limited_bytes())
-    return max(MIN_MEMORY_MB, physical_bytes // 2 // 2**20)
+        most = limited_bytes(service_limit_files()) - REST_BYTES
+    return max(MIN_MEMORY_MB, min(physical_bytes // 2, most) // 2**20)
+
+
+def service_limit_files(own: Path = OWN_CGROUPS, root: Path = CGROUPS) -> tuple[Path, ...]:
+    """Files with the memory limits of this process's service and of the slices that contain it."""
+    try:
+        lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ()
+    found = []
+    for line in lines:
+        _number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        folder, name = root, "memory.max"
+        if controllers:
+            folder, name = root / "memory", "memory.limit_in_bytes"
+            if "memory" not in controllers.split(","):
+                continue
+        for part in path.strip("/").split("/"):
+            folder = folder / part
+            found.append(folder / name)
+    return tuple(found)
 
 
 def limited_bytes(files: tuple[Path, ...] = LIMIT_FILES) -> int:
-    """Memory limit of this process's container in bytes; 2**63 without a limit."""
+    """The lowest memory limit in these files in bytes; 2**63 without a limit."""
     limit = 1 << 63
     for file in files:
         try:

@@ -1,12 +1,13 @@
 """The preset selected for a machine, and its share of memory."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from crowdstream.settings import SettingError, default_cache_mb, resolve
+from crowdstream.settings import SettingError, default_cache_mb, machine, resolve
 from crowdstream.settings.files import PRESETS, preset_names
-from crowdstream.settings.machine import limited_bytes
+from crowdstream.settings.machine import limited_bytes, service_limit_files
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,37 @@ def test_memory_is_half_of_the_machine_and_at_least_256_mb() -> None:
     assert default_cache_mb(512 << 20) == 256
     assert default_cache_mb(0) == 256
     assert default_cache_mb() >= 256
+
+
+def test_a_service_stays_below_its_memory_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own, root = tmp_path / "cgroup", tmp_path / "sys"
+    monkeypatch.setattr(machine, "_physical_bytes", lambda: 8 << 30)
+    monkeypatch.setattr(machine, "limited_bytes", lambda files=(): limited_bytes(files))
+    files = partial(service_limit_files, own, root)
+    monkeypatch.setattr(machine, "service_limit_files", files)
+    assert default_cache_mb() == 4096, "no cgroups"
+    own.write_text("4:cpu,memory:/old.service\n1:name=systemd:/x\n0::/system.slice/a.service\n")
+    limits = [root / name for name in (
+        "memory/old.service/memory.limit_in_bytes", "system.slice/memory.max",
+        "system.slice/a.service/memory.max",
+    )]  # fmt: skip
+    assert list(files()) == limits
+    for path in limits:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("max\n")
+    assert default_cache_mb() == 4096
+    limits[2].write_text(f"{8 * (8 << 30) // 10}\n")
+    assert default_cache_mb() == 4096, "80 %, as in the unit: half of the machine fits"
+    for path in limits:
+        path.write_text(f"{1 << 30}\n")
+        assert default_cache_mb() == 1024 - 300
+        path.write_text("max\n")
+    limits[0].write_text(f"{100 << 20}\n")
+    assert default_cache_mb() == 256
+    own.write_text("0::/\n")
+    assert default_cache_mb() == 4096, "a container's own, which `limited_bytes` reads"
 
 
 def test_a_containers_memory_limit_applies(tmp_path: Path) -> None:
