@@ -250,16 +250,24 @@ def _minutes(at: time) -> int:
     return 60 * at.hour + at.minute
 
 
+LOCALTIME = Path("/etc/localtime")
+
+
 def local_zone() -> tzinfo:
     """Return the zone of this machine, with its changes to and from daylight saving time.
 
     Without a known zone, its present offset from UTC.
     """
-    _, _, linked = str(Path("/etc/localtime").resolve()).partition("zoneinfo/")
-    for name in (os.environ.get("TZ", "").removeprefix(":"), linked.removeprefix("posix/")):
-        if name:
+    given = os.environ.get("TZ", "").removeprefix(":")
+    file = Path(given) if os.path.isabs(given) else LOCALTIME
+    _, _, linked = str(file.resolve()).partition("zoneinfo/")
+    for name in (given, linked.removeprefix("posix/")):
+        if name and not os.path.isabs(name):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 return ZoneInfo(name)
+    # A container may have its host's file itself, instead of a link that names the zone.
+    with contextlib.suppress(OSError, ValueError), file.open("rb") as data:
+        return ZoneInfo.from_file(data)
     offset = datetime.now().astimezone().tzinfo
     assert offset is not None
     return offset

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+import struct
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from crowdstream.opening_hours import ScheduleError, read_schedule
+from crowdstream.opening_hours import ScheduleError, read_schedule, reader
 from crowdstream.settings.files import PRESETS
 
 FULL = """
@@ -127,3 +128,31 @@ def test_an_empty_file_means_always_closed(tmp_path: Path) -> None:
     (tmp_path / "schedule.toml").write_text("")
     schedule = read_schedule(tmp_path / "schedule.toml")
     assert not schedule.hours(1_800_000_000.0).is_open
+
+
+def zone_file(path: Path) -> None:
+    """Write the file of a zone as in central Europe, see tzfile(5)."""
+    part = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    part += struct.pack(">lbb", 3600, 0, 0) + b"CET\0"
+    path.write_bytes(2 * part + b"\nCET-1CEST,M3.5.0,M10.5.0/3\n")
+
+
+def offsets() -> list[timedelta | None]:
+    """Offsets of the machine's zone from UTC in winter and in summer."""
+    zone = reader.local_zone()
+    return [zone.utcoffset(datetime(2026, month, 1, tzinfo=UTC)) for month in (1, 7)]
+
+
+def test_the_machines_zone_needs_no_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "localtime"  # a copy, or mounted from the host into a container
+    zone_file(file)
+    monkeypatch.delenv("TZ", raising=False)
+    monkeypatch.setattr(reader, "LOCALTIME", file)
+    winter_and_summer = [timedelta(hours=1), timedelta(hours=2)]
+    assert offsets() == winter_and_summer
+    monkeypatch.setattr(reader, "LOCALTIME", tmp_path / "none")
+    for name in (f":{file}", str(file)):
+        monkeypatch.setenv("TZ", name)
+        assert offsets() == winter_and_summer
+    monkeypatch.setenv("TZ", "UTC")
+    assert offsets() == [timedelta(), timedelta()]
