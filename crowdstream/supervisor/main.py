@@ -39,6 +39,7 @@ STOP_SECONDS = 20.0  # for control to exit, including the time to finish recordi
 LAST_SECONDS = 10.0  # the same for processes that control has left running
 KILLED_SECONDS = 2.0  # the same for those that are killed then; the kernel may be unable to end one
 UPGRADE_LOOK_SECONDS = 0.05  # between two looks during an upgrade
+SPAWN_SECONDS = 2.0  # until another attempt if the system can't start control
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -129,7 +130,14 @@ class Supervisor:
                 self._pid, self._status = 0, 1
                 self._upgrades.fail(f"it can't be started: {error.strerror}")
                 if self._upgrades.rollout is None:
-                    raise
+                    if not self._was_ready:
+                        raise
+                    # Processes or memory may be short for a moment, and the mix plays on.
+                    print(
+                        f"crowdstream: control can't be started: {error.strerror}; trying again",
+                        file=sys.stderr, flush=True,
+                    )
+                    self._rest(SPAWN_SECONDS)
                 return
             theirs.close()
             if self._stop_by is not None:
@@ -160,6 +168,14 @@ class Supervisor:
                     self._upgrades.tick(self._kept)
             self._receive(ours)  # its last messages
         self._connection = None
+
+    def _rest(self, seconds: float) -> None:
+        # Wait, unless a request to stop arrives.
+        deadline = time.monotonic() + seconds
+        while self._stop_by is None and (left := deadline - time.monotonic()) > 0:
+            select.select([self._wake], [], [], left)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake, 4096)
 
     def _wait(self, poll: select.poll, seconds: float) -> set[int]:
         # Wait up to `seconds`; return the descriptors that are readable.

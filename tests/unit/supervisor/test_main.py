@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -19,6 +20,8 @@ from crowdstream.supervisor.main import (
     HUNG_SECONDS,
     KILLED_SECONDS,
     LAST_SECONDS,
+    MAX_DEATHS,
+    SPAWN_SECONDS,
     STOP_SECONDS,
     Supervisor,
 )
@@ -137,6 +140,32 @@ def test_a_start_from_scratch_that_fails_is_repeated_from_scratch(
     supervisor._carry_out({"ready": True}, [])
     assert control_dies("desk") == ["osc", "desk"]
     assert control_dies() == ["osc", "desk"]
+
+
+def test_control_is_started_later_if_the_system_can_not_start_it_now(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor, tried = harness.supervisor, []
+
+    def spawn(*_args: Any, **_named: Any) -> int:
+        tried.append(harness.now)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def wait(_fds: Any, _write: Any, _other: Any, seconds: float) -> None:
+        harness.now += seconds
+
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    monkeypatch.setattr(select, "select", wait)
+    status = None
+    while status is None:
+        supervisor._run_control()
+        status = supervisor._exit_status()
+    assert status == 1 and len(tried) == MAX_DEATHS + 1
+    assert tried[1] - tried[0] == SPAWN_SECONDS
+    assert "control can't be started: Resource temporarily" in capfd.readouterr().err
+    supervisor._stop(signal.SIGTERM, None)
+    supervisor._rest(SPAWN_SECONDS)
+    assert harness.now == tried[-1] + SPAWN_SECONDS, "a request to stop is not delayed"
 
 
 def test_control_reports_when_playback_waits_for_its_device(harness: Harness) -> None:
