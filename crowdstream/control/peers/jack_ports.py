@@ -80,7 +80,7 @@ class JackPorts:
             )  # fmt: skip
 
         self._process = SupervisedProcess(
-            NAME, begin, self._handle, self._lost, enabled=self._wanted
+            NAME, begin, self._handle, self._lost, enabled=self._wanted, may_hang=True
         )
         return self._process
 

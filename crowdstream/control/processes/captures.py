@@ -56,7 +56,7 @@ def capture_processes(
     return [
         SupervisedProcess(
             child_name(number), partial(start, number, device), partial(handle, number),
-            partial(lost, number), monotonic=monotonic,
+            partial(lost, number), monotonic=monotonic, may_hang=True,
         )
         for number, device in enumerate(devices)
     ]

@@ -6,6 +6,7 @@ and control tries again, with growing pauses.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -15,9 +16,14 @@ from crowdstream.control.processes.child import END_SECONDS, ChildError
 from crowdstream.control.processes.event_loop import EventLoop
 from crowdstream.system.restart_policy import RestartPolicy
 
+log = logging.getLogger(__name__)
+
 MIN_RESTART_DELAY, MAX_RESTART_DELAY = 0.5, 30.0  # s between two attempts; doubles
 SETTLED_SECONDS = 30.0  # the death of a process older than this counts as the first in a row
 MAX_UNSENT = 1 << 20  # bytes; a process that leaves more unread hangs
+ASK_SECONDS = 10.0  # without a message, after which a process is asked for its state
+HANG_SECONDS = 60.0  # the same, after which it hangs: sound systems may take long to answer
+MAX_TICK_SECONDS = 1.0  # the most that one tick counts of it: control may have stood still as well
 
 
 class Process(Protocol):
@@ -65,6 +71,8 @@ class SupervisedProcess:
     is called when it runs, and sends what it must know; `lost` receives why it does not run.
     `name` is the one under which control's store keeps it (see `Child`). The process writes its
     state again when it receives `{"do": "report"}`, and exits when its standard input closes.
+    `may_hang`: it calls libraries that may never return, so it is asked for its state regularly,
+    and killed if it does not answer.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class SupervisedProcess:
         started: Callable[[], None] = lambda: None,
         enabled: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
+        may_hang: bool = False,
     ) -> None:
         self.name = name
         self._start = start
@@ -90,6 +99,11 @@ class SupervisedProcess:
             MIN_RESTART_DELAY, MAX_RESTART_DELAY, settled=SETTLED_SECONDS
         )
         self._event_loop: EventLoop | None = None
+        self._may_hang = may_hang
+        self._ticked = monotonic()
+        # Of ticks since the latest message; None before the first, and once it was killed.
+        self._silent_seconds: float | None = None
+        self._asked = False
 
     @property
     def pids(self) -> dict[str, int]:
@@ -151,23 +165,42 @@ class SupervisedProcess:
     def tick(self) -> None:
         """Start the process, pass its messages on, and notice its end."""
         process = self._process
+        now = self._monotonic()
+        passed, self._ticked = min(now - self._ticked, MAX_TICK_SECONDS), now
         if process is None:
-            if self._enabled and self._monotonic() >= self._start_at:
+            if self._enabled and now >= self._start_at:
                 self._try_start()
             return
         process.push()
         if process.unsent > MAX_UNSENT:
             process.kill()
-        for message in process.read():
+        messages = process.read()
+        if self._may_hang:
+            self._check_alive(process, bool(messages), passed)
+        for message in messages:
             self._handle(message)
         if process.finished:
             reason = f"its process has died ({process.exit_description}) and is restarted"
             self.close()
             self._postpone(reason)
 
+    def _check_alive(self, process: Process, answers: bool, passed: float) -> None:
+        if answers:
+            self._silent_seconds, self._asked = 0.0, False
+        elif self._silent_seconds is not None:
+            self._silent_seconds += passed
+            if self._silent_seconds > HANG_SECONDS:
+                self._silent_seconds = None
+                log.error("the process %s does not respond and is killed", self.name)
+                process.kill()
+            elif self._silent_seconds > ASK_SECONDS and not self._asked:
+                self._asked = True
+                process.send({"do": "report"})
+
     def close(self) -> None:
         """Stop the process, if it runs."""
         process, self._process = self._process, None
+        self._silent_seconds, self._asked = None, False
         if process is not None:
             if self._event_loop is not None:
                 self._event_loop.remove_reader(process.out)

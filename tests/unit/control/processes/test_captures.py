@@ -10,7 +10,11 @@ import pytest
 
 from crowdstream.control.processes.captures import capture_processes
 from crowdstream.control.processes.child import ChildError
-from crowdstream.control.processes.supervised import MAX_UNSENT, MIN_RESTART_DELAY
+from crowdstream.control.processes.supervised import (
+    HANG_SECONDS,
+    MAX_UNSENT,
+    MIN_RESTART_DELAY,
+)
 from crowdstream.desk.constants import TAP_MUSIC
 from crowdstream.desk.inputs import InputWriter
 from crowdstream.desk.ramps import RAMP_INPUT_MUTE
@@ -122,6 +126,36 @@ def test_a_process_that_reads_nothing_is_killed_and_started_again(rig: Rig) -> N
     capture.enable(True)
     capture.tick()
     assert len(starter.processes) == 2 and capture.runs
+
+
+def test_a_process_that_does_not_answer_is_killed_and_started_again(rig: Rig) -> None:
+    starter = Starter()
+    now = 1000.0
+    (capture,) = capture_processes(rig.desk, rig.core.live_inputs, ["Mic"], starter, lambda: now)
+
+    def ticks(seconds: float) -> None:
+        nonlocal now
+        end = now + seconds
+        while now < end:
+            now += 0.2
+            capture.tick()
+
+    ticks(2.0 * HANG_SECONDS)
+    (process,) = starter.processes
+    assert process.sent == [], "its device is still being opened"
+    process.messages = [OPENED]
+    ticks(0.9 * HANG_SECONDS)
+    assert process.sent == [{"do": "report"}]
+    process.messages = [OPENED]
+    ticks(0.9 * HANG_SECONDS)
+    assert len(process.sent) == 2
+    now += HANG_SECONDS
+    capture.tick()
+    assert not process.finished, "the machine stood still"
+    ticks(0.1 * HANG_SECONDS)
+    assert process.stopped and told(rig) == ["found", "lost"]
+    ticks(1.0)
+    assert len(starter.processes) == 2
 
 
 def test_feedback_mutes_the_input_until_somebody_opens_it(rig: Rig) -> None:
