@@ -269,7 +269,13 @@ class File(ValueType):
             value = os.fspath(value)
         if not isinstance(value, str) or not value or "\0" in value:
             raise Refused
-        return Path(value)
+        path = Path(value)
+        if path.parts[:1] != ("~",):  # the caller knows the user's own home folder
+            try:
+                path = path.expanduser()
+            except RuntimeError:  # ~name of an unknown user
+                raise Refused from None
+        return path
 
     def in_folder(self, value: object, folder: Path) -> object:
         return value if str(value) == self.word else super().in_folder(value, folder)

@@ -1,5 +1,7 @@
 """Precedence: flags, environment, file, preset, default."""
 
+import os
+import pwd
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -162,6 +164,20 @@ def test_a_tilde_is_replaced_by_the_home_folder(alone: dict[str, Any], tmp_path:
     assert settings.deck_b == tmp_path
     assert settings.deck_c == Path("b~/c")
     assert settings.media_root == (tmp_path, Path("/b/~"))
+
+
+def test_the_folder_of_another_user_is_expanded_or_refused(
+    alone: dict[str, Any], tmp_path: Path
+) -> None:
+    user = pwd.getpwuid(os.getuid())
+    text = f"media_root = ['~{user.pw_name}/music']"
+    (tmp_path / "my.toml").write_text(text)
+    settings = resolve(["--config", str(tmp_path / "my.toml")], **alone).settings
+    assert settings.media_root == (Path(user.pw_dir) / "music",)
+    for name in ("media_root", "record_folder", "log_file"):
+        flag = f"--{name.replace('_', '-')}"
+        with pytest.raises(SettingError, match=rf"^{name}: .*~no-such-user/x.*\(flag {flag}\)"):
+            resolve([flag, "~no-such-user/x"], **alone)
 
 
 def test_show_config_is_aligned_and_names_origins(alone: dict[str, Any]) -> None:
