@@ -95,6 +95,17 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return made
 
 
+def why_unusable(host: str, port: int, error: OSError) -> str:
+    """Why no socket can listen there, and what to do about it."""
+    # Not `os.strerror`: the numbers of an unknown host name are no errno.
+    reason, remedy = error.strerror or str(error), "choose another --http-port or --no-http"
+    if isinstance(error, socket.gaierror):
+        remedy = "check --http-host"
+    elif error.errno == errno.EADDRINUSE:
+        reason = in_use_by("tcp", port)
+    return f"{host}:{port}: {reason}; {remedy}"
+
+
 def load(config: uvicorn.Config) -> None:
     """Load a configuration with its certificate. Raises `CertificateError` if it can't be used."""
     try:
@@ -133,11 +144,7 @@ async def serve(desk: Desk, settings: SimpleNamespace) -> int:
     try:
         made = listening_socket(settings.http_host, settings.http_port)
     except OSError as error:
-        where = f"{settings.http_host}:{settings.http_port}"
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        if error.errno == errno.EADDRINUSE:
-            reason = in_use_by("tcp", settings.http_port)
-        web.link.send({"error": f"{where}: {reason}; choose another --http-port or --no-http"})
+        web.link.send({"error": why_unusable(settings.http_host, settings.http_port, error)})
         return 1
     config = uvicorn.Config(
         web.app(), http=Connection, ws=SocketConnection, loop="asyncio", lifespan="off",

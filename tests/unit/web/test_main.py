@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from pathlib import Path
 
 import pytest
 import uvicorn
 
 from crowdstream.web.auth.certificate import CertificateError
-from crowdstream.web.main import load
+from crowdstream.web.main import load, why_unusable
 
 CERTIFICATE = Path(__file__).with_name("auth") / "test-certificate.pem"
 KEY = CERTIFICATE.with_name("test-key.pem")
@@ -36,6 +39,17 @@ def test_an_unusable_certificate_is_named_with_the_options_to_check(
     assert text.startswith(f"{files}: ") and text.endswith("; check --http-cert and --http-key")
     assert reason in text
     assert "Unknown error" not in text
+
+
+def test_an_unusable_address_is_named_with_the_option_to_check() -> None:
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert why_unusable("dj.lan", 8080, unknown) == (
+        "dj.lan:8080: Name or service not known; check --http-host"
+    )
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    assert why_unusable("0.0.0.0", 80, denied) == (
+        "0.0.0.0:80: Permission denied; choose another --http-port or --no-http"
+    )
 
 
 def test_a_usable_certificate_is_loaded() -> None:
