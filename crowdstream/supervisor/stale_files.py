@@ -12,12 +12,12 @@ import logging
 import os
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from crowdstream.settings.files import home_folder, user_config_path
+from crowdstream.system.private_dirs import temporary_folders
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +32,17 @@ def remove_stale_files() -> list[Path]:
 
     Only this user's files are touched. Files that can't be removed are left.
     """
-    temporary = Path(tempfile.gettempdir())
     cache = home_folder(os.environ) / ".cache"
     if os.environ.get("XDG_CACHE_HOME"):
         cache = Path(os.environ["XDG_CACHE_HOME"])
-    places = (
+    places = [
         (cache / "crowdstream" / "kernels", "*.part", OLD_SECONDS),
         (cache / "crowdstream" / "folders", "*.part", OLD_SECONDS),
         (user_config_path(os.environ).parent, ".config-*.toml", OLD_SECONDS),
-        (temporary, "crowdstream-kernels-*", OLD_KERNELS_SECONDS),
-    )
+    ]
+    places += [
+        (folder, "crowdstream-kernels-*", OLD_KERNELS_SECONDS) for folder in temporary_folders()
+    ]
     removed = [
         path
         for folder, pattern, seconds in places

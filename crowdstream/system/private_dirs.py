@@ -19,6 +19,17 @@ class NotPrivate(OSError):
     """A folder that belongs to another user, or that others may write to."""
 
 
+def temporary_folders() -> list[Path]:
+    """The folder for temporary files; none if no such folder can be written to.
+
+    Python tries them by writing, which fails on a full disk.
+    """
+    try:
+        return [Path(tempfile.gettempdir())]
+    except OSError:
+        return []
+
+
 def check_private(folder: Path) -> None:
     """Check that `folder` belongs to this user and is closed to others.
 

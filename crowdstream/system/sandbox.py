@@ -16,12 +16,12 @@ import platform
 import site
 import struct
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crowdstream.system.private_dirs import temporary_folders
 from crowdstream.system.process import PROJECT
 
 SANDBOX_VARIABLE = "CROWDSTREAM_SANDBOX"
@@ -167,7 +167,7 @@ def _close_files(
         for path in caches:
             with suppress(OSError):  # a rule needs an existing folder
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (*caches, Path(tempfile.gettempdir()), Path("/dev"), Path("/proc/self")):
+        for path in (*caches, *temporary_folders(), Path("/dev"), Path("/proc/self")):
             _add(libc, ruleset, path, rights)
         return bool(libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0)
     finally:

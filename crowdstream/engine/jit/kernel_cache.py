@@ -23,7 +23,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crowdstream.engine.jit.stale_caches import is_kernel_cache
-from crowdstream.system.private_dirs import check_private, create_private_folder
+from crowdstream.system.private_dirs import (
+    check_private,
+    create_private_folder,
+    temporary_folders,
+)
 
 # Files that do not affect any kernel: changing them leaves the machine code valid.
 WITHOUT_KERNELS = frozenset(
@@ -85,7 +89,7 @@ def _choose() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     for root, name in (
         (Path(base), "crowdstream"),
-        (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
+        *((one, f"crowdstream-{os.geteuid()}") for one in temporary_folders()),
     ):
         with contextlib.suppress(OSError):
             return create_private_folder(root, name, "kernels", digest()[:16])

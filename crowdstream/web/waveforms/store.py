@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crowdstream.settings.files import home_folder
-from crowdstream.system.private_dirs import create_private_folder
+from crowdstream.system.private_dirs import create_private_folder, temporary_folders
 from crowdstream.web.waveforms.peak_file import (
     HEADER_BYTES,
     DamagedWave,
@@ -33,7 +33,7 @@ def cache_place(environ: Mapping[str, str]) -> tuple[Path, bool]:
     base = environ.get("XDG_CACHE_HOME") or str(home_folder(environ) / ".cache")
     for root, name in (
         (Path(base), "crowdstream"),
-        (Path(tempfile.gettempdir()), f"crowdstream-{os.geteuid()}"),
+        *((one, f"crowdstream-{os.geteuid()}") for one in temporary_folders()),
     ):
         with contextlib.suppress(OSError):
             return create_private_folder(root, name, "waves"), False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from crowdstream.engine.jit import kernel_cache
 from crowdstream.supervisor.stale_files import OLD_KERNELS_SECONDS, OLD_SECONDS, remove_stale_files
+from crowdstream.web.waveforms.store import cache_place
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +69,21 @@ def test_missing_folders_are_not_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("XDG_CACHE_HOME", "/no/such/cache")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/no/such/config")
     assert remove_stale_files() == []
+
+
+def test_a_full_disk_does_not_end_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> NoReturn:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", full)
+    part = tmp_path / "cache" / "crowdstream" / "kernels" / "tmpxyz.part"
+    part.parent.mkdir(mode=0o700, parents=True)
+    part.write_bytes(b"1")
+    assert remove_stale_files() == []
+    aged(part, 2 * OLD_SECONDS)
+    assert remove_stale_files() == [part]
+    # The next steps of a start: where the kernels are, and where waveforms will be.
+    assert kernel_cache._choose().is_relative_to(tmp_path / "cache")
+    assert cache_place(os.environ)[0].is_relative_to(tmp_path / "cache")
