@@ -294,10 +294,12 @@ class Server:
         self.yielded = True
 
     def _report_start(self) -> None:
-        info = self.core.info
-        self.core.events.report(
+        info, report = self.core.info, self.core.events.report
+        report(
             "started", f"the server has started: {info.driver}, {info.device}, OSC port {self.port}"
         )
+        if info.driver == "null" and info.note:  # not as it was told to: nobody hears anything
+            report("device_lost", info.note)
 
     def _make_supervised(self) -> list[SupervisedProcess]:
         # The processes of optional parts: what they are for plays on without them.

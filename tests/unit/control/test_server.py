@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,3 +74,18 @@ def test_control_that_has_yielded_changes_nothing_more(
         setattr(server, name, part)
     server._loop()
     assert server.yielded and not ticks
+
+
+def test_a_start_without_any_sound_device_is_an_error_in_the_event_log(server: Server) -> None:
+    def kinds() -> list[str]:
+        return [event.kind for event in server.core.events.latest()]
+
+    server.port = 57120
+    server._report_start()
+    assert kinds() == ["started"], "the built-in clock was chosen"
+    note = "no sound output, running on the built-in clock: no output device found"
+    server.core.info = replace(server.core.info, driver="null", note=note)
+    server._report_start()
+    latest = list(server.core.events.latest())[-1]
+    assert kinds() == ["started", "started", "device_lost"]
+    assert (latest.level, latest.text) == ("error", note)
