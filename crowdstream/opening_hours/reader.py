@@ -243,7 +243,10 @@ class _Reader:
 
     def _path(self, text: str) -> str:
         # Relative paths start at the folder of the schedule.
-        return str((self._folder / Path(text).expanduser()).absolute())
+        try:
+            return str((self._folder / Path(text).expanduser()).absolute())
+        except RuntimeError:
+            raise self._fail(f"{printable(text)!r}: there is no such user") from None
 
 
 def _minutes(at: time) -> int:

@@ -54,7 +54,10 @@ class MidiSettings:
 
 def load_map(name: str) -> ControllerMap:
     """Read a mapping by its name or path, and check its commands. Raises `Refused`."""
-    path = READY_MAPS / f"{name}.toml" if name in ready_maps() else Path(name).expanduser()
+    try:
+        path = READY_MAPS / f"{name}.toml" if name in ready_maps() else Path(name).expanduser()
+    except RuntimeError:
+        raise Refused(f"{name}: there is no such user") from None
     try:
         with open_to_read(path, ()) as file:
             made = parse_map(parse(file.read(MAX_SIDECAR_BYTES + 1), path, MAX_SIDECAR_BYTES))

@@ -102,6 +102,8 @@ WRONG = {
     f"{OPENING}{OPENING}": "opening 1 and opening 2 overlap on Monday",
     '[[announcement]]\nat = "02:30"': "announcement 1: file is missing",
     '[[announcement]]\nfile = "a.wav"': "announcement 1: at is missing",
+    '[[announcement]]\nfile = "~no-user/a.wav"\nat = "2:30"': "announcement 1: '~no-user/a.wav'",
+    f'{OPENING}[[opening.part]]\nfrom = "21:00"\nfolders = ["~no-user"]': "part 1: '~no-user'",
     '[[announcement]]\nfile = "a.wav"\nat = "2:30"\ndepth = 99': "depth: 99 is out of range",
     '[[loudness]]\nfrom = "22:00"\nto = "06:00"': "short_term or average is missing",
     '[[loudness]]\nfrom = "22:00"\nto = "06:00"\naverage = 3': "average: 3 is out of range",

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from crowdstream.control.peers.midi import learned_path, midi_process
+from crowdstream.commands.errors import Refused
+from crowdstream.control.peers.midi import learned_path, load_map, midi_process
 from crowdstream.control.processes.supervised import SupervisedProcess
 from crowdstream.midi.mapping import parse_map
 from tests.support.fake_process import FakeProcess
@@ -42,6 +43,12 @@ def state(connected: bool, reason: str = "", **values: Any) -> dict[str, Any]:
 def sent(process: FakeProcess, do: str) -> list[dict[str, Any]]:
     """Messages of one kind."""
     return [one for one in process.sent if one["do"] == do]
+
+
+def test_a_mapping_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+    for name, reason in ((str(tmp_path), "can't be read"), ("~no-user/x.toml", "no such user")):
+        with pytest.raises(Refused, match=reason):
+            load_map(name)
 
 
 def test_the_process_runs_while_something_is_set() -> None:
