@@ -64,6 +64,14 @@ class Server:
             dict(hello["environment"]), account, Installation(*hello["started"]),
         )  # fmt: skip
 
+    def trusted(self) -> Installation:
+        """The running installation, if its programs may run as this user; else this program's own.
+
+        While no server runs, any user of the machine can pretend to be one, and name anything. So
+        root runs nothing that the process of another user has named.
+        """
+        return self.running if self.account[0] in (0, os.geteuid()) else Installation.own()
+
     def variables(self) -> dict[str, str]:
         """Environment of a program that runs as the server does."""
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
@@ -266,7 +274,7 @@ def install(
     a package index, it uses the packages of the running installation if these suffice. On failure
     nothing is left. Raises `BadCandidate`.
     """
-    place = folder or _beside(server.running) / f"crowdstream-{wheel.version}"
+    place = folder or _beside(server.trusted()) / f"crowdstream-{wheel.version}"
     if place.exists():
         raise BadCandidate(
             f"{printable(place)} exists already: pass it to `crowdstream upgrade` instead of the "
@@ -307,7 +315,8 @@ def _fill(
     place: Path, wheel: Wheel, server: Server, report: Report, with_packages: bool,
     pip: tuple[str, ...],
 ) -> None:  # fmt: skip
-    base = server.running.python if os.access(server.running.python, os.X_OK) else sys.executable
+    running = server.trusted()
+    base = running.python if os.access(running.python, os.X_OK) else sys.executable
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(
         [base, "-P", "-m", "venv", str(place)], check=True, capture_output=True,
@@ -330,7 +339,7 @@ def _fill(
         raise BadCandidate(f"pip can't install {printable(wheel.path)}: {_output(done.stderr)}")
     report("its packages can't be downloaded: using those of the running installation")
     (site,) = place.glob("lib/python3*/site-packages")
-    shared = sorted(Path(server.running.python).parent.parent.glob("lib/python3*/site-packages"))
+    shared = sorted(Path(running.python).parent.parent.glob("lib/python3*/site-packages"))
     lines = "".join(f"{one}\n" for one in shared)
     (site / "crowdstream-shared.pth").write_text(lines, encoding="utf-8")
     missing = run("check")

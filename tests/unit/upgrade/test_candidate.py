@@ -254,6 +254,30 @@ def wheel(
     return path
 
 
+def test_nothing_that_another_users_process_names_is_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_named: Any) -> None:
+        commands.append(command)
+        raise subprocess.CalledProcessError(1, command)
+
+    named = tmp_path / "theirs" / "bin" / "python"
+    named.parent.mkdir(parents=True)
+    named.symlink_to(sys.executable)
+    mine = server(running=Installation(str(named), str(tmp_path / "theirs"), "0.5.0"))
+    other = Server(**{**mine.__dict__, "account": (os.geteuid() + 1, 1)})
+    monkeypatch.setattr(subprocess, "run", run)
+    wheel = Wheel(tmp_path / "new.whl", "9.0.0")
+    for one, python in ((mine, str(named)), (other, sys.executable)):
+        with pytest.raises(BadCandidate):
+            install(wheel, one, tmp_path / "new", lambda _text: None)
+        assert commands.pop()[0] == python
+    assert other.trusted() == Installation.own()
+    assert Server(**{**mine.__dict__, "account": (0, 0)}).trusted() == mine.running
+
+
 def test_a_wheel_names_its_version(tmp_path: Path) -> None:
     assert Wheel.read(wheel(tmp_path)).version == "0.6.0"
 
