@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import re
+import select
+import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
@@ -192,11 +194,25 @@ class LogBurstLimiter:
         return count
 
 
-def print_line(text: str) -> None:
-    """Print to standard output, or do nothing if it is closed.
+def _is_read() -> bool:
+    # Whether standard output accepts a line at once. That of a script may have no descriptor.
+    try:
+        fd = sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        return True
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
 
+
+def print_line(text: str) -> None:
+    """Print to standard output, or do nothing if it is closed, or is not being read.
+
+    Whoever prints must not wait for a terminal that is stopped, or whose connection has stalled.
     Text and line end are written together, so that no log line can come in between.
     """
+    if not _is_read():
+        return
     try:
         print(f"{text}\n", end="", flush=True)
     except UnicodeEncodeError:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
+import threading
 from typing import Any
 
 import pytest
 
 from crowdstream.logs.async_handler import AsyncHandler
-from crowdstream.logs.throttle import MAX_KINDS, LogThrottle
+from crowdstream.logs.throttle import MAX_KINDS, LogThrottle, print_line
 
 
 class Clock:
@@ -149,3 +153,27 @@ def test_a_handler_reports_dropped_lines_on_close_and_without_a_further_line() -
         b"no such file\n",
         b"19 more lines like this in 0 s: no such file\n",
     ]
+
+
+def test_an_output_that_is_not_read_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb", buffering=0) as pipe, open(writer, "w", encoding="utf-8") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        print_line("beat 1")
+        assert pipe.read(100) == b"beat 1\n"
+        os.set_blocking(writer, False)
+        filled = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        printing = threading.Thread(target=print_line, args=("beat 2",))
+        printing.start()
+        printing.join(5.0)
+        stuck = printing.is_alive()
+        while filled:  # which lets a stuck thread end
+            filled -= len(pipe.read(filled))
+        printing.join()
+        assert not stuck
+        print_line("beat 3")
+        assert pipe.read(100) == b"beat 3\n"
