@@ -239,7 +239,7 @@ class Upgrades:
 
     def _busy(self) -> str:
         one = self.rollout
-        if one is None:
+        if one is None or one.stage == "waiting":  # which may never end, and has changed nothing
             return ""
         left = max(0.0, one.until - self._monotonic())
         when = f" for another {left:.0f} s" if one.stage == "trial" else ""
@@ -253,6 +253,8 @@ class Upgrades:
         if busy:
             self._answer(client, {"refused": busy})
             return
+        if self.rollout is not None:
+            self._end({"failed": "another upgrade was requested", "running": self.current})
         one = self.rollout = made
         if made.live or made.at_once:
             self._yield()

@@ -371,6 +371,20 @@ def test_another_layout_waits_for_silence_and_starts_afresh(server: Server) -> N
     assert server.killed(), "its engine renders nothing"
 
 
+def test_an_upgrade_that_waits_gives_way_to_another_one(server: Server) -> None:
+    """Something may be audible all night."""
+    first, second = server.connect(), server.connect()
+    server.request(first, live=False)
+    assert received(server.connect())[0]["busy"] == ""
+    server.request(second, live=False, now=True)
+    assert server.sent == [{"wait_for_silence": True}, {"yield": True}]
+    assert "another upgrade" in received(first)[-1]["failed"]
+    server.upgrades.control_reports({"silent": True})  # on its way when the second one arrived
+    assert server.sent[-1] == {"yield": True} and len(server.sent) == 2
+    assert server.upgrades.control_ended("status 0")
+    assert received(second)[-1]["stage"] == "rollout"
+
+
 def test_another_layout_does_not_wait_if_told_so(server: Server) -> None:
     server.request(server.connect(), live=False, now=True)
     assert server.sent == [{"yield": True}]
