@@ -242,7 +242,7 @@ def _sources(settings: Settings, include: Sequence[Path]) -> Iterator[tuple[str,
     seen = set()
     if folder.is_dir():
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.startswith(".config-"):
+            if path.is_file() and not path.name.startswith(".config.toml-"):
                 seen.add(path.resolve())
                 yield SETTINGS, path.relative_to(folder).as_posix(), path
     for place in token_folders(os.environ)[1:]:

@@ -38,7 +38,8 @@ def remove_stale_files() -> list[Path]:
     places = [
         (cache / "crowdstream" / "kernels", "*.part", OLD_SECONDS),
         (cache / "crowdstream" / "folders", "*.part", OLD_SECONDS),
-        (user_config_path(os.environ).parent, ".config-*.toml", OLD_SECONDS),
+        # As `replace_file` names it.
+        (user_config_path(os.environ).parent, ".config.toml-*", OLD_SECONDS),
     ]
     places += [
         (folder, "crowdstream-kernels-*", OLD_KERNELS_SECONDS) for folder in temporary_folders()

@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from crowdstream.engine.jit import kernel_cache
+from crowdstream.settings import save_user_setting
 from crowdstream.supervisor.stale_files import OLD_KERNELS_SECONDS, OLD_SECONDS, remove_stale_files
 from crowdstream.web.waveforms.store import cache_place
 
@@ -33,6 +34,15 @@ def aged(path: Path, seconds: float) -> Path:
     return path
 
 
+def killed_while_saving(config: Path) -> Path:
+    """Leave the temporary file of settings that are being written; return its path."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "replace", lambda *_: None)
+        save_user_setting("port", 5, os.environ)
+    (left,) = config.glob(".*")
+    return left
+
+
 def test_temporary_files_without_an_owner_are_removed_and_others_are_not(tmp_path: Path) -> None:
     kernels = tmp_path / "cache" / "crowdstream" / "kernels"
     config = tmp_path / "config" / "crowdstream"
@@ -41,7 +51,7 @@ def test_temporary_files_without_an_owner_are_removed_and_others_are_not(tmp_pat
     for made in (kernels, config, folder, young):
         made.mkdir(parents=True)
     kept = [kernels / "1234.code", config / "config.toml", tmp_path / "tmp" / "song.part"]
-    left = [kernels / "tmpxyz.part", config / ".config-abc.toml", folder / "index.nbi"]
+    left = [kernels / "tmpxyz.part", killed_while_saving(config), folder / "index.nbi"]
     for path in (*kept, *left):
         path.write_bytes(b"1")
         aged(path, 2 * OLD_KERNELS_SECONDS)
