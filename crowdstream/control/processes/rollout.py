@@ -181,7 +181,7 @@ class Rollout:
             if one.is_foreign:
                 self._step(f"the process {one.name} is being replaced")
                 one.renew()
-                while one.is_foreign or not one.runs:
+                while one.is_foreign or (one.enabled and not one.runs):
                     yield
 
     def _replace_engine(self) -> Iterator[None]:

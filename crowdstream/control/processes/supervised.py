@@ -116,12 +116,17 @@ class SupervisedProcess:
         return self._process is not None
 
     @property
+    def enabled(self) -> bool:
+        """Whether the process is to run. One that is not may run on, idle (see `broadcasts`)."""
+        return self._enabled
+
+    @property
     def is_foreign(self) -> bool:
         """Whether the process runs another installation than this one."""
         return self._process is not None and self._process.is_foreign
 
     def renew(self) -> None:
-        """Replace the process by one of this installation, at the next `tick`."""
+        """Replace the process by one of this installation, at the next `tick` if it is enabled."""
         self.close()
         self._start_at = 0.0
 

@@ -17,9 +17,11 @@ from crowdstream.control.processes.rollout import (
     SilenceDetector,
     is_audible,
 )
+from crowdstream.control.processes.supervised import SupervisedProcess
 from crowdstream.desk.block import Desk
 from crowdstream.desk.effects import IDLE
 from crowdstream.desk.opcodes import FREE
+from tests.support.fake_process import FakeProcess
 
 
 class Replaceable:
@@ -28,6 +30,7 @@ class Replaceable:
     def __init__(self, name: str, log: list[str], foreign: bool = True) -> None:
         self.name, self.log, self.is_foreign = name, log, foreign
         self.answers = self.serves = self.runs = False
+        self.enabled = True
         self.child = self
 
     def renew(self) -> None:
@@ -136,6 +139,24 @@ def test_each_process_is_replaced_when_the_one_before_works(desk: Desk) -> None:
     assert server.turn(), "reported once"
     assert server.reports[-1] == {"done": True} and not server.turn()
     assert sum("done" in one for one in server.reports) == 1
+
+
+def test_a_process_that_is_idle_and_not_needed_is_not_started_again(desk: Desk) -> None:
+    def start() -> Any:
+        raise AssertionError("nothing is broadcast")
+
+    server = Server(desk)
+    server.forks.ready, server.engines.plays_foreign = True, False
+    server.loader.is_foreign = server.page.is_foreign = False
+    idle = SupervisedProcess("broadcast", start, lambda _: None, lambda _: None, enabled=False)
+    process: Any = FakeProcess()
+    process.is_foreign = True
+    idle.adopt(process)
+    server.rollout._others = [idle]
+    for _ in range(3):
+        idle.tick()
+        server.turn()
+    assert process.stopped and not server.rollout.busy
 
 
 def test_on_the_way_back_the_engine_is_first(desk: Desk) -> None:
