@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import crowdstream.control.handlers  # noqa: F401  (fills the table)
 from crowdstream import REPORT
@@ -86,6 +87,8 @@ REST_SECONDS = 0.2  # the same if nothing does
 MAX_REASON = 1000  # characters: a reply is a single packet
 MAX_ADDRESS = 200
 
+Contents = TypeVar("Contents")
+
 
 def no_device(_frames: int, _done: Done, _fail: Callable[[str], None]) -> None:
     """Refuse a change of the buffer size, because there is no sound device."""
@@ -97,11 +100,9 @@ def no_source(_request: Request) -> Reloaded:
     raise Refused("the program that runs this server has set its settings: set them there")
 
 
-def _schedule_of(settings: Settings) -> Schedule | None:
-    if settings.schedule is None:
-        return None
+def _schedule_of(path: Path) -> Schedule:
     try:
-        return read_schedule(settings.schedule)
+        return read_schedule(path)
     except ScheduleError as error:
         raise SettingError(f"schedule: {error}") from None
 
@@ -123,12 +124,16 @@ class Dispatcher:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         notes: StateLog | None = None,
+        tolerant: bool = False,
     ) -> None:
         """Set up all parts; raise `SettingError` for an invalid movement map or schedule.
 
         `notes`: the log in which all state is saved. If an earlier control process has saved state
-        there, this one takes over a desk that is playing.
+        there, this one takes over a desk that is playing. `tolerant`: go on without a movement map
+        or schedule that has become invalid; `unread` names it.
         """
+        self.unread: list[str] = []
+        self._tolerant = tolerant
         check_broadcasts(settings.broadcast)
         self.settings = settings
         self.desk = desk
@@ -153,8 +158,9 @@ class Dispatcher:
         self.resize: Callable[[int, Done, Callable[[str], None]], None] = no_device
         self.reload_settings: Callable[[Request], Reloaded] = no_source
         self.monotonic = monotonic
-        chart = read_map(settings.movement_map, self.base_bpm) if settings.movement_map else None
-        self.follower = MovementFollower(chart)
+        self.follower = MovementFollower(
+            self._read(settings.movement_map, lambda path: read_map(path, self.base_bpm))
+        )
         self.dj = DjClient(self)
         self.beat_clock = BeatClock(desk.sample_rate, settings.base_bpm, settings.meter)
         if notes is None or not notes.values:
@@ -204,7 +210,8 @@ class Dispatcher:
         )
         self.recordings = RecorderClient(desk, self.notify)
         self.opening_hours = OpeningHours(
-            self, _schedule_of(settings), lambda: ServerRequest(self, "schedule")
+            self, self._read(settings.schedule, _schedule_of),
+            lambda: ServerRequest(self, "schedule"),
         )
         self.recordings.report = self.events.report
         self.broadcasts = Broadcasts(
@@ -237,6 +244,20 @@ class Dispatcher:
         self.snapshotter = Snapshotter(self, notes) if notes is not None else None
         # None: unknown; an earlier control may have notified subscribers of either state.
         self._device_there: bool | None = True
+
+    def _read(self, path: Path | None, read: Callable[[Path], Contents]) -> Contents | None:
+        # The contents of a file that the settings name.
+        if path is None:
+            return None
+        try:
+            return read(path)
+        except SettingError as error:
+            if not self._tolerant:
+                raise
+            self.unread.append(
+                f"{error}: the server plays on without it; correct it and reload the settings"
+            )
+            return None
 
     # The engine ------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ class Server:
             processes = Processes({**pids, **self._engines.pids(), **self._fork_server.pids})
             self.core = Dispatcher(
                 self.settings, self.desk, self.osc, self._loader.send, info, processes,
-                notes=parts.notes,
+                notes=parts.notes, tolerant=self._must_take_over(parts.notes),
             )
             self.core.reply_ports.own = self.port
             # The supervisor kills a control process that waits for a medium for 6 s.
@@ -158,6 +158,13 @@ class Server:
         )
         self._notifier.ready(self.desk.frame, self.core.status.line())
         return info
+
+    def _must_take_over(self, notes: StateLog | None) -> bool:
+        # Whether the mix would end with this process, as it plays already. A version on trial must
+        # not be lenient: the previous one returns instead.
+        upgrade = self._store.upgrade
+        on_trial = upgrade is not None and upgrade["stage"] == "rollout"
+        return notes is not None and bool(notes.values) and not on_trial
 
     def _keep_events(self, startup: Startup) -> None:
         settings, events = self.settings, self.core.events
@@ -230,6 +237,9 @@ class Server:
             core.restarts = self._store.deaths
             if self._store.upgrade is None or self._store.upgrade["stage"] == "waiting":
                 core.restarted("control", self._store.deaths)
+            for text in core.unread:
+                log.error("%s", text)
+                core.events.report("settings", text)
         else:
             core.apply_settings()
             core.snapshotter.begin()

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from crowdstream.control.dispatcher import Dispatcher
 from crowdstream.control.opening_hours import CREDIBLE
 from crowdstream.desk.ramps import RAMP_HOUSE
 from crowdstream.settings import SettingError
@@ -365,6 +366,24 @@ def test_an_override_survives_a_crash_of_control(venue: Venue) -> None:
     venue.seconds(2)
     assert venue.status()["open"] == 1
     assert venue.core.opening_hours.value()["override"] == 1
+
+
+def test_another_control_plays_on_without_a_schedule_that_has_become_invalid(
+    tmp_path: Path, venue: Venue
+) -> None:
+    venue.restart_control()
+    assert venue.core.unread == [] and venue.core.opening_hours.schedule is not None
+    (tmp_path / "schedule.toml").write_text("[[opening]")  # it is being edited
+    venue.restart_control()
+    assert venue.core.opening_hours.schedule is None
+    (text,) = venue.core.unread
+    assert "schedule.toml" in text and "plays on without it" in text
+    venue.seconds(2)
+    with pytest.raises(SettingError, match="schedule"):
+        Dispatcher(
+            venue.core.settings, venue.desk, venue, venue.requests.append, venue.core.info,
+            venue.core.processes,
+        )
 
 
 def test_reload_reads_the_file_again_and_keeps_the_schedule_if_it_is_wrong(

@@ -89,3 +89,16 @@ def test_a_start_without_any_sound_device_is_an_error_in_the_event_log(server: S
     latest = list(server.core.events.latest())[-1]
     assert kinds() == ["started", "started", "device_lost"]
     assert (latest.level, latest.text) == ("error", note)
+
+
+def test_only_a_version_on_trial_may_fail_to_take_over(server: Server) -> None:
+    notes: Any = SimpleNamespace(values={"osc": []})
+    store: Any = server._store
+    assert not server._must_take_over(None)
+    assert not server._must_take_over(SimpleNamespace(values={}))  # type: ignore[arg-type]
+    for upgrade, must in (
+        (None, True), ({"stage": "waiting"}, True), ({"stage": "rollback"}, True),
+        ({"stage": "rollout"}, False),
+    ):
+        store.upgrade = upgrade
+        assert server._must_take_over(notes) == must

@@ -51,6 +51,7 @@ class RestartableRig(Rig):
         self.core = Dispatcher(
             old.settings, self.desk, self, self.requests.append, old.info, old.processes,
             lambda: self.time, lambda: self.time - START + WALL, StateLog(os.dup(self.fd)),
+            tolerant=True,
         )
         assert self.core.snapshotter
         self.core.snapshotter.restore()
