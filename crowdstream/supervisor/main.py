@@ -24,6 +24,7 @@ from crowdstream import REPORT
 from crowdstream.supervisor.fd_store import close_all, receive
 from crowdstream.supervisor.upgrade import Upgrades
 from crowdstream.system.process import set_missing_home
+from crowdstream.system.restart_policy import RestartPolicy
 
 CONTROL = "crowdstream.control.main"
 
@@ -39,7 +40,9 @@ STOP_SECONDS = 20.0  # for control to exit, including the time to finish recordi
 LAST_SECONDS = 10.0  # the same for processes that control has left running
 KILLED_SECONDS = 2.0  # the same for those that are killed then; the kernel may be unable to end one
 UPGRADE_LOOK_SECONDS = 0.05  # between two looks during an upgrade
-SPAWN_SECONDS = 2.0  # until another attempt if the system can't start control
+# s before control is started again if its predecessor has died before it was ready; doubles. The
+# cause, such as a lack of memory, may pass. All of them together are less than WatchdogSec.
+MIN_RESTART_DELAY, MAX_RESTART_DELAY = 0.5, 4.0
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -54,6 +57,7 @@ class Supervisor:
         self._deaths: deque[float] = deque()
         self._count = 0
         self._reason = ""
+        self._restarts = RestartPolicy(MIN_RESTART_DELAY, MAX_RESTART_DELAY, at_once=True)
         self._stop_by: float | None = None  # deadline after a request to stop, or control's report
         self._reload = False  # control has yet to be told to read its settings again
         self._was_ready = False
@@ -137,7 +141,6 @@ class Supervisor:
                         f"crowdstream: control can't be started: {error.strerror}; trying again",
                         file=sys.stderr, flush=True,
                     )
-                    self._rest(SPAWN_SECONDS)
                 return
             theirs.close()
             if self._stop_by is not None:
@@ -246,6 +249,7 @@ class Supervisor:
             self._drop(name)
         elif "ready" in message:
             self._ready = self._was_ready = self._complete = True
+            self._restarts.reset()
             self._upgrades.control_ready(message, self._kept)
         elif "upgrade" in message:
             self._upgrades.control_reports(message["upgrade"])
@@ -318,6 +322,8 @@ class Supervisor:
             return 1
         if not self._complete:
             self._stop_orphans(keep=("osc",))  # an incomplete start can't be resumed
+        if not self._ready:
+            self._rest(self._restarts.next_delay())
         return None
 
     def _stop_orphans(self, keep: tuple[str, ...] = ()) -> None:

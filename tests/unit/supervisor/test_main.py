@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from crowdstream.supervisor.main import (
     KILLED_SECONDS,
     LAST_SECONDS,
     MAX_DEATHS,
-    SPAWN_SECONDS,
     STOP_SECONDS,
     Supervisor,
 )
@@ -161,11 +161,25 @@ def test_control_is_started_later_if_the_system_can_not_start_it_now(
         supervisor._run_control()
         status = supervisor._exit_status()
     assert status == 1 and len(tried) == MAX_DEATHS + 1
-    assert tried[1] - tried[0] == SPAWN_SECONDS
+    assert [after - before for before, after in pairwise(tried)] == [0.0, 0.5, 1.0, 2.0, 4.0]
     assert "control can't be started: Resource temporarily" in capfd.readouterr().err
     supervisor._stop(signal.SIGTERM, None)
-    supervisor._rest(SPAWN_SECONDS)
-    assert harness.now == tried[-1] + SPAWN_SECONDS, "a request to stop is not delayed"
+    supervisor._rest(10.0)
+    assert harness.now == tried[-1], "a request to stop is not delayed"
+
+
+def test_control_that_dies_while_it_takes_over_is_started_again_later_each_time(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, waits = harness.supervisor, []
+    monkeypatch.setattr(supervisor, "_rest", waits.append)
+    supervisor._complete = True
+    for ready in (True, False, False, False):
+        supervisor._ready, supervisor._status = ready, 1
+        if ready:
+            supervisor._carry_out({"ready": True}, [])
+        assert supervisor._exit_status() is None
+    assert waits == [0.0, 0.5, 1.0], "one that was ready is replaced at once"
 
 
 def test_control_reports_when_playback_waits_for_its_device(harness: Harness) -> None:
