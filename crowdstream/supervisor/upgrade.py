@@ -188,7 +188,7 @@ class Upgrades:
         if self._listener is None:
             return
         with contextlib.suppress(OSError):
-            while True:
+            for _ in range(MAX_CLIENTS):  # more of them must not keep control's heartbeats waiting
                 self._accept(self._listener.accept()[0])
         for client in list(self._clients):
             try:

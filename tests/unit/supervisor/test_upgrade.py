@@ -438,6 +438,30 @@ def test_the_number_of_clients_is_limited(server: Server) -> None:
     assert "running" in received(server.connect())[0]
 
 
+def test_a_flood_of_clients_does_not_keep_the_supervisor(server: Server) -> None:
+    class Flood:
+        """A listener at which another client waits as soon as one was accepted."""
+
+        accepted = 0
+
+        def accept(self) -> tuple[socket.socket, str]:
+            """Accept a client."""
+            self.accepted += 1
+            assert self.accepted < 1000, "it never ends"
+            client, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            theirs.close()
+            return client, ""
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    server.upgrades.close()
+    flood: Any = Flood()
+    server.upgrades._listener = flood
+    server.upgrades.receive()
+    assert 0 < flood.accepted <= MAX_CLIENTS
+
+
 def test_an_installation_runs_modules_from_its_own_folder() -> None:
     assert NEW.command("crowdstream.x", "1") == [NEW.python, "-P", "-m", "crowdstream.x", "1"]
     assert NEW.environment({"PYTHONPATH": "/a"})["PYTHONPATH"] == "/new:/a"
