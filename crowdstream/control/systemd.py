@@ -58,11 +58,16 @@ class Notifier:
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", f"STATUS={status}")
 
     def ready(self, frame: int, status: str) -> None:
-        """Report that the server plays, at `frame`, with one line for `systemctl status`."""
+        """Report that the server plays, at `frame`, with one line for `systemctl status`.
+
+        The first keep-alive is due at once: an earlier control process may have died just before
+        it would have sent one, and READY is none.
+        """
         self._frame = frame
         self._status = status
-        self._next = self._monotonic() + self._interval
         self._send("READY=1", f"STATUS={status}")
+        # Last: the control thread, which sends keep-alives, runs already.
+        self._next = self._monotonic() + (0.0 if self._watchdog else self._interval)
 
     def reloading(self) -> None:
         """Report that the settings are being read again; see `reloaded`."""

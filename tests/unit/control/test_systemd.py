@@ -36,8 +36,8 @@ def test_ready_then_watchdog_at_half_the_interval_while_frames_advance(
         sent += [(round(now, 2), text) for text in manager.heard()]
         now += 0.01
         frame += 441
-    assert [text for _, text in sent] == ["WATCHDOG=1"] * 4
-    assert [moment for moment, _ in sent] == pytest.approx([5, 10, 15, 20], abs=0.06)
+    assert [text for _, text in sent] == ["WATCHDOG=1"] * 5
+    assert [moment for moment, _ in sent] == pytest.approx([0, 5, 10, 15, 20], abs=0.06)
     for _ in range(2000):  # the frames do not advance
         notifier.tick(frame, lambda: "fine")
         now += 0.01
@@ -48,6 +48,20 @@ def test_ready_then_watchdog_at_half_the_interval_while_frames_advance(
     assert manager.heard() == []
     notifier.tick(frame + 1, lambda: "it plays again")
     assert manager.heard() == ["WATCHDOG=1\nSTATUS=it plays again"]
+
+
+def test_a_control_process_that_takes_over_does_not_exceed_the_timeout(
+    manager: Manager, tmp_path: Path
+) -> None:
+    """Its predecessor died just before its next keep-alive, half of the time-out ago."""
+    now, frame = 4.9, 1000
+    notifier = Notifier(str(tmp_path / "notify"), 10.0, lambda: now)
+    notifier.ready(frame, "fine")
+    notifier.tick(frame, lambda: "fine")
+    assert manager.heard() == ["READY=1\nSTATUS=fine"], "not yet known whether it plays"
+    now += 0.01
+    notifier.tick(frame + 256, lambda: "fine")
+    assert manager.heard() == ["WATCHDOG=1"]
 
 
 def test_a_server_that_waits_for_its_device_is_not_restarted(
@@ -98,7 +112,7 @@ def test_a_reload_is_framed_and_does_not_delay_the_watchdog(
     assert before <= int(stamp) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     assert end == "READY=1\nSTATUS=wrong: bpm"
     kept = [one for one in rest if "WATCHDOG" in one]
-    assert kept == ["WATCHDOG=1\nSTATUS=fine"] * 2, "the status is back with the keep-alive"
+    assert kept == ["WATCHDOG=1\nSTATUS=fine"] * 3, "the status is back with the keep-alive"
 
 
 def test_a_long_start_extends_the_timeout(manager: Manager, tmp_path: Path) -> None:
