@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from crowdstream.recorder.writers import Writer, open_audio
-from crowdstream.system.disk_space import free_bytes
+from crowdstream.system.medium import free_bytes
 from crowdstream.system.safe_open import remove_inside
 
 CHANNELS = 2

@@ -1,13 +1,16 @@
-"""Look at files whose medium may hang, from a thread that must not wait for it.
+"""The medium of files: its free space, and looks at files although it may hang.
 
 A system call on a network file system that no longer answers returns only when the process is
-killed. It is therefore made in a thread of its own, and abandoned if it takes too long.
+killed. A look is therefore made in a thread of its own, and abandoned if it takes too long.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 PATIENCE_SECONDS = 2.0  # a busy SD card takes 0.1 s
@@ -66,3 +69,17 @@ class MediumGuard:
         if errors:
             raise errors[0]
         return results[0]
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user can still write to a folder's disk. Raises `OSError`.
+
+    A file system without blocks, such as /proc, is not a disk and never full.
+    """
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or if it does not exist yet, the nearest one above it that does."""
+    return next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))

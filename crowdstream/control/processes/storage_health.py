@@ -16,7 +16,7 @@ from crowdstream.desk.block import Desk
 from crowdstream.desk.constants import PAGE_BYTES
 from crowdstream.loader.heartbeat import STALL_SECONDS
 from crowdstream.monitor.health import Processes
-from crowdstream.system.disk_space import existing, free_bytes
+from crowdstream.system.medium import existing, free_bytes
 from crowdstream.system.text import printable
 
 log = logging.getLogger(__name__)

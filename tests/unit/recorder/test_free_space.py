@@ -13,7 +13,7 @@ import soundfile
 from crowdstream.recorder import recording
 from crowdstream.recorder.main import Recorder
 from crowdstream.recorder.recording import DiskAlmostFull, Recording, check_free_space
-from crowdstream.system.disk_space import free_bytes
+from crowdstream.system.medium import free_bytes
 from tests.support.offline_server import Rig
 
 RESERVE = 512 << 20

@@ -12,7 +12,7 @@ from crowdstream.control.processes.storage_health import (
     DiskWatch,
     WatchedDisk,
 )
-from crowdstream.system.disk_space import existing
+from crowdstream.system.medium import existing
 
 RESERVE = 512 << 20
 SETS, STATE = Path("/sets"), Path("/state")
