@@ -21,6 +21,7 @@ from crowdstream.engine.schedule.events import push_event
 
 CANCELLED = 2.0  # value of `EV_ENDED` for a start that was cancelled
 NEVER = 1 << 62
+PLACES = 64  # of internal commands to the same target within a turn
 
 
 @kernel
@@ -128,9 +129,10 @@ def schedule_internal(address, op, target, frame):
         views.ledger(address)[0].pending_refused += 1
         return
     # Use a slot other than those freed in this turn, whose commands may have to be applied again
-    # after a failover. One of them takes its place, so each voice uses another place.
+    # after a failover. One of them takes its place, so each command uses another place.
     spare = views.spare(address)
-    place = max(master.pending, PENDING - 1 - target)
+    free = PENDING - master.pending
+    place = PENDING - 1 - (PLACES * target + frame % PLACES) % free
     slot = spare[place]
     spare[place] = spare[master.pending]
     spare[master.pending] = slot

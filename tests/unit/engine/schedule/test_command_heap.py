@@ -278,7 +278,7 @@ def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -
     before = heap.push(80, 80)
     heap.receive()
     free = int(heap.desk.spare[heap.waiting])
-    place = PENDING - 1 - 5  # of target 5
+    place = PENDING - 1 - (5 * 64 + 80 % 64)  # of target 5, frame 80
     last = int(heap.desk.spare[place])
     stale: Any = heap.desk.pending  # type: ignore[attr-defined]
     stale["by_beat"][last], stale["serial"][last] = 1, 77
@@ -296,17 +296,17 @@ def test_an_internal_command_follows_earlier_commands_of_its_frame(heap: Heap) -
 
 
 def test_slots_freed_in_this_turn_keep_their_commands(heap: Heap) -> None:
-    serials = heap.push(10, 10, 10)
+    serials = heap.push(10, 10, 10, 10)
     heap.receive()
     slots = []
-    for target in (0, 1, 63):
+    for target, frame in ((0, 20), (1, 20), (63, 20), (0, 21)):
         slots.append(int(heap.kernels.pop_next(heap.address)))
-        heap.kernels.schedule_internal(heap.address, OP_STOP, target, 20)
+        heap.kernels.schedule_internal(heap.address, OP_STOP, target, frame)
     heap.check()
     pending: Any = heap.desk.pending  # type: ignore[attr-defined]
     kept = pending["serial"][slots].tolist()
     assert kept == serials, "the commands may have to be applied again"
-    assert heap.next == 20 and heap.waiting == 3
+    assert heap.next == 20 and heap.waiting == 4
 
 
 @settings(max_examples=25)
