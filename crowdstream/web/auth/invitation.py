@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import ipaddress
+import os
 import socket
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psutil
 
 from crowdstream.system.network_address import is_any_address, is_loopback
+
+SIOCGIFADDR = 0x8915  # linux/sockios.h
+IPV6_TABLE = Path("/proc/net/if_inet6")
 
 
 def own_addresses(host: str) -> list[str]:
@@ -21,18 +30,47 @@ def own_addresses(host: str) -> list[str]:
     """
     if not is_any_address(host):
         return [] if is_loopback(host) else [host]
-    families = {socket.AF_INET, socket.AF_INET6} if ":" in host else {socket.AF_INET}
-    up = {name for name, one in psutil.net_if_stats().items() if one.isup}
+    versions = {4, 6} if ":" in host else {4}
+    up = [name for name, one in psutil.net_if_stats().items() if one.isup]
     found = []
-    for name, addresses in psutil.net_if_addrs().items():
-        for one in addresses:
-            if one.family in families and name in up:
-                address = ipaddress.ip_address(one.address.partition("%")[0])
-                if not address.is_loopback and not address.is_link_local:
-                    found.append(address)
+    for text in _addresses(up):
+        address = ipaddress.ip_address(text)
+        if address.version in versions and not (address.is_loopback or address.is_link_local):
+            found.append(address)
     # Private before public addresses, IPv4 before IPv6.
     found.sort(key=lambda one: (one.version, not one.is_private))
     return [str(one) for one in found]
+
+
+def _addresses(names: Collection[str]) -> list[str]:
+    # The addresses of these network interfaces.
+    try:
+        listed = psutil.net_if_addrs()
+    except OSError:  # it uses netlink, which contrib/crowdstream.service does not permit
+        return [*_first_addresses(names), *_addresses_of_version_6(names)]
+    families = (socket.AF_INET, socket.AF_INET6)
+    return [
+        one.address.partition("%")[0]
+        for name, found in listed.items() if name in names
+        for one in found if one.family in families
+    ]
+
+
+def _first_addresses(names: Iterable[str]) -> Iterator[str]:
+    # The first IPv4 address of each interface, see netdevice(7).
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for name in names:
+            with contextlib.suppress(OSError):  # it has none
+                request = struct.pack("256s", os.fsencode(name))
+                yield socket.inet_ntoa(fcntl.ioctl(asked, SIOCGIFADDR, request)[20:24])
+
+
+def _addresses_of_version_6(names: Collection[str]) -> Iterator[str]:
+    with contextlib.suppress(OSError), IPV6_TABLE.open(encoding="utf-8") as lines:
+        for line in lines:
+            address, *_rest, name = line.split()
+            if name in names:
+                yield str(ipaddress.IPv6Address(int(address, 16)))
 
 
 def page_url(settings: Any, host: str = "", port: int = 0, token: str | None = None) -> str:

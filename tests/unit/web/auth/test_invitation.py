@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import socket
+from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
-from crowdstream.web.auth.invitation import invitation, own_addresses, page_url, qr_code
+from crowdstream.web.auth.invitation import (
+    SIOCGIFADDR,
+    _first_addresses,
+    invitation,
+    own_addresses,
+    page_url,
+    qr_code,
+)
 from tests.support.web_client import settings
 
 ADDRESSES = {
@@ -37,6 +49,37 @@ def test_own_addresses_are_those_that_others_can_reach() -> None:
     assert set(own_addresses("::")) == {"192.168.1.20", "10.3.0.7", "2001:db8::5"}
     assert own_addresses("192.168.1.20") == ["192.168.1.20"]
     assert own_addresses("127.0.0.1") == own_addresses("::1") == own_addresses("localhost") == []
+
+
+def test_a_service_that_may_not_use_netlink_finds_its_addresses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused() -> NoReturn:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    def ioctl(_socket: object, request: int, data: bytes) -> bytes:
+        name = data.rstrip(b"\0").decode()
+        texts = [text for family, text in ADDRESSES[name] if family == socket.AF_INET]
+        assert request == SIOCGIFADDR
+        return data[:16].ljust(20, b"\0") + socket.inet_aton(texts[0]) + bytes(232)
+
+    table = tmp_path / "if_inet6"
+    table.write_text(
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "20010db8000000000000000000000005 02 40 00 80     eth0\n"
+        "fe800000000000000000000000000001 02 40 20 80     eth0\n"
+        "20010db8000000000000000000000009 03 40 00 80    down0\n"
+    )
+    monkeypatch.setattr("psutil.net_if_addrs", refused)
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    monkeypatch.setattr("crowdstream.web.auth.invitation.IPV6_TABLE", table)
+    assert set(own_addresses("0.0.0.0")) == {"192.168.1.20", "10.3.0.7"}
+    assert set(own_addresses("::")) == {"192.168.1.20", "10.3.0.7", "2001:db8::5"}
+    assert "http://192.168.1.20:8080/" in invitation(settings(http_host="0.0.0.0"), "", 8080)
+
+
+def test_the_request_for_an_interfaces_address_is_the_kernels() -> None:
+    assert list(_first_addresses(["lo", "no-such-interface"])) == ["127.0.0.1"]
 
 
 def test_the_most_likely_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
