@@ -145,7 +145,8 @@ def test_a_start_from_scratch_that_fails_is_repeated_from_scratch(
 def test_control_is_started_later_if_the_system_can_not_start_it_now(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    supervisor, tried = harness.supervisor, []
+    supervisor = harness.supervisor
+    tried: list[float] = []
 
     def spawn(*_args: Any, **_named: Any) -> int:
         tried.append(harness.now)
@@ -171,7 +172,8 @@ def test_control_is_started_later_if_the_system_can_not_start_it_now(
 def test_control_that_dies_while_it_takes_over_is_started_again_later_each_time(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    supervisor, waits = harness.supervisor, []
+    supervisor = harness.supervisor
+    waits: list[float] = []
     monkeypatch.setattr(supervisor, "_rest", waits.append)
     supervisor._complete = True
     for ready in (True, False, False, False):
@@ -192,7 +194,7 @@ def test_control_reports_when_playback_waits_for_its_device(harness: Harness) ->
         for waits in (True, True, False):
             store.report_waiting(waits)
         supervisor = harness.supervisor
-        seen = []
+        seen: list[bool] = []
         with contextlib.suppress(BlockingIOError):
             while (received := receive(theirs)) is not None:
                 supervisor._carry_out(*received)

@@ -25,7 +25,7 @@ def test_a_user_without_a_home_folder_gets_the_root_folder(
         monkeypatch.setenv(name, "")  # so that what is set meanwhile does not stay
         monkeypatch.delenv(name)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    bases = []
+    bases: list[Path] = []
 
     def create(base: Path, *_names: str) -> Path:
         bases.append(base)
@@ -49,7 +49,7 @@ def test_a_home_folder_that_is_known_stays(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_command_line_may_contain_a_path_that_is_not_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown = []
+    shown: list[bytes] = []
     monkeypatch.setattr(ctypes, "memmove", lambda _to, text, _count: shown.append(text))
     set_command_line([os.fsdecode(b"/m\xfcsik/python"), "-m"])
     assert shown[0].startswith(b"/m\xfcsik/python\0-m"[: len(shown[0])])
