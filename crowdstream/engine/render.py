@@ -80,7 +80,6 @@ from crowdstream.engine.mixer.inputs import (
 from crowdstream.engine.mixer.master import finish, start_tone, stop_tone
 from crowdstream.engine.mixer.meters import meter_outputs, meter_sources
 from crowdstream.engine.mixer.steering import STEER_PASS, begin_pass, end_pass, fill_line
-from crowdstream.engine.mixer.taps import tap_outputs, tap_sources
 from crowdstream.engine.schedule.beat_clock import beat_at, fill_tempo, grid_at, set_clock
 from crowdstream.engine.schedule.command_heap import (
     cancel,
@@ -91,6 +90,7 @@ from crowdstream.engine.schedule.command_heap import (
 )
 from crowdstream.engine.schedule.events import push_event
 from crowdstream.engine.schedule.load_shedding import apply_quality, hold_quality
+from crowdstream.engine.taps import tap_outputs, tap_sources
 from crowdstream.engine.undo_log import begin_turn, end_turn
 from crowdstream.engine.voice.keylock import switch_keylock
 from crowdstream.engine.voice.playhead import (

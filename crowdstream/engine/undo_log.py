@@ -37,8 +37,8 @@ from crowdstream.desk.rings import COMMAND_TAIL, EVENT_HEAD
 from crowdstream.engine.jit import views
 from crowdstream.engine.jit.atomics import fence, load_acquire, store_release
 from crowdstream.engine.jit.compile import entry, kernel
-from crowdstream.engine.mixer.taps import publish_taps
 from crowdstream.engine.schedule.command_heap import restore_heap
+from crowdstream.engine.taps import publish_taps
 from crowdstream.engine.voice.stem_routing import in_use
 
 _CLOCK_FIELDS, _UNDO_LOG_FIELDS = CLOCK.fields, UNDO_LOG.fields

@@ -36,7 +36,7 @@ from crowdstream.engine.jit import views
 from crowdstream.engine.jit.compile import kernel
 from crowdstream.engine.mixer.fader import deck_gain
 from crowdstream.engine.mixer.inputs import add_inputs, fade_inputs
-from crowdstream.engine.mixer.taps import tap_music
+from crowdstream.engine.taps import tap_music
 
 MIX = REGIONS["mix"].offset
 BUS = REGIONS["bus"].offset

@@ -129,4 +129,4 @@ def test_an_effect_that_enters_in_a_repeated_turn_sounds_the_same(name: str) -> 
             else:
                 harness.render(256)
             heard.append(harness.render(40000))
-    assert np.array_equal(*heard)
+    assert np.array_equal(heard[0], heard[1])

@@ -291,7 +291,7 @@ def killed_at(undo_log: Any, monkeypatch: pytest.MonkeyPatch, step: int) -> Call
     count = 0
 
     def counted(name: str) -> Callable[..., Any]:
-        made = getattr(interpreted("mixer.taps" if name == "taps" else "undo_log"), name)
+        made = getattr(interpreted("taps" if name == "taps" else "undo_log"), name)
 
         def step_of_it(*arguments: Any) -> Any:
             nonlocal count

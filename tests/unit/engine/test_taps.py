@@ -18,7 +18,7 @@ from crowdstream.desk.constants import (
 )
 from crowdstream.desk.ramps import RAMP_MASTER, deck_level_ramp, eq_ramp
 from crowdstream.desk.taps import LISTENERS, TapReader
-from crowdstream.engine.mixer.taps import publish_taps, tap_outputs, tap_sources
+from crowdstream.engine.taps import publish_taps, tap_outputs, tap_sources
 from tests.support.render_harness import RenderHarness, as_float, noise
 
 
