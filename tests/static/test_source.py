@@ -346,10 +346,10 @@ def test_an_imported_server_is_reported(line: str, names: set[str]) -> None:
 def constants_assigned_twice(tree: ast.Module) -> list[str]:
     """The constants of a module or of its classes that a later line silently replaces."""
     found: list[str] = []
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    for scope in (tree, *classes):
+    bodies = [tree.body, *(one.body for one in tree.body if isinstance(one, ast.ClassDef))]
+    for body in bodies:
         seen: set[str] = set()
-        for node in scope.body:
+        for node in body:
             targets = node.targets if isinstance(node, ast.Assign) else []
             if isinstance(node, ast.AnnAssign) and node.value is not None:
                 targets = [node.target]

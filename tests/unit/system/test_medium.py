@@ -42,9 +42,14 @@ def test_only_a_few_looks_may_hang_until_the_medium_answers(answer: threading.Ev
     guard = MediumGuard()
     before = set(threading.enumerate())
     looks: list[bool] = []
+
+    def look() -> None:
+        looks.append(True)
+        answer.wait()
+
     for _ in range(MAX_HANGING + 5):
         with pytest.raises(MediumHangs):
-            guard.run(lambda: looks.append(True) or answer.wait())  # type: ignore[func-returns-value]
+            guard.run(look)
     assert len(looks) == MAX_HANGING
     answer.set()
     for thread in set(threading.enumerate()) - before:
