@@ -228,12 +228,17 @@ def _fill_rates(address, slot, count, tempo_moving):
     speed = views.speed(address)
     base = RAMP_VOICE + VOICE_ROWS * slot
     moving = fill_ramp(ramps[base + VOICE_RATE], speed[1], count)
-    if views.voices(address)[slot].deck < DECKS:
+    voice = views.voices(address)[slot]
+    if voice.deck < DECKS:
         moving = moving or tempo_moving
         for i in range(count):
             speed[1, i] *= speed[0, i]
     for i in range(count):
         speed[1, i] = min(max(speed[1, i], MIN_RATE), MAX_RATE)
+    if voice.slip:
+        # The slip position is where the voice would be without loops, jumps, reverse and platter.
+        for i in range(count):
+            voice.slip_place += speed[1, i]
     spin = ramps[base + VOICE_SPIN]
     if spin.left == 0 and spin.value == 1.0:
         return moving
@@ -244,17 +249,6 @@ def _fill_rates(address, slot, count, tempo_moving):
         # A record that barely turns is barely audible.
         gain[0, i] *= min(1.0, gain[1, i] / FULL_LEVEL_SPEED)
     return True
-
-
-@kernel
-def _advance_slip(address, slot, count):
-    # Advance the slip position: where the voice would be without loops, jumps, reverse and
-    # platter.
-    voice = views.voices(address)[slot]
-    rate = views.ramps(address)[RAMP_VOICE + VOICE_ROWS * slot + VOICE_RATE].value
-    factor = views.speed(address)[0]
-    for i in range(count):
-        voice.slip_place += min(max(rate * factor[i], MIN_RATE), MAX_RATE)
 
 
 @kernel
@@ -325,8 +319,6 @@ def render_voice(address, slot, count, frame, tempo_moving):
         voice.sync_rate = speed[1, count - 1] / speed[0, count - 1]
     else:
         moving = _fill_rates(address, slot, count, tempo_moving)
-    if voice.slip and not voice.synced:
-        _advance_slip(address, slot, count)
     follow_keylock(address, slot)
     done = 0
     if voice.locked or needs_keylock(address, slot):

@@ -19,6 +19,7 @@ from crowdstream.desk.opcodes import (
     OP_SPIN,
     OP_SYNC,
 )
+from crowdstream.desk.ramps import VOICE_RATE, voice_ramp
 from tests.support.position_track import (
     BEAT,
     FIRST,
@@ -145,6 +146,22 @@ def test_a_track_that_loses_its_grid_at_rest_is_not_synced_again(harness: Render
     harness.send(OP_SPIN, target=0, x=1.0, y=5000)
     harness.render(9000)
     assert not harness.desk.voices[0]["synced"]
+
+
+def test_the_slip_position_follows_a_changing_rate(harness: RenderHarness) -> None:
+    def play(made: RenderHarness, slip: int, blocks: int) -> np.ndarray:
+        made.start(0, track(made), grid=grid(made))
+        made.send(OP_SLIP, target=0, index=slip, frame=1000)
+        made.ramp(voice_ramp(0, VOICE_RATE), 2.0, 4000, frame=2000)
+        if slip:
+            made.send(OP_LOOP, target=0, index=LOOP_HERE, x=0.25, frame=3000)
+            made.send(OP_SLIP, target=0, index=0, frame=20000)
+        return places(made.render(30000, blocks))[20000 + SETTLED :]
+
+    plain = play(harness, 0, 256)
+    for blocks in (256, 100):
+        with RenderHarness() as other:
+            assert np.abs(play(other, 1, blocks) - plain).max() < 0.1
 
 
 def test_a_brake_that_was_cut_short_does_not_disturb_slip_later(harness: RenderHarness) -> None:
