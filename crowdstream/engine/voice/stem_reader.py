@@ -199,6 +199,8 @@ def _add_before(address, number, source, place, step, shares, tape, at, count):
         page = page_of(address, number, source, here)
         if step > 0:
             some = min(some, max(1, source.frames - here))
+        elif here >= source.frames:
+            some = min(some, here - source.frames + 1)
         if page >= 0:
             _put_page(address, source, page, here, step, some, other, at + done)
         else:

@@ -147,6 +147,20 @@ def test_a_reversed_loop_crossfades_into_the_frames_after_its_end() -> None:
     assert np.array_equal(out[1000 : 2000 - JOIN], wave[1000 + JOIN : 2000][::-1])
 
 
+def test_a_reversed_loop_crossfades_a_stem_that_ends_within_the_crossfade() -> None:
+    # The frames that are faded in begin past the shorter stem's end.
+    heard = []
+    for blocks in (512, 1):
+        with RenderHarness() as harness:
+            short = harness.load(noise(3000, seed=1))
+            _backward(
+                harness, [harness.load(noise(LENGTH, peak=0.1)), short],
+                loop=(1000, 2960), start=2900,
+            )  # fmt: skip
+            heard.append(harness.render(2200, blocks))
+    assert np.array_equal(*heard)
+
+
 def test_a_seamless_whole_file_loop_is_bit_exact_in_reverse() -> None:
     wave = (0.8 * np.sin(2 * np.pi * 41 * np.arange(16384) / 16384)).astype(np.float32)
     with RenderHarness() as harness:
