@@ -298,8 +298,9 @@ def finish_spin(address, slot, frame):
         return voice.spin_stop == 1
     if spin.value == 1.0:
         # Each spin schedules a command. That of an earlier spin may come after the platter has
-        # reached its speed, when the slip position of a synced voice is no longer in `slip_place`.
-        if voice.slip and voice.spin_stop != 0:
+        # reached its speed, or the voice may have been synced meanwhile: the slip position of a
+        # synced voice is not in `slip_place`.
+        if voice.slip and voice.spin_stop != 0 and not voice.synced:
             relocate_voice(address, slot, voice.slip_place)
         voice.spin_stop = 0
         if voice.resync:

@@ -176,6 +176,15 @@ def test_a_brake_that_was_cut_short_does_not_disturb_slip_later(harness: RenderH
     assert np.abs(out[33000:] - plain[33000:]).max() < 0.6
 
 
+def test_a_track_that_is_synced_during_a_soft_start_does_not_jump(harness: RenderHarness) -> None:
+    harness.start(0, track(harness), grid=grid(harness))
+    harness.send(OP_SLIP, target=0, index=1, frame=5000)
+    harness.send(OP_SPIN, target=0, x=1.0, y=8000, frame=10000)  # at full speed already
+    harness.send(OP_SYNC, target=0, index=1, x=1.0, y=1.0, frame=11000)
+    heard = places(harness.render(30000))
+    assert heard[25000] == pytest.approx(heard[15000] + 10000 * SPEED, abs=0.1)
+
+
 SPEED = TRACK_BEAT / BEAT  # of a synced track: file frames per frame
 
 
