@@ -138,7 +138,7 @@ class Dispatcher:
         self.settings = settings
         self.desk = desk
         self.osc = osc
-        self.replies = Replies(AllowList(settings.osc_allow), osc.answer)
+        self.replies = Replies(AllowList(settings.osc_allow, settings.osc_host), osc.answer)
         check = self.replies.check_subscription
         self.subscribers = Subscribers(monotonic, check)
         self.notify = self.subscribers.notify

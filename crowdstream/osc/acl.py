@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from enum import IntEnum
+from ipaddress import IPv4Address
 from typing import Any
 
 from crowdstream.system.network_address import is_loopback, parse_address, parse_network
@@ -36,9 +37,16 @@ def is_local(sender: Any) -> bool:
 
 
 class AllowList:
-    """Classifies senders by the networks of `--osc-allow` (see `settings.types.Networks`)."""
+    """Classifies senders by the networks of `--osc-allow` (see `settings.types.Networks`).
 
-    def __init__(self, networks: Sequence[str] = ()) -> None:
+    `host`: the address on which the server listens. Programs of its own machine, such as the DJ,
+    send from it. If it is an IPv4 address, no others do: Linux drops packets that arrive from
+    outside with one of its own IPv4 addresses as their source, unless `accept_local` is set.
+    """
+
+    def __init__(self, networks: Sequence[str] = (), host: str = "") -> None:
+        own = parse_address(host)
+        self._own = own if isinstance(own, IPv4Address) and not own.is_unspecified else None
         self._classified = functools.lru_cache(REMEMBERED)(self._classify)
         self.change(networks)
 
@@ -58,7 +66,7 @@ class AllowList:
     def _classify(self, host: str) -> TrustLevel:
         address = parse_address(host)
         if address is not None:
-            if address.is_loopback:
+            if address.is_loopback or address == self._own:
                 return TrustLevel.TRUSTED
             for network in self._networks:
                 if address.version == network.version and address in network:

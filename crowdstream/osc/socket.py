@@ -122,7 +122,7 @@ class OscSocket:
         self._by_family = {one.family: one for one in self._sockets}
         self._on_all = {one for one in self._sockets if self._reports_addresses(one)}
         self._local_addresses: dict[str, _LocalAddress] = {}
-        self._allow = AllowList(allow)
+        self._allow = AllowList(allow, host)
         self._queue = FairQueue(self._allow)
         self.port = int(self._sockets[0].getsockname()[1])
         self.received = 0

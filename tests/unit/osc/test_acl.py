@@ -20,6 +20,24 @@ def test_this_machine_is_always_trusted(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "sender", "trusted"),
+    [
+        ("192.168.1.5", "192.168.1.5", True),
+        ("192.168.1.5", "::ffff:192.168.1.5", True),
+        ("192.168.1.5", "192.168.1.6", False),
+        ("0.0.0.0", "0.0.0.0", False),
+        ("venue", "192.168.1.5", False),
+        ("fd00::5", "fd00::5", False),  # other machines could send from it
+    ],
+)
+def test_programs_of_this_machine_send_from_the_address_it_listens_on(
+    host: str, sender: str, trusted: bool
+) -> None:
+    for networks in ((), ("10.0.0.0/8",)):
+        assert AllowList(networks, host).trusts((sender, 9)) == trusted
+
+
+@pytest.mark.parametrize(
     ("networks", "host", "trust_level"),
     [
         ([], "10.0.0.1", S),
