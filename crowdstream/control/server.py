@@ -308,7 +308,7 @@ class Server:
         report(
             "started", f"the server has started: {info.driver}, {info.device}, OSC port {self.port}"
         )
-        if info.driver == "null" and info.note:  # not as it was told to: nobody hears anything
+        if info.driver == "null" and info.note:  # it was to use a device: nobody hears anything
             report("device_lost", info.note)
 
     def _make_supervised(self) -> list[SupervisedProcess]:

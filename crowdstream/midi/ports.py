@@ -16,7 +16,7 @@ from crowdstream.jack.client import JackClient, JackError
 from crowdstream.system.text import install_command
 
 CLIENT = "CrowdStream"  # of our own ports, which are never connected to each other
-WITNESS = "CrowdStream watch"  # the JACK client that is told when the server ends
+WITNESS = "CrowdStream watch"  # the JACK client that learns when the server ends
 DELIVERY_SECONDS = 0.01  # for the delivery of a message that is in progress
 MAX_QUEUE = 1024  # messages that wait; a device that floods loses its own oldest ones
 SEQUENCER = Path("/dev/snd/seq")
@@ -137,7 +137,7 @@ class RtMidi:
             os.environ["JACK_NO_START_SERVER"] = "1"
         self._inputs = self._make(rtmidi.MidiIn)
         self._outputs = self._make(rtmidi.MidiOut)
-        # python-rtmidi lists the ports of a JACK server that has ended for ever.
+        # python-rtmidi goes on listing the ports of a JACK server that has ended.
         self._witness: JackClient | None = None
         if chosen == "jack":
             with contextlib.suppress(JackError):  # python-rtmidi brings its own JACK library

@@ -285,7 +285,7 @@ def test_two_engines_agree_on_the_time_of_a_device_whose_clock_drifts(frames: in
         for stream in (old, new) if number * block > 580 * SECOND else (old,):
             stream.report(begin)
             stream.next_block(frames)
-    # Streams of JACK are told apart if they agree on half of 64 frames, which last 0.7 ms.
+    # A stream of JACK is aligned if its time is known to half of 64 frames: 0.7 ms.
     assert abs(old.heard_ns(0, 0.0) - new.heard_ns(0, 0.0)) < 0.6e6
 
 

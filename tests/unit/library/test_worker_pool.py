@@ -16,7 +16,7 @@ from crowdstream.library.worker_pool import STUCK_SECONDS, WorkerPool
 
 
 class FakeProcess:
-    """A worker process that waits for its medium, or computes, for ever."""
+    """A worker process that waits for its medium or computes without end."""
 
     pid = 1
 

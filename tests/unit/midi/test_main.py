@@ -447,7 +447,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_end_of_a_jack_server_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whose ports python-rtmidi would list for ever.
+    # python-rtmidi goes on listing its ports.
     rtmidi, witness = MagicMock(), MagicMock(gone=False)
     rtmidi.get_compiled_api.return_value = [rtmidi.API_UNIX_JACK]
     rtmidi.MidiIn.return_value.get_ports.return_value = ["box"]
