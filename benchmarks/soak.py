@@ -215,7 +215,7 @@ def open_microphone(
     if not options.input:
         yield card, None
         return
-    with PulseTone() as microphone:
+    with PulseTone(realtime=True) as microphone:
         yield replace(card, env=microphone.beside(card.env)), microphone
 
 

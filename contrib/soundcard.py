@@ -425,8 +425,9 @@ class PulseTone(PulseNull):
     NAME = "microphone"
     _SINK = "tone"
 
-    def __init__(self, rate: int = 48000, hertz: int = 440) -> None:
-        super().__init__(rate)
+    def __init__(self, rate: int = 48000, hertz: int = 440, realtime: bool = False) -> None:
+        """``realtime``: see `PulseNull`."""
+        super().__init__(rate, realtime=realtime)
         # Not module-sine-source: it delivers two seconds at once, whatever a program asks for.
         self._more_modules = (
             "-L", f"module-null-sink sink_name={self._SINK} rate={rate}",
