@@ -1,4 +1,4 @@
-"""The rows of the library as the server answers them: late, in part, and not at all."""
+"""The rows of the library as the server answers them: late, in part, and not at all; loads."""
 
 from __future__ import annotations
 
@@ -104,3 +104,38 @@ def test_a_search_is_repeated_while_the_library_is_busy(
       pause();
       return requested();
     """) == again
+
+
+def test_a_deck_is_not_free_until_its_state_shows_what_was_loaded(run: Any) -> None:
+    # The reply to the load and the state arrive on different ways.
+    assert run("""
+      const { Loads } = await import("/library/load.js");
+      const state = { "deck.A": { state: "empty", number: 0 } };
+      let inform;
+      const loads = new Loads({
+        get: (key) => state[key], finish: async () => {},
+        on: (key, heard) => { inform = () => heard(state[key]); return () => {}; },
+      });
+      const before = loads.free;
+      const done = loads.load("A", "/night.wav", "Night"); await settled();
+      const replied = loads.free;
+      state["deck.A"] = { state: "ready", number: 1, path: "/night.wav" }; inform();
+      return [before, replied, await done, loads.text];
+    """) == ["A", "B", True, ""]
+
+
+def test_two_clicks_in_different_folders_are_no_double_click(run: Any) -> None:
+    assert run("""
+      const { VirtualList } = await import("/library/list.js");
+      const acts = [];
+      const row = () => document.createElement("div");
+      const list = new VirtualList({ label: "Tracks", row, act: (at) => acts.push(at), tap() {},
+        keys() {}, released() {} });
+      document.body.append(list.element); list.count = 3; list.draw();
+      const click = () => list.element.querySelector("[data-at='1']")
+        .dispatchEvent(new MouseEvent("click", { bubbles: true }));
+      click(); list.top(); click();
+      const apart = [...acts];
+      click();
+      return [apart, acts];
+    """) == [[], [1]]

@@ -15,7 +15,7 @@ export function knows(address) {
 /** One argument: {name, low, high, unit, default, choices, help}. Throws if it does not exist. */
 export function argument(address, name) {
   const command = commands.get(address);
-  const found = command && command.args.find((one) => one.name === name);
+  const found = command?.args.find((one) => one.name === name);
   if (!found) throw new Error(`the server's table has no ${address} ${name}`);
   return found;
 }

@@ -42,7 +42,7 @@ export function chain(live, { base, name, key, pick }) {
       setAttribute(choose, "aria-label", `${name}: slot ${at + 1}, ${what}`);
       setAttribute(choose, "title", `Slot ${at + 1}: ${what}`);
       choose.setAttribute("aria-pressed", chosen === at + 1 ? "true" : "false");
-      power.set(Boolean(effect && effect.on));
+      power.set(Boolean(effect?.on));
       power.disabled = !effect;
       one.classList.toggle("chosen", chosen === at + 1);
       one.classList.toggle("filled", Boolean(effect));
@@ -62,7 +62,7 @@ export function chain(live, { base, name, key, pick }) {
   }
 
   function inSlot(slot) {
-    return fx.find((one) => one && one.slot === slot) || null;
+    return fx.find((one) => one?.slot === slot) || null;
   }
 
   function modules() {

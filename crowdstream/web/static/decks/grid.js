@@ -2,12 +2,12 @@
 
 /** The beat at a position in seconds; null without a grid. */
 export function beatAt(grid, seconds) {
-  return along(grid, seconds, grid && grid.seconds, grid && grid.beats);
+  return along(grid, seconds, grid?.seconds, grid?.beats);
 }
 
 /** The position of a beat in seconds; null without a grid. */
 export function secondsAt(grid, beat) {
-  return along(grid, beat, grid && grid.beats, grid && grid.seconds);
+  return along(grid, beat, grid?.beats, grid?.seconds);
 }
 
 function along(grid, value, from, to) {

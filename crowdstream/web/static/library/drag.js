@@ -17,7 +17,7 @@ const PLACES = "[data-deck], [data-pad]";
 export function makeDraggable(element, options) {
   let begun = null;
   const hold = new Hold((share) => {
-    if (begun && begun.ghost) begun.ghost.style.setProperty("--held", (share ?? 0).toFixed(3));
+    if (begun?.ghost) begun.ghost.style.setProperty("--held", (share ?? 0).toFixed(3));
   });
 
   element.addEventListener("pointerdown", (event) => {
@@ -34,7 +34,7 @@ export function makeDraggable(element, options) {
       if (event.pointerType === "mouse") begin();
       else cancel();
     }
-    if (begun && begun.ghost) move(event.clientX, event.clientY);
+    if (begun?.ghost) move(event.clientX, event.clientY);
   });
   addEventListener("pointerup", (event) => {
     if (!begun || event.pointerId !== begun.id) return;
@@ -53,7 +53,7 @@ export function makeDraggable(element, options) {
   });
   // A finger that drags a track must not scroll.
   element.addEventListener("touchmove", (event) => {
-    if (begun && begun.ghost) event.preventDefault();
+    if (begun?.ghost) event.preventDefault();
   }, { passive: false });
   element.addEventListener("contextmenu", (event) => {
     if (begun) event.preventDefault();
@@ -113,7 +113,7 @@ export function makeDraggable(element, options) {
 // The deck or pad at a point of the screen, or at an element that represents it.
 function placeAt(x, y) {
   const target = document.elementFromPoint(x, y);
-  return placeOf(target && target.closest(PLACES));
+  return placeOf(target?.closest(PLACES));
 }
 
 function placeOf(element) {
@@ -122,7 +122,7 @@ function placeOf(element) {
 
 function tabAt(x, y) {
   const target = document.elementFromPoint(x, y);
-  return target && target.closest("#dock [data-tab=pads]");
+  return target?.closest("#dock [data-tab=pads]");
 }
 
 function mark(place, locked = false) {

@@ -122,7 +122,7 @@ export function makeLibrary(live) {
   // A touch opens a folder or selects a track, which the buttons then load.
   function tap(at) {
     const entry = listing.row(at);
-    if (entry && entry.kind === "folder") go(entry.path);
+    if (entry?.kind === "folder") go(entry.path);
   }
   let held = ""; // letter whose key is down
   function keys(event, at) {
@@ -150,8 +150,8 @@ export function makeLibrary(live) {
   }
   function go(path) {
     search.value = "";
-    listing.open(path);
-    list.top();
+    listing.path = path;
+    find();
   }
 
   function row(at) {

@@ -24,12 +24,13 @@ export class VirtualList {
     this.element.addEventListener("keyup", (event) => options.released(event));
     this.element.addEventListener("blur", () => options.released());
     // Each click redraws the rows, so some browsers do not report a double click: count clicks.
-    let before = { at: -1, time: -Infinity };
+    let time = 0;
     this.element.addEventListener("click", (event) => {
       const at = this.indexOf(event.target);
       if (at < 0) return;
-      const twice = at === before.at && event.timeStamp - before.time < DOUBLE_MS;
-      before = twice ? { at: -1, time: -Infinity } : { at, time: event.timeStamp };
+      const twice = at === this._clicked && event.timeStamp - time < DOUBLE_MS;
+      this._clicked = twice ? -1 : at;
+      time = event.timeStamp;
       this.choose(at);
       if (twice) options.act(at);
       else if (event.pointerType === "touch") options.tap(at);
@@ -39,6 +40,7 @@ export class VirtualList {
 
   /** Scroll to the top and select the first row. */
   top() {
+    this._clicked = -1; // of the rows before
     this.element.scrollTop = 0;
     this.chosen = 0;
     this.draw();

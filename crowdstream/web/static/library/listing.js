@@ -80,12 +80,8 @@ export class Listing {
   get crumbs() {
     const parts = this.path ? this.path.split("/") : [];
     const found = [["Library", ""]];
-    parts.forEach((part, at) => found.push([this._rootName(part, at), parts.slice(0, at + 1).join("/")]));
+    parts.forEach((part, at) => found.push([(!at && this._root) || part, parts.slice(0, at + 1).join("/")]));
     return this.query ? [["Library", ""], [`Search: ${this.query}`, this.path]] : found;
-  }
-
-  _rootName(part, at) {
-    return at === 0 && this._root ? this._root : part;
   }
 
   async _fetch(page) {

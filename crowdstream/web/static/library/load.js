@@ -20,10 +20,13 @@ export class Loads {
     this._under.set(letter, one);
     this._changed();
     announce(`Loading ${name} to deck ${letter} …`);
+    const shown = this._shown(letter, path, one);
     try {
-      await Promise.race([live.finish(`/deck/${letter}/load`, path), this._shown(letter, path, one)]);
+      await Promise.race([live.finish(`/deck/${letter}/load`, path), shown]);
       if (this._under.get(letter) !== one) return false;
       announce(`${name} is loaded to deck ${letter}`);
+      // Until its state shows this, the deck would count as free.
+      await Promise.race([shown, new Promise((end) => setTimeout(end, 1000))]);
       return true;
     } catch (error) {
       // A load that another one has replaced is not reported.
