@@ -308,7 +308,7 @@ class Server:
         report(
             "started", f"the server has started: {info.driver}, {info.device}, OSC port {self.port}"
         )
-        if info.driver == "null" and info.note:  # it was to use a device: nobody hears anything
+        if info.driver == "null" and info.note:  # a device was wanted: the server is silent
             report("device_lost", info.note)
 
     def _make_supervised(self) -> list[SupervisedProcess]:
